@@ -1,0 +1,29 @@
+# The build that users get (node-gyp). CMakeLists.txt is the one for working on the native code;
+# both read native/sources.gypi.
+{
+    "includes": ["native/sources.gypi"],
+    "target_defaults": {
+        "include_dirs": ["native"],
+        "cflags!": ["-std=gnu++17"],
+        "cflags_cc!": ["-std=gnu++17", "-fno-strict-aliasing"],
+        "cflags_cc": [
+            "-std=c++20", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden",
+            "-fvisibility-inlines-hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"
+        ],
+        "defines": ["_GNU_SOURCE", "NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
+    },
+    "targets": [
+        {
+            "target_name": "cgroup_oom",
+            "include_dirs": ["<!@(node -p \"require('node-addon-api').include_dir\")"],
+            "conditions": [
+                ["OS=='linux'", {
+                    "sources": ["<@(core_sources)", "<@(binding_sources)"],
+                    # The thread must never run in unmapped code: Node unloads an addon with the
+                    # worker that loaded it.
+                    "ldflags": ["-Wl,-z,nodelete", "-Wl,-z,now", "-Wl,-z,relro"],
+                }],
+            ],
+        },
+    ],
+}

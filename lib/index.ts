@@ -1,0 +1,2 @@
+export { OomError } from './errors.js'
+export type * from '../types/index.js'

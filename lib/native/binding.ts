@@ -1,0 +1,11 @@
+// What the addon exports: the whole border between TypeScript and C++. Arguments have been checked
+// when they get here. Failures are Errors with errno (negative), syscall and file.
+export interface NativeFailure extends Error {
+  errno: number
+  syscall?: string
+  file?: string
+}
+
+// Each object of native/binding has its interface in a file of its own; add it to this union.
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type
+export interface Binding {}

@@ -1,0 +1,10 @@
+// Entry of the addon: collects the objects. Runs once per environment, on its thread.
+#include "binding/addon.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) { return exports; }
+
+}  // namespace
+
+NODE_API_MODULE(cgroup_oom, init)

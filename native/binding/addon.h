@@ -1,0 +1,13 @@
+// One file per object: each offers an init function that adds it to the exports. What belongs to
+// one JavaScript environment (main thread or worker) hangs on it, never on a static.
+#pragma once
+
+#define NAPI_VERSION 8
+#include <napi.h>
+
+namespace oom::binding {
+
+// Each is called once per environment, from addon.cc.
+// (add yours here and there, in alphabetical order)
+
+}  // namespace oom::binding

@@ -1,0 +1,10 @@
+{
+  "variables": {
+    "core_sources": [
+      "native/core/sys.cc"
+    ],
+    "binding_sources": [
+      "native/binding/addon.cc"
+    ]
+  }
+}

@@ -1,0 +1,72 @@
+// A process that fills memory as told (test/native/hog.c), compiled when a test first needs it.
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+const root = process.cwd()
+const source = join(root, 'test/native/hog.c')
+const program = join(root, 'build/test/hog')
+
+export function hogProgram(): string {
+  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
+    mkdirSync(join(root, 'build/test'), { recursive: true })
+    const mine = `${program}.${process.pid}`
+    execFileSync('cc', ['-O1', '-static', '-o', mine, source])
+    renameSync(mine, program)
+  }
+  return program
+}
+
+export class Hog {
+  readonly exited: Promise<[code: number | null, signal: NodeJS.Signals | null]>
+  readonly #lines: AsyncIterator<string>
+
+  private constructor(readonly child: ChildProcess) {
+    this.exited = once(child, 'exit') as Hog['exited']
+    this.#lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
+  }
+
+  /** Starts one inside the group at `dir` (its cgroup directory), ready for commands. */
+  static async start(dir?: string): Promise<Hog> {
+    const child = spawn(hogProgram(), dir === undefined ? [] : [dir], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    child.stdin!.on('error', () => {})
+    const hog = new Hog(child)
+    await hog.#answer('pid')
+    return hog
+  }
+
+  get pid(): number {
+    return this.child.pid!
+  }
+
+  async #answer(word: string): Promise<number> {
+    const { value, done } = await this.#lines.next()
+    if (done || typeof value !== 'string') throw new Error(`hog ended before "${word}"`)
+    const [said, number] = value.split(' ')
+    if (said !== word) throw new Error(`hog said "${value}", not "${word}"`)
+    return Number(number)
+  }
+
+  /** Resolves when the memory is touched; rejects when the process is killed meanwhile. */
+  fill(bytes: number): Promise<number> {
+    this.child.stdin!.write(`fill ${bytes}\n`)
+    return this.#answer('filled')
+  }
+  free(): Promise<number> {
+    this.child.stdin!.write('free\n')
+    return this.#answer('freed')
+  }
+  fork(): Promise<number> {
+    this.child.stdin!.write('fork\n')
+    return this.#answer('forked')
+  }
+  /** Ends it, also while it waits in an out-of-memory group. */
+  async end(): Promise<void> {
+    this.child.kill('SIGKILL')
+    if (this.child.exitCode === null && this.child.signalCode === null) await this.exited
+  }
+}

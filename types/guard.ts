@@ -1,0 +1,176 @@
+import type { Bytes, MonotonicNs } from './common.js'
+import type { MemoryGroup } from '../lib/group.js'
+
+/** What happens at the deadline. */
+export type Fallback = 'kernel' | 'kill-largest' | 'kill-group'
+
+interface StepBase {
+  /** Milliseconds from the start of the episode; integer, 0 or more and below `delayMs`. */
+  afterMs: number
+}
+
+/** Raise the group's limit for the rest of the episode. */
+export interface HeadroomStep extends StepBase {
+  action: 'headroom'
+  /** Default `reserve.headroom`. */
+  bytes?: Bytes
+}
+/** Give the reserve's resident memory of this process back. */
+export interface BallastStep extends StepBase {
+  action: 'ballast'
+}
+/** Ask the kernel to reclaim. */
+export interface ReclaimStep extends StepBase {
+  action: 'reclaim'
+}
+/** Send a signal. */
+export interface SignalStep extends StepBase {
+  action: 'signal'
+  signal: NodeJS.Signals
+  /** Members, the one with the largest resident size, or one pid of the group. Default `'all'`. */
+  to?: 'all' | 'largest' | number
+}
+/** Kill the member with the largest resident size, kill all members, let the kernel decide, freeze. */
+export interface PlainStep extends StepBase {
+  action: 'kill-largest' | 'kill-group' | 'kernel' | 'freeze'
+}
+
+/** A step that runs natively during an episode, with no JavaScript involved. */
+export type PlanStep =
+  | HeadroomStep
+  | BallastStep
+  | ReclaimStep
+  | SignalStep
+  | PlainStep
+
+export type PlanAction = PlanStep['action']
+
+export interface GuardReserve {
+  /** Bytes by which the limit may be raised during an episode. */
+  headroom?: Bytes
+  /** Bytes of resident, locked memory of this process that are given back. */
+  ballast?: Bytes
+}
+
+export interface GuardOptions {
+  /** Milliseconds; integer, 0 to 2**31 - 1. 0: the kernel decides at once, as if unguarded. */
+  delayMs: number
+  /** Default `'kernel'`. */
+  fallback?: Fallback
+  /** At most 16 steps. */
+  plan?: readonly PlanStep[]
+  reserve?: GuardReserve
+  /** The process that keeps the promise when this one cannot. Default true. */
+  guardian?: boolean | { graceMs?: number }
+  /** What becomes of groups below the guarded one. Default `'guard'`. */
+  descendants?: 'guard' | 'kernel'
+  /** Report what would be done and do nothing: the kernel keeps its killer. Default false. */
+  dryRun?: boolean
+  /** Adopt a group whose killer is already disabled; it is left enabled at the end. Default false. */
+  takeOver?: boolean
+  /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */
+  maxDelayMs?: number
+  /** v2: how the group is held below its limit. Ignored on v1. */
+  hold?: { band?: Bytes; freeze?: 'if-needed' | 'always' | 'never' }
+  /** Aborting it disposes the guard; iterators throw an `AbortError`. */
+  signal?: AbortSignal
+}
+
+/** How an episode ended. */
+export type Outcome =
+  | 'recovered' // memory was freed and the group is no longer out of memory
+  | 'limit-raised' // somebody raised the limit
+  | 'killed' // a kill that neither plan nor fallback did
+  | 'plan' // a step of the plan ended it
+  | 'fallback' // the deadline, or yield()
+  | 'guardian' // the guardian acted
+  | 'removed' // the group is gone
+  | 'cancelled' // the guard was disposed, or its delay set to 0
+
+/** One step of the plan, or the fallback, as it went. */
+export interface StepReport {
+  action: PlanAction | Fallback
+  /** When it was started. */
+  at: MonotonicNs
+  /** 0, or a negative errno. */
+  errno: number
+  /** The errno's name, such as `'EBUSY'`. */
+  code?: string
+  /** Processes killed or signalled by it. */
+  killed: number[]
+  /** With `dryRun`: it was due, and not done. */
+  dryRun: boolean
+}
+
+export interface EpisodeEnd {
+  outcome: Outcome
+  at: MonotonicNs
+  /** Nanoseconds from the deadline to the fallback being carried out; 0 where none was. */
+  lateNs: number
+  /** Processes known to have been killed during the episode by the library. */
+  killed: number[]
+  /** Tasks killed by the kernel's killer during the episode. */
+  kernelKills: number
+  steps: StepReport[]
+}
+
+export interface GuardStats {
+  /** Episodes begun. */
+  episodes: number
+  byOutcome: Record<Outcome, number>
+  /** Worst of `EpisodeEnd.lateNs`. */
+  worstLateNs: number
+  /** Time spent out of memory in all, nanoseconds. */
+  totalOomNs: number
+  /** Groups guarded now, descendants included. */
+  groups: number
+  /** Episodes whose report did not fit into the queue of a consumer that is too slow. */
+  missed: number
+}
+
+/** A guarded group ran out of memory. Methods reject with ERR_EPISODE_ENDED once it has ended. */
+export interface OomEpisode {
+  /** Counts up from 1 within a guard. */
+  readonly id: number
+  /** Absolute path of the group that is out of memory: the guarded one or one below it. */
+  readonly group: string
+  readonly startedAt: MonotonicNs
+  /** When the fallback runs; moved by `extend()` and `setDelay()`. */
+  readonly deadline: MonotonicNs
+  /** Bytes in use when it began. */
+  readonly usage: number
+  /** The group's limit when it began, bytes. */
+  readonly limit: number
+  /** Aborts when the episode ends: cancel your own work with it. */
+  readonly signal: AbortSignal
+  /** How it ended. Never rejects. */
+  readonly ended: Promise<EpisodeEnd>
+  /** Raises the limit to an absolute size, or by an amount; on v1 memsw too, in the right order. */
+  raiseLimit(to: Bytes | { by: Bytes }): Promise<void>
+  /** Kills a member, the one with the largest resident size, or all. Resolves with the pids. */
+  kill(victim: number | 'largest' | 'all'): Promise<number[]>
+  /**
+   * Moves a member to another group. What it has been charged for stays with this group, on v1 and
+   * v2 alike: only what it allocates from now on is charged to the other.
+   */
+  move(pid: number, to: MemoryGroup): Promise<void>
+  /** More time: moves the deadline by `ms`, to at most `maxDelayMs` after the start. */
+  extend(ms: number): void
+  /** Lets the kernel's killer decide now. */
+  yield(): Promise<void>
+}
+
+/**
+ * Takes OOM handling of a group over from the kernel, for at most the delay. Iterating gives the
+ * episodes; nobody needs to. Keeps the event loop alive only while it is iterated.
+ */
+export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
+  readonly group: MemoryGroup
+  readonly delayMs: number
+  readonly stats: GuardStats
+  /** Restarts a running episode's clock too. 0: the kernel decides from now on. */
+  setDelay(ms: number): void
+  /** Puts back what was found, in the group and in every descendant. */
+  dispose(): Promise<void>
+  [Symbol.asyncIterator](): AsyncIterableIterator<OomEpisode>
+}

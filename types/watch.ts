@@ -1,0 +1,122 @@
+import type { MonotonicNs } from './common.js'
+import type { OomCounters } from './group.js'
+
+/** Where an OOM that a group was told of came from. */
+export type OomOrigin = 'self' | 'ancestor' | 'unknown'
+
+interface GroupEvent {
+  /** Absolute path of the group's directory. */
+  group: string
+  /** When the kernel woke the sentinel (taken natively, first of the coalesced events). */
+  at: MonotonicNs
+}
+
+export interface OomHappened extends GroupEvent {
+  type: 'oom'
+  /** How many times since the last event of this type of this group, at least 1. */
+  count: number
+  /** Whether the group's own limit was hit, or that of a group above it. */
+  origin: OomOrigin
+  counters: OomCounters
+}
+
+export interface KernelKilled extends GroupEvent {
+  type: 'kill'
+  /** How many tasks the kernel's OOM killer killed since the last event of this type. */
+  count: number
+  counters: OomCounters
+}
+
+/** v2 only, and only where asked for with `events`. */
+export interface LimitMet extends GroupEvent {
+  type: 'high' | 'max'
+  count: number
+  counters: OomCounters
+}
+
+/** The last event of a group. */
+export interface GroupRemoved extends GroupEvent {
+  type: 'removed'
+  counters?: OomCounters
+}
+
+/** The consumer was too slow and the queue was full: `missed` events are not delivered. */
+export interface EventsOverflowed {
+  type: 'overflow'
+  at: MonotonicNs
+  missed: number
+}
+
+export type OomEvent = OomHappened | KernelKilled | LimitMet | GroupRemoved | EventsOverflowed
+
+export interface WatchOptions {
+  /** Ends the watch: the iterator throws the signal's reason as an `AbortError`. */
+  signal?: AbortSignal
+  /** v2: also report these. Default none. */
+  events?: readonly ('high' | 'max')[]
+  /** Most events held for a slow consumer; integer from 1 to 2**20. Default 1024. */
+  maxQueue?: number
+}
+
+/**
+ * A passive subscription. One consumer: two concurrent loops share the events between them.
+ * It keeps the event loop alive as a timer does; see `ref` and `unref`.
+ */
+export interface OomWatch extends AsyncIterableIterator<OomEvent>, AsyncDisposable {
+  /** Resolves when armed. A group is armed before `watch()` returns; a tree when all of it is. */
+  readonly ready: Promise<void>
+  ref(): this
+  unref(): this
+  next(): Promise<IteratorResult<OomEvent, undefined>>
+  return(): Promise<IteratorResult<OomEvent, undefined>>
+  [Symbol.asyncIterator](): this
+}
+
+export interface UsageEvent extends GroupEvent {
+  type: 'usage'
+  /** Bytes in use when the sentinel looked. */
+  usage: number
+  /** The threshold, bytes. */
+  threshold: number
+  /** Whether usage is now above the threshold: it is told in both directions. */
+  above: boolean
+  /** Crossings since the last event. */
+  count: number
+}
+
+export interface SubscriptionOptions {
+  /** Ends the subscription: the iterator throws the signal's reason as an `AbortError`. */
+  signal?: AbortSignal
+}
+
+export type PressureLevel = 'low' | 'medium' | 'critical'
+export type PressureMode = 'default' | 'hierarchy' | 'local'
+
+/** v1 `memory.pressure_level`: kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 11. */
+export interface LevelPressureOptions extends SubscriptionOptions {
+  level: PressureLevel
+  /** Default `'default'`: not passed on to ancestors once it has been told. */
+  mode?: PressureMode
+}
+
+/** PSI: kernel Documentation/accounting/psi.rst. On v1 the system's, on v2 the group's. */
+export interface StallPressureOptions extends SubscriptionOptions {
+  kind: 'some' | 'full'
+  /** Milliseconds of stall within the window that are told; more than 0, at most windowMs. */
+  stallMs: number
+  /** 500 to 10000; without CAP_SYS_RESOURCE a multiple of 2000. */
+  windowMs: number
+}
+
+export type PressureOptions = LevelPressureOptions | StallPressureOptions
+
+export interface PressureEvent extends GroupEvent {
+  type: 'pressure'
+  count: number
+  /** With levels: the level asked for. */
+  level?: PressureLevel
+  /** With PSI: which line. */
+  kind?: 'some' | 'full'
+  /** With PSI: microseconds stalled in all, the `total=` field. */
+  totalUs?: number
+}
