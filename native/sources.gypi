@@ -1,6 +1,7 @@
 {
   "variables": {
     "core_sources": [
+      "native/core/parse.cc",
       "native/core/sys.cc"
     ],
     "binding_sources": [
