@@ -23,8 +23,8 @@ namespace {
 constexpr uint8_t kLooks = 10;
 // How long after the files have vanished the kernel's work queue may take to signal the removal.
 constexpr int64_t kRemovalSettles = 250'000'000;
-// Charges are taken in batches of 64 pages per CPU: "at the limit" may stand a little below it.
-constexpr uint64_t kSlack = 16 * 64 * 4096;
+// A charge that is refused stands within a page of the limit; a little may be freed before we look.
+constexpr uint64_t kSlack = 64 * 4096;
 
 int read_u64(int dir, const char* name, uint64_t& out) {
   char text[32];
