@@ -39,7 +39,7 @@ export async function must(command, args, options) {
 export async function inParallel(items, task) {
   const left = [...items]
   const worker = async () => {
-    for (let item; (item = left.shift()) !== undefined; ) await task(item)
+    for (let item; (item = left.shift()) !== undefined;) await task(item)
   }
   await Promise.all(Array.from({ length: availableParallelism() }, worker))
 }

@@ -135,7 +135,12 @@ function buildNative() {
     checkTools()
     const gyp = at('node_modules/node-gyp/bin/node-gyp.js')
     const jobs = ['--jobs', 'max']
-    run('building the native part', process.execPath, [gyp, 'configure', 'build', ...jobs], headers())
+    run(
+      'building the native part',
+      process.execPath,
+      [gyp, 'configure', 'build', ...jobs],
+      headers(),
+    )
   })
   // The loader prefers prebuilt binaries; left over from packing, they would hide this build.
   rmSync(at(hostPrebuilds()), { recursive: true, force: true })
