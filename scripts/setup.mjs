@@ -98,8 +98,8 @@ function installed() {
 
 function install() {
   if (installed()) return
-  const npm = process.env.npm_execpath
-  const [command, ...args] = npm ? [process.execPath, npm] : ['npm']
+  const npm = process.env.npm_execpath // set by npm, and by others to something else
+  const [command, ...args] = npm?.endsWith('npm-cli.js') ? [process.execPath, npm] : ['npm']
   const how = existsSync(at('package-lock.json')) ? 'ci' : 'install'
   run('installing dependencies', command, [...args, how, '--no-audit', '--no-fund'])
 }
@@ -130,7 +130,8 @@ function headers() {
 
 function buildNative() {
   if (process.platform !== 'linux') return
-  const inputs = digest(['binding.gyp', 'native'], process.arch, process.versions.modules)
+  const asked = readFileSync(at('binding.gyp'), 'utf8').match(/scripts\/[\w-]+\.mjs/g) ?? []
+  const inputs = digest(['binding.gyp', 'native', ...asked], process.arch, process.versions.modules)
   whenChanged({ name: 'native', output: addon, inputs }, () => {
     checkTools()
     const gyp = at('node_modules/node-gyp/bin/node-gyp.js')
