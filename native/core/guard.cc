@@ -22,6 +22,17 @@ class WriteLock {
   pthread_rwlock_t& lock_;
 };
 
+class Lock {
+ public:
+  explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
+  ~Lock() { pthread_mutex_unlock(&mutex_); }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  pthread_mutex_t& mutex_;
+};
+
 void pause_ms(int ms) {
   timespec ts{0, ms * 1'000'000L};
   nanosleep(&ts, nullptr);
@@ -35,6 +46,8 @@ Guard::Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardC
 Guard::~Guard() { dispose(); }
 
 Status Guard::arm(std::shared_ptr<const Fd> root) {
+  Lock life(life_);
+  if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = Helpers::start(sentinel_);
   if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
   if (status.ok()) status = lock_scope(LockScope::kOomPath, nullptr);
@@ -70,7 +83,7 @@ Status Guard::arm(std::shared_ptr<const Fd> root) {
 
 void Guard::undo() {
   state_ = State::kArmed;
-  dispose();
+  put_back();
 }
 
 uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
@@ -133,7 +146,12 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
 }
 
 void Guard::dispose() {
-  if (state_ == State::kDisposed || state_ == State::kNew) return;
+  Lock life(life_);
+  if (state_ == State::kNew) state_ = State::kDisposed;
+  if (state_ != State::kDisposed) put_back();
+}
+
+void Guard::put_back() {
   bool was_armed = state_ == State::kArmed;
   state_ = State::kDisposing;
   {

@@ -81,6 +81,7 @@ class Guard final : public TreeListener {
   void drop(uint32_t sub);
   bool busy();
   void undo();
+  void put_back();
 
   Sentinel& sentinel_;
   Channel& channel_;
@@ -91,6 +92,7 @@ class Guard final : public TreeListener {
   Status failure_;
   std::string trouble_;
   enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed } state_ = State::kNew;
+  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // arming and disposing exclude each other
   // Guards the list; never taken by the sentinel.
   pthread_rwlock_t lock_ = PTHREAD_RWLOCK_INITIALIZER;
   std::unordered_map<uint32_t, Entry> entries_;

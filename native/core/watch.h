@@ -35,6 +35,7 @@ class OomWatchV1 final : public Source {
 
   // Any thread: registers with the kernel, reads the base line. Nothing is lost from its return on.
   Status arm();
+  const std::string& name() const { return place_.name(); }
   // On the sentinel: starts and stops listening.
   int attach(Sentinel& sentinel);
   void detach(Sentinel& sentinel);
