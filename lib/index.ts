@@ -1,2 +1,3 @@
 export { OomError } from './errors.js'
+export { MemoryGroup } from './group.js'
 export type * from '../types/index.js'

@@ -1,5 +1,6 @@
 // The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), PSI
-// triggers (poll) and delay timers. Each sends one kind of record and coalesces while there is no room.
+// triggers (poll) and delay timers. Each sends one kind of record and coalesces while there is no
+// room.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,10 @@ class Subscription : public Source {
 class EventWatchV1 final : public Subscription {
  public:
   EventWatchV1(Channel& channel, uint32_t target, Place place, RecordKind kind, uint64_t threshold)
-      : Subscription(channel, target), place_(std::move(place)), kind_(kind), threshold_(threshold) {}
+      : Subscription(channel, target),
+        place_(std::move(place)),
+        kind_(kind),
+        threshold_(threshold) {}
   Status arm(const char* file, const char* args);
   int attach(Sentinel& sentinel) override;
   void ready(Sentinel& sentinel, int64_t now) override;
