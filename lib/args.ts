@@ -79,3 +79,27 @@ export function groupPath(name: string, value: unknown): string {
   if (value.split('/').includes('..')) throw invalidValue(name, "must not contain '..'", value)
   return value
 }
+
+/** An AbortSignal, or undefined. */
+export function abortSignal(name: string, value: unknown): AbortSignal | undefined {
+  if (value === undefined) return undefined
+  if (!(value instanceof AbortSignal)) {
+    throw invalidType(name, 'an instance of AbortSignal', value)
+  }
+  return value
+}
+
+/** One of a set of words, or the default for undefined. */
+export function oneOf<T extends string>(
+  name: string,
+  value: unknown,
+  words: readonly T[],
+  otherwise?: T,
+): T {
+  if (value === undefined && otherwise !== undefined) return otherwise
+  if (typeof value !== 'string') throw invalidType(name, 'of type string', value)
+  if (!(words as readonly string[]).includes(value)) {
+    throw invalidValue(name, `must be one of: ${words.map(w => `'${w}'`).join(', ')}`, value)
+  }
+  return value as T
+}

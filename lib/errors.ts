@@ -125,3 +125,12 @@ export function binding(): Binding {
   }
   return found
 }
+
+/** As Node.js's own: name AbortError, code ABORT_ERR, the signal's reason as its cause. */
+export class AbortError extends Error {
+  override readonly name = 'AbortError'
+  readonly code = 'ABORT_ERR'
+  constructor(cause?: unknown) {
+    super('The operation was aborted', cause === undefined ? undefined : { cause })
+  }
+}

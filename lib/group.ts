@@ -22,9 +22,19 @@ import {
   signalNumber,
 } from './args.js'
 import { bytes, optionalBytes } from './bytes.js'
+import type {
+  OomWatch,
+  PressureEvent,
+  PressureOptions,
+  SubscriptionOptions,
+  UsageEvent,
+  WatchOptions,
+} from '../types/watch.js'
 import { binding, fromNative, OomError, ownError } from './errors.js'
 import { absoluteGroupPath, memoryGroupOf } from './hierarchy.js'
 import type { GroupHandle, LimitChange } from './native/group.js'
+import { watchPressure, watchUsage } from './pressure.js'
+import { watchGroup } from './watch.js'
 
 // How long members may take to stop before freeze() gives up, and dying ones may keep an empty group
 // busy before remove() does.
@@ -210,6 +220,34 @@ export class MemoryGroup implements AsyncDisposable {
       }
       await sleep(pause)
     }
+  }
+
+  /**
+   * Tells of the group's OOMs, of the kernel's kills in it and of its removal; changes nothing. Armed
+   * when it returns: what happens between now and the first `next()` is not lost.
+   *
+   * @throws ERR_CLOSED; ENOENT or ENODEV for a group that is gone; AbortError for a signal that has
+   * aborted already
+   */
+  watch(options?: WatchOptions): OomWatch {
+    return watchGroup(this, options)
+  }
+
+  /**
+   * Tells when usage crosses so many bytes, in either direction. v1: an eventfd threshold
+   * (cgroup.event_control); the kernel looks every 128 pages, so it may be some hundred KiB late.
+   */
+  watchUsage(size: Bytes, options?: SubscriptionOptions): AsyncIterableIterator<UsageEvent> {
+    return watchUsage(this, size, options)
+  }
+
+  /**
+   * Tells of memory pressure before it is an OOM: with `level` the group's vmpressure (v1
+   * memory.pressure_level), with `kind` PSI stalls, which on v1 are the whole system's
+   * (/proc/pressure/memory).
+   */
+  watchPressure(options: PressureOptions): AsyncIterableIterator<PressureEvent> {
+    return watchPressure(this, options)
   }
 
   /** Lets go of the directory; the group itself stays. What is under way is finished. Idempotent. */

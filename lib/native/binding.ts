@@ -1,6 +1,7 @@
 // What the addon exports: the whole border between TypeScript and C++. Arguments have been checked
 // when they get here. Failures are Errors with errno (negative), syscall and file; those that are no
 // system call's have the code of native/core/codes.h instead.
+import type { EventsBinding } from './events.js'
 import type { GroupBinding } from './group.js'
 
 export interface NativeFailure extends Error {
@@ -11,4 +12,4 @@ export interface NativeFailure extends Error {
 }
 
 // Each object of native/binding has its interface in a file of its own; add it to this union.
-export interface Binding extends GroupBinding {}
+export interface Binding extends GroupBinding, EventsBinding {}

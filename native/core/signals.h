@@ -73,7 +73,8 @@ class PsiWatch final : public Subscription {
 // Fires whatever the event loop does. Times are absolute, CLOCK_MONOTONIC nanoseconds.
 class DelaySource final : public Subscription {
  public:
-  using Subscription::Subscription;
+  // `eventfd` -1: none; else a duplicate of it is written to natively at each expiration.
+  DelaySource(Channel& channel, uint32_t target, int eventfd);
   int attach(Sentinel&) override { return 0; }
   // On the sentinel. period 0: once.
   void start(Sentinel& sentinel, int64_t when, int64_t period);
@@ -82,6 +83,7 @@ class DelaySource final : public Subscription {
   void due(Sentinel& sentinel, int64_t now) override;
 
  private:
+  Fd eventfd_;
   int64_t when_ = 0;
   int64_t period_ = 0;
 };
