@@ -4,7 +4,8 @@
       "native/core/sys.cc"
     ],
     "binding_sources": [
-      "native/binding/addon.cc"
+      "native/binding/addon.cc",
+      "native/binding/spawn.cc"
     ]
   }
 }

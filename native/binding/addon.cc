@@ -3,7 +3,10 @@
 
 namespace {
 
-Napi::Object init(Napi::Env env, Napi::Object exports) { return exports; }
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  oom::binding::init_spawn(env, exports);
+  return exports;
+}
 
 }  // namespace
 

@@ -9,5 +9,6 @@ namespace oom::binding {
 
 // Each is called once per environment, from addon.cc.
 // (add yours here and there, in alphabetical order)
+Napi::Object init_spawn(Napi::Env, Napi::Object);
 
 }  // namespace oom::binding
