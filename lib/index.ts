@@ -1,2 +1,5 @@
 export { OomError } from './errors.js'
+export { MemoryGroup } from './group.js'
+export { spawn } from './spawn.js'
+export type { SpawnGroup } from './spawn.js'
 export type * from '../types/index.js'

@@ -11,10 +11,10 @@ import type {
 } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import { invalidType } from './args.js'
+import { binding } from './errors.js'
+import { handleOf, MemoryGroup } from './group.js'
 import { checkCommand } from './spawn/check.js'
 import { launch } from './spawn/launch.js'
-import type { MemoryGroup } from './group.js'
-import { openProcs } from './spawn/procs.js'
 
 /** The group that a child is started in. */
 export interface SpawnGroup {
@@ -73,6 +73,10 @@ export function spawn(
     throw invalidType('options', 'of type object', options)
   }
   const { group, ...rest } = options
+  if (!(group instanceof MemoryGroup)) {
+    throw invalidType('options.group', 'an instance of MemoryGroup', group)
+  }
   const line = checkCommand(command, args, rest)
-  return launch(line, { path: group.path, openProcs: () => openProcs(group) }, rest)
+  const handle = handleOf(group)
+  return launch(line, { path: group.path, openProcs: () => binding().openProcs(handle) }, rest)
 }

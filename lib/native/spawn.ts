@@ -1,5 +1,9 @@
 // native/binding/spawn.cc, and the launcher's side of the talk (native/guardian/launcher.h).
+import type { GroupHandle } from './group.js'
+
 export interface SpawnBinding {
+  /** An fd for writing the group's cgroup.procs, closed by an exec. */
+  openProcs(group: GroupHandle): number
   /** pipe(7), closed by an exec: [read end, write end]. */
   statusPipe(): [number, number]
 }

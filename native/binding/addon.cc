@@ -4,6 +4,7 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  oom::binding::init_group(env, exports);
   oom::binding::init_spawn(env, exports);
   return exports;
 }

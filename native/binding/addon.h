@@ -9,6 +9,7 @@ namespace oom::binding {
 
 // Each is called once per environment, from addon.cc.
 // (add yours here and there, in alphabetical order)
-Napi::Object init_spawn(Napi::Env, Napi::Object);
+Napi::Object init_group(Napi::Env env, Napi::Object exports);
+Napi::Object init_spawn(Napi::Env env, Napi::Object exports);
 
 }  // namespace oom::binding

@@ -1,9 +1,12 @@
-// What spawn() needs of the system: the pipe on which the launcher tells how it went.
+// What spawn() needs of the system, on the environment's thread: neither call sleeps.
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "binding/addon.h"
 #include "binding/convert.h"
+#include "binding/group.h"
+#include "core/fd.h"
+#include "core/sys.h"
 
 namespace oom::binding {
 namespace {
@@ -21,9 +24,22 @@ Napi::Value status_pipe(const Napi::CallbackInfo& info) {
   return pair;
 }
 
+// (handle of an open group): an fd for writing its cgroup.procs, closed by an exec. Opened relative
+// to the group's directory: it is this group's, whatever is at its path by now.
+Napi::Value open_procs(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Group> group = group_of(info[0]);
+  const int fd = group ? sys::open_at(group->dir(), "cgroup.procs", O_WRONLY) : -EBADF;
+  if (fd < 0) {
+    throw_if_failed(info.Env(), Status::of(fd, "openat", "cgroup.procs"));
+    return {};
+  }
+  return Napi::Number::New(info.Env(), fd);
+}
+
 }  // namespace
 
 Napi::Object init_spawn(Napi::Env env, Napi::Object exports) {
+  exports.Set("openProcs", Napi::Function::New(env, open_procs, "openProcs"));
   exports.Set("statusPipe", Napi::Function::New(env, status_pipe, "statusPipe"));
   return exports;
 }
