@@ -30,14 +30,16 @@
         ["OS=='linux'", {
             "targets": [
                 {
-                    # Started for each spawn(): static where the C library has an archive, so that it
-                    # starts fast and LD_PRELOAD of the command's environment is not loaded by it.
+                    # Started for each spawn(): static where the C library has an archive, so that
+                    # it starts fast and does not load the LD_PRELOAD of the command's environment.
                     "target_name": "oom-launcher",
                     "type": "executable",
                     "sources": ["native/guardian/launcher.cc"],
                     "cflags_cc": ["-O2"],
                     "ldflags!": ["-rdynamic"],
-                    "ldflags": ["<!@(node scripts/static-flags.mjs)", "-Wl,-z,relro", "-Wl,--gc-sections"],
+                    "ldflags": [
+                        "<!@(node scripts/static-flags.mjs)", "-Wl,-z,relro", "-Wl,--gc-sections"
+                    ],
                 },
             ],
         }],

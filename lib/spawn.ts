@@ -29,14 +29,14 @@ type End<How, Stream> = How extends StdioPipe ? Stream : null
  * process joins the group before the command's first instruction, so that nothing it allocates or
  * forks can escape. Works for a full group too: the start then waits until there is room.
  *
- * A small launcher joins the group, gives up privileges where `uid` and `gid` say so, and becomes the
- * command, which keeps its pid and sees the descriptors, environment and session that
- * `child_process.spawn()` gives. Differences:
+ * A small launcher joins the group, gives up privileges where `uid` and `gid` say so, and becomes
+ * the command, which keeps its pid and sees the descriptors, environment and session that
+ * `child_process.spawn()` gives. Until the command runs, the event loop stays alive. Differences:
  *
  * - `'spawn'` comes when the command runs, not when it has been forked; all else comes after it.
  * - What only shows when the command is executed (an unknown interpreter, a `uid` that may not be
- *   taken) is emitted as `'error'` where `child_process.spawn()` throws some of it, and `pid` is the
- *   launcher's until then. A command that is not there has no `pid`, as ever.
+ *   taken) is emitted as `'error'` where `child_process.spawn()` throws some of it, and `pid` is
+ *   the launcher's until then. A command that is not there has no `pid`, as ever.
  * - `args` is not optional, and its elements are strings.
  *
  * A group that cannot be joined (removed, or not delegated to this user) is an `'error'` that is an

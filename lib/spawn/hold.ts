@@ -19,7 +19,7 @@ const HELD = new Set<unknown>([
 export interface Held {
   /** The command runs (or has run): emits what was held, in order. */
   release(): void
-  /** The command never ran: the child's end becomes this error; then comes 'close', as in Node.js. */
+  /** The command never ran: the child's end becomes this error, before 'close', as in Node.js. */
   fail(error: NodeJS.ErrnoException): void
 }
 

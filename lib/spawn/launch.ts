@@ -1,6 +1,7 @@
 // Starts a command through oom-launcher: child_process.spawn for the process and all that belongs
 // to it, with two more descriptors than the caller asked for, which the launcher's exec closes.
-// Serves the contract's `spawn`: the same ChildProcess, inside the group before the first instruction.
+// Serves the contract's `spawn`: the same ChildProcess, in the group before its first instruction.
+// On the environment's thread; nothing here waits for the launcher.
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
@@ -22,7 +23,7 @@ export interface CommandLine {
 export interface LaunchGroup {
   /** For messages. */
   path: string
-  /** Opens the group's cgroup.procs for writing, closed by an exec; the caller of this closes it. */
+  /** Opens the group's cgroup.procs for writing, closed by an exec. To be closed by its caller. */
   openProcs(): number
 }
 
@@ -102,9 +103,13 @@ function id(value: number | undefined): string {
   return value === undefined || value === null ? '-' : String(value >>> 0)
 }
 
-/** A child that Node.js itself reports as not started, with its streams and its working directory. */
+/** A child that Node.js itself reports as not started, with its streams and working directory. */
 function startNothing(missing: Missing, options: SpawnOptions): ChildProcess {
-  return spawn(CANNOT_START[missing], [], { ...options, argv0: undefined, shell: false } as SpawnOptions)
+  return spawn(CANNOT_START[missing], [], {
+    ...options,
+    argv0: undefined,
+    shell: false,
+  } as SpawnOptions)
 }
 
 /** Shows the user's command. Node.js makes its errors from these, in the next tick. */
@@ -137,7 +142,11 @@ function failure(said: Buffer, line: CommandLine, group: LaunchGroup): NodeJS.Er
     endianness() === 'LE' ? said.readInt32LE(offset) : said.readInt32BE(offset)
   const errno = -at(4)
   if (at(0) === STAGE_JOIN) {
-    const native = Object.assign(new Error('write'), { errno, syscall: 'write', file: 'cgroup.procs' })
+    const native = Object.assign(new Error('write'), {
+      errno,
+      syscall: 'write',
+      file: 'cgroup.procs',
+    })
     return fromNative(native, group.path) as NodeJS.ErrnoException
   }
   // As Node.js makes it.

@@ -58,7 +58,9 @@ t.test('what Node.js refuses is refused with the same code', async t => {
     ['true', [], { windowsHide: 1 }],
   ]
   for (const [command, args, options = {}] of bad) {
-    const node = codeOf(() => (child_process.spawn as unknown as Loose)(command, args, { ...options }))
+    const node = codeOf(() =>
+      (child_process.spawn as unknown as Loose)(command, args, { ...options }),
+    )
     t.strictSame(
       codeOf(() => loose(command, args, { ...options, group })),
       node,
@@ -70,7 +72,7 @@ t.test('what Node.js refuses is refused with the same code', async t => {
   t.equal(read(group.path, 'cgroup.procs'), '')
 })
 
-t.test('what is spawn()\'s own', async t => {
+t.test("what is spawn()'s own", async t => {
   const group = await openGroup(t, scratch(t))
   const type = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
   t.throws(() => loose('true', []), type)

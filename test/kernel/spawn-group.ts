@@ -62,7 +62,7 @@ t.test('what it allocates is charged', async t => {
   t.ok(Number(read(dir, 'memory.max_usage_in_bytes')) > 0)
 })
 
-t.test('the limit applies, and the kill is the command\'s', async t => {
+t.test("the limit applies, and the kill is the command's", async t => {
   const dir = scratch(t, 4 * MiB)
   const group = await openGroup(t, dir)
   const child = spawn(hogProgram(), [], { group, stdio: ['pipe', 'ignore', 'ignore'] })
@@ -159,22 +159,30 @@ t.test('a group that is removed between opening and joining', async t => {
   t.strictSame([child.exitCode, child.signalCode], [error!.errno, null])
 })
 
-t.test('privileges go after joining: the group is root\'s alone', async t => {
+t.test("privileges go after joining: the group is root's alone", async t => {
+  process.setgroups!([0, 12])
   const dir = scratch(t)
   chmodSync(`${dir}/cgroup.procs`, 0o600)
   const group = await openGroup(t, dir)
-  const child = spawn('sh', ['-c', 'id -u; id -g; id -G; cat /proc/self/cgroup'], { group, uid: 65534, gid: 65533 })
+  const child = spawn('sh', ['-c', 'id -u; id -g; id -G; cat /proc/self/cgroup'], {
+    group,
+    uid: 65534,
+    gid: 65533,
+  })
   const text = await outputOf(child)
   t.match(text, /^65534\n65533\n65533\n/)
   t.ok(memoryLines(text)[0]!.endsWith(dir.slice(mount.length)))
 })
 
-t.test('the launcher is static: nothing of the command\'s environment is loaded before the group', async t => {
-  const { nativeFile } = await import('../../lib/native/load.js')
-  const elf = readFileSync(nativeFile('oom-launcher')!)
-  // No PT_INTERP, no PT_DYNAMIC that names a library.
-  t.notMatch(elf.subarray(0, 4096).toString('latin1'), /ld-(linux|musl)/)
-})
+t.test(
+  "the launcher is static: nothing of the command's environment is loaded before the group",
+  async t => {
+    const { nativeFile } = await import('../../lib/native/load.js')
+    const elf = readFileSync(nativeFile('oom-launcher')!)
+    // No PT_INTERP, no PT_DYNAMIC that names a library.
+    t.notMatch(elf.subarray(0, 4096).toString('latin1'), /ld-(linux|musl)/)
+  },
+)
 
 t.test('nothing is left behind', async t => {
   const group = await openGroup(t, scratch(t))
@@ -208,5 +216,5 @@ t.test('a listener that throws does not take the next events with it', async t =
   })
   const [[error]] = await Promise.all([thrown, once(child, 'exit')])
   t.match(error, { message: 'mine' })
-  t.notOk(Object.hasOwn(child, 'emit'), 'Node.js\'s own emit is back')
+  t.notOk(Object.hasOwn(child, 'emit'), "Node.js's own emit is back")
 })

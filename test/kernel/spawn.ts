@@ -1,4 +1,4 @@
-// spawn() against child_process.spawn, option by option: whatever a caller can see must be the same.
+// spawn() against child_process.spawn, option by option: what a caller can see must be the same.
 import { chmodSync, mkdtempSync, openSync, closeSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,9 @@ import t, { type Test } from 'tap'
 import { openGroup } from '../helpers/group.js'
 import { scratch } from '../helpers/scratch.js'
 import { sideBySide, type Seen } from '../helpers/side-by-side.js'
+
+// More than root's own, so that giving them up shows.
+process.setgroups!([0, 12, 34])
 
 const temp = mkdtempSync(join(tmpdir(), 'cgroup-oom-spawn-'))
 chmodSync(temp, 0o755)
@@ -57,6 +60,7 @@ t.test('what a process inherits', async t => {
     uid: { uid: 65534 },
     'uid and gid': { uid: 65534, gid: 65534, env: {} },
     gid: { gid: 12 },
+    'gid alone, none': { gid: 65533 },
     'a large uid': { uid: -2, gid: -2 },
   }
   for (const [name, options] of Object.entries(cases)) {
@@ -106,7 +110,10 @@ t.test('commands that do not start', async t => {
   ] as [string, string, string, SpawnOptions][]) {
     await t.test(name, async t => {
       const group = await openGroup(t, scratch(t))
-      const [node, ours] = await sideBySide(group, command, ['an argument'], { ...options, argv0: 'zero' })
+      const [node, ours] = await sideBySide(group, command, ['an argument'], {
+        ...options,
+        argv0: 'zero',
+      })
       t.match(node.events[0], ['error', { code }])
       // Seen only when executed: the launcher had a pid.
       if (name === 'not for that user' || name === 'no interpreter') node.pid = true
@@ -169,8 +176,13 @@ t.test('streams', async t => {
     t.equal(seen.output[1]!.length, 300_000)
   })
   await t.test('a fourth, both ways', async t => {
-    const seen = await same(t, 'sh', ['-c', 'head -n1 <&3 >&3'], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] },
-      c => (c.stdio[3] as import('node:net').Socket).end('line\n'))
+    const seen = await same(
+      t,
+      'sh',
+      ['-c', 'head -n1 <&3 >&3'],
+      { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] },
+      c => (c.stdio[3] as import('node:net').Socket).end('line\n'),
+    )
     t.equal(seen.output[3], 'line\n')
   })
   await t.test('spawn comes before data, however late the loop looks', async t => {
@@ -198,14 +210,23 @@ t.test('messages', async t => {
         { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], serialization },
         child => child.send(message),
       )
-      t.strictSame(seen.events.slice(0, 3), [['spawn'], ['message', { got: message }], ['disconnect']])
+      t.strictSame(seen.events.slice(0, 3), [
+        ['spawn'],
+        ['message', { got: message }],
+        ['disconnect'],
+      ])
     })
   }
 })
 
 t.test('a session of its own', async t => {
   for (const detached of [true, false]) {
-    const seen = await same(t, 'sh', ['-c', 'set -- $(cat /proc/$$/stat); [ $5 = $$ ] && [ $6 = $$ ]'], { detached })
+    const seen = await same(
+      t,
+      'sh',
+      ['-c', 'set -- $(cat /proc/$$/stat); [ $5 = $$ ] && [ $6 = $$ ]'],
+      { detached },
+    )
     t.equal(seen.exitCode, detached ? 0 : 1)
   }
 })
