@@ -99,5 +99,7 @@ t.test('limits of any shape are refused or taken, before a group is made', async
 
 t.test('nobody can construct one', async t => {
   const Constructor = MemoryGroup as unknown as new (handle?: unknown) => unknown
-  t.throws(() => new Constructor())
+  const illegal = { name: 'TypeError', code: 'ERR_ILLEGAL_CONSTRUCTOR' }
+  t.throws(() => new Constructor(), illegal)
+  t.throws(() => new Constructor({ path: '/', version: 1 }), illegal)
 })
