@@ -66,6 +66,11 @@ export class MemoryGroup implements AsyncDisposable {
   }
 
   private constructor(handle: GroupHandle) {
+    if (!(handle instanceof binding().GroupHandle)) {
+      throw Object.assign(new TypeError('Illegal constructor: use MemoryGroup.open()'), {
+        code: 'ERR_ILLEGAL_CONSTRUCTOR',
+      })
+    }
     this.#handle = handle
     this.path = handle.path
     this.version = handle.version

@@ -33,6 +33,7 @@
       "native/binding/environment.cc",
       "native/binding/group.cc",
       "native/binding/guards.cc",
+      "native/binding/spawn.cc",
       "native/binding/subscriptions.cc"
     ]
   }

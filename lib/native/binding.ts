@@ -3,6 +3,7 @@
 // system call's have the code of native/core/codes.h instead.
 import type { EventsBinding } from './events.js'
 import type { GroupBinding } from './group.js'
+import type { SpawnBinding } from './spawn.js'
 
 export interface NativeFailure extends Error {
   errno: number
@@ -12,4 +13,4 @@ export interface NativeFailure extends Error {
 }
 
 // Each object of native/binding has its interface in a file of its own; add it to this union.
-export interface Binding extends GroupBinding, EventsBinding {}
+export interface Binding extends EventsBinding, GroupBinding, SpawnBinding {}

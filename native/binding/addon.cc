@@ -7,6 +7,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   oom::binding::init_group(env, exports);
   oom::binding::init_guards(env, exports);
   oom::binding::init_subscriptions(env, exports);
+  oom::binding::init_spawn(env, exports);
   return exports;
 }
 

@@ -207,8 +207,8 @@ class Signal final : public Closable<Signal> {
                          static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
       source_ = std::move(made);
     } else {
-      auto made = std::make_unique<DelaySource>(channel, target,
-                                                info[3].As<Napi::Number>().Int32Value());
+      auto made =
+          std::make_unique<DelaySource>(channel, target, info[3].As<Napi::Number>().Int32Value());
       delay_ = made.get();
       source_ = std::move(made);
     }

@@ -15,7 +15,12 @@ t.test('an OOM and the kill are told, then the removal', async t => {
   const oom = (await watch.next()).value
   t.match(oom, { type: 'oom', group: dir, count: 1, origin: 'self' })
   t.ok(oom!.at > before && oom!.at < process.hrtime.bigint())
-  t.match((await watch.next()).value, { type: 'kill', group: dir, count: 1, counters: { oomKill: 1 } })
+  t.match((await watch.next()).value, {
+    type: 'kill',
+    group: dir,
+    count: 1,
+    counters: { oomKill: 1 },
+  })
   await hog.exited
   rmdirSync(dir)
   t.match((await watch.next()).value, { type: 'removed', group: dir })

@@ -44,7 +44,8 @@ t.test('signals', async t => {
 })
 
 t.test('paths', async t => {
-  for (const good of ['/a', 'a', 'a/b', '.', '/', '..a', 'a..', '...']) t.equal(groupPath('p', good), good)
+  for (const good of ['/a', 'a', 'a/b', '.', '/', '..a', 'a..', '...'])
+    t.equal(groupPath('p', good), good)
   for (const bad of ['', '..', '../a', 'a/..', '/a/../b', 'a\0', '\0']) {
     t.throws(() => groupPath('path', bad), VALUE, JSON.stringify(bad))
   }
@@ -83,21 +84,28 @@ t.test('limits of any shape are refused or taken, before a group is made', async
   const size = fc.oneof(fc.integer(), fc.double(), fc.string(), fc.boolean(), fc.constant(null))
   const wrong = fc.record({ max: size, high: size, swapMax: size }, { requiredKeys: [] })
   await fc.assert(
-    fc.asyncProperty(fc.oneof(wrong, fc.constant(null), fc.integer(), fc.array(fc.nat())), async limits => {
-      try {
-        // Its parent does not exist: whatever passes the check ends there.
-        await MemoryGroup.create('cgroup-oom-test-none/none', limits as never)
-        return false
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException
-        return ['ENOENT', 'ERR_CGROUP_UNSUPPORTED', TYPE.code, VALUE.code, RANGE.code].includes(code!)
-      }
-    }),
+    fc.asyncProperty(
+      fc.oneof(wrong, fc.constant(null), fc.integer(), fc.array(fc.nat())),
+      async limits => {
+        try {
+          // Its parent does not exist: whatever passes the check ends there.
+          await MemoryGroup.create('cgroup-oom-test-none/none', limits as never)
+          return false
+        } catch (error) {
+          const { code } = error as NodeJS.ErrnoException
+          return ['ENOENT', 'ERR_CGROUP_UNSUPPORTED', TYPE.code, VALUE.code, RANGE.code].includes(
+            code!,
+          )
+        }
+      },
+    ),
   )
   t.pass()
 })
 
 t.test('nobody can construct one', async t => {
   const Constructor = MemoryGroup as unknown as new (handle?: unknown) => unknown
-  t.throws(() => new Constructor())
+  const illegal = { name: 'TypeError', code: 'ERR_ILLEGAL_CONSTRUCTOR' }
+  t.throws(() => new Constructor(), illegal)
+  t.throws(() => new Constructor({ path: '/', version: 1 }), illegal)
 })
