@@ -3,6 +3,7 @@
 // system call's have the code of native/core/codes.h instead.
 import type { EventsBinding } from './events.js'
 import type { GroupBinding } from './group.js'
+import type { GuardsBinding } from './guards.js'
 import type { SpawnBinding } from './spawn.js'
 
 export interface NativeFailure extends Error {
@@ -13,4 +14,4 @@ export interface NativeFailure extends Error {
 }
 
 // Each object of native/binding has its interface in a file of its own; add it to this union.
-export interface Binding extends EventsBinding, GroupBinding, SpawnBinding {}
+export interface Binding extends EventsBinding, GroupBinding, GuardsBinding, SpawnBinding {}
