@@ -36,3 +36,11 @@ export function integer(name: string, value: unknown, min: number, max: number):
   if (value < min || value > max) throw outOfRange(name, `>= ${min} && <= ${max}`, value)
   return value
 }
+
+/** An options argument: an object, not an array. */
+export function optionsObject<T extends object>(name: string, value: T): T {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidType(name, 'of type object', value)
+  }
+  return value
+}

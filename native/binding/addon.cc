@@ -3,7 +3,14 @@
 
 namespace {
 
-Napi::Object init(Napi::Env env, Napi::Object exports) { return exports; }
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  using namespace oom::binding;
+  init_ballast(env, exports);
+  init_lock(env, exports);
+  init_polled_fd(env, exports);
+  init_primitives(env, exports);
+  return exports;
+}
 
 }  // namespace
 

@@ -1,0 +1,110 @@
+// registerEvent: cgroup v1's cgroup.event_control. Kernel Documentation/admin-guide/cgroup-v1/
+// memory.rst, sections 9 (thresholds), 10 (OOM) and 11 (pressure).
+import { isAbsolute, join } from 'node:path'
+import { integer, invalidType, invalidValue } from '../args.js'
+import { binding, errnoName, fromNative, OomError } from '../errors.js'
+import type { MemoryGroup } from '../group.js'
+import type { NativeFailure } from '../native/binding.js'
+import { EventFd } from './event-fd.js'
+
+const CONTROL = 'cgroup.event_control'
+
+function directoryOf(group: unknown): string {
+  const path =
+    typeof group === 'object' && group !== null ? (group as { path?: unknown }).path : group
+  if (typeof path !== 'string') {
+    throw invalidType('group', 'a MemoryGroup or an absolute directory path', group)
+  }
+  if (!isAbsolute(path)) throw invalidValue('group', 'must be an absolute path', path)
+  if (path.includes('\0')) throw invalidValue('group', 'must be a path without null bytes', path)
+  return path
+}
+
+function fileName(file: unknown): string {
+  if (typeof file !== 'string') throw invalidType('file', 'of type string', file)
+  if (file === '' || file === '.' || file === '..' || /[/\0]/.test(file)) {
+    throw invalidValue('file', 'must be the name of a control file', file)
+  }
+  return file
+}
+
+function argumentText(args: unknown): string {
+  if (args === undefined) return ''
+  if (typeof args === 'bigint' && args >= 0n && args < 2n ** 63n) return String(args)
+  if (typeof args === 'number') return String(integer('args', args, 0, Number.MAX_SAFE_INTEGER))
+  if (typeof args !== 'string') throw invalidType('args', 'of type string, number or bigint', args)
+  if (!/^[\x20-\x7e]{0,64}$/.test(args)) {
+    throw invalidValue('args', 'must be at most 64 printable characters', args)
+  }
+  return args
+}
+
+/** What the kernel means by an errno of the write to cgroup.event_control. */
+const WRITE: Record<string, string> = {
+  EINVAL: 'the file gives no notifications, or does not understand the arguments',
+  EOPNOTSUPP: 'kernels with PREEMPT_RT have no cgroup v1 notifications',
+}
+
+/**
+ * Has an eventfd signalled: `cgroup.event_control` of a cgroup v1 memory group. The control files
+ * are closed again afterwards; the registration lasts until the EventFd is closed or the group is
+ * removed, which signals the eventfd once more.
+ *
+ * | file | args | signalled |
+ * | --- | --- | --- |
+ * | `memory.oom_control` | none | the group, or one above it, is out of memory |
+ * | `memory.usage_in_bytes`, `memory.memsw.usage_in_bytes` | bytes | usage crosses it, up or down |
+ * | `memory.pressure_level` | `'low'`, `'medium'`, `'critical'`, with `',local'` or `',hierarchy'` | reclaim at that level |
+ *
+ * @param group a MemoryGroup, or the absolute path of its directory.
+ * @param args sizes in plain bytes.
+ *
+ * Rejects with OomError `ENOENT`: no such group or file; `EINVAL`: the file gives no notifications or
+ * the arguments are wrong; `EOPNOTSUPP`: a kernel with PREEMPT_RT; `ERR_NOT_A_MEMORY_CGROUP`;
+ * `ERR_CGROUP_UNSUPPORTED`: a cgroup v2 group, or no native addon here; `ERR_CLOSED`.
+ */
+export async function registerEvent(
+  group: MemoryGroup | string,
+  file: string,
+  eventFd: EventFd,
+  args?: string | number | bigint,
+): Promise<void> {
+  const directory = directoryOf(group)
+  const name = fileName(file)
+  if (!(eventFd instanceof EventFd)) throw invalidType('eventFd', 'an instance of EventFd', eventFd)
+  const text = argumentText(args)
+  const { fd } = eventFd
+  let version: number
+  try {
+    version = binding().registerEvent(directory, name, fd, text)
+  } catch (error) {
+    const { errno, syscall, file: failed } = error as NativeFailure
+    const code = typeof errno === 'number' ? errnoName(errno) : ''
+    const reason = syscall === 'write' ? WRITE[code] : undefined
+    if (reason !== undefined) {
+      throw new OomError(code, `${code}: ${reason}, write '${join(directory, CONTROL)}' for ${name}`, {
+        errno,
+        syscall,
+        path: join(directory, CONTROL),
+      })
+    }
+    if (code === 'ENOENT' && failed === CONTROL) throw notMemory(directory)
+    throw fromNative(error, directory)
+  }
+  if (version === 2) {
+    throw new OomError(
+      'ERR_CGROUP_UNSUPPORTED',
+      `'${directory}' is a cgroup v2 group: there is no ${CONTROL}; use MemoryGroup.watch()`,
+      { path: directory },
+    )
+  }
+  if (version !== 1) throw notMemory(directory)
+}
+
+function notMemory(directory: string): OomError {
+  return new OomError(
+    'ERR_NOT_A_MEMORY_CGROUP',
+    `'${directory}' is no directory of a cgroup v1 memory hierarchy`,
+    { path: directory },
+  )
+}
