@@ -1,2 +1,6 @@
 export { OomError } from './errors.js'
+export { lockMemory } from './lock.js'
+export { probe } from './probe.js'
+export { protect } from './protect.js'
+export { MemoryReserve } from './reserve.js'
 export type * from '../types/index.js'
