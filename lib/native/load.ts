@@ -11,8 +11,9 @@ function packageRoot(): string {
   for (let dir = here; ; dir = dirname(dir)) {
     const manifest = join(dir, 'package.json')
     // dist/esm and dist/commonjs have a package.json of their own, without a name.
-    if (existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).name === 'cgroup-oom') {
-      return dir
+    if (existsSync(manifest)) {
+      const { name } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string }
+      if (name === 'cgroup-oom') return dir
     }
     if (dir === dirname(dir)) throw new Error('cgroup-oom: package root not found')
   }

@@ -85,7 +85,7 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
       const abort = (): void => {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
         if (this.#waiters.length === 0) this.#polled.stop()
-        reject(signal!.reason)
+        reject(signal!.reason as Error)
       }
       const waiter: Waiter = {
         resolve: value => {
@@ -184,7 +184,7 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
 
   #serve(error?: unknown): void {
     try {
-      if (error) throw error
+      if (error !== undefined) return this.#fail(error)
       while (this.#waiters.length > 0) {
         const value = this.#take()
         if (value === undefined) return

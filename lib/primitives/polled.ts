@@ -36,7 +36,9 @@ export class Polled {
     try {
       this.#open.start(status => {
         this.#ready(
-          status < 0 ? new OomError(errnoName(status), `polling the ${this.#name} failed`) : undefined,
+          status < 0
+            ? new OomError(errnoName(status), `polling the ${this.#name} failed`)
+            : undefined,
         )
       })
     } catch (error) {

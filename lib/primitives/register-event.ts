@@ -82,11 +82,15 @@ export async function registerEvent(
     const code = typeof errno === 'number' ? errnoName(errno) : ''
     const reason = syscall === 'write' ? WRITE[code] : undefined
     if (reason !== undefined) {
-      throw new OomError(code, `${code}: ${reason}, write '${join(directory, CONTROL)}' for ${name}`, {
-        errno,
-        syscall,
-        path: join(directory, CONTROL),
-      })
+      throw new OomError(
+        code,
+        `${code}: ${reason}, write '${join(directory, CONTROL)}' for ${name}`,
+        {
+          errno,
+          syscall,
+          path: join(directory, CONTROL),
+        },
+      )
     }
     if (code === 'ENOENT' && failed === CONTROL) throw notMemory(directory)
     throw fromNative(error, directory)

@@ -18,9 +18,14 @@ export interface Found {
   self: string | null
 }
 
-const V1_ONLY = 'boot with systemd.unified_cgroup_hierarchy=0, or use a kernel and a setup with cgroup v1'
+const V1_ONLY =
+  'boot with systemd.unified_cgroup_hierarchy=0, or use a kernel and a setup with cgroup v1'
 
-export function memory(machine: Machine, found: Found | undefined, others: readonly Mount[]): Capability {
+export function memory(
+  machine: Machine,
+  found: Found | undefined,
+  others: readonly Mount[],
+): Capability {
   if (found) return yes(`cgroup v${found.mount.version} memory controller at ${found.mount.path}`)
   if (/(^| )cgroup_disable=(\S*,)?memory/.test(machine.read('/proc/cmdline') ?? '')) {
     return no(
@@ -29,7 +34,10 @@ export function memory(machine: Machine, found: Found | undefined, others: reado
     )
   }
   if (others.length === 0) {
-    return no('no cgroup hierarchy is mounted', 'mount one: mount -t cgroup -o memory none DIRECTORY')
+    return no(
+      'no cgroup hierarchy is mounted',
+      'mount one: mount -t cgroup -o memory none DIRECTORY',
+    )
   }
   const v2 = others.find(mount => mount.version === 2)
   if (v2) {
@@ -69,7 +77,10 @@ const RT = no(
   'kernels with PREEMPT_RT have no cgroup v1 notifications',
   'use a kernel without PREEMPT_RT',
 )
-const V2 = no('this release watches and guards cgroup v1 only; the memory controller is on v2', V1_ONLY)
+const V2 = no(
+  'this release watches and guards cgroup v1 only; the memory controller is on v2',
+  V1_ONLY,
+)
 
 export function watch(machine: Machine, { mount, self }: Found): Capability {
   if (mount.version === 2) return V2
@@ -112,14 +123,21 @@ export function pressure(machine: Machine): Capability {
   }
   const error = machine.access(file, 'write')
   if (error !== undefined) return no(`${file} cannot be written (${error})`, 'run as root')
-  return yes(machine.uid === 0 ? file : `${file}; unprivileged, windowMs must be a multiple of 2000`)
+  return yes(
+    machine.uid === 0 ? file : `${file}; unprivileged, windowMs must be a multiple of 2000`,
+  )
 }
 
-export function freeze(machine: Machine, found: Found | undefined, mounts: readonly Mount[]): Capability {
+export function freeze(
+  machine: Machine,
+  found: Found | undefined,
+  mounts: readonly Mount[],
+): Capability {
   if (found?.mount.version === 2) {
     const { mount, self } = found
     // The root has no such file; Linux 5.2 gave it to every other group.
-    const lacks = self !== mount.path && machine.access(join(self ?? mount.path, 'cgroup.freeze'), 'exists')
+    const lacks =
+      self !== mount.path && machine.access(join(self ?? mount.path, 'cgroup.freeze'), 'exists')
     return lacks ? no('no cgroup.freeze', 'use Linux 5.2 or later') : yes('cgroup.freeze')
   }
   const freezer = mounts.find(mount => mount.controllers.includes('freezer'))

@@ -39,7 +39,9 @@ export function examine(machine: Machine): ProbeReport {
     if (machine.addon) {
       return check.no(
         `the native addon is needed for it: ${machine.addon.message}`,
-        linux ? 'install the package for this platform, or build it: npm run build:native' : 'use Linux',
+        linux
+          ? 'install the package for this platform, or build it: npm run build:native'
+          : 'use Linux',
       )
     }
     try {

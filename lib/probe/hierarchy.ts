@@ -42,7 +42,9 @@ export function ownGroup(procCgroup: string, mount: Mount): string | null {
     const [, id, controllers, path] = /^(\d+):([^:]*):(.*)$/.exec(line) ?? []
     if (path === undefined) continue
     const ours =
-      mount.version === 2 ? id === '0' && controllers === '' : controllers!.split(',').includes('memory')
+      mount.version === 2
+        ? id === '0' && controllers === ''
+        : controllers!.split(',').includes('memory')
     if (!ours) continue
     if (path.startsWith('/..')) return null
     if (mount.root === '/') return join(mount.path, path)

@@ -1,9 +1,10 @@
 // lockMemory, mlockall, munlockall. Each environment counts what it holds, and gives it back from
 // its cleanup hook: a worker that ends, or a natural end of the process (where V8 would abort on
 // code pages that mlockall has left locked).
+#include "core/lock.h"
+
 #include "binding/addon.h"
 #include "binding/convert.h"
-#include "core/lock.h"
 
 namespace oom::binding {
 

@@ -7,14 +7,16 @@
 //   readable              callback(status) through napi_make_callback, until stop()
 //   close(), or GC        polling ends and the fd is closed at once; the uv_poll_t, which libuv
 //                         frees a loop turn later, is its own object and deletes itself
-//   environment ends      the same from an async cleanup hook, which makes Node.js wait for the turn
+//   environment ends      the same from an async cleanup hook, which makes Node.js wait for the
+//   turn
 #include <uv.h>
 
 #include "binding/addon.h"
 #include "binding/convert.h"
 #include "core/fd.h"
 
-// Not every runtime that loads Node-API addons has these: weak, so that the addon still loads there.
+// Not every runtime that loads Node-API addons has these: weak, so that the addon still loads
+// there.
 #pragma weak uv_poll_init
 #pragma weak uv_poll_start
 #pragma weak uv_poll_stop
@@ -39,12 +41,11 @@ struct Poll {
 class PolledFd final : public Napi::ObjectWrap<PolledFd> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "PolledFd",
-                       {InstanceAccessor<&PolledFd::fd>("fd"),
-                        InstanceMethod<&PolledFd::start>("start"),
-                        InstanceMethod<&PolledFd::stop>("stop"),
-                        InstanceMethod<&PolledFd::set_ref>("setRef"),
-                        InstanceMethod<&PolledFd::close>("close")});
+    return DefineClass(
+        env, "PolledFd",
+        {InstanceAccessor<&PolledFd::fd>("fd"), InstanceMethod<&PolledFd::start>("start"),
+         InstanceMethod<&PolledFd::stop>("stop"), InstanceMethod<&PolledFd::set_ref>("setRef"),
+         InstanceMethod<&PolledFd::close>("close")});
   }
 
   explicit PolledFd(const Napi::CallbackInfo& info)
@@ -147,8 +148,7 @@ class PolledFd final : public Napi::ObjectWrap<PolledFd> {
     if (!self || !self->started_) return;
     Napi::Env env = self->Env();
     Napi::HandleScope scope(env);
-    self->callback_.MakeCallback(self->Value(), {Napi::Number::New(env, status)},
-                                 self->context_);
+    self->callback_.MakeCallback(self->Value(), {Napi::Number::New(env, status)}, self->context_);
     if (env.IsExceptionPending()) {
       napi_fatal_exception(env, env.GetAndClearPendingException().Value());
     }

@@ -31,8 +31,8 @@ Napi::Value fd_or_throw(Napi::Env env, int fd, const char* syscall) {
 // (initial, semaphore) → fd
 Napi::Value eventfd_create(const Napi::CallbackInfo& info) {
   const int flags = info[1].As<Napi::Boolean>() ? EFD_SEMAPHORE : 0;
-  const int fd = eventfd(info[0].As<Napi::Number>().Uint32Value(),
-                         flags | EFD_CLOEXEC | EFD_NONBLOCK);
+  const int fd =
+      eventfd(info[0].As<Napi::Number>().Uint32Value(), flags | EFD_CLOEXEC | EFD_NONBLOCK);
   return fd_or_throw(info.Env(), fd < 0 ? -errno : fd, "eventfd");
 }
 
@@ -68,7 +68,8 @@ Napi::Value register_event_at(const Napi::CallbackInfo& info) {
   const int version = dir ? cgroup_version(dir.get()) : dir.get();
   if (version < 0) throw_if_failed(info.Env(), Status::of(version, "open"));
   if (version == 1) {
-    throw_if_failed(info.Env(), register_event(dir.get(), file.c_str(), fd_of(info, 2), args));
+    throw_if_failed(info.Env(),
+                    register_event(dir.get(), file.c_str(), fd_of(info, 2), args.c_str()));
   }
   return Napi::Number::New(info.Env(), version);
 }
@@ -80,8 +81,8 @@ Napi::Value pidfd_open(const Napi::CallbackInfo& info) {
 
 // (fd, signal)
 void pidfd_send_signal(const Napi::CallbackInfo& info) {
-  throw_if_failed(info.Env(), Status::of(pidfd::send_signal(fd_of(info), fd_of(info, 1)),
-                                         "pidfd_send_signal"));
+  throw_if_failed(info.Env(),
+                  Status::of(pidfd::send_signal(fd_of(info), fd_of(info, 1)), "pidfd_send_signal"));
 }
 
 // (fd) → Promise. A duplicate, so that closing meanwhile cannot hand it another process.
@@ -93,9 +94,7 @@ Napi::Value process_mrelease(const Napi::CallbackInfo& info) {
   }
   return run_async<char>(
       info.Env(),
-      [own = Fd(fd)](char&) {
-        return Status::of(pidfd::mrelease(own.get()), "process_mrelease");
-      },
+      [own = Fd(fd)](char&) { return Status::of(pidfd::mrelease(own.get()), "process_mrelease"); },
       [](Napi::Env env, char&) { return env.Undefined(); });
 }
 

@@ -5,9 +5,9 @@
 // that exists, allocates nothing and takes no lock of ours. The owner must not close while another
 // thread may still call release().
 //
-// Kernel contract: MADV_DONTNEED_LOCKED (5.18) frees pages of a locked mapping and leaves it locked;
-// before, munlock + MADV_DONTNEED does. MADV_POPULATE_WRITE (5.14) and mlock fault pages in from
-// inside a system call, where a full group gives ENOMEM instead of waiting for its OOM to end.
+// Kernel contract: MADV_DONTNEED_LOCKED (5.18) frees pages of a locked mapping and leaves it
+// locked; before, munlock + MADV_DONTNEED does. MADV_POPULATE_WRITE (5.14) and mlock fault pages in
+// from inside a system call, where a full group gives ENOMEM instead of waiting for its OOM to end.
 #pragma once
 
 #include <atomic>

@@ -9,30 +9,19 @@
 #include "core/fd.h"
 #include "core/sys.h"
 
-#ifndef CGROUP_SUPER_MAGIC
-#define CGROUP_SUPER_MAGIC 0x27e0eb
-#endif
-#ifndef CGROUP2_SUPER_MAGIC
-#define CGROUP2_SUPER_MAGIC 0x63677270
-#endif
-
 namespace oom {
 
-Status register_event(int group_dir, const char* file, int event_fd, std::string_view args) {
-  Fd target(sys::open_at(group_dir, file, O_RDONLY));
-  if (!target) return Status::of(target.get(), "openat", file);
-  Fd control(sys::open_at(group_dir, kEventControl, O_WRONLY));
-  if (!control) return Status::of(control.get(), "openat", kEventControl);
-  char line[256];
-  const int length = snprintf(line, sizeof line, "%d %d %.*s", event_fd, target.get(),
-                              static_cast<int>(args.size()), args.data());
-  if (length < 0 || static_cast<size_t>(length) >= sizeof line) {
-    return Status::of(-E2BIG, "write", kEventControl);
-  }
-  if (int err = sys::write_small(control.get(), {line, static_cast<size_t>(length)})) {
-    return Status::of(err, "write", kEventControl);
-  }
-  return Status::success();
+Status register_event(int dir, const char* file, int eventfd, const char* args) {
+  constexpr const char* kControl = "cgroup.event_control";
+  Fd control(sys::open_at(dir, file, O_RDONLY));
+  if (!control) return Status::of(control.get(), "open", file);
+  Fd events(sys::open_at(dir, kControl, O_WRONLY));
+  if (!events) return Status::of(events.get(), "open", kControl);
+  char line[128];
+  int n = snprintf(line, sizeof line, "%d %d %s", eventfd, control.get(), args);
+  if (n < 0 || static_cast<size_t>(n) >= sizeof line) return Status::of(-EINVAL, "write", kControl);
+  int err = sys::write_small(events.get(), {line, static_cast<size_t>(n)});
+  return Status::of(err, "write", kControl);
 }
 
 int cgroup_version(int dir) {

@@ -1,23 +1,17 @@
-// cgroup v1 notifications: cgroup.event_control ties an eventfd to a control file of its group.
-//
-// Kernel contract (Documentation/admin-guide/cgroup-v1/memory.rst, 9 and 11): one write of
-// "<event fd> <control file fd> <args>", plain decimal bytes; the file must belong to the same
-// group (EINVAL otherwise); EOPNOTSUPP on PREEMPT_RT. Both control fds may be closed afterwards.
-// Removal of the group signals the eventfd too.
+// cgroup v1's cgroup.event_control: tells an eventfd of events of one control file.
+// Kernel Documentation/admin-guide/cgroup-v1/memcg_test.rst and memory.rst; v1 only, deprecated
+// since 6.12, EOPNOTSUPP with PREEMPT_RT.
 #pragma once
-
-#include <string_view>
 
 #include "core/result.h"
 
 namespace oom {
 
-inline constexpr const char* kEventControl = "cgroup.event_control";
+// Writes "<event_fd> <control_fd> <args>". Both files are closed again: the kernel keeps what it
+// needs.
+Status register_event(int dir, const char* file, int eventfd, const char* args);
 
-// Status::file tells which of the two files a failure was about: `file` or kEventControl.
-Status register_event(int group_dir, const char* file, int event_fd, std::string_view args);
-
-// Whether the directory belongs to a cgroup hierarchy: 1, 2, 0 for neither, or -errno.
+// Which hierarchy a directory belongs to: 1, 2, 0 for none, or -errno. fstatfs(2).
 int cgroup_version(int dir);
 
 }  // namespace oom

@@ -42,13 +42,9 @@ class Guard {
   Guard& operator=(const Guard&) = delete;
 };
 
-void* at(const Range& range) {
-  return reinterpret_cast<void*>(range.begin);
-}
+void* at(const Range& range) { return reinterpret_cast<void*>(range.begin); }
 
-unsigned& holders(LockScope scope) {
-  return state.holders[static_cast<size_t>(scope)];
-}
+unsigned& holders(LockScope scope) { return state.holders[static_cast<size_t>(scope)]; }
 
 // mlock2(2) by number: musl has no wrapper. Kernels before 4.4 have no such call.
 int lock_on_fault(const Range& range) {
@@ -59,9 +55,7 @@ int lock_on_fault(const Range& range) {
 #endif
 }
 
-int lock_now(const Range& range) {
-  return mlock(at(range), range.size()) < 0 ? -errno : 0;
-}
+int lock_now(const Range& range) { return mlock(at(range), range.size()) < 0 ? -errno : 0; }
 
 int lock_region(const Region& region) {
   return region.kind == LockedRegions::Kind::kAlways ? lock_on_fault(region.range)
@@ -130,17 +124,16 @@ Status lock_ranges(const std::vector<Range>& ranges, size_t already) {
 
 }  // namespace
 
-int lock_range(const void* address, size_t length) {
-  return lock_now(pages_of(address, length));
-}
+int lock_range(const void* address, size_t length) { return lock_now(pages_of(address, length)); }
 
 int may_lock(size_t bytes) {
   if (bytes == 0) return 0;
   const size_t length = pages_of(nullptr, bytes).size();
-  void* probe = mmap(nullptr, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* probe =
+      mmap(nullptr, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (probe == MAP_FAILED) return -errno;
-  const int err = lock_on_fault({reinterpret_cast<uintptr_t>(probe),
-                                 reinterpret_cast<uintptr_t>(probe) + length});
+  const int err = lock_on_fault(
+      {reinterpret_cast<uintptr_t>(probe), reinterpret_cast<uintptr_t>(probe) + length});
   munmap(probe, length);
   return err;
 }
@@ -160,8 +153,7 @@ void LockedRegions::remove(const void* address, size_t length) {
   Guard guard;
   const Range range = pages_of(address, length);
   auto* end = state.regions + state.count;
-  auto* found =
-      std::find_if(state.regions, end, [&](const Region& r) { return r.range == range; });
+  auto* found = std::find_if(state.regions, end, [&](const Region& r) { return r.range == range; });
   if (found == end) return;
   const bool locked = held(*found);
   *found = end[-1];
@@ -174,13 +166,12 @@ void LockedRegions::remove(const void* address, size_t length) {
 Status lock_scope(LockScope scope, size_t* bytes) {
   Guard guard;
   const std::vector<Range> ranges = ranges_of(scope);
-  *bytes = total(ranges);
+  if (bytes) *bytes = total(ranges);
   if (holders(scope) == 0) {
     // The images of the OOM path are part of the process's: not asked for twice.
     const LockScope other =
         scope == LockScope::kProcess ? LockScope::kOomPath : LockScope::kProcess;
-    const size_t already =
-        holders(other) > 0 ? total(image_ranges(Images::kOomPath)) : 0;
+    const size_t already = holders(other) > 0 ? total(image_ranges(Images::kOomPath)) : 0;
     if (Status status = lock_ranges(ranges, already); !status.ok()) {
       relock();
       return status;

@@ -13,9 +13,7 @@
 
 namespace oom {
 
-size_t page_size() {
-  return static_cast<size_t>(sysconf(_SC_PAGESIZE));
-}
+size_t page_size() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
 
 Range pages_of(const void* address, size_t length) {
   const uintptr_t mask = page_size() - 1;

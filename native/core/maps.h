@@ -42,8 +42,9 @@ bool maps_line(std::string_view line, MapsLine& out);
 // All images, the executable file mappings that are not the dynamic linker's (V8 maps its builtins,
 // which are in the program, a second time), [heap], and [stack]; sorted and merged.
 //
-// To be locked: [stack] without its lowest page. The kernel checks a locked stack that grows against
-// RLIMIT_MEMLOCK, and a refusal is SIGSEGV; so the mapping that grows stays an unlocked one.
+// To be locked: [stack] without its lowest page. The kernel checks a locked stack that grows
+// against RLIMIT_MEMLOCK, and a refusal is SIGSEGV; so the mapping that grows stays an unlocked
+// one.
 enum class Stack : uint8_t { kToLock, kWhole };
 std::vector<Range> process_ranges(Stack stack);
 

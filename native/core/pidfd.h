@@ -1,6 +1,7 @@
 // Processes by pidfd: a handle that never means another process. pidfd_open(2) 5.3,
-// pidfd_send_signal(2) 5.1, process_mrelease(2) 5.15; by number, since older libcs have no wrappers.
-// Any thread; process_mrelease sleeps (15 ms per GiB of the victim) and is not for the sentinel.
+// pidfd_send_signal(2) 5.1, process_mrelease(2) 5.15; by number, since older libcs have no
+// wrappers. Any thread; process_mrelease sleeps (15 ms per GiB of the victim) and is not for the
+// sentinel.
 #pragma once
 
 #include <sys/types.h>

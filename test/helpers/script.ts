@@ -29,7 +29,10 @@ export interface ScriptResult {
   stderr: string
 }
 
-export function script(code: string, { node = process.execPath, memlock }: ScriptOptions = {}): Promise<ScriptResult> {
+export function script(
+  code: string,
+  { node = process.execPath, memlock }: ScriptOptions = {},
+): Promise<ScriptResult> {
   // The addon is loaded, while it can still be read, by whatever asks it first.
   const drop =
     memlock === undefined

@@ -63,9 +63,11 @@ t.test('everything of the program is resident, nothing of what V8 manages is loc
   t.match(result, { ...CLEAN, stdout: 'done\n' })
 })
 
-t.test('unprivileged, under 8 MiB: oom-path fits, process is refused before anything is locked', async t => {
-  const result = await script(
-    `
+t.test(
+  'unprivileged, under 8 MiB: oom-path fits, process is refused before anything is locked',
+  async t => {
+    const result = await script(
+      `
     assert.throws(() => oom.lockMemory({ scope: 'process' }), e => {
       assert.equal(e.code, 'ERR_MEMLOCK_LIMIT')
       assert.equal(e.errno, -12)
@@ -79,10 +81,11 @@ t.test('unprivileged, under 8 MiB: oom-path fits, process is refused before anyt
     const deep = n => (n === 0 ? 0 : 1 + deep(n - 1))
     assert.equal(deep(5000), 5000)
     console.log('done')`,
-    { memlock: 8 * MiB },
-  )
-  t.match(result, { ...CLEAN, stdout: 'done\n' })
-})
+      { memlock: 8 * MiB },
+    )
+    t.match(result, { ...CLEAN, stdout: 'done\n' })
+  },
+)
 
 // Twice what is needed now: scripts of other processes differ a little.
 const enough = 2 * binding().scopeBytes(1)
@@ -145,7 +148,10 @@ t.test('life cycle: every ending is clean', async t => {
 })
 
 t.test('bad arguments', async t => {
-  const call = (...args: unknown[]) => () => Reflect.apply(lockMemory, undefined, args) as unknown
+  const call =
+    (...args: unknown[]) =>
+    () =>
+      Reflect.apply(lockMemory, undefined, args) as unknown
   for (const bad of [null, 1, 'process', []]) t.throws(call(bad), { code: 'ERR_INVALID_ARG_TYPE' })
   for (const bad of [null, 1, 'all', '', 'toString']) {
     t.throws(call({ scope: bad }), { code: 'ERR_INVALID_ARG_VALUE' })

@@ -20,7 +20,12 @@ t.test('locks, unlocks, and leaves what others hold', async t => {
 })
 
 t.test('a natural end is clean: unlocked in time', async t => {
-  for (const flags of ['MCL_CURRENT', 'MCL_CURRENT | oom.MCL_ONFAULT', 'MCL_FUTURE', 'MCL_FUTURE | oom.MCL_ONFAULT']) {
+  for (const flags of [
+    'MCL_CURRENT',
+    'MCL_CURRENT | oom.MCL_ONFAULT',
+    'MCL_FUTURE',
+    'MCL_FUTURE | oom.MCL_ONFAULT',
+  ]) {
     t.match(await script(`oom.mlockall(oom.${flags})`), CLEAN, flags)
     t.match(await script(`oom.mlockall(oom.${flags}); process.exit(0)`), CLEAN, `${flags}, exit`)
   }
@@ -49,6 +54,7 @@ t.test('bad arguments', async t => {
   for (const bad of [undefined, null, '1', {}, 1n]) {
     t.throws(() => mlockall(bad as never), { code: 'ERR_INVALID_ARG_TYPE' })
   }
-  for (const bad of [0, -1, 8, NaN, 1.5]) t.throws(() => mlockall(bad), { code: 'ERR_OUT_OF_RANGE' })
+  for (const bad of [0, -1, 8, NaN, 1.5])
+    t.throws(() => mlockall(bad), { code: 'ERR_OUT_OF_RANGE' })
   t.throws(() => mlockall(MCL_ONFAULT), { code: 'ERR_INVALID_ARG_VALUE' })
 })

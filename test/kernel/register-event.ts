@@ -79,7 +79,8 @@ t.test('bad arguments', async t => {
   const dir = scratch(t)
   const fd = new EventFd()
   t.teardown(() => fd.close())
-  const call = (...args: unknown[]) => Reflect.apply(registerEvent, undefined, args) as Promise<void>
+  const call = (...args: unknown[]) =>
+    Reflect.apply(registerEvent, undefined, args) as Promise<void>
   const type = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
   const value = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }
   for (const bad of [1, null, undefined, {}, { path: 1 }]) {
@@ -89,9 +90,14 @@ t.test('bad arguments', async t => {
   for (const bad of [1, null, undefined]) await t.rejects(call(dir, bad, fd), type)
   for (const bad of ['', '.', '..', '../x', '/x', 'a\0']) await t.rejects(call(dir, bad, fd), value)
   for (const bad of [1, null, {}]) await t.rejects(call(dir, 'memory.stat', bad), type)
-  for (const bad of [null, {}, true, -1n, 2n ** 63n]) await t.rejects(call(dir, 'memory.stat', fd, bad), type)
-  for (const bad of ['a\nb', 'ä', 'x'.repeat(65)]) await t.rejects(call(dir, 'memory.stat', fd, bad), value)
+  for (const bad of [null, {}, true, -1n, 2n ** 63n])
+    await t.rejects(call(dir, 'memory.stat', fd, bad), type)
+  for (const bad of ['a\nb', 'ä', 'x'.repeat(65)])
+    await t.rejects(call(dir, 'memory.stat', fd, bad), value)
   for (const bad of [-1, NaN, 0.5]) {
-    await t.rejects(call(dir, 'memory.stat', fd, bad), { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' })
+    await t.rejects(call(dir, 'memory.stat', fd, bad), {
+      name: 'RangeError',
+      code: 'ERR_OUT_OF_RANGE',
+    })
   }
 })

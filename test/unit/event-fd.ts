@@ -98,14 +98,18 @@ t.test('a signal ends one read', async t => {
 t.test('bad arguments', async t => {
   const type = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
   const range = { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' }
-  const make = (...args: unknown[]) => () => Reflect.construct(EventFd, args) as EventFd
+  const make =
+    (...args: unknown[]) =>
+    () =>
+      Reflect.construct(EventFd, args) as EventFd
   for (const bad of ['1', null, {}, 1n, true]) t.throws(make(bad), type)
   for (const bad of [-1, NaN, 0.5, 2 ** 32, Infinity]) t.throws(make(bad), range)
   for (const bad of [null, 'x', 1, []]) t.throws(make(0, bad), type)
   t.throws(make(0, { semaphore: 1 }), type)
   const fd = new EventFd()
   for (const bad of ['1', null, {}, true]) t.throws(() => fd.write(bad as never), type)
-  for (const bad of [-1, NaN, 0.5, 2 ** 53, -1n, 2n ** 64n - 1n]) t.throws(() => fd.write(bad), range)
+  for (const bad of [-1, NaN, 0.5, 2 ** 53, -1n, 2n ** 64n - 1n])
+    t.throws(() => fd.write(bad), range)
   await t.rejects(fd.read(null as never), type)
   await t.rejects(fd.read({ signal: {} as never }), type)
   fd.close()

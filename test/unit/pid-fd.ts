@@ -19,7 +19,11 @@ t.test('signals a process and tells when it has ended', async t => {
   t.strictSame(await gone, [null, 'SIGTERM'])
   await t.resolves(fd.exited)
   // Reaped: the pid may be another's by now, the handle is not.
-  t.throws(() => fd.kill('SIGKILL'), { name: 'OomError', code: 'ESRCH', syscall: 'pidfd_send_signal' })
+  t.throws(() => fd.kill('SIGKILL'), {
+    name: 'OomError',
+    code: 'ESRCH',
+    syscall: 'pidfd_send_signal',
+  })
   fd.close()
 })
 
@@ -41,7 +45,11 @@ t.test('errors and bad arguments', async t => {
   const range = { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' }
   for (const bad of ['1', null, undefined, {}, 1n]) t.throws(() => PidFd.open(bad as never), type)
   for (const bad of [0, -1, NaN, 1.5, 2 ** 31]) t.throws(() => PidFd.open(bad), range)
-  t.throws(() => PidFd.open(2 ** 31 - 1), { name: 'OomError', code: 'ESRCH', syscall: 'pidfd_open' })
+  t.throws(() => PidFd.open(2 ** 31 - 1), {
+    name: 'OomError',
+    code: 'ESRCH',
+    syscall: 'pidfd_open',
+  })
   const fd = PidFd.open(process.pid)
   t.throws(() => fd.kill('SIGNOT' as never), { code: 'ERR_INVALID_ARG_VALUE' })
   t.throws(() => fd.kill('toString' as never), { code: 'ERR_INVALID_ARG_VALUE' })

@@ -6,8 +6,20 @@ import { examine } from '../../lib/probe/examine.js'
 import { thisMachine, type Machine } from '../../lib/probe/machine.js'
 
 const FIELDS = [
-  'addon', 'memory', 'writable', 'watch', 'guard', 'guardian', 'pressure', 'freeze', 'swap',
-  'lockOomPath', 'lockProcess', 'protect', 'pidfd', 'mrelease',
+  'addon',
+  'memory',
+  'writable',
+  'watch',
+  'guard',
+  'guardian',
+  'pressure',
+  'freeze',
+  'swap',
+  'lockOomPath',
+  'lockProcess',
+  'protect',
+  'pidfd',
+  'mrelease',
 ] as const
 
 const MIB = 1024 * 1024
@@ -121,10 +133,13 @@ t.test('v1 without its memory controller, and hybrid', async t => {
     available: false,
     remedy: /CONFIG_MEMCG_V1.*6\.12/,
   })
-  t.match(examine(machine({ '/proc/self/mountinfo': '' })).memory, { reason: /no cgroup hierarchy/ })
+  t.match(examine(machine({ '/proc/self/mountinfo': '' })).memory, {
+    reason: /no cgroup hierarchy/,
+  })
   t.match(
-    examine(machine({ '/proc/self/mountinfo': FREEZER, '/proc/cmdline': 'quiet cgroup_disable=memory' }))
-      .memory,
+    examine(
+      machine({ '/proc/self/mountinfo': FREEZER, '/proc/cmdline': 'quiet cgroup_disable=memory' }),
+    ).memory,
     { remedy: /cgroup_enable=memory/ },
   )
   const hybrid = examine(machine({ '/proc/self/mountinfo': UNIFIED + FREEZER + V1 }))
@@ -133,19 +148,66 @@ t.test('v1 without its memory controller, and hybrid', async t => {
 
 t.test('one thing missing at a time', async t => {
   const cases: [string, Machine, string[], RegExp][] = [
-    ['another user', machine({}, { uid: 1000, access: refuse('EACCES', '/sys/fs/cgroup') }), ['writable', 'guard', 'swap'], /./],
+    [
+      'another user',
+      machine({}, { uid: 1000, access: refuse('EACCES', '/sys/fs/cgroup') }),
+      ['writable', 'guard', 'swap'],
+      /./,
+    ],
     ['PREEMPT_RT', machine({ '/sys/kernel/realtime': '1\n' }), ['watch', 'guard'], /PREEMPT_RT/],
     ['no PSI', machine({}, { access: refuse('ENOENT', '/proc/pressure') }), ['pressure'], /PSI/],
     ['psi=0', machine({ '/proc/pressure/memory': undefined }), ['pressure'], /psi=1/],
     ['no freezer', machine({ '/proc/self/mountinfo': V1 }), ['freeze'], /freezer/],
-    ['no swap accounting', machine({}, { access: refuse('ENOENT', 'memsw') }), ['swap'], /swapaccount/],
+    [
+      'no swap accounting',
+      machine({}, { access: refuse('ENOENT', 'memsw') }),
+      ['swap'],
+      /swapaccount/,
+    ],
     ['no guardian', machine({}, { nativeFile: () => undefined }), ['guardian'], /guardian/],
-    ['old kernel', machine({}, { syscalls: () => ({ pidfd: 'ENOSYS', mrelease: 'ENOSYS' }) }), ['pidfd', 'mrelease'], /5\./],
-    ['seccomp', machine({}, { syscalls: () => ({ pidfd: 'EPERM', mrelease: undefined }) }), ['pidfd'], /seccomp/],
-    ['memlock', machine({}, { locking: scope => ({ bytes: MIB, allowed: scope === 0 }) }), ['lockProcess'], /RLIMIT|ulimit/],
-    ['no capability', machine({ '/proc/self/status': 'CapEff:\t0000000000000000\n' }), ['protect'], /OOMScoreAdjust/],
-    ['user namespace', machine({ '/proc/self/uid_map': '0 1000 1\n' }), ['protect'], /OOMScoreAdjust/],
-    ['a check that fails', machine({}, { locking: () => { throw new Error('odd') } }), ['lockOomPath', 'lockProcess'], /report/],
+    [
+      'old kernel',
+      machine({}, { syscalls: () => ({ pidfd: 'ENOSYS', mrelease: 'ENOSYS' }) }),
+      ['pidfd', 'mrelease'],
+      /5\./,
+    ],
+    [
+      'seccomp',
+      machine({}, { syscalls: () => ({ pidfd: 'EPERM', mrelease: undefined }) }),
+      ['pidfd'],
+      /seccomp/,
+    ],
+    [
+      'memlock',
+      machine({}, { locking: scope => ({ bytes: MIB, allowed: scope === 0 }) }),
+      ['lockProcess'],
+      /RLIMIT|ulimit/,
+    ],
+    [
+      'no capability',
+      machine({ '/proc/self/status': 'CapEff:\t0000000000000000\n' }),
+      ['protect'],
+      /OOMScoreAdjust/,
+    ],
+    [
+      'user namespace',
+      machine({ '/proc/self/uid_map': '0 1000 1\n' }),
+      ['protect'],
+      /OOMScoreAdjust/,
+    ],
+    [
+      'a check that fails',
+      machine(
+        {},
+        {
+          locking: () => {
+            throw new Error('odd')
+          },
+        },
+      ),
+      ['lockOomPath', 'lockProcess'],
+      /report/,
+    ],
   ]
   for (const [name, one, expected, remedy] of cases) {
     const report = examine(one)

@@ -1,17 +1,18 @@
 // What made a bare mlockall() abort Node.js, all of it, under one kind of lock: workers that come and
 // go, WebAssembly, functions compiled and thrown away, garbage collection, and a natural end.
-'use strict'
-const assert = require('node:assert')
-const { join } = require('node:path')
-const v8 = require('node:v8')
-const { Worker } = require('node:worker_threads')
-const dist = join(__dirname, '../../dist/commonjs/lib')
-const { lockMemory, MemoryReserve } = require(join(dist, 'index.js'))
-const { EventFd, PidFd } = require(join(dist, 'primitives.js'))
+import assert from 'node:assert'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { Worker } from 'node:worker_threads'
+
+const dist = name => new URL(`../../dist/esm/lib/${name}.js`, import.meta.url).href
+const { lockMemory, MemoryReserve } = await import(dist('index'))
+const { EventFd, PidFd } = await import(dist('primitives'))
+const { WebAssembly } = globalThis
 
 const scenario = process.argv[2]
-v8.setFlagsFromString('--expose-gc')
-const gc = require('node:vm').runInNewContext('gc')
+setFlagsFromString('--expose-gc')
+const gc = runInNewContext('gc')
 
 const scenarios = {
   none: () => {},
@@ -24,7 +25,9 @@ const scenarios = {
   },
   primitives: () => {
     new EventFd().unref().read()
-    PidFd.open(process.ppid).unref().exited
+    PidFd.open(process.ppid)
+      .unref()
+      .exited.catch(() => {})
   },
 }
 scenarios[scenario]()
@@ -38,7 +41,10 @@ const WASM = Buffer.from(
 /** Hot functions, optimized and dropped: code pages come and go. */
 function churn(rounds) {
   for (let round = 0; round < rounds; round++) {
-    const one = new Function('n', `let s = ${round}; for (let i = 0; i < n; i++) s = (s * 31 + i) | 0; return s`)
+    const one = new Function(
+      'n',
+      `let s = ${round}; for (let i = 0; i < n; i++) s = (s * 31 + i) | 0; return s`,
+    )
     for (let i = 0; i < 40; i++) one(500)
     if (round % 50 === 0) gc()
   }
@@ -46,9 +52,9 @@ function churn(rounds) {
 
 /** Garbage that reaches the old space, then goes. */
 function litter() {
-  let keep = []
+  const keep = []
   for (let i = 0; i < 3e5; i++) keep.push({ i, text: `x${i}` })
-  keep = undefined
+  keep.length = 0
   gc()
 }
 
@@ -69,7 +75,7 @@ async function main() {
     litter()
     await Promise.all([
       worker('let a = []; for (let i = 0; i < 2e5; i++) a.push({ i })'),
-      worker(`require(${JSON.stringify(join(dist, 'index.js'))}).lockMemory()`),
+      worker(`import(${JSON.stringify(dist('index'))}).then(({ lockMemory }) => lockMemory())`),
       worker('for (;;) {}'),
     ])
     const module = await WebAssembly.compile(WASM)

@@ -1,0 +1,196 @@
+// The episode machine: every rule of the contract about delay, deadline, plan and fallback.
+//
+// Pure: step(state, fact, now) → (state, actions). No I/O, no clock, no allocation, no thread of its
+// own. The sentinel, the guardian, the simulated group of cgroup-oom/testing and the simulation tests
+// all run this one piece of logic; they differ in who reads the samples and carries out the actions.
+//
+// Whoever drives it gives a fresh sample with each fact, carries out the actions in their order, and
+// calls again at next_wake() at the latest.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+namespace oom {
+
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMs = 1'000'000;
+
+enum class Fallback : uint8_t { kKernel, kKillLargest, kKillGroup };
+
+enum class StepKind : uint8_t {
+  kHeadroom,
+  kBallast,
+  kReclaim,
+  kSignal,
+  kKillLargest,
+  kKillGroup,
+  kKernel,
+  kFreeze,
+};
+
+struct PlanStep {
+  int64_t after_ns = 0;
+  uint64_t bytes = 0;      // headroom
+  int32_t signal = 0;      // signal
+  int32_t target = 0;      // signal: a pid, 0 for all members, -1 for the largest
+  StepKind kind = StepKind::kKernel;
+};
+
+constexpr size_t kMaxPlan = 16;
+
+struct EpisodeConfig {
+  int64_t delay_ns = 0;  // 0: the kernel decides
+  int64_t max_delay_ns = 0;
+  Fallback fallback = Fallback::kKernel;
+  bool dry_run = false;
+  uint8_t plan_size = 0;
+  PlanStep plan[kMaxPlan];  // by after_ns
+};
+
+enum class Outcome : uint8_t {
+  kRecovered,
+  kLimitRaised,
+  kKilled,
+  kPlan,
+  kFallback,
+  kGuardian,
+  kRemoved,
+  kCancelled,
+};
+constexpr size_t kOutcomes = 8;
+
+// What the group's files said.
+struct Sample {
+  bool starved = false;  // tasks wait for user space, and because of this group's own limit
+  uint64_t usage = 0;
+  uint64_t limit = 0;
+  uint64_t kills = 0;  // the kernel's kill counter of the group
+};
+
+enum class Fact : uint8_t {
+  kNotified,  // the kernel told of an OOM
+  kLooked,    // time has passed, or something was done: look again
+  kStepDone,  // result, killed: a step of the plan that was running
+  kFallbackDone,  // result, killed: a killing fallback
+  kUserKilled,    // killed: the program killed through its own API
+  kSetDelay,      // ns
+  kExtend,        // ns
+  kSetDeadline,   // ns, absolute: the guardian follows the sentinel's
+  kYield,
+  kCancel,   // the guard is being disposed
+  kRemoved,  // the group is gone
+};
+
+struct Input {
+  Fact fact = Fact::kLooked;
+  Sample sample;
+  int64_t ns = 0;
+  int32_t result = 0;  // 0 or a negative errno
+  uint32_t killed = 0;
+};
+
+enum class Do : uint8_t {
+  kBegin,     // report the start
+  kStep,      // run plan step `index`; answer with kStepDone
+  kFallback,  // run the killing fallback; answer with kFallbackDone
+  kLetGo,     // give the kernel its killer
+  kHold,      // take it again
+  kSqueeze,   // pull the lent headroom back as far as usage allows, so that the kernel's killer bites
+  kEnd,       // report the end (machine.end()), take back what the episode lent: headroom, ballast, freeze
+};
+
+struct Action {
+  Do what;
+  uint8_t index = 0;
+};
+
+// At most: end of one episode, hold, begin of the next, two steps, fallback.
+struct Actions {
+  Action list[8];
+  uint8_t size = 0;
+  void add(Do what, uint8_t index = 0) { list[size++] = {what, index}; }
+};
+
+struct EpisodeEnd {
+  Outcome outcome = Outcome::kRecovered;
+  int64_t at = 0;
+  int64_t late_ns = 0;  // from the deadline to the fallback; 0 without one
+  uint64_t kernel_kills = 0;
+};
+
+class EpisodeMachine {
+ public:
+  enum class Phase : uint8_t {
+    kIdle,         // armed; also: the delay is 0
+    kDelaying,     // user space decides
+    kFallingBack,  // a killing fallback is at work
+    kKernel,       // the kernel decides: it has its killer for a moment
+    kOver,         // disposed or removed: nothing happens any more
+  };
+
+  EpisodeMachine() = default;
+  explicit EpisodeMachine(const EpisodeConfig& config) : config_(config) {}
+
+  void step(int64_t now, const Input& input, Actions& out);
+
+  Phase phase() const { return phase_; }
+  bool active() const { return phase_ != Phase::kIdle && phase_ != Phase::kOver; }
+  // Whether the group should be held now (the kernel's killer disabled).
+  bool holding() const;
+  // When to look again at the latest; kNever while idle and settled.
+  int64_t next_wake() const { return wake_; }
+  // How often a running episode is looked at: a driver with many of them asks for less.
+  void set_poll(int64_t ns) { poll_ns_ = ns; }
+
+  uint32_t id() const { return id_; }
+  int64_t started_at() const { return started_at_; }
+  int64_t deadline() const { return deadline_; }
+  const Sample& first() const { return first_; }
+  const EpisodeEnd& end() const { return end_; }
+  const EpisodeConfig& config() const { return config_; }
+
+ private:
+  bool out_of_memory(const Sample& s) const;
+  void idle(int64_t now, const Input& input, Actions& out);
+  void begin(int64_t now, const Sample& s, Actions& out);
+  void delaying(int64_t now, const Sample& s, Actions& out);
+  void rehearsing(int64_t now, const Sample& s, Actions& out);
+  void run_plan(int64_t now, Actions& out);
+  void step_done(int64_t now, const Input& input, Actions& out);
+  void note_kill(int64_t now, Outcome outcome);
+  void fall_back(int64_t now, const Sample& s, Actions& out);
+  void falling_back(int64_t now, const Input& input, Actions& out);
+  void let_go(int64_t now, const Sample& s, Outcome outcome, Actions& out);
+  void kernel_decides(int64_t now, const Sample& s, Actions& out);
+  void set_delay(int64_t now, int64_t ns, const Sample& s, Actions& out);
+  void finish(int64_t now, Outcome outcome, const Sample& s, Actions& out);
+  void schedule(int64_t now);
+
+  EpisodeConfig config_;
+  Phase phase_ = Phase::kIdle;
+  Outcome pending_ = Outcome::kRecovered;  // how it ends once what was done has taken effect
+  bool step_running_ = false;
+  bool acted_ = false;      // a step of the plan has changed something
+  bool kill_seen_ = false;  // somebody has killed
+  uint8_t next_step_ = 0;
+  uint32_t id_ = 0;
+  int64_t started_at_ = 0;
+  int64_t clock_at_ = 0;  // what the deadline counts from: the start, or the last set_delay
+  int64_t deadline_ = 0;
+  int64_t late_ns_ = 0;
+  int64_t quiet_at_ = 0;  // since when it has not been out of memory; 0: it is
+  int64_t kill_at_ = 0;
+  int64_t phase_at_ = 0;         // when the phase began
+  int64_t settle_until_ = 0;     // idle: looks go on so long, in case a wake-up was lost
+  int64_t poll_ns_ = 10 * kMs;
+  int64_t wake_ = kNever;
+  uint64_t base_limit_ = 0;  // the limit without what was lent
+  uint64_t lent_ = 0;        // headroom
+  uint64_t letgo_kills_ = 0;
+  Sample first_;
+  EpisodeEnd end_;
+};
+
+}  // namespace oom
