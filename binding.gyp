@@ -26,4 +26,22 @@
             ],
         },
     ],
+    "conditions": [
+        ["OS=='linux'", {
+            "targets": [
+                {
+                    # Started for each spawn(): static where the C library has an archive, so that
+                    # it starts fast and does not load the LD_PRELOAD of the command's environment.
+                    "target_name": "oom-launcher",
+                    "type": "executable",
+                    "sources": ["native/guardian/launcher.cc"],
+                    "cflags_cc": ["-O2"],
+                    "ldflags!": ["-rdynamic"],
+                    "ldflags": [
+                        "<!@(node scripts/static-flags.mjs)", "-Wl,-z,relro", "-Wl,--gc-sections"
+                    ],
+                },
+            ],
+        }],
+    ],
 }

@@ -1,7 +1,7 @@
 // lockMemory(): keeps what an OOM is handled with resident. The contract's "Protecting the handler
 // itself"; how, and why not mlockall, is in native/core/lock.h.
 import type { LockMemoryOptions, LockScope, MemoryLock } from '../types/protect.js'
-import { invalidValue, optionsObject } from './args.js'
+import { oneOf, options as checkOptions } from './args.js'
 import { binding } from './errors.js'
 import { memlockError } from './memlock.js'
 import type { NativeScope } from './native/lock.js'
@@ -48,10 +48,7 @@ class Lock implements MemoryLock {
  * @throws OomError `ERR_MEMLOCK_LIMIT`: RLIMIT_MEMLOCK does not allow it; nothing has been locked.
  * `ERR_CGROUP_UNSUPPORTED`: no native addon here.
  */
-export function lockMemory(options: LockMemoryOptions = {}): MemoryLock {
-  const { scope = 'oom-path' } = optionsObject('options', options)
-  if (typeof scope !== 'string' || !Object.hasOwn(SCOPES, scope)) {
-    throw invalidValue('options.scope', "must be 'oom-path' or 'process'", scope)
-  }
-  return new Lock(scope)
+export function lockMemory(options?: LockMemoryOptions): MemoryLock {
+  const { scope } = checkOptions('options', options)
+  return new Lock(oneOf('options.scope', scope, ['oom-path', 'process'], 'oom-path'))
 }

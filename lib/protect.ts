@@ -1,7 +1,7 @@
 // protect(): keeps the kernel from choosing this process. proc_pid_oom_score_adj(5).
 import { readFile, writeFile } from 'node:fs/promises'
 import type { ProtectOptions } from '../types/protect.js'
-import { integer, optionsObject } from './args.js'
+import { integer, options as checkOptions } from './args.js'
 import { OomError } from './errors.js'
 
 const FILE = '/proc/self/oom_score_adj'
@@ -56,8 +56,8 @@ async function current(): Promise<number> {
  *
  * Rejects with OomError `EACCES` where the value may not be lowered (it needs CAP_SYS_RESOURCE).
  */
-export async function protect(options: ProtectOptions = {}): Promise<() => Promise<void>> {
-  const { oomScoreAdj = -1000 } = optionsObject('options', options)
+export async function protect(options?: ProtectOptions): Promise<() => Promise<void>> {
+  const { oomScoreAdj = -1000 } = checkOptions('options', options)
   const value = integer('options.oomScoreAdj', oomScoreAdj, -1000, 1000)
   const mine = { value }
   await inTurn(async () => {

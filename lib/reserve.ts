@@ -1,7 +1,8 @@
 // MemoryReserve: memory set aside in advance, to be given back when it is needed. Runs on the
 // caller's thread; a guard's own ballast is the same native object, released without JavaScript.
 import type { Bytes } from '../types/common.js'
-import { sizeInBytes } from './bytes.js'
+import { outOfRange } from './args.js'
+import { bytes as sizeOf } from './bytes.js'
 import { binding, fromNative, OomError } from './errors.js'
 import { memlockError } from './memlock.js'
 import type { NativeBallast } from './native/ballast.js'
@@ -21,7 +22,8 @@ export class MemoryReserve {
    * `ENOMEM`: the group or the machine has not got it.
    */
   constructor(bytes: Bytes) {
-    const size = sizeInBytes('bytes', bytes, 1)
+    const size = sizeOf('bytes', bytes)
+    if (size < 1) throw outOfRange('bytes', '>= 1', bytes)
     const native = binding()
     try {
       this.#ballast = new native.Ballast(size)

@@ -26,13 +26,16 @@ function libc(): 'glibc' | 'musl' {
   return header?.glibcVersionRuntime === undefined ? 'musl' : 'glibc'
 }
 
-/** Where native files may be, best first. */
-export function nativeDirectories(): string[] {
+let directories: readonly string[] | undefined
+
+/** Where native files may be, best first. Looked up once: Node's report takes milliseconds. */
+export function nativeDirectories(): readonly string[] {
+  if (directories) return directories
   const root = packageRoot()
-  return [
+  return (directories = [
     join(root, 'prebuilds', `${process.platform}-${process.arch}-${libc()}`),
     join(root, 'build', 'Release'),
-  ]
+  ])
 }
 
 /** The absolute path of a native file of the package (the addon, the launcher, the guardian). */

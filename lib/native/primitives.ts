@@ -1,4 +1,5 @@
 // System calls and readiness of fds: native/binding/primitives.cc and polled_fd.cc.
+import type { GroupHandle } from './group.js'
 
 /** Owns an fd and tells when it is readable, on the event loop. */
 export interface NativePolledFd {
@@ -17,8 +18,8 @@ export interface PrimitivesBinding {
   /** undefined where it would have to wait. */
   eventfdTake(fd: number): bigint | undefined
   eventfdAdd(fd: number, value: bigint): void
-  /** 1, or the version of the hierarchy (0: none) on which nothing could be registered. */
-  registerEvent(directory: string, file: string, eventFd: number, args: string): number
+  /** By an open handle, or by absolute path. */
+  registerEvent(group: GroupHandle | string, file: string, eventFd: number, args: string): void
   pidfdOpen(pid: number): number
   pidfdSendSignal(fd: number, signal: number): void
   processMrelease(fd: number): Promise<void>

@@ -1,6 +1,13 @@
 // EventFd: eventfd(2) for JavaScript. The kernel's v1 notifications arrive on one (registerEvent).
-import { integer, invalidType, optionsObject, outOfRange } from '../args.js'
-import { binding, fromNative } from '../errors.js'
+import {
+  abortSignal,
+  boolean,
+  integer,
+  invalidType,
+  options as checkOptions,
+  outOfRange,
+} from '../args.js'
+import { AbortError, binding, fromNative } from '../errors.js'
 import { Polled } from './polled.js'
 
 const MAX = 2n ** 64n - 2n
@@ -11,7 +18,7 @@ export interface EventFdOptions {
 }
 
 export interface EventFdReadOptions {
-  /** Aborting it rejects the read with the signal's reason; the counter is not touched. */
+  /** Aborting it rejects the read with an AbortError; the counter is not touched. */
   signal?: AbortSignal
 }
 
@@ -35,12 +42,10 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
    * @param initial the counter's first value, 0 (default) to 2**32 - 1.
    * @throws OomError `EMFILE`, `ENFILE`, `ENOMEM`.
    */
-  constructor(initial = 0, options: EventFdOptions = {}) {
+  constructor(initial = 0, options?: EventFdOptions) {
     integer('initial', initial, 0, 2 ** 32 - 1)
-    const { semaphore = false } = optionsObject('options', options)
-    if (typeof semaphore !== 'boolean') {
-      throw invalidType('options.semaphore', 'of type boolean', semaphore)
-    }
+    const { semaphore: wanted } = checkOptions('options', options)
+    const semaphore = boolean('options.semaphore', wanted, false)
     const native = binding()
     let fd: number
     try {
@@ -52,7 +57,7 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
   }
 
   /** The same as `new EventFd()`. */
-  static create(initial = 0, options: EventFdOptions = {}): EventFd {
+  static create(initial = 0, options?: EventFdOptions): EventFd {
     return new EventFd(initial, options)
   }
 
@@ -69,12 +74,9 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
    * Waits until the counter is not 0, takes it and resolves with it: read(2). Rejects with
    * `ERR_CLOSED` when closed, also while waiting.
    */
-  async read(options: EventFdReadOptions = {}): Promise<bigint> {
-    const { signal } = optionsObject('options', options)
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw invalidType('options.signal', 'an instance of AbortSignal', signal)
-    }
-    signal?.throwIfAborted()
+  async read(options?: EventFdReadOptions): Promise<bigint> {
+    const signal = abortSignal('options.signal', checkOptions('options', options).signal)
+    if (signal?.aborted) throw new AbortError(signal.reason)
     if (this.closed) throw this.#polled.closedError()
     if (this.#waiters.length === 0) {
       const value = this.#take()
@@ -85,7 +87,7 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
       const abort = (): void => {
         this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
         if (this.#waiters.length === 0) this.#polled.stop()
-        reject(signal!.reason as Error)
+        reject(new AbortError(signal?.reason))
       }
       const waiter: Waiter = {
         resolve: value => {

@@ -1,19 +1,8 @@
 // PidFd: a process by its pidfd, which never comes to mean another one. pidfd_open(2).
-import { constants } from 'node:os'
-import { integer, invalidType, invalidValue } from '../args.js'
+import { integer, processId, signalNumber } from '../args.js'
 import { binding, errnoName, fromNative, OomError } from '../errors.js'
 import type { NativeFailure } from '../native/binding.js'
 import { Polled } from './polled.js'
-
-/** The number of a signal given by name or number; 0 only checks. */
-function signalNumber(signal: unknown): number {
-  if (typeof signal === 'number') return integer('signal', signal, 0, 64)
-  if (typeof signal !== 'string') throw invalidType('signal', 'of type string or number', signal)
-  const known: Record<string, number> = constants.signals
-  const number = Object.hasOwn(known, signal) ? known[signal] : undefined
-  if (number === undefined) throw invalidValue('signal', 'must be the name of a signal', signal)
-  return number
-}
 
 /** A process, held by a file descriptor: its pid may be reused, this handle never is. */
 export class PidFd implements Disposable {
@@ -32,12 +21,12 @@ export class PidFd implements Disposable {
 
   /**
    * Opens a process: pidfd_open(2), Linux 5.3.
-   * @param pid 1 to 2**31 - 1; a process, not a thread.
+   * @param pid 1 to 2**22; a process, not a thread.
    * @throws OomError `ESRCH`: no such process; `EINVAL`: the pid of a thread; `ENOSYS`, `EPERM`
    * (a seccomp filter), `EMFILE`.
    */
   static open(pid: number): PidFd {
-    integer('pid', pid, 1, 2 ** 31 - 1)
+    processId('pid', pid)
     const native = binding()
     try {
       return new PidFd(pid, native.pidfdOpen(pid))
@@ -61,7 +50,8 @@ export class PidFd implements Disposable {
    * @throws OomError `ESRCH`: the process is gone; `EPERM`.
    */
   kill(signal: NodeJS.Signals | number = 'SIGTERM'): void {
-    const number = signalNumber(signal)
+    const number =
+      typeof signal === 'number' ? integer('signal', signal, 0, 64) : signalNumber('signal', signal)
     const { fd } = this
     try {
       binding().pidfdSendSignal(fd, number)

@@ -1,23 +1,24 @@
 // registerEvent: cgroup v1's cgroup.event_control. Kernel Documentation/admin-guide/cgroup-v1/
 // memory.rst, sections 9 (thresholds), 10 (OOM) and 11 (pressure).
-import { isAbsolute, join } from 'node:path'
-import { integer, invalidType, invalidValue } from '../args.js'
+import { isAbsolute, join, normalize } from 'node:path'
+import { groupPath, integer, invalidType, invalidValue } from '../args.js'
 import { binding, errnoName, fromNative, OomError } from '../errors.js'
-import type { MemoryGroup } from '../group.js'
+import { handleOf, MemoryGroup } from '../group.js'
 import type { NativeFailure } from '../native/binding.js'
+import type { GroupHandle } from '../native/group.js'
 import { EventFd } from './event-fd.js'
 
 const CONTROL = 'cgroup.event_control'
 
-function directoryOf(group: unknown): string {
-  const path =
-    typeof group === 'object' && group !== null ? (group as { path?: unknown }).path : group
-  if (typeof path !== 'string') {
+/** What the native side takes: the group's handle, or its directory. */
+function target(group: unknown): { group: GroupHandle | string; path: string } {
+  if (group instanceof MemoryGroup) return { group: handleOf(group), path: group.path }
+  if (typeof group !== 'string') {
     throw invalidType('group', 'a MemoryGroup or an absolute directory path', group)
   }
-  if (!isAbsolute(path)) throw invalidValue('group', 'must be an absolute path', path)
-  if (path.includes('\0')) throw invalidValue('group', 'must be a path without null bytes', path)
-  return path
+  const path = normalize(groupPath('group', group))
+  if (!isAbsolute(path)) throw invalidValue('group', 'must be an absolute path', group)
+  return { group: path, path }
 }
 
 function fileName(file: unknown): string {
@@ -56,7 +57,7 @@ const WRITE: Record<string, string> = {
  * | `memory.usage_in_bytes`, `memory.memsw.usage_in_bytes` | bytes | usage crosses it, up or down |
  * | `memory.pressure_level` | `'low'`, `'medium'`, `'critical'`, with `',local'` or `',hierarchy'` | reclaim at that level |
  *
- * @param group a MemoryGroup, or the absolute path of its directory.
+ * @param group a MemoryGroup, or the absolute path of its directory (no `..`, no symbolic links).
  * @param args sizes in plain bytes.
  *
  * Rejects with OomError `ENOENT`: no such group or file; `EINVAL`: the file gives no notifications or
@@ -69,46 +70,23 @@ export async function registerEvent(
   eventFd: EventFd,
   args?: string | number | bigint,
 ): Promise<void> {
-  const directory = directoryOf(group)
+  const { group: native, path } = target(group)
   const name = fileName(file)
   if (!(eventFd instanceof EventFd)) throw invalidType('eventFd', 'an instance of EventFd', eventFd)
   const text = argumentText(args)
   const { fd } = eventFd
-  let version: number
   try {
-    version = binding().registerEvent(directory, name, fd, text)
+    binding().registerEvent(native, name, fd, text)
   } catch (error) {
-    const { errno, syscall, file: failed } = error as NativeFailure
+    const { errno, syscall } = error as NativeFailure
     const code = typeof errno === 'number' ? errnoName(errno) : ''
     const reason = syscall === 'write' ? WRITE[code] : undefined
-    if (reason !== undefined) {
-      throw new OomError(
-        code,
-        `${code}: ${reason}, write '${join(directory, CONTROL)}' for ${name}`,
-        {
-          errno,
-          syscall,
-          path: join(directory, CONTROL),
-        },
-      )
-    }
-    if (code === 'ENOENT' && failed === CONTROL) throw notMemory(directory)
-    throw fromNative(error, directory)
+    if (reason === undefined) throw fromNative(error, path)
+    const control = join(path, CONTROL)
+    throw new OomError(code, `${code}: ${reason}, write '${control}' for ${name}`, {
+      errno,
+      syscall,
+      path: control,
+    })
   }
-  if (version === 2) {
-    throw new OomError(
-      'ERR_CGROUP_UNSUPPORTED',
-      `'${directory}' is a cgroup v2 group: there is no ${CONTROL}; use MemoryGroup.watch()`,
-      { path: directory },
-    )
-  }
-  if (version !== 1) throw notMemory(directory)
-}
-
-function notMemory(directory: string): OomError {
-  return new OomError(
-    'ERR_NOT_A_MEMORY_CGROUP',
-    `'${directory}' is no directory of a cgroup v1 memory hierarchy`,
-    { path: directory },
-  )
 }

@@ -4,11 +4,14 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  using namespace oom::binding;
-  init_ballast(env, exports);
-  init_lock(env, exports);
-  init_polled_fd(env, exports);
-  init_primitives(env, exports);
+  oom::binding::init_ballast(env, exports);
+  oom::binding::init_group(env, exports);
+  oom::binding::init_guards(env, exports);
+  oom::binding::init_lock(env, exports);
+  oom::binding::init_polled_fd(env, exports);
+  oom::binding::init_primitives(env, exports);
+  oom::binding::init_subscriptions(env, exports);
+  oom::binding::init_spawn(env, exports);
   return exports;
 }
 

@@ -45,9 +45,8 @@ bool Environment::start() {
   sentinel_->call([&](Sentinel& sentinel) { attached = sentinel.attach(*channel_); });
   if (!attached) {
     Sentinel::release();
-    uv_close(reinterpret_cast<uv_handle_t*>(&wake_->async), [](uv_handle_t* handle) {
-      delete reinterpret_cast<Wake*>(handle);
-    });
+    uv_close(reinterpret_cast<uv_handle_t*>(&wake_->async),
+             [](uv_handle_t* handle) { delete reinterpret_cast<Wake*>(handle); });
     throw_if_failed(env_, Status::of(-EMFILE, "attach"));
     return false;
   }
@@ -106,9 +105,7 @@ void Environment::set_ref(bool on) {
   }
 }
 
-void Environment::set_callback(Napi::Function callback) {
-  callback_ = Napi::Persistent(callback);
-}
+void Environment::set_callback(Napi::Function callback) { callback_ = Napi::Persistent(callback); }
 
 void Environment::drain() {
   Napi::HandleScope scope(env_);
@@ -131,7 +128,8 @@ void Environment::drain() {
     record.Set("d", Napi::BigInt::New(env_, r.d));
     if (callback_.IsEmpty()) continue;
     callback_.MakeCallback(env_.Global(), {record}, *context_);
-    // An exception in a consumer is an uncaught one, as in any other callback; the rest still comes.
+    // An exception in a consumer is an uncaught one, as in any other callback; the rest still
+    // comes.
     if (env_.IsExceptionPending()) {
       Napi::Error error = env_.GetAndClearPendingException();
       napi_fatal_exception(env_, error.Value());

@@ -1,12 +1,13 @@
-// What belongs to one JavaScript environment (main thread or worker): its channel from the sentinel,
-// the wake-up, and everything that must end with it.
+// What belongs to one JavaScript environment (main thread or worker): its channel from the
+// sentinel, the wake-up, and everything that must end with it.
 //
 // Life cycle, all on the environment's thread:
 //   first use           the sentinel is started or joined, the channel attached
-//   records waiting     uv_async_send on the sentinel → drain() here → the JavaScript callback, once each
-//   environment ends    a synchronous cleanup hook ends all members (guards give back what they hold) and
-//                       leaves the sentinel, which is joined by the last; then an asynchronous one closes
-//                       the uv_async_t
+//   records waiting     uv_async_send on the sentinel → drain() here → the JavaScript callback,
+//   once each environment ends    a synchronous cleanup hook ends all members (guards give back
+//   what they hold) and
+//                       leaves the sentinel, which is joined by the last; then an asynchronous one
+//                       closes the uv_async_t
 #pragma once
 
 #include <uv.h>

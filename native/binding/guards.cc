@@ -1,8 +1,9 @@
 // A guard as JavaScript sees it: arm(), commands, dispose(). Its records carry its `target`.
 //
 // Life cycle: new Guard(target, config) → arm(group) on the thread pool → commands from the
-// environment's thread (microseconds each) → dispose() on the thread pool. Garbage collection and the
-// environment's end dispose it on the spot: a group is never left held by an environment that is gone.
+// environment's thread (microseconds each) → dispose() on the thread pool. Garbage collection and
+// the environment's end dispose it on the spot: a group is never left held by an environment that
+// is gone.
 #include <string>
 
 #include "binding/addon.h"
@@ -46,14 +47,13 @@ GuardConfig config_of(const Napi::Object& from) {
 class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Guard",
-                       {InstanceMethod<&GuardHandle::arm>("arm"),
-                        InstanceMethod<&GuardHandle::command>("command"),
-                        InstanceMethod<&GuardHandle::path>("path"),
-                        InstanceMethod<&GuardHandle::forget>("forget"),
-                        InstanceMethod<&GuardHandle::groups>("groups"),
-                        InstanceMethod<&GuardHandle::dispose>("dispose"),
-                        InstanceMethod<&GuardHandle::dispose_now>("disposeNow")});
+    return DefineClass(
+        env, "Guard",
+        {InstanceMethod<&GuardHandle::arm>("arm"), InstanceMethod<&GuardHandle::command>("command"),
+         InstanceMethod<&GuardHandle::path>("path"), InstanceMethod<&GuardHandle::forget>("forget"),
+         InstanceMethod<&GuardHandle::groups>("groups"),
+         InstanceMethod<&GuardHandle::dispose>("dispose"),
+         InstanceMethod<&GuardHandle::dispose_now>("disposeNow")});
   }
   explicit GuardHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GuardHandle>(info) {
     environment_ = Environment::of(info.Env());

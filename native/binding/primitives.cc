@@ -5,15 +5,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <memory>
 #include <string>
 
 #include "binding/addon.h"
 #include "binding/async.h"
 #include "binding/convert.h"
+#include "binding/group.h"
 #include "core/event_control.h"
 #include "core/fd.h"
 #include "core/pidfd.h"
-#include "core/sys.h"
 
 namespace oom::binding {
 
@@ -59,19 +60,20 @@ void eventfd_add(const Napi::CallbackInfo& info) {
   if (n < 0) throw_if_failed(info.Env(), Status::last("write"));
 }
 
-// (directory, file, event fd, args) → 1, or the version of the hierarchy that it is not on
-Napi::Value register_event_at(const Napi::CallbackInfo& info) {
-  const std::string directory = info[0].As<Napi::String>();
+// (GroupHandle or absolute path, file, event fd, args)
+void register_event_of(const Napi::CallbackInfo& info) {
   const std::string file = info[1].As<Napi::String>();
   const std::string args = info[3].As<Napi::String>();
-  Fd dir(sys::open_at(AT_FDCWD, directory.c_str(), O_PATH | O_DIRECTORY));
-  const int version = dir ? cgroup_version(dir.get()) : dir.get();
-  if (version < 0) throw_if_failed(info.Env(), Status::of(version, "open"));
-  if (version == 1) {
-    throw_if_failed(info.Env(),
-                    register_event(dir.get(), file.c_str(), fd_of(info, 2), args.c_str()));
+  std::shared_ptr<Group> group;
+  if (!info[0].IsString()) {
+    group = group_of(info[0]);
+  } else if (throw_if_failed(info.Env(), Group::open(info[0].As<Napi::String>(), group))) {
+    return;
   }
-  return Napi::Number::New(info.Env(), version);
+  const Status status =
+      group ? register_event(group->dir(), file.c_str(), fd_of(info, 2), args.c_str())
+            : Status::of(-EBADF, "openat");
+  throw_if_failed(info.Env(), status);
 }
 
 // (pid) → fd
@@ -115,7 +117,7 @@ Napi::Object init_primitives(Napi::Env env, Napi::Object exports) {
   exports.Set("eventfdCreate", Napi::Function::New<eventfd_create>(env));
   exports.Set("eventfdTake", Napi::Function::New<eventfd_take>(env));
   exports.Set("eventfdAdd", Napi::Function::New<eventfd_add>(env));
-  exports.Set("registerEvent", Napi::Function::New<register_event_at>(env));
+  exports.Set("registerEvent", Napi::Function::New<register_event_of>(env));
   exports.Set("pidfdOpen", Napi::Function::New<pidfd_open>(env));
   exports.Set("pidfdSendSignal", Napi::Function::New<pidfd_send_signal>(env));
   exports.Set("processMrelease", Napi::Function::New<process_mrelease>(env));

@@ -1,9 +1,9 @@
 // Subscriptions of JavaScript to the sentinel: watches of a group or a tree, usage thresholds,
 // pressure, delays. Each is an object with close(); records carry its `target`.
 //
-// Life cycle: made on the environment's thread (watch: armed when the constructor returns; tree: when
-// the promise of scan() resolves) → records → close(), garbage collection or the environment's end,
-// whichever comes first; close() waits for the sentinel to let go, which takes microseconds.
+// Life cycle: made on the environment's thread (watch: armed when the constructor returns; tree:
+// when the promise of scan() resolves) → records → close(), garbage collection or the environment's
+// end, whichever comes first; close() waits for the sentinel to let go, which takes microseconds.
 #include <pthread.h>
 
 #include <string>
@@ -34,12 +34,10 @@ class Closable : public Napi::ObjectWrap<Self>, public Member {
     environment_ = Environment::of(info.Env());
     if (environment_) environment_->add(*this);
   }
-  ~Closable() override { close_now(); }
   void end() override {
     environment_ = nullptr;
     static_cast<Self*>(this)->stop();
   }
-  void close(const Napi::CallbackInfo&) { close_now(); }
 
  protected:
   void close_now() {
@@ -57,6 +55,8 @@ class Watch final : public Closable<Watch> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Watch", {InstanceMethod<&Watch::close>("close")});
   }
+  ~Watch() override { close_now(); }
+  void close(const Napi::CallbackInfo&) { close_now(); }
   explicit Watch(const Napi::CallbackInfo& info) : Closable(info) {
     if (!environment_) return;
     sentinel_ = &environment_->sentinel();
@@ -65,9 +65,7 @@ class Watch final : public Closable<Watch> {
                                                place_of(group_of(info[0])));
     Status status = source->arm();
     if (status.ok()) {
-      sentinel_->call([&](Sentinel& s) {
-        status = Status::of(source->attach(s), "epoll_ctl");
-      });
+      sentinel_->call([&](Sentinel& s) { status = Status::of(source->attach(s), "epoll_ctl"); });
     }
     if (throw_if_failed(info.Env(), status)) return;
     source_ = std::move(source);
@@ -86,12 +84,13 @@ class Watch final : public Closable<Watch> {
 class TreeWatch final : public Closable<TreeWatch>, public TreeListener {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "TreeWatch",
-                       {InstanceMethod<&TreeWatch::scan>("scan"),
-                        InstanceMethod<&TreeWatch::path>("path"),
-                        InstanceMethod<&TreeWatch::forget>("forget"),
-                        InstanceMethod<&TreeWatch::close>("close")});
+    return DefineClass(
+        env, "TreeWatch",
+        {InstanceMethod<&TreeWatch::scan>("scan"), InstanceMethod<&TreeWatch::path>("path"),
+         InstanceMethod<&TreeWatch::forget>("forget"), InstanceMethod<&TreeWatch::close>("close")});
   }
+  ~TreeWatch() override { close_now(); }
+  void close(const Napi::CallbackInfo&) { close_now(); }
   explicit TreeWatch(const Napi::CallbackInfo& info) : Closable(info) {
     if (!environment_) return;
     sentinel_ = &environment_->sentinel();
@@ -173,8 +172,8 @@ class TreeWatch final : public Closable<TreeWatch>, public TreeListener {
   std::unordered_map<uint32_t, std::unique_ptr<OomWatchV1>> watches_;
 };
 
-// new Signal(target, kind, group | null, …): 'usage' bytes; 'level' args; 'psi' full, stallUs, windowUs;
-// 'delay', with start(when, period) and stop().
+// new Signal(target, kind, group | null, …): 'usage' bytes; 'level' args; 'psi' full, stallUs,
+// windowUs; 'delay', with start(when, period) and stop().
 class Signal final : public Closable<Signal> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -183,6 +182,8 @@ class Signal final : public Closable<Signal> {
         {InstanceMethod<&Signal::start_delay>("start"), InstanceMethod<&Signal::stop_delay>("stop"),
          InstanceMethod<&Signal::close>("close")});
   }
+  ~Signal() override { close_now(); }
+  void close(const Napi::CallbackInfo&) { close_now(); }
   explicit Signal(const Napi::CallbackInfo& info) : Closable(info) {
     if (!environment_) return;
     sentinel_ = &environment_->sentinel();
@@ -194,9 +195,9 @@ class Signal final : public Closable<Signal> {
     if (kind == "usage" || kind == "level") {
       bool usage = kind == "usage";
       std::string args = info[3].As<Napi::String>().Utf8Value();
-      auto made = std::make_unique<EventWatchV1>(
-          channel, target, place_of(group), usage ? RecordKind::kUsage : RecordKind::kPressure,
-          usage ? strtoull(args.c_str(), nullptr, 10) : 0);
+      auto made = std::make_unique<EventWatchV1>(channel, target, place_of(group),
+                                                 usage ? RecordKind::kUsage : RecordKind::kPressure,
+                                                 usage ? strtoull(args.c_str(), nullptr, 10) : 0);
       status = made->arm(usage ? "memory.usage_in_bytes" : "memory.pressure_level", args.c_str());
       source_ = std::move(made);
     } else if (kind == "psi") {
@@ -206,7 +207,8 @@ class Signal final : public Closable<Signal> {
                          static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
       source_ = std::move(made);
     } else {
-      auto made = std::make_unique<DelaySource>(channel, target);
+      auto made =
+          std::make_unique<DelaySource>(channel, target, info[3].As<Napi::Number>().Int32Value());
       delay_ = made.get();
       source_ = std::move(made);
     }

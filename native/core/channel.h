@@ -12,17 +12,17 @@
 namespace oom {
 
 enum class RecordKind : uint16_t {
-  kOom,           // detail: Origin; count; a: oom_kill, b: failcnt, c: under_oom
-  kKill,          // count; a: oom_kill, b: failcnt, c: under_oom
+  kOom,   // detail: Origin; count; a: oom_kill, b: failcnt, c: under_oom
+  kKill,  // count; a: oom_kill, b: failcnt, c: under_oom
   kRemoved,
   kUsage,         // count; a: usage; detail: 1 above
   kPressure,      // count; a: total= in µs
   kTimer,         // count; a: when it was due
   kEpisodeBegin,  // count: episode id; a: deadline, b: usage, c: limit
-  kEpisodeStep,   // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that follow
-  kPids,          // count: id; up to 8 pids in a–d
-  kEpisodeEnd,    // count: id; detail: Outcome; a: late ns, b: kernel kills
-  kTrouble,       // detail: what; a: errno
+  kEpisodeStep,  // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that follow
+  kPids,         // count: id; up to 8 pids in a–d
+  kEpisodeEnd,   // count: id; detail: Outcome; a: late ns, b: kernel kills
+  kTrouble,      // detail: what; a: errno
 };
 
 struct Record {
@@ -49,7 +49,8 @@ class Channel {
 
   // Sentinel. Room for at least `n` more?
   bool room(size_t n = 1) const {
-    return kSize - (head_.load(std::memory_order_relaxed) - tail_.load(std::memory_order_acquire)) >=
+    return kSize -
+               (head_.load(std::memory_order_relaxed) - tail_.load(std::memory_order_acquire)) >=
            n;
   }
   // Sentinel. False when full.

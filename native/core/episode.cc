@@ -262,7 +262,8 @@ void EpisodeMachine::schedule(int64_t now) {
       wake_ = now < settle_until_ ? std::min(now + 5 * kMs, settle_until_) : kNever;
       return;
     case Phase::kDelaying: {
-      int64_t look = now + (quiet_at_ != 0 || kill_seen_ || config_.dry_run ? kShortPoll : poll_ns_);
+      int64_t look =
+          now + (quiet_at_ != 0 || kill_seen_ || config_.dry_run ? kShortPoll : poll_ns_);
       if (deadline_ > now) look = std::min(look, deadline_);
       if (!step_running_ && next_step_ < config_.plan_size) {
         int64_t due = started_at_ + config_.plan[next_step_].after_ns;

@@ -1,11 +1,12 @@
 // The episode machine: every rule of the contract about delay, deadline, plan and fallback.
 //
-// Pure: step(state, fact, now) → (state, actions). No I/O, no clock, no allocation, no thread of its
-// own. The sentinel, the guardian, the simulated group of cgroup-oom/testing and the simulation tests
-// all run this one piece of logic; they differ in who reads the samples and carries out the actions.
+// Pure: step(state, fact, now) → (state, actions). No I/O, no clock, no allocation, no thread of
+// its own. The sentinel, the guardian, the simulated group of cgroup-oom/testing and the simulation
+// tests all run this one piece of logic; they differ in who reads the samples and carries out the
+// actions.
 //
-// Whoever drives it gives a fresh sample with each fact, carries out the actions in their order, and
-// calls again at next_wake() at the latest.
+// Whoever drives it gives a fresh sample with each fact, carries out the actions in their order,
+// and calls again at next_wake() at the latest.
 #pragma once
 
 #include <cstddef>
@@ -32,9 +33,9 @@ enum class StepKind : uint8_t {
 
 struct PlanStep {
   int64_t after_ns = 0;
-  uint64_t bytes = 0;      // headroom
-  int32_t signal = 0;      // signal
-  int32_t target = 0;      // signal: a pid, 0 for all members, -1 for the largest
+  uint64_t bytes = 0;  // headroom
+  int32_t signal = 0;  // signal
+  int32_t target = 0;  // signal: a pid, 0 for all members, -1 for the largest
   StepKind kind = StepKind::kKernel;
 };
 
@@ -70,9 +71,9 @@ struct Sample {
 };
 
 enum class Fact : uint8_t {
-  kNotified,  // the kernel told of an OOM
-  kLooked,    // time has passed, or something was done: look again
-  kStepDone,  // result, killed: a step of the plan that was running
+  kNotified,      // the kernel told of an OOM
+  kLooked,        // time has passed, or something was done: look again
+  kStepDone,      // result, killed: a step of the plan that was running
   kFallbackDone,  // result, killed: a killing fallback
   kUserKilled,    // killed: the program killed through its own API
   kSetDelay,      // ns
@@ -97,8 +98,10 @@ enum class Do : uint8_t {
   kFallback,  // run the killing fallback; answer with kFallbackDone
   kLetGo,     // give the kernel its killer
   kHold,      // take it again
-  kSqueeze,   // pull the lent headroom back as far as usage allows, so that the kernel's killer bites
-  kEnd,       // report the end (machine.end()), take back what the episode lent: headroom, ballast, freeze
+  kSqueeze,   // pull the lent headroom back as far as usage allows, so that the kernel's killer
+              // bites
+  kEnd,       // report the end (machine.end()), take back what the episode lent: headroom, ballast,
+              // freeze
 };
 
 struct Action {
@@ -182,8 +185,8 @@ class EpisodeMachine {
   int64_t late_ns_ = 0;
   int64_t quiet_at_ = 0;  // since when it has not been out of memory; 0: it is
   int64_t kill_at_ = 0;
-  int64_t phase_at_ = 0;         // when the phase began
-  int64_t settle_until_ = 0;     // idle: looks go on so long, in case a wake-up was lost
+  int64_t phase_at_ = 0;      // when the phase began
+  int64_t settle_until_ = 0;  // idle: looks go on so long, in case a wake-up was lost
   int64_t poll_ns_ = 10 * kMs;
   int64_t wake_ = kNever;
   uint64_t base_limit_ = 0;  // the limit without what was lent

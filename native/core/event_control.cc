@@ -1,8 +1,6 @@
 #include "core/event_control.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <sys/vfs.h>
 
 #include <cstdio>
 
@@ -22,13 +20,6 @@ Status register_event(int dir, const char* file, int eventfd, const char* args) 
   if (n < 0 || static_cast<size_t>(n) >= sizeof line) return Status::of(-EINVAL, "write", kControl);
   int err = sys::write_small(events.get(), {line, static_cast<size_t>(n)});
   return Status::of(err, "write", kControl);
-}
-
-int cgroup_version(int dir) {
-  struct statfs info;
-  if (fstatfs(dir, &info) < 0) return -errno;
-  if (info.f_type == CGROUP_SUPER_MAGIC) return 1;
-  return info.f_type == CGROUP2_SUPER_MAGIC ? 2 : 0;
 }
 
 }  // namespace oom

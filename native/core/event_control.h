@@ -11,7 +11,4 @@ namespace oom {
 // needs.
 Status register_event(int dir, const char* file, int eventfd, const char* args);
 
-// Which hierarchy a directory belongs to: 1, 2, 0 for none, or -errno. fstatfs(2).
-int cgroup_version(int dir);
-
 }  // namespace oom

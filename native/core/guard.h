@@ -1,9 +1,10 @@
-// A guard: one call of guard(), the groups it holds (the guarded one and those below it) and what they
-// share. Armed and disposed by a thread that may sleep; the groups themselves run on the sentinel.
+// A guard: one call of guard(), the groups it holds (the guarded one and those below it) and what
+// they share. Armed and disposed by a thread that may sleep; the groups themselves run on the
+// sentinel.
 //
-// A group is held only when everything that its out-of-memory path needs is open, read, prefaulted and
-// locked; when arming fails everything is as it was. Groups made below a held one are born held by the
-// kernel: each is taken over as it appears, or given its killer back.
+// A group is held only when everything that its out-of-memory path needs is open, read, prefaulted
+// and locked; when arming fails everything is as it was. Groups made below a held one are born held
+// by the kernel: each is taken over as it appears, or given its killer back.
 #pragma once
 
 #include <pthread.h>
@@ -30,8 +31,8 @@ class Guard final : public TreeListener {
   Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardConfig& config);
   ~Guard() override;
 
-  // `root` is the group's directory. On failure trouble() is the group that was the problem, relative
-  // to it. -EALREADY: its killer is disabled already.
+  // `root` is the group's directory. On failure trouble() is the group that was the problem,
+  // relative to it. -EALREADY: its killer is disabled already.
   Status arm(std::shared_ptr<const Fd> root);
   // Puts back what was found, everywhere. Idempotent.
   void dispose();

@@ -13,9 +13,7 @@ namespace {
 
 // Looks at running episodes share one thread: with very many of them each is looked at less often.
 int active_episodes = 0;  // sentinel only
-int64_t poll_interval() {
-  return std::max<int64_t>(10 * kMs, active_episodes * int64_t{200'000});
-}
+int64_t poll_interval() { return std::max<int64_t>(10 * kMs, active_episodes * int64_t{200'000}); }
 
 constexpr int64_t kRepayRetry = 100 * kMs;
 constexpr uint16_t kFallbackBit = 0x100;
@@ -272,8 +270,8 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
         kind = static_cast<uint16_t>(StepKind::kSignal);
         break;
       default:
-        kind = static_cast<uint16_t>(job.target == -1 ? StepKind::kKillLargest
-                                                      : StepKind::kKillGroup);
+        kind =
+            static_cast<uint16_t>(job.target == -1 ? StepKind::kKillLargest : StepKind::kKillGroup);
     }
     step_report(sentinel, kind, step_at_, &job, job.result);
   } else if (&job == &fallback_job_) {
@@ -313,7 +311,8 @@ void GuardedGroup::step_report(Sentinel& sentinel, uint16_t what, int64_t at, co
   for (uint32_t i = 0; i < pids; i += 8) {
     uint64_t pairs[4] = {};
     for (uint32_t k = 0; k < 8 && i + k < pids; k++) {
-      pairs[k / 2] |= static_cast<uint64_t>(static_cast<uint32_t>(job->pids[i + k])) << (k % 2 * 32);
+      pairs[k / 2] |= static_cast<uint64_t>(static_cast<uint32_t>(job->pids[i + k]))
+                      << (k % 2 * 32);
     }
     r.a = pairs[0];
     r.b = pairs[1];

@@ -1,10 +1,11 @@
 // One group under guard: its warm files, its episode machine and what it has lent.
 //
-// Threads: made and armed by any thread that may allocate; from attach() to detach() it belongs to the
-// sentinel, except run_job(), which a helper runs on the warm files. Lies in locked memory.
+// Threads: made and armed by any thread that may allocate; from attach() to detach() it belongs to
+// the sentinel, except run_job(), which a helper runs on the warm files. Lies in locked memory.
 //
-// Contract rules kept here: the machine's actions are carried out in order and at once; what an episode
-// lent is taken back at its end; reports that find no room wait here, and never hold up the machine.
+// Contract rules kept here: the machine's actions are carried out in order and at once; what an
+// episode lent is taken back at its end; reports that find no room wait here, and never hold up the
+// machine.
 #pragma once
 
 #include <atomic>

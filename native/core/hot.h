@@ -1,10 +1,10 @@
-// The warm files of one guarded group: everything that the out-of-memory path reads and writes, opened
-// and read once when the guard is armed, because in a starved group neither works any more (the kernel
-// charges a file and its first read buffer to the caller).
+// The warm files of one guarded group: everything that the out-of-memory path reads and writes,
+// opened and read once when the guard is armed, because in a starved group neither works any more
+// (the kernel charges a file and its first read buffer to the caller).
 //
-// The one place where v1 and v2 differ for a guard: what to open, how to hold, how to tell whether it
-// is still out of memory, how to let go. After arm() every method returns within microseconds unless it
-// says otherwise, allocates nothing and may be called from any one thread at a time.
+// The one place where v1 and v2 differ for a guard: what to open, how to hold, how to tell whether
+// it is still out of memory, how to let go. After arm() every method returns within microseconds
+// unless it says otherwise, allocates nothing and may be called from any one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,8 @@ class HotGroup {
   virtual int repay() = 0;
   // Asks the kernel to reclaim; sleeps: helpers only.
   virtual int reclaim() = 0;
-  // Stops the members, or lets them go on; does not wait until they have. -ENOENT: cannot be done here.
+  // Stops the members, or lets them go on; does not wait until they have. -ENOENT: cannot be done
+  // here.
   virtual int freeze(bool frozen) = 0;
   // The members, "PID\n" each.
   virtual int procs_fd() const = 0;

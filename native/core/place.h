@@ -1,7 +1,7 @@
 // Where a group is, cheaply: one shared directory fd for a whole tree, the path below it and the
 // directory's inode. A watch of thousands of groups so needs no fd per directory, and a group that
-// was removed and made again under the same name is not mistaken for the first (kernfs inode numbers
-// carry a generation).
+// was removed and made again under the same name is not mistaken for the first (kernfs inode
+// numbers carry a generation).
 #pragma once
 
 #include <fcntl.h>

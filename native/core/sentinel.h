@@ -1,11 +1,11 @@
 // The sentinel: the one thread per process that waits for every group, guard and timer.
 //
 // It sleeps in epoll_wait. What it runs makes only calls that return in microseconds, allocates
-// nothing and takes no lock: other threads hand it work through an intrusive list, and what can sleep
-// in the kernel goes to the helpers (helpers.h). Signals are blocked in it.
+// nothing and takes no lock: other threads hand it work through an intrusive list, and what can
+// sleep in the kernel goes to the helpers (helpers.h). Signals are blocked in it.
 //
-// Life cycle: acquire() starts it with the first environment that needs it, release() by the last one
-// stops and joins it, synchronously, in an environment cleanup hook.
+// Life cycle: acquire() starts it with the first environment that needs it, release() by the last
+// one stops and joins it, synchronously, in an environment cleanup hook.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,6 @@
 #include "core/signals.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -119,6 +120,11 @@ void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
   happened(sentinel, RecordKind::kPressure, 1, now, value);
 }
 
+DelaySource::DelaySource(Channel& channel, uint32_t target, int eventfd)
+    : Subscription(channel, target) {
+  if (eventfd >= 0) eventfd_.reset(fcntl(eventfd, F_DUPFD_CLOEXEC, 0));
+}
+
 void DelaySource::start(Sentinel& sentinel, int64_t when, int64_t period) {
   when_ = when;
   period_ = period;
@@ -132,6 +138,10 @@ void DelaySource::due(Sentinel& sentinel, int64_t now) {
     times += static_cast<uint64_t>((now - when_) / period_);
     when_ += period_ * static_cast<int64_t>(times);
     sentinel.set_timer(*this, when_);
+  }
+  if (eventfd_) {
+    // EAGAIN only, when nobody has read 2^64 - 2 expirations.
+    [[maybe_unused]] ssize_t n = ::write(eventfd_.get(), &times, sizeof times);
   }
   happened(sentinel, RecordKind::kTimer, times, now, static_cast<uint64_t>(was_due));
 }

@@ -1,5 +1,6 @@
 // The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), PSI
-// triggers (poll) and delay timers. Each sends one kind of record and coalesces while there is no room.
+// triggers (poll) and delay timers. Each sends one kind of record and coalesces while there is no
+// room.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,10 @@ class Subscription : public Source {
 class EventWatchV1 final : public Subscription {
  public:
   EventWatchV1(Channel& channel, uint32_t target, Place place, RecordKind kind, uint64_t threshold)
-      : Subscription(channel, target), place_(std::move(place)), kind_(kind), threshold_(threshold) {}
+      : Subscription(channel, target),
+        place_(std::move(place)),
+        kind_(kind),
+        threshold_(threshold) {}
   Status arm(const char* file, const char* args);
   int attach(Sentinel& sentinel) override;
   void ready(Sentinel& sentinel, int64_t now) override;
@@ -69,7 +73,8 @@ class PsiWatch final : public Subscription {
 // Fires whatever the event loop does. Times are absolute, CLOCK_MONOTONIC nanoseconds.
 class DelaySource final : public Subscription {
  public:
-  using Subscription::Subscription;
+  // `eventfd` -1: none; else a duplicate of it is written to natively at each expiration.
+  DelaySource(Channel& channel, uint32_t target, int eventfd);
   int attach(Sentinel&) override { return 0; }
   // On the sentinel. period 0: once.
   void start(Sentinel& sentinel, int64_t when, int64_t period);
@@ -78,6 +83,7 @@ class DelaySource final : public Subscription {
   void due(Sentinel& sentinel, int64_t now) override;
 
  private:
+  Fd eventfd_;
   int64_t when_ = 0;
   int64_t period_ = 0;
 };

@@ -100,6 +100,13 @@ void* Scout::main(void* arg) {
 }
 
 Status Tree::open(std::shared_ptr<const Fd> root) {
+  pthread_mutex_lock(&life_);
+  Status status = closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root));
+  pthread_mutex_unlock(&life_);
+  return status;
+}
+
+Status Tree::open_now(std::shared_ptr<const Fd> root) {
   root_ = std::move(root);
   inotify_.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify_) return Status::last("inotify_init1");
@@ -114,11 +121,15 @@ Status Tree::open(std::shared_ptr<const Fd> root) {
 }
 
 void Tree::close() {
-  if (!inotify_) return;
-  Scout::remove(*this);
-  inotify_.reset();
-  by_watch_.clear();
-  watch_by_name_.clear();
+  pthread_mutex_lock(&life_);
+  closed_ = true;
+  if (inotify_) {
+    Scout::remove(*this);
+    inotify_.reset();
+    by_watch_.clear();
+    watch_by_name_.clear();
+  }
+  pthread_mutex_unlock(&life_);
 }
 
 void Tree::rescan() {
@@ -200,7 +211,8 @@ void Tree::events() {
       if (it == by_watch_.end()) continue;
       if (!(event->mask & IN_ISDIR)) continue;
       uint32_t parent = it->second.id;
-      std::string name = it->second.name.empty() ? event->name : it->second.name + "/" + event->name;
+      std::string name =
+          it->second.name.empty() ? event->name : it->second.name + "/" + event->name;
       if (event->mask & IN_CREATE) found(parent, name);
       if (event->mask & IN_DELETE) {
         // Unless another has its name already: that one was found with its own event.

@@ -1,9 +1,9 @@
 // The groups below a group: those there are, and new ones as they appear, with no window in between
 // (each directory is watched before it is listed; inotify(7) on cgroupfs tells mkdir and rmdir).
 //
-// Threads: open(), rescan() and close() belong to any one thread that may sleep; new groups are reported
-// on the "oom-scout" thread, one for all trees of the process. A tree's own lock keeps both apart. The
-// sentinel never comes here.
+// Threads: open(), rescan() and close() belong to any one thread that may sleep; new groups are
+// reported on the "oom-scout" thread, one for all trees of the process. A tree's own lock keeps
+// both apart. The sentinel never comes here.
 #pragma once
 
 #include <pthread.h>
@@ -45,6 +45,7 @@ class Tree {
 
  private:
   friend class Scout;
+  Status open_now(std::shared_ptr<const Fd> root);
   struct Dir {
     std::string name;  // relative to the root; empty: the root
     uint64_t inode;
@@ -58,6 +59,8 @@ class Tree {
   TreeListener& listener_;
   std::shared_ptr<const Fd> root_;
   Fd inotify_;
+  bool closed_ = false;
+  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // open() and close() exclude each other
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   std::unordered_map<int, Dir> by_watch_;  // inotify watch descriptor
   std::unordered_map<std::string, int> watch_by_name_;

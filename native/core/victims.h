@@ -1,9 +1,10 @@
 // Choosing and ending processes, on a helper's thread, from its own fixed state: no allocator.
 //
-// Never this process, its parents or pid 1; processes at oom_score_adj -1000 are spared. The largest
-// is the one with the most resident pages in /proc/PID/statm (never cmdline or environ, which can block
-// behind the victim's own mmap lock). A victim is held by a pidfd and looked up again before it is
-// signalled, so that a reused pid is never hit; where no pidfd can be had, kill(2) on a member.
+// Never this process, its parents or pid 1; processes at oom_score_adj -1000 are spared. The
+// largest is the one with the most resident pages in /proc/PID/statm (never cmdline or environ,
+// which can block behind the victim's own mmap lock). A victim is held by a pidfd and looked up
+// again before it is signalled, so that a reused pid is never hit; where no pidfd can be had,
+// kill(2) on a member.
 #pragma once
 
 #include <sys/types.h>

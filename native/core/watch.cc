@@ -1,12 +1,11 @@
 #include "core/watch.h"
 
+#include <linux/magic.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-#include <linux/magic.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -110,7 +109,8 @@ Status OomWatchV1::arm() {
     return status.err;
   });
   if (err != 0) return status.ok() ? Status::of(err, "open", "memory.oom_control") : status;
-  // Registering with a group that is out of memory signals at once: that OOM is older than the watch.
+  // Registering with a group that is out of memory signals at once: that OOM is older than the
+  // watch.
   uint64_t signals = 0;
   if (::read(eventfd_.get(), &signals, sizeof signals) < 0) signals = 0;
   if (last_.under_oom && signals > 0) signals--;
@@ -167,7 +167,8 @@ void OomWatchV1::noticed(Sentinel& sentinel, int64_t now, uint64_t ooms, const G
 Origin OomWatchV1::origin(const GroupCounters& c) const {
   if (!c.fresh) return Origin::kUnknown;
   // No charge of its own was refused: then it was told of somebody else's.
-  if (c.failcnt == last_.failcnt && c.memsw_failcnt == last_.memsw_failcnt) return Origin::kAncestor;
+  if (c.failcnt == last_.failcnt && c.memsw_failcnt == last_.memsw_failcnt)
+    return Origin::kAncestor;
   Origin result = Origin::kUnknown;
   place_.with([&](int dir) {
     bool limited;
@@ -204,7 +205,8 @@ void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
   if (ooms_ > 0) origin_ = origin(c);
   note_kills(c, now);
   looks_left_--;
-  if (looks_left_ > 0) sentinel.set_timer(*this, now + (int64_t{1'000'000} << (kLooks - looks_left_)));
+  if (looks_left_ > 0)
+    sentinel.set_timer(*this, now + (int64_t{1'000'000} << (kLooks - looks_left_)));
   emit(sentinel);
 }
 

@@ -1,12 +1,13 @@
 // A watch: passive, one per watched group, on the sentinel.
 //
-// Contract rules kept here: `at` is the kernel's wake-up; an OOM from before the watch is not told; a
-// removal is never told as an OOM, and an OOM directly followed by removal is told as both; counts are
-// deltas; what does not fit into the channel waits here and coalesces.
+// Contract rules kept here: `at` is the kernel's wake-up; an OOM from before the watch is not told;
+// a removal is never told as an OOM, and an OOM directly followed by removal is told as both;
+// counts are deltas; what does not fit into the channel waits here and coalesces.
 //
-// The kernel's side on v1 (kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 10; measured):
-// the eventfd counts notifications, removal adds one more about 20 ms after the control files have
-// vanished, and kills are counted in the group's own memory.oom_control a little after the notification.
+// The kernel's side on v1 (kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 10;
+// measured): the eventfd counts notifications, removal adds one more about 20 ms after the control
+// files have vanished, and kills are counted in the group's own memory.oom_control a little after
+// the notification.
 #pragma once
 
 #include <cstdint>

@@ -64,6 +64,11 @@ export class Hog {
     this.child.stdin!.write('fork\n')
     return this.#answer('forked')
   }
+  /** Becomes a fork bomb: put it into a pids group with a bound before. */
+  bomb(): Promise<number> {
+    this.child.stdin!.write('bomb\n')
+    return this.#answer('bombing')
+  }
   /** Ends it, also while it waits in an out-of-memory group. */
   async end(): Promise<void> {
     this.child.kill('SIGKILL')

@@ -1,7 +1,8 @@
 // A process for tests that uses memory as told, one command per line on stdin, one answer per line:
 //   fill BYTES   map and touch so many more bytes: "filled BYTES" (never answered while out of
 //   memory) free         unmap everything: "freed" fork         fork a child that sleeps: "forked
-//   PID" pid          "pid PID"
+//   PID" bomb         fork as fast as it goes, the children too: "bombing" (bound it with a pids
+//   group!) pid          "pid PID"
 // Started as `hog DIR`, it joins the v1 or v2 group DIR first. Ends with stdin.
 // Its own buffers are touched before it joins, so that it can answer in a full group.
 #define _GNU_SOURCE
@@ -76,6 +77,9 @@ int main(int argc, char** argv) {
         for (;;) pause();
       }
       say("forked", pid);
+    } else if (strcmp(line, "bomb") == 0) {
+      say("bombing", getpid());
+      for (;;) fork();
     } else if (strcmp(line, "pid") == 0) {
       say("pid", getpid());
     } else
