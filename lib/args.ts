@@ -1,11 +1,13 @@
 // Checks of arguments, each thrown before anything has been touched, with Node's own codes.
+import { constants } from 'node:os'
+import { inspect } from 'node:util'
 
 function describe(value: unknown): string {
   if (typeof value === 'string') return `type string ('${value.slice(0, 28)}')`
   if (value === null || value === undefined) return String(value)
   if (typeof value === 'object') return `an instance of ${value.constructor?.name ?? 'Object'}`
   if (typeof value === 'function') return `function ${value.name}`
-  return `type ${typeof value} (${String(value)})`
+  return `type ${typeof value} (${inspect(value)})`
 }
 
 export function invalidType(name: string, expected: string, value: unknown): TypeError {
@@ -24,7 +26,9 @@ export function invalidValue(name: string, reason: string, value: unknown): Type
 
 export function outOfRange(name: string, range: string, value: unknown): RangeError {
   return Object.assign(
-    new RangeError(`The value of "${name}" is out of range. It must be ${range}. Received ${String(value)}`),
+    new RangeError(
+      `The value of "${name}" is out of range. It must be ${range}. Received ${String(value)}`,
+    ),
     { code: 'ERR_OUT_OF_RANGE' },
   )
 }
@@ -35,4 +39,67 @@ export function integer(name: string, value: unknown, min: number, max: number):
   if (!Number.isInteger(value)) throw outOfRange(name, 'an integer', value)
   if (value < min || value > max) throw outOfRange(name, `>= ${min} && <= ${max}`, value)
   return value
+}
+
+/** A process id: from 1 to the kernel's largest (PID_MAX_LIMIT). */
+export function processId(name: string, value: unknown): number {
+  return integer(name, value, 1, 2 ** 22)
+}
+
+/** A boolean, or the default for undefined. */
+export function boolean(name: string, value: unknown, otherwise: boolean): boolean {
+  if (value === undefined) return otherwise
+  if (typeof value !== 'boolean') throw invalidType(name, 'of type boolean', value)
+  return value
+}
+
+/** An object of options; undefined gives an empty one. */
+export function options<T extends object>(name: string, value: T | undefined): Partial<T> {
+  if (value === undefined) return {}
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalidType(name, 'of type object', value)
+  }
+  return value
+}
+
+/** The number of a signal that this platform has: ERR_UNKNOWN_SIGNAL as process.kill() says. */
+export function signalNumber(name: string, value: unknown): number {
+  if (typeof value !== 'string') throw invalidType(name, 'of type string', value)
+  if (!Object.hasOwn(constants.signals, value)) {
+    throw Object.assign(new TypeError(`Unknown signal: ${value}`), { code: 'ERR_UNKNOWN_SIGNAL' })
+  }
+  return constants.signals[value as NodeJS.Signals]
+}
+
+/** A path without NUL and without ".." components, which would lead out of where it begins. */
+export function groupPath(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw invalidType(name, 'of type string', value)
+  if (value === '') throw invalidValue(name, 'must not be empty', value)
+  if (value.includes('\0')) throw invalidValue(name, 'must not contain null bytes', value)
+  if (value.split('/').includes('..')) throw invalidValue(name, "must not contain '..'", value)
+  return value
+}
+
+/** An AbortSignal, or undefined. */
+export function abortSignal(name: string, value: unknown): AbortSignal | undefined {
+  if (value === undefined) return undefined
+  if (!(value instanceof AbortSignal)) {
+    throw invalidType(name, 'an instance of AbortSignal', value)
+  }
+  return value
+}
+
+/** One of a set of words, or the default for undefined. */
+export function oneOf<T extends string>(
+  name: string,
+  value: unknown,
+  words: readonly T[],
+  otherwise?: T,
+): T {
+  if (value === undefined && otherwise !== undefined) return otherwise
+  if (typeof value !== 'string') throw invalidType(name, 'of type string', value)
+  if (!(words as readonly string[]).includes(value)) {
+    throw invalidValue(name, `must be one of: ${words.map(w => `'${w}'`).join(', ')}`, value)
+  }
+  return value as T
 }

@@ -45,10 +45,49 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'memory.limit_in_bytes',
     'the group uses more than this and the kernel could not reclaim enough: free or kill first',
   ],
+  [
+    'EBUSY',
+    'memory.memsw.limit_in_bytes',
+    'the group uses more memory and swap than this: free or kill first',
+  ],
+  ['EBUSY', 'freezer.parent_freezing', 'a freezer group above keeps it frozen: thaw that one'],
+  ['EINVAL', 'memory.memsw.limit_in_bytes', 'a limit was changed by somebody else meanwhile'],
+  ['EINVAL', 'memory.limit_in_bytes', 'a limit was changed by somebody else meanwhile'],
+  ['ENODEV', '', 'the group has been removed'],
+  ['ENOENT', 'memory.', 'the group has been removed'],
+  ['ENOENT', 'cgroup.', 'the group has been removed'],
+  ['ESRCH', 'cgroup.procs', 'there is no such process, or it is ending'],
   ['EROFS', '', 'cgroupfs is mounted read-only, as in most containers: bind-mount it writable'],
   ['EACCES', '', 'the directory is not delegated to this user: run as root or have it delegated'],
   ['EPERM', '', 'a capability is missing: run as root'],
 ]
+
+// The failures that no system call told: native/core/codes.h and, without a native side, here.
+const OWN: Record<string, string> = {
+  ERR_NOT_A_MEMORY_CGROUP:
+    'not a directory of a memory cgroup hierarchy (symbolic links are not followed)',
+  ERR_CGROUP_UNSUPPORTED: 'this machine or this kind of group has no such thing',
+  ERR_ROOT_GROUP: 'the root group has no limits and cannot be emptied or removed',
+  ERR_SELF_IN_GROUP: 'this process is in the group: move it away first',
+  ERR_NO_FREEZER:
+    'no v1 freezer group of the same path has all members of this group: make one and add them',
+  ERR_CLOSED: 'the group is closed',
+}
+
+const UNSUPPORTED: Record<string, string> = {
+  '': 'no memory controller is mounted: mount one (cgroup v1: mount -t cgroup -o memory)',
+  'memory.current': 'groups of cgroup v2 are not supported by this version of cgroup-oom',
+  'memory.high': 'cgroup v1 has no memory.high',
+  'memory.oom.group': 'cgroup v1 has no memory.oom.group',
+  'memory.memsw.limit_in_bytes':
+    'cgroup v1 limits swap together with memory: set max too, and boot with swapaccount=1',
+}
+
+/** An error of one of the library's own codes, with the text that belongs to it. */
+export function ownError(code: string, path?: string, file?: string): OomError {
+  const text = (code === 'ERR_CGROUP_UNSUPPORTED' && UNSUPPORTED[file ?? '']) || OWN[code]
+  return new OomError(code, `${text ?? code}${path === undefined ? '' : `: '${path}'`}`, { path })
+}
 
 /** The remedy for a failure, where there is one. */
 function remedy(code: string, file: string | undefined): string | undefined {
@@ -58,7 +97,8 @@ function remedy(code: string, file: string | undefined): string | undefined {
 /** Makes the OomError of a native failure; `path` is what the call was about. */
 export function fromNative(error: unknown, path?: string): unknown {
   if (!(error instanceof Error) || typeof (error as NativeFailure).errno !== 'number') return error
-  const { errno, syscall, file } = error as NativeFailure
+  const { errno, syscall, file, code: own } = error as NativeFailure
+  if (own !== undefined) return ownError(own, path, file)
   const code = errnoName(errno)
   const where = path !== undefined && file !== undefined ? `${path}/${file}` : (path ?? file)
   const text = getSystemErrorMap().get(errno)?.[1] ?? 'unknown error'
@@ -75,9 +115,22 @@ export function fromNative(error: unknown, path?: string): unknown {
 export function binding(): Binding {
   const found = tryBinding()
   if (found instanceof Error) {
-    throw new OomError('ERR_CGROUP_UNSUPPORTED', `cgroup-oom does not work here: ${found.message}`, {
-      cause: found,
-    })
+    throw new OomError(
+      'ERR_CGROUP_UNSUPPORTED',
+      `cgroup-oom does not work here: ${found.message}`,
+      {
+        cause: found,
+      },
+    )
   }
   return found
+}
+
+/** As Node.js's own: name AbortError, code ABORT_ERR, the signal's reason as its cause. */
+export class AbortError extends Error {
+  override readonly name = 'AbortError'
+  readonly code = 'ABORT_ERR'
+  constructor(cause?: unknown) {
+    super('The operation was aborted', cause === undefined ? undefined : { cause })
+  }
 }

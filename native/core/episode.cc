@@ -16,6 +16,7 @@ constexpr int64_t kQuiet = 2 * kMs;
 constexpr int64_t kFlapping = 20 * kMs;
 // Past the deadline, tasks not waiting: so long the called-in headroom may take to come back.
 constexpr int64_t kCallIn = 50 * kMs;
+constexpr int64_t kCallAgain = 10 * kMs;
 // A victim needs time to die and be reaped before its memory counts as freed.
 constexpr int64_t kKillTakesEffect = 100 * kMs;
 // A killing fallback that has killed nobody by then is handed to the kernel. Together with the
@@ -32,6 +33,7 @@ constexpr int64_t kRepayFirst = 50 * kMs;
 constexpr int64_t kRepayMost = 1000 * kMs;
 // Charges are taken in batches per CPU: "full" may stand a little below the limit.
 constexpr uint64_t kBatch = 64 * 4096;
+constexpr uint64_t kLargestPage = 65536;
 
 // Limits go up to "none", the largest number there is.
 uint64_t plus(uint64_t a, uint64_t b) {
@@ -59,8 +61,10 @@ bool EpisodeMachine::out_of_memory(const Sample& s) const {
   return s.starved || (lent_ > 0 && full(s.usage, base_limit_));
 }
 
+// Cut to whole pages of any size that Linux has, as the kernel would, so that it reads back the
+// same.
 uint64_t EpisodeMachine::lend_to(uint8_t index) const {
-  return plus(base_limit_, plus(granted_, config_.plan[index].bytes));
+  return plus(base_limit_, plus(granted_, config_.plan[index].bytes)) & ~(kLargestPage - 1);
 }
 
 void EpisodeMachine::step(int64_t now, const Input& input, Actions& out) {
@@ -144,7 +148,9 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
       }
       break;
     case Fact::kUserKilled:
-      if (phase_ == Phase::kDelaying && input.killed > 0) note_kill(now, Outcome::kKilled);
+      if ((phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack) && input.killed > 0) {
+        note_kill(now, Outcome::kKilled);
+      }
       break;
     case Fact::kStepDone:
       step_done(now, input, out);
@@ -163,9 +169,9 @@ void EpisodeMachine::track(const Sample& s) {
   kills_ = s.kills;
   starved_ = s.starved;
   uint64_t expected = plus(base_limit_, lent_);
-  uint64_t coming = stray_;
-  if (step_running_ && running_step().kind == StepKind::kHeadroom) coming += running_step().bytes;
-  if (s.limit > plus(expected, coming)) {
+  // A loan on its way shows before its step has answered.
+  bool loan = s.limit == loan_to_ || s.limit == stray_to_;
+  if (s.limit > expected && !loan) {
     base_limit_ = s.limit;
     lent_ = 0;
     raised_ = true;
@@ -250,8 +256,9 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
     if (!out_of_memory(s)) {
       if (flap_at_ == kNever) flap_at_ = now;
       if (now - flap_at_ < kFlapping) return;
-    } else if (call_in(now, s, out)) {
-      return;
+    } else {
+      flap_at_ = kNever;
+      if (call_in(now, s, out)) return;
     }
     return fall_back(now, s, out);
   }
@@ -262,8 +269,9 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
 // is called in first. Whether that is still being waited for.
 bool EpisodeMachine::call_in(int64_t now, const Sample& s, Actions& out) {
   if (s.starved || lent_ == 0) return false;
-  if (called_at_ == kNever) {
-    called_at_ = now;
+  if (called_at_ == kNever) called_at_ = squeeze_at_ = now;
+  if (now >= squeeze_at_) {
+    squeeze_at_ = now + kCallAgain;
     out.add(Do::kSqueeze);
   }
   return now - called_at_ < kCallIn;
@@ -281,18 +289,19 @@ void EpisodeMachine::run_plan(int64_t now, Actions& out) {
   if (step_running_ || next_step_ >= config_.plan_size) return;
   if (now < started_at_ + config_.plan[next_step_].after_ns) return;
   step_running_ = true;
+  loan_to_ = config_.plan[next_step_].kind == StepKind::kHeadroom ? lend_to(next_step_) : 0;
   out.add(Do::kStep, next_step_++);
 }
 
 // Lent is lent, also when the step is done only after the deadline or the end.
 void EpisodeMachine::credit(const Input& input) {
   bool running = answers_running_step(input);
-  uint64_t bytes = running ? 0 : stray_;
-  if (running && running_step().kind == StepKind::kHeadroom) bytes = running_step().bytes;
-  if (!running) stray_ = 0;
-  if (input.result != 0) return;
-  lent_ = plus(lent_, bytes);
-  if (running) granted_ = plus(granted_, bytes);
+  uint64_t to = input.bytes > 0 ? input.bytes : running ? loan_to_ : stray_to_;
+  if (running) loan_to_ = 0;
+  if (!running && input.bytes > 0) stray_to_ = 0;
+  if (input.result != 0 || to == 0) return;
+  if (running) granted_ = plus(granted_, running_step().bytes);
+  if (to > base_limit_) lent_ = std::max(lent_, to - base_limit_);
 }
 
 void EpisodeMachine::step_done(int64_t now, const Input& input, Actions& out) {
@@ -335,15 +344,18 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   if (input.fact == Fact::kFallbackDone && (input.episode == 0 || input.episode == id_)) {
     if (input.result == 0 && input.killed > 0) {
       late_ns_ = now - deadline_;
-      note_kill(now, Outcome::kFallback);
+      kill_seen_ = true;
+      kill_at_ = now;
+      pending_ = Outcome::kFallback;
       given_up = false;
     } else {
       given_up = true;
     }
   }
-  if (kill_seen_ && calm) return finish(now, Outcome::kFallback, out);
+  if (raised_) return finish(now, kill_seen_ ? pending_ : Outcome::kLimitRaised, out);
+  if (kill_seen_ && calm) return finish(now, pending_, out);
   if (!given_up) return;
-  if (calm) return finish(now, raised_ ? Outcome::kLimitRaised : Outcome::kRecovered, out);
+  if (calm) return finish(now, Outcome::kRecovered, out);
   if (!kill_seen_) late_ns_ = now - deadline_;
   let_go(now, input.sample, Outcome::kFallback, out);
 }
@@ -412,7 +424,8 @@ void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
   insist_at_ = repay_at_ = kNever;
   end_ = {outcome, now,        late_ns_, kills_ > first_.kills ? kills_ - first_.kills : 0,
           id_,     started_at_};
-  if (step_running_ && running_step().kind == StepKind::kHeadroom) stray_ = running_step().bytes;
+  if (loan_to_ > 0) stray_to_ = loan_to_;
+  loan_to_ = 0;
   step_running_ = raised_ = false;
   out.add(Do::kEnd);
   if (was_kernel && holding() && outcome != Outcome::kRemoved && outcome != Outcome::kCancelled) {

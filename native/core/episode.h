@@ -92,7 +92,7 @@ struct Input {
   int64_t ns = 0;
   int32_t result = 0;  // 0 or a negative errno
   uint32_t killed = 0;
-  uint64_t bytes = 0;
+  uint64_t bytes = 0;    // kStepDone of a late headroom step: the limit it wrote; kUserRaised
   uint32_t episode = 0;  // kStepDone, kFallbackDone: whose it was (id()); 0: the running one's
 };
 
@@ -217,6 +217,7 @@ class EpisodeMachine {
   int64_t quiet_at_ = kNever;  // since when it has not been out of memory
   int64_t flap_at_ = kNever;   // past the deadline: since when it has neither been quiet nor caught
   int64_t called_at_ = kNever;  // past the deadline: when the headroom was called in
+  int64_t squeeze_at_ = 0;      // when it is called in again
   int64_t kill_at_ = 0;
   int64_t phase_at_ = 0;        // when the phase began
   int64_t progress_at_ = 0;     // kKernel: when something was last killed or freed
@@ -229,9 +230,10 @@ class EpisodeMachine {
   int64_t wake_ = kNever;
   uint64_t base_limit_ = 0;
   uint64_t lent_ = 0;
-  uint64_t granted_ = 0;  // headroom of this episode's steps
-  uint64_t stray_ = 0;    // headroom of a step that had not answered when its episode ended
-  uint64_t kills_ = 0;    // as of the last sample
+  uint64_t granted_ = 0;   // headroom of this episode's steps
+  uint64_t loan_to_ = 0;   // where the running headroom step raises the limit to
+  uint64_t stray_to_ = 0;  // the same of a step that had not answered when its episode ended
+  uint64_t kills_ = 0;     // as of the last sample
   uint64_t letgo_kills_ = 0;
   uint64_t lowest_ = 0;  // kKernel: lowest usage
   Sample first_;

@@ -103,7 +103,7 @@ int32_t SimGroup::largest() const {
 
 bool SimGroup::stuck() const {
   for (const SimProcess& p : processes_) {
-    if (p.want > 0 && p.state != State::kDying && !p.killed) return true;
+    if (p.want > 0 && p.state != State::kDying) return true;
   }
   return false;
 }

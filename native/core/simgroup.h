@@ -27,8 +27,8 @@ struct SimProcess {
     kDying,     // killed, its memory comes back at `at`
   };
   int32_t pid = 0;
-  uint64_t size = 0;  // charged
-  uint64_t want = 0;  // what it still waits to charge
+  uint64_t size = 0;    // charged
+  uint64_t want = 0;    // what it still waits to charge
   bool spared = false;  // oom_score_adj -1000
   bool killed = false;  // SIGKILL is pending or has been taken
   bool half_reaped = false;
@@ -40,9 +40,9 @@ class SimGroup {
  public:
   struct Config {
     uint64_t limit = kNoLimit;
-    int64_t retry_ns = 50'000;         // a woken waiter's way back to its charge
+    int64_t retry_ns = 50'000;           // a woken waiter's way back to its charge
     int64_t kernel_kill_ns = 5'000'000;  // from the OOM to the kernel's kill
-    int64_t reap_ns = 2'000'000;       // from the kill to the memory being back, plus
+    int64_t reap_ns = 2'000'000;         // from the kill to the memory being back, plus
     int64_t reap_per_gib_ns = 15'000'000;
   };
 

@@ -1,0 +1,143 @@
+// The queue behind every async iterator here: bounded, coalescing, and never silently lossy.
+import { AbortError } from './errors.js'
+
+interface Taker<T> {
+  resolve: (result: IteratorResult<T, undefined>) => void
+  reject: (reason: unknown) => void
+}
+
+export interface QueueOptions<T> {
+  /** Most values held. */
+  limit: number
+  /** Joins a value to one that waits already: true when it did. */
+  coalesce?: (waiting: T, value: T) => boolean
+  /** What two values that may be joined have in common. */
+  key?: (value: T) => string
+  /** The value that says how many were lost, the first of them being `first`. */
+  overflow?: (missed: number, first: T) => T
+  /** Called once, when it has ended for whatever reason: release everything. */
+  onEnd: () => void
+}
+
+/** One consumer; values pushed before the first `next()` wait. */
+export class EventQueue<T> {
+  readonly #options: QueueOptions<T>
+  readonly #values: T[] = []
+  readonly #byKey = new Map<string, T>()
+  readonly #takers: Taker<T>[] = []
+  #missed = 0
+  #firstMissed: T | undefined
+  #ended = false
+  #failure: { reason: unknown } | undefined
+
+  constructor(options: QueueOptions<T>) {
+    this.#options = options
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** Values that wait to be taken. */
+  get length(): number {
+    return this.#values.length
+  }
+
+  /** `always`: also when the queue is full, for what must not be lost. */
+  push(value: T, always = false): void {
+    if (this.#ended) return
+    const taker = this.#takers.shift()
+    if (taker) return taker.resolve({ value, done: false })
+    const { limit, key, coalesce } = this.#options
+    const name = key?.(value)
+    const waiting = name === undefined ? undefined : this.#byKey.get(name)
+    if (waiting !== undefined && coalesce?.(waiting, value)) return
+    // Once something was lost, nothing may overtake the report of it.
+    if (!always && (this.#missed > 0 || this.#values.length >= limit)) {
+      this.#missed++
+      this.#firstMissed ??= value
+      return
+    }
+    if (always) this.#reportMissed()
+    this.#values.push(value)
+    if (name !== undefined) this.#byKey.set(name, value)
+  }
+
+  #reportMissed(): void {
+    const { overflow } = this.#options
+    if (this.#missed > 0 && overflow) this.#values.push(overflow(this.#missed, this.#firstMissed!))
+    this.#missed = 0
+    this.#firstMissed = undefined
+  }
+
+  /** Forgets that values with this key may still be joined. */
+  seal(key: string): void {
+    this.#byKey.delete(key)
+  }
+
+  /** No more values; those that wait can still be taken. */
+  end(): void {
+    this.#close(false)
+  }
+
+  /** As `break` out of the loop: what waits is dropped. */
+  stop(): void {
+    this.#close(true)
+  }
+
+  /** The iterator throws this next, once; what waits is dropped. */
+  fail(reason: unknown): void {
+    if (this.#ended) return
+    const taker = this.#takers.shift()
+    if (taker) {
+      taker.reject(reason)
+    } else {
+      this.#failure = { reason }
+    }
+    this.#close(true)
+  }
+
+  #close(drop: boolean): void {
+    if (drop) {
+      this.#values.length = 0
+      this.#missed = 0
+    }
+    if (this.#ended) return
+    this.#reportMissed()
+    this.#ended = true
+    this.#byKey.clear()
+    for (const { resolve } of this.#takers.splice(0)) resolve({ value: undefined, done: true })
+    this.#options.onEnd()
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#failure) {
+      const { reason } = this.#failure
+      this.#failure = undefined
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the caller's own reason
+      return Promise.reject(reason)
+    }
+    if (this.#values.length === 0) this.#reportMissed()
+    const value = this.#values.shift()
+    if (value !== undefined) {
+      const name = this.#options.key?.(value)
+      if (name !== undefined && this.#byKey.get(name) === value) this.#byKey.delete(name)
+      return Promise.resolve({ value, done: false })
+    }
+    if (this.#ended) return Promise.resolve({ value: undefined, done: true })
+    return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }))
+  }
+}
+
+/** Ends the queue with an AbortError when the signal aborts; the result stops listening. */
+export function failOnAbort<T>(queue: EventQueue<T>, signal: AbortSignal | undefined): () => void {
+  if (!signal) return () => {}
+  const abort = () => queue.fail(new AbortError(signal.reason))
+  signal.addEventListener('abort', abort, { once: true })
+  return () => signal.removeEventListener('abort', abort)
+}
+
+/** Throws the AbortError of a signal that has aborted already. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AbortError(signal.reason)
+}
