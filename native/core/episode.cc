@@ -270,11 +270,12 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
 bool EpisodeMachine::call_in(int64_t now, const Sample& s, Actions& out) {
   if (s.starved || lent_ == 0) return false;
   if (called_at_ == kNever) called_at_ = squeeze_at_ = now;
+  if (now - called_at_ >= kCallIn) return false;
   if (now >= squeeze_at_) {
     squeeze_at_ = now + kCallAgain;
     out.add(Do::kSqueeze);
   }
-  return now - called_at_ < kCallIn;
+  return true;
 }
 
 // A dry run never holds, so the kernel decides at once; only the end is waited for.

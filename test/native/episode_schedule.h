@@ -370,7 +370,7 @@ inline void Schedule::began(const EpisodeMachine& m) {
   begin_kernel_kills_ = group_.kernel_kills();
   fallback_clock_ = group_.now() + delay_;
   extend_from_ = group_.now();
-  if (!dry_ && !group_.under_oom()) fail("begins without an OOM");
+  if (!dry_ && !group_.stuck()) fail("begins without an OOM");
   tally_.episodes++;
 }
 
