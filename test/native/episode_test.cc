@@ -162,6 +162,9 @@ TEST_CASE("an end must last") {
   CHECK(rig.machine.end().at == rig.now);
   CHECK(rig.machine.end().late_ns == 0);
   CHECK(rig.machine.end().id == 1);
+  CHECK(rig.wakes_in() == 5 * kMs);  // it is looked after for a while
+  CHECK(rig.after(100) == "");
+  CHECK(rig.machine.next_wake() == kNever);
 }
 
 TEST_CASE("the deadline: not before, at it, and how late") {
