@@ -1,5 +1,352 @@
-import type { CgroupVersion } from '../types/group.js'
-export interface MemoryGroup {
+// MemoryGroup: what the package is about. Arguments are checked here, the work is the core's
+// (native/core/group.cc), on libuv's thread pool. Whatever has to be waited for (members that die,
+// tasks that freeze) is waited for here, between calls: no pool thread is ever held by a group.
+import { constants } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Bytes } from '../types/common.js'
+import type {
+  CgroupVersion,
+  KillOptions,
+  MemoryLimits,
+  MemoryLimitsInit,
+  OomCounters,
+  PidsOptions,
+  RemoveOptions,
+} from '../types/group.js'
+import {
+  boolean,
+  groupPath,
+  invalidType,
+  options as checkOptions,
+  processId,
+  signalNumber,
+} from './args.js'
+import { bytes, optionalBytes } from './bytes.js'
+import type { GuardOptions, OomGuard } from '../types/guard.js'
+import type {
+  OomWatch,
+  PressureEvent,
+  PressureOptions,
+  SubscriptionOptions,
+  UsageEvent,
+  WatchOptions,
+} from '../types/watch.js'
+import { binding, fromNative, OomError, ownError } from './errors.js'
+import { guardGroup } from './guard.js'
+import { absoluteGroupPath, memoryGroupOf } from './hierarchy.js'
+import type { GroupHandle, LimitChange } from './native/group.js'
+import { watchPressure, watchUsage } from './pressure.js'
+import { watchGroup } from './watch.js'
+
+// How long members may take to stop before freeze() gives up, and dying ones may keep an empty group
+// busy before remove() does.
+const PATIENCE_MS = 10_000
+
+// What a removed group's files answer.
+const GONE = ['ENOENT', 'ENODEV']
+
+let handleOfGroup: (group: MemoryGroup) => GroupHandle
+let adopt: (handle: GroupHandle) => MemoryGroup
+
+/**
+ * One memory cgroup: cgroups(7). It is held by a descriptor of its directory, so it stays this very
+ * group: once it is removed, calls reject with ENOENT or ENODEV, also when another one of the same
+ * name exists. Any number of objects may stand for one group.
+ *
+ * Every method rejects with an {@link OomError}; arguments that are not allowed with a TypeError or
+ * RangeError, before anything is touched.
+ */
+export class MemoryGroup implements AsyncDisposable {
+  #handle: GroupHandle | undefined
+  /** Absolute path of its directory when it was opened. */
   readonly path: string
   readonly version: CgroupVersion
+
+  static {
+    handleOfGroup = group => group.#open()
+    adopt = handle => new MemoryGroup(handle)
+  }
+
+  private constructor(handle: GroupHandle) {
+    if (!(handle instanceof binding().GroupHandle)) {
+      throw Object.assign(new TypeError('Illegal constructor: use MemoryGroup.open()'), {
+        code: 'ERR_ILLEGAL_CONSTRUCTOR',
+      })
+    }
+    this.#handle = handle
+    this.path = handle.path
+    this.version = handle.version
+  }
+
+  /**
+   * Opens an existing group.
+   *
+   * @param path an absolute directory, or one relative to the memory hierarchy's mount (`'.'`: its
+   * root); no `..`, no symbolic links on the way
+   * @throws ENOENT; ERR_NOT_A_MEMORY_CGROUP; ERR_CGROUP_UNSUPPORTED
+   */
+  static async open(path: string): Promise<MemoryGroup> {
+    return adopt(await fill(groupPath('path', path), (handle, at) => handle.open(at)))
+  }
+
+  /**
+   * Makes a group, mkdir(2), and sets its limits. If a limit is refused, nothing is left behind.
+   *
+   * @param path as with {@link open}; its parent must be a memory group
+   * @throws EEXIST; ENOENT (no parent) and what {@link setLimits} throws
+   */
+  static async create(path: string, limits?: MemoryLimitsInit): Promise<MemoryGroup> {
+    const checked = groupPath('path', path)
+    const change = limitChange(limits === undefined ? {} : limits)
+    return adopt(await fill(checked, (handle, at) => handle.create(at, change)))
+  }
+
+  /**
+   * The group that a process is in: /proc/PID/cgroup.
+   *
+   * @throws ESRCH; ENOENT if that group is outside of what is mounted here
+   */
+  static async of(process: number | 'self'): Promise<MemoryGroup> {
+    const path = await memoryGroupOf(process === 'self' ? 0 : processId('process', process))
+    return adopt(await fill(path, (handle, at) => handle.open(at)))
+  }
+
+  /** Bytes in use, page cache included: v1 memory.usage_in_bytes, v2 memory.current. */
+  usage(): Promise<number> {
+    return this.#call(handle => handle.usage())
+  }
+
+  limits(): Promise<MemoryLimits> {
+    return this.#call(handle => handle.limits())
+  }
+
+  /**
+   * Sets the given limits and leaves the others, all or none: what was written before one is refused
+   * is put back. Sizes are rounded down to whole pages. v1 knows memory and memory + swap: what may be
+   * swapped stays the same when only `max` changes.
+   *
+   * @throws EBUSY if the group uses more and the kernel could not reclaim enough;
+   * ERR_CGROUP_UNSUPPORTED for a limit that the version does not have; ERR_ROOT_GROUP
+   */
+  async setLimits(limits: MemoryLimitsInit): Promise<void> {
+    const change = limitChange(limits)
+    await this.#call(handle => handle.setLimits(change))
+  }
+
+  counters(): Promise<OomCounters> {
+    return this.#call(handle => handle.counters())
+  }
+
+  /** The processes in it, ascending; those not visible in this pid namespace are left out. */
+  async pids(options?: PidsOptions): Promise<number[]> {
+    const recursive = boolean(
+      'options.recursive',
+      checkOptions('options', options).recursive,
+      false,
+    )
+    return this.#call(handle => handle.pids(recursive))
+  }
+
+  /**
+   * Moves a process, with all its threads, into the group. What it has been charged for stays where it
+   * is: only what it allocates from now on is charged here.
+   *
+   * @throws ESRCH; EACCES without write access to cgroup.procs
+   */
+  async add(pid: number): Promise<void> {
+    processId('pid', pid)
+    await this.#call(handle => handle.add(pid))
+  }
+
+  /**
+   * Sends a signal to the members and, unless told otherwise, to those of all groups below. SIGKILL
+   * goes on until none is left, with processes that are forked meanwhile; frozen ones are thawed to
+   * die. Any other signal is sent once. A pid is never signalled after another process got it.
+   *
+   * @returns the pids signalled
+   * @throws ERR_SELF_IN_GROUP for SIGKILL and SIGSTOP if this process is a member; EPERM;
+   * ERR_ROOT_GROUP for SIGKILL
+   */
+  async kill(options?: KillOptions): Promise<number[]> {
+    const { signal = 'SIGKILL', recursive } = checkOptions('options', options)
+    const number = signalNumber('options.signal', signal)
+    const below = boolean('options.recursive', recursive, true)
+    if (number === constants.signals.SIGKILL) return this.#killAll(below, false)
+    return this.#call(handle => handle.signal(number, below))
+  }
+
+  /**
+   * Stops the members, those of groups below included, until {@link thaw}; resolves when all have
+   * stopped. v1: the freezer group of the same path, which must have all of them.
+   *
+   * @throws ERR_NO_FREEZER; ERR_SELF_IN_GROUP; ETIMEDOUT if some do not stop within 10 s (tasks that
+   * wait for memory do not): it is thawed again then
+   */
+  async freeze(): Promise<void> {
+    if (await this.#repeat(handle => handle.freeze())) return
+    await this.thaw()
+    throw new OomError('ETIMEDOUT', `members of '${this.path}' do not stop`, { path: this.path })
+  }
+
+  /** @throws ERR_NO_FREEZER; EBUSY if a group above keeps it frozen */
+  async thaw(): Promise<void> {
+    if (await this.#repeat(handle => handle.thaw())) return
+    throw new OomError('ETIMEDOUT', `'${this.path}' does not thaw`, { path: this.path })
+  }
+
+  /**
+   * Asks the kernel to reclaim. v2: about so many bytes; v1 (memory.force_empty): what it can,
+   * whatever the number.
+   *
+   * @returns bytes by which usage went down
+   */
+  async reclaim(size: Bytes): Promise<number> {
+    const wanted = bytes('bytes', size, { max: true })
+    return this.#call(handle => handle.reclaim(wanted))
+  }
+
+  /**
+   * Removes the group, rmdir(2). With `kill`, all members and all groups below go first; on v1 the
+   * kernel's killer is given back before. The object stays open.
+   *
+   * @throws EBUSY if there are members or groups below; ENOENT if it is gone already
+   */
+  async remove(options?: RemoveOptions): Promise<void> {
+    const kill = boolean('options.kill', checkOptions('options', options).kill, false)
+    let busySince: number | undefined
+    for (let pause = 1; ; pause = Math.min(2 * pause, 50)) {
+      if (kill && (await this.#killAll(true, true)).length > 0) busySince = undefined
+      try {
+        return await this.#call(handle => handle.remove(kill))
+      } catch (error) {
+        if ((error as OomError).code !== 'EBUSY') throw error
+        if (!kill && (await this.#call(handle => handle.occupied()))) throw error
+        // Nobody is left but tasks that the kernel has not quite finished with.
+        busySince ??= performance.now()
+        if (performance.now() - busySince > PATIENCE_MS) throw error
+      }
+      await sleep(pause)
+    }
+  }
+
+  /**
+   * Tells of the group's OOMs, of the kernel's kills in it and of its removal; changes nothing. Armed
+   * when it returns: what happens between now and the first `next()` is not lost.
+   *
+   * @throws ERR_CLOSED; ENOENT or ENODEV for a group that is gone; AbortError for a signal that has
+   * aborted already
+   */
+  watch(options?: WatchOptions): OomWatch {
+    return watchGroup(this, options)
+  }
+
+  /**
+   * Tells when usage crosses so many bytes, in either direction. v1: an eventfd threshold
+   * (cgroup.event_control); the kernel looks every 128 pages, so it may be some hundred KiB late.
+   */
+  watchUsage(size: Bytes, options?: SubscriptionOptions): AsyncIterableIterator<UsageEvent> {
+    return watchUsage(this, size, options)
+  }
+
+  /**
+   * Tells of memory pressure before it is an OOM: with `level` the group's vmpressure (v1
+   * memory.pressure_level), with `kind` PSI stalls, which on v1 are the whole system's
+   * (/proc/pressure/memory).
+   */
+  watchPressure(options: PressureOptions): AsyncIterableIterator<PressureEvent> {
+    return watchPressure(this, options)
+  }
+
+  /**
+   * Takes OOM handling of the group, and of those below it, over from the kernel, for at most
+   * `delayMs` each time: then the fallback decides. In force when it resolves.
+   *
+   * @throws ERR_KILLER_DISABLED if somebody has disabled the killer already (see `takeOver`);
+   * ERR_ROOT_GROUP; ENOMEM or EPERM of mlock(2) where RLIMIT_MEMLOCK is too low; AbortError
+   */
+  guard(options: GuardOptions): Promise<OomGuard> {
+    return guardGroup(this, options)
+  }
+
+  /** Lets go of the directory; the group itself stays. What is under way is finished. Idempotent. */
+  async close(): Promise<void> {
+    this.#handle?.close()
+    this.#handle = undefined
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  #open(): GroupHandle {
+    if (this.#handle === undefined) throw ownError('ERR_CLOSED', this.path)
+    return this.#handle
+  }
+
+  async #call<T>(call: (handle: GroupHandle) => Promise<T>): Promise<T> {
+    try {
+      return await call(this.#open())
+    } catch (error) {
+      throw fromNative(error, this.path)
+    }
+  }
+
+  /** Calls until it gives true; false when that takes too long. */
+  async #repeat(call: (handle: GroupHandle) => Promise<boolean>): Promise<boolean> {
+    const start = performance.now()
+    for (let pause = 1; ; pause = Math.min(2 * pause, 20)) {
+      if (await this.#call(call)) return true
+      if (performance.now() - start > PATIENCE_MS) return false
+      await sleep(pause)
+    }
+  }
+
+  async #killAll(recursive: boolean, giveKillerBack: boolean): Promise<number[]> {
+    const killed = new Set<number>()
+    for (let pause = 1; ; pause = Math.min(2 * pause, 20)) {
+      try {
+        const round = await this.#call(handle => handle.kill(recursive, giveKillerBack))
+        for (const pid of round.pids) killed.add(pid)
+        if (round.empty) return [...killed]
+      } catch (error) {
+        // Somebody else removed it as soon as it was empty.
+        if (killed.size > 0 && GONE.includes((error as OomError).code)) return [...killed]
+        throw error
+      }
+      await sleep(pause)
+    }
+  }
+}
+
+/** The native handle of an open group, for the package's own modules; throws ERR_CLOSED. */
+export function handleOf(group: MemoryGroup): GroupHandle {
+  return handleOfGroup(group)
+}
+
+/** A handle that `use` has opened at the path, made absolute. */
+async function fill(
+  path: string,
+  use: (handle: GroupHandle, at: string) => Promise<void>,
+): Promise<GroupHandle> {
+  const handle = new (binding().GroupHandle)()
+  const at = await absoluteGroupPath(path)
+  try {
+    await use(handle, at)
+  } catch (error) {
+    throw fromNative(error, at)
+  }
+  return handle
+}
+
+function limitChange(limits: MemoryLimitsInit): LimitChange {
+  if (limits === undefined) throw invalidType('limits', 'of type object', limits)
+  const { max, high, swapMax, oomGroup } = checkOptions('limits', limits)
+  const change: LimitChange = {}
+  const sizes = { max, high, swapMax }
+  for (const [name, value] of Object.entries(sizes) as [keyof typeof sizes, Bytes | undefined][]) {
+    const size = optionalBytes(`limits.${name}`, value, { max: true })
+    if (size !== undefined) change[name] = size
+  }
+  if (oomGroup !== undefined) change.oomGroup = boolean('limits.oomGroup', oomGroup, false)
+  return change
 }

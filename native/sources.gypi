@@ -1,11 +1,40 @@
 {
   "variables": {
     "core_sources": [
+      "native/core/ballast.cc",
+      "native/core/control.cc",
       "native/core/episode.cc",
-      "native/core/sys.cc"
+      "native/core/event_control.cc",
+      "native/core/freezer_v1.cc",
+      "native/core/group.cc",
+      "native/core/guard.cc",
+      "native/core/guarded_group.cc",
+      "native/core/helpers.cc",
+      "native/core/hierarchy.cc",
+      "native/core/hot_v1.cc",
+      "native/core/limits_v1.cc",
+      "native/core/lock.cc",
+      "native/core/maps.cc",
+      "native/core/members.cc",
+      "native/core/memcg.cc",
+      "native/core/memcg_v1.cc",
+      "native/core/parse.cc",
+      "native/core/resolve.cc",
+      "native/core/sentinel.cc",
+      "native/core/signals.cc",
+      "native/core/sys.cc",
+      "native/core/thread.cc",
+      "native/core/tree.cc",
+      "native/core/victims.cc",
+      "native/core/watch.cc"
     ],
     "binding_sources": [
-      "native/binding/addon.cc"
+      "native/binding/addon.cc",
+      "native/binding/environment.cc",
+      "native/binding/group.cc",
+      "native/binding/guards.cc",
+      "native/binding/spawn.cc",
+      "native/binding/subscriptions.cc"
     ]
   }
 }

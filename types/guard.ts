@@ -36,12 +36,7 @@ export interface PlainStep extends StepBase {
 }
 
 /** A step that runs natively during an episode, with no JavaScript involved. */
-export type PlanStep =
-  | HeadroomStep
-  | BallastStep
-  | ReclaimStep
-  | SignalStep
-  | PlainStep
+export type PlanStep = HeadroomStep | BallastStep | ReclaimStep | SignalStep | PlainStep
 
 export type PlanAction = PlanStep['action']
 

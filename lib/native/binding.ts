@@ -1,11 +1,17 @@
 // What the addon exports: the whole border between TypeScript and C++. Arguments have been checked
-// when they get here. Failures are Errors with errno (negative), syscall and file.
+// when they get here. Failures are Errors with errno (negative), syscall and file; those that are no
+// system call's have the code of native/core/codes.h instead.
+import type { EventsBinding } from './events.js'
+import type { GroupBinding } from './group.js'
+import type { GuardsBinding } from './guards.js'
+import type { SpawnBinding } from './spawn.js'
+
 export interface NativeFailure extends Error {
   errno: number
+  code?: string
   syscall?: string
   file?: string
 }
 
 // Each object of native/binding has its interface in a file of its own; add it to this union.
-// eslint-disable-next-line @typescript-eslint/no-empty-object-type
-export interface Binding {}
+export interface Binding extends EventsBinding, GroupBinding, GuardsBinding, SpawnBinding {}

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { dirname as up } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+// eslint-disable-next-line @typescript-eslint/ban-ts-comment
 // @ts-ignore see above
 const url: string = import.meta.url
 

@@ -11,8 +11,9 @@ function packageRoot(): string {
   for (let dir = here; ; dir = dirname(dir)) {
     const manifest = join(dir, 'package.json')
     // dist/esm and dist/commonjs have a package.json of their own, without a name.
-    if (existsSync(manifest) && JSON.parse(readFileSync(manifest, 'utf8')).name === 'cgroup-oom') {
-      return dir
+    if (existsSync(manifest)) {
+      const { name } = JSON.parse(readFileSync(manifest, 'utf8')) as { name?: string }
+      if (name === 'cgroup-oom') return dir
     }
     if (dir === dirname(dir)) throw new Error('cgroup-oom: package root not found')
   }
@@ -25,13 +26,16 @@ function libc(): 'glibc' | 'musl' {
   return header?.glibcVersionRuntime === undefined ? 'musl' : 'glibc'
 }
 
-/** Where native files may be, best first. */
-export function nativeDirectories(): string[] {
+let directories: readonly string[] | undefined
+
+/** Where native files may be, best first. Looked up once: Node's report takes milliseconds. */
+export function nativeDirectories(): readonly string[] {
+  if (directories) return directories
   const root = packageRoot()
-  return [
+  return (directories = [
     join(root, 'prebuilds', `${process.platform}-${process.arch}-${libc()}`),
     join(root, 'build', 'Release'),
-  ]
+  ])
 }
 
 /** The absolute path of a native file of the package (the addon, the launcher, the guardian). */

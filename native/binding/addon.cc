@@ -3,7 +3,13 @@
 
 namespace {
 
-Napi::Object init(Napi::Env env, Napi::Object exports) { return exports; }
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  oom::binding::init_group(env, exports);
+  oom::binding::init_guards(env, exports);
+  oom::binding::init_subscriptions(env, exports);
+  oom::binding::init_spawn(env, exports);
+  return exports;
+}
 
 }  // namespace
 

@@ -8,6 +8,9 @@
 namespace oom::binding {
 
 // Each is called once per environment, from addon.cc.
-// (add yours here and there, in alphabetical order)
+Napi::Object init_group(Napi::Env env, Napi::Object exports);
+Napi::Object init_guards(Napi::Env env, Napi::Object exports);
+Napi::Object init_subscriptions(Napi::Env env, Napi::Object exports);
+Napi::Object init_spawn(Napi::Env env, Napi::Object exports);
 
 }  // namespace oom::binding

@@ -1,8 +1,8 @@
 // Runs a core call that may sleep on libuv's thread pool and settles a promise with what it gave.
 //
 // Life cycle: run_async (environment's thread) → Execute (pool thread, `work` only) → OnOK
-// (environment's thread, `convert` or reject) → deleted by node-addon-api. When the environment ends
-// first, Execute has finished or is never run, and OnOK does not come.
+// (environment's thread, `convert` or reject) → deleted by node-addon-api. When the environment
+// ends first, Execute has finished or is never run, and OnOK does not come.
 #pragma once
 
 #include <utility>
@@ -12,7 +12,8 @@
 
 namespace oom::binding {
 
-// Work: Status (T&), on the pool. Convert: Napi::Value (Napi::Env, T&), on the environment's thread.
+// Work: Status (T&), on the pool. Convert: Napi::Value (Napi::Env, T&), on the environment's
+// thread.
 template <class T, class Work, class Convert>
 class AsyncCall final : public Napi::AsyncWorker {
  public:

@@ -1,8 +1,9 @@
-// Between core values and JavaScript: a failed Status becomes an Error with errno, syscall and file,
-// from which the TypeScript side builds the OomError (lib/errors.ts). Nothing clever here.
+// Between core values and JavaScript: a failed Status becomes an Error with errno, syscall and
+// file, from which the TypeScript side builds the OomError (lib/errors.ts). Nothing clever here.
 #pragma once
 
 #include "binding/addon.h"
+#include "core/codes.h"
 #include "core/result.h"
 
 namespace oom::binding {
@@ -12,6 +13,7 @@ inline Napi::Error to_error(Napi::Env env, const Status& status) {
   error.Set("errno", Napi::Number::New(env, status.err));
   if (status.syscall) error.Set("syscall", Napi::String::New(env, status.syscall));
   if (status.file) error.Set("file", Napi::String::New(env, status.file));
+  if (const char* own = code::name(status.err)) error.Set("code", Napi::String::New(env, own));
   return error;
 }
 

@@ -21,7 +21,7 @@ export function hogProgram(): string {
 
 export class Hog {
   readonly exited: Promise<[code: number | null, signal: NodeJS.Signals | null]>
-  readonly #lines: AsyncIterator<string>
+  readonly #lines: AsyncIterator<string, unknown>
 
   private constructor(readonly child: ChildProcess) {
     this.exited = once(child, 'exit') as Hog['exited']
@@ -33,7 +33,7 @@ export class Hog {
     const child = spawn(hogProgram(), dir === undefined ? [] : [dir], {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
-    child.stdin!.on('error', () => {})
+    child.stdin.on('error', () => {})
     const hog = new Hog(child)
     await hog.#answer('pid')
     return hog
@@ -63,6 +63,11 @@ export class Hog {
   fork(): Promise<number> {
     this.child.stdin!.write('fork\n')
     return this.#answer('forked')
+  }
+  /** Becomes a fork bomb: put it into a pids group with a bound before. */
+  bomb(): Promise<number> {
+    this.child.stdin!.write('bomb\n')
+    return this.#answer('bombing')
   }
   /** Ends it, also while it waits in an out-of-memory group. */
   async end(): Promise<void> {

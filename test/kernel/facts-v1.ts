@@ -1,7 +1,16 @@
 // Kernel facts of v1 that the code relies on. Each has failed to hold somewhere once.
 import t from 'tap'
 import { Hog } from '../helpers/hog.js'
-import { child, field, killerDisabled, MiB, scratch, underOom, until, write } from '../helpers/scratch.js'
+import {
+  child,
+  field,
+  killerDisabled,
+  MiB,
+  scratch,
+  underOom,
+  until,
+  write,
+} from '../helpers/scratch.js'
 
 t.test('with the killer disabled tasks wait, and go on when the limit is raised', async t => {
   const dir = scratch(t, 16 * MiB)

@@ -1,31 +1,34 @@
 // A process for tests that uses memory as told, one command per line on stdin, one answer per line:
-//   fill BYTES   map and touch so many more bytes: "filled BYTES" (never answered while out of memory)
-//   free         unmap everything: "freed"
-//   fork         fork a child that sleeps: "forked PID"
-//   pid          "pid PID"
+//   fill BYTES   map and touch so many more bytes: "filled BYTES" (never answered while out of
+//   memory) free         unmap everything: "freed" fork         fork a child that sleeps: "forked
+//   PID" bomb         fork as fast as it goes, the children too: "bombing" (bound it with a pids
+//   group!) pid          "pid PID"
 // Started as `hog DIR`, it joins the v1 or v2 group DIR first. Ends with stdin.
 // Its own buffers are touched before it joins, so that it can answer in a full group.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <signal.h>
 #include <unistd.h>
 
-static struct { char *at; size_t size; } maps[1024];
+static struct {
+  char* at;
+  size_t size;
+} maps[1024];
 static int count;
 
-static void say(const char *text, long long number) {
+static void say(const char* text, long long number) {
   static char out[128];
   int n = snprintf(out, sizeof out, "%s %lld\n", text, number);
   if (write(1, out, (size_t)n) < 0) _exit(3);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   static char line[256];
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (argc > 1) {
@@ -51,22 +54,35 @@ int main(int argc, char **argv) {
     used = 0;
     if (strncmp(line, "fill ", 5) == 0) {
       size_t size = strtoull(line + 5, 0, 10);
-      char *p = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (p == MAP_FAILED || count == 1024) { say("failed", errno); continue; }
+      char* p = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      if (p == MAP_FAILED || count == 1024) {
+        say("failed", errno);
+        continue;
+      }
       madvise(p, size, MADV_NOHUGEPAGE);
       maps[count].at = p;
       maps[count++].size = size;
-      for (size_t i = 0; i < size; i += 4096) ((volatile char *)p)[i] = 1;
+      for (size_t i = 0; i < size; i += 4096) ((volatile char*)p)[i] = 1;
       say("filled", (long long)size);
     } else if (strcmp(line, "free") == 0) {
-      while (count) { count--; munmap(maps[count].at, maps[count].size); }
+      while (count) {
+        count--;
+        munmap(maps[count].at, maps[count].size);
+      }
       say("freed", 0);
     } else if (strcmp(line, "fork") == 0) {
       pid_t pid = fork();
-      if (pid == 0) { prctl(PR_SET_PDEATHSIG, SIGKILL); for (;;) pause(); }
+      if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;) pause();
+      }
       say("forked", pid);
+    } else if (strcmp(line, "bomb") == 0) {
+      say("bombing", getpid());
+      for (;;) fork();
     } else if (strcmp(line, "pid") == 0) {
       say("pid", getpid());
-    } else say("unknown", 0);
+    } else
+      say("unknown", 0);
   }
 }

@@ -1,0 +1,107 @@
+// Records from the sentinel: how they look here, who gets them, and what keeps the event loop alive.
+import { binding } from '../errors.js'
+import type { GroupHandle } from './group.js'
+
+/** native/core/channel.h: RecordKind. */
+export const RecordKind = {
+  oom: 0,
+  kill: 1,
+  removed: 2,
+  usage: 3,
+  pressure: 4,
+  timer: 5,
+  episodeBegin: 6,
+  episodeStep: 7,
+  pids: 8,
+  episodeEnd: 9,
+} as const
+
+/** native/core/channel.h: what a to d mean is said there, by kind. */
+export interface NativeRecord {
+  target: number
+  sub: number
+  kind: number
+  detail: number
+  count: number
+  at: bigint
+  a: bigint
+  b: bigint
+  c: bigint
+  d: bigint
+}
+
+/** Native objects that end when told, or with the environment. */
+interface Closable {
+  close(): void
+}
+
+export interface TreeWatchHandle extends Closable {
+  scan(): Promise<void>
+  path(sub: number): string
+  forget(sub: number): void
+}
+
+export interface SignalHandle extends Closable {
+  /** Delays only: absolute nanoseconds, and a period or 0n. */
+  start(when: bigint, period: bigint): void
+  stop(): void
+}
+
+export interface EventsBinding {
+  listen(callback: (record: NativeRecord) => void): void
+  setRef(on: boolean): void
+  /** Delivers the records that wait, now. */
+  drain(): void
+  Watch: new (group: GroupHandle, target: number) => Closable
+  TreeWatch: new (group: GroupHandle, target: number) => TreeWatchHandle
+  Signal: {
+    new (target: number, kind: 'usage' | 'level', group: GroupHandle, args: string): SignalHandle
+    new (
+      target: number,
+      kind: 'psi',
+      group: GroupHandle | null,
+      full: boolean,
+      stallUs: number,
+      windowUs: number,
+    ): SignalHandle
+    new (target: number, kind: 'delay', group: null, eventFd: number): SignalHandle
+  }
+}
+
+type Handler = (record: NativeRecord) => void
+
+const handlers = new Map<number, Handler>()
+let lastTarget = 0
+let listening = false
+
+/** A number under which the handler gets its records, until `unsubscribe`. */
+export function subscribe(handler: Handler): number {
+  if (!listening) {
+    binding().listen(record => handlers.get(record.target)?.(record))
+    listening = true
+  }
+  const target = ++lastTarget
+  handlers.set(target, handler)
+  return target
+}
+
+export function unsubscribe(target: number): void {
+  handlers.delete(target)
+}
+
+let alive = 0
+
+/** One thing's claim on the event loop, as a timer's: held and let go any number of times. */
+export class KeepAlive {
+  #held = false
+  ref(): void {
+    if (this.#held) return
+    this.#held = true
+    if (++alive === 1) binding().setRef(true)
+  }
+  unref(): void {
+    if (!this.#held) return
+    this.#held = false
+    if (--alive === 0) binding().setRef(false)
+  }
+}

@@ -1,0 +1,42 @@
+// native/binding/group.cc as TypeScript sees it. Sizes are bytes, Infinity for no limit.
+import type { CgroupVersion, MemoryLimits, OomCounters } from '../../types/group.js'
+
+/** Limits to write; what is absent stays as it is. */
+export type LimitChange = Partial<Record<'max' | 'high' | 'swapMax', number>> & {
+  oomGroup?: boolean
+}
+
+/** Empty until `open` or `create` has resolved and after `close`; then only those may be called. */
+export interface GroupHandle {
+  open(path: string): Promise<void>
+  create(path: string, limits: LimitChange): Promise<void>
+  close(): void
+  readonly path: string
+  readonly version: CgroupVersion
+  readonly isRoot: boolean
+  usage(): Promise<number>
+  limits(): Promise<MemoryLimits>
+  setLimits(change: LimitChange): Promise<void>
+  counters(): Promise<OomCounters>
+  reclaim(bytes: number): Promise<number>
+  pids(recursive: boolean): Promise<number[]>
+  add(pid: number): Promise<void>
+  signal(signal: number, recursive: boolean): Promise<number[]>
+  /** One round of killing; to be repeated until `empty`. */
+  kill(recursive: boolean, giveKillerBack: boolean): Promise<{ pids: number[]; empty: boolean }>
+  /** To be repeated until true. */
+  freeze(): Promise<boolean>
+  thaw(): Promise<boolean>
+  /** rmdir(2), `tree`: of all groups below first. */
+  remove(tree: boolean): Promise<void>
+  /** Whether there are members or groups below. */
+  occupied(): Promise<boolean>
+}
+
+export interface GroupBinding {
+  GroupHandle: new () => GroupHandle
+  /** Rejects with ERR_CGROUP_UNSUPPORTED where no memory controller is mounted. */
+  memoryMount(): Promise<{ path: string; version: CgroupVersion }>
+  /** Absolute path of the group that a process (0: this one) is in. */
+  memoryGroupOf(pid: number): Promise<string>
+}

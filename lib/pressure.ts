@@ -1,0 +1,181 @@
+// Early warnings: usage thresholds and memory pressure, each an async iterator of its own kind.
+import type { Bytes } from '../types/common.js'
+import type {
+  PressureEvent,
+  PressureOptions,
+  SubscriptionOptions,
+  UsageEvent,
+} from '../types/watch.js'
+import {
+  abortSignal,
+  integer,
+  invalidType,
+  oneOf,
+  options as objectOf,
+  outOfRange,
+} from './args.js'
+import { bytes } from './bytes.js'
+import { binding, fromNative } from './errors.js'
+import { handleOf, type MemoryGroup } from './group.js'
+import {
+  KeepAlive,
+  RecordKind,
+  subscribe,
+  unsubscribe,
+  type NativeRecord,
+  type SignalHandle,
+} from './native/events.js'
+import { EventQueue, failOnAbort, throwIfAborted } from './queue.js'
+
+interface Counted {
+  count: number
+}
+
+/** An iterator over one native signal. What is not taken in time is joined to what waits. */
+class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDisposable {
+  readonly #queue: EventQueue<T>
+
+  constructor(
+    signal: AbortSignal | undefined,
+    start: (target: number) => SignalHandle,
+    eventOf: (record: NativeRecord) => T,
+  ) {
+    throwIfAborted(signal)
+    const alive = new KeepAlive()
+    let native: SignalHandle | undefined
+    let stopListening = () => {}
+    this.#queue = new EventQueue<T>({
+      limit: 1,
+      key: () => '',
+      coalesce: (waiting, event) => {
+        Object.assign(waiting, event, { count: waiting.count + event.count })
+        return true
+      },
+      onEnd: () => {
+        stopListening()
+        unsubscribe(target)
+        alive.unref()
+        native?.close()
+      },
+    })
+    const target = subscribe(record => {
+      if (record.kind === RecordKind.removed) {
+        this.#queue.end()
+      } else {
+        this.#queue.push(eventOf(record))
+      }
+    })
+    try {
+      native = start(target)
+    } catch (error) {
+      this.#queue.end()
+      throw error
+    }
+    stopListening = failOnAbort(this.#queue, signal)
+    alive.ref()
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    return this.#queue.next()
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#queue.stop()
+    return Promise.resolve({ value: undefined, done: true })
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#queue.stop()
+  }
+}
+
+function native(group: MemoryGroup, make: () => SignalHandle): SignalHandle {
+  try {
+    return make()
+  } catch (error) {
+    throw fromNative(error, group.path)
+  }
+}
+
+/** {@link MemoryGroup.watchUsage} */
+export function watchUsage(
+  group: MemoryGroup,
+  size: Bytes,
+  options?: SubscriptionOptions,
+): AsyncIterableIterator<UsageEvent> {
+  const threshold = bytes('bytes', size)
+  const { signal } = objectOf('options', options)
+  const handle = handleOf(group)
+  return new Signals<UsageEvent>(
+    abortSignal('options.signal', signal),
+    target =>
+      native(group, () => new (binding().Signal)(target, 'usage', handle, String(threshold))),
+    ({ at, count, a, detail }) => ({
+      type: 'usage',
+      group: group.path,
+      at,
+      count,
+      usage: Number(a),
+      threshold,
+      above: detail !== 0,
+    }),
+  )
+}
+
+const LEVELS = ['low', 'medium', 'critical'] as const
+const MODES = ['default', 'hierarchy', 'local'] as const
+const KINDS = ['some', 'full'] as const
+
+/** {@link MemoryGroup.watchPressure} */
+export function watchPressure(
+  group: MemoryGroup,
+  options: PressureOptions,
+): AsyncIterableIterator<PressureEvent> {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidType('options', 'of type object', options)
+  }
+  const signal = abortSignal('options.signal', options.signal)
+  const event = ({ at, count }: NativeRecord) =>
+    ({ type: 'pressure', group: group.path, at, count }) as const
+  if ('level' in options) {
+    const level = oneOf('options.level', options.level, LEVELS)
+    const mode = oneOf('options.mode', options.mode, MODES, 'default')
+    const handle = handleOf(group)
+    return new Signals<PressureEvent>(
+      signal,
+      target =>
+        native(group, () => new (binding().Signal)(target, 'level', handle, `${level},${mode}`)),
+      record => ({ ...event(record), level }),
+    )
+  }
+  const kind = oneOf('options.kind', options.kind, KINDS)
+  const windowMs = integer('options.windowMs', options.windowMs, 500, 10_000)
+  const { stallMs } = options
+  if (typeof stallMs !== 'number') throw invalidType('options.stallMs', 'of type number', stallMs)
+  // The kernel counts in microseconds.
+  if (!(stallMs >= 0.001 && stallMs <= windowMs)) {
+    throw outOfRange('options.stallMs', `> 0 && <= windowMs (${windowMs})`, stallMs)
+  }
+  handleOf(group)
+  return new Signals<PressureEvent>(
+    signal,
+    target =>
+      native(
+        group,
+        () =>
+          new (binding().Signal)(
+            target,
+            'psi',
+            null,
+            kind === 'full',
+            Math.floor(stallMs * 1000),
+            windowMs * 1000,
+          ),
+      ),
+    record => ({ ...event(record), kind, totalUs: Number(record.a) }),
+  )
+}

@@ -1,0 +1,102 @@
+// Holds the events of a child back until its launcher has become the command, or could not.
+//
+// Node.js announces the launcher's start and end, for it knows nothing of the command. Users of
+// spawn() must see the command's: 'spawn' once it runs, and 'error' instead of 'spawn' and 'exit'
+// when it never did. The order of events is kept, and the ChildProcess remains Node's own.
+import type { ChildProcess } from 'node:child_process'
+
+// What Node.js emits on a child; 'newListener' and the like pass.
+const HELD = new Set<unknown>([
+  'spawn',
+  'exit',
+  'close',
+  'error',
+  'message',
+  'internalMessage',
+  'disconnect',
+])
+
+export interface Held {
+  /** The command runs (or has run): emits what was held, in order. */
+  release(): void
+  /** The command never ran: the child's end becomes this error, before 'close', as in Node.js. */
+  fail(error: NodeJS.ErrnoException): void
+}
+
+export function holdEvents(child: ChildProcess): Held {
+  const original = child.emit
+  const held: unknown[][] = []
+  let failure: NodeJS.ErrnoException | undefined
+  let decided = false
+
+  const emit = function (this: ChildProcess, ...args: unknown[]): boolean {
+    if (!HELD.has(args[0])) return Reflect.apply(original, this, args) as boolean
+    held.push(args)
+    if (decided && held.length === 1) replay()
+    return true
+  }
+  child.emit = emit as typeof child.emit
+
+  // In the caller's tick; an event whose listener throws does not take the next ones with it.
+  function replay(): void {
+    let next: unknown[] | undefined
+    try {
+      while ((next = held[0]) !== undefined) {
+        pass(next)
+        held.shift()
+      }
+    } finally {
+      if (next !== undefined) {
+        held.shift()
+        if (held.length > 0) process.nextTick(replay)
+      }
+      if (held.length === 0 && !failure && child.emit === emit) {
+        delete (child as { emit?: unknown }).emit
+      }
+    }
+  }
+
+  function pass(args: unknown[]): void {
+    if (failure) {
+      const [event] = args
+      // Node.js itself ends so when it could not start the command.
+      if (event === 'exit' || event === 'close') {
+        Object.assign(child, { exitCode: failure.errno, signalCode: null })
+        args = event === 'exit' ? ['error', failure] : ['close', failure.errno, null]
+      } else if (event !== 'disconnect') {
+        return
+      }
+    }
+    Reflect.apply(original, child, args)
+  }
+
+  function decide(): void {
+    decided = true
+    if (held.length > 0 || !failure) replay()
+  }
+
+  return {
+    release() {
+      if (!decided) decide()
+    },
+    fail(error) {
+      if (decided) return
+      failure = error
+      Object.assign(child, { pid: undefined })
+      decide()
+    },
+  }
+}
+
+/** Node.js has failed to start the child, and is about to say so: it says this instead. */
+export function replaceError(child: ChildProcess, error: NodeJS.ErrnoException): void {
+  const original = child.emit
+  child.emit = function (this: ChildProcess, ...args: unknown[]): boolean {
+    if (args[0] === 'error') {
+      delete (child as { emit?: unknown }).emit
+      Object.assign(child, { exitCode: error.errno })
+      args = ['error', error]
+    }
+    return Reflect.apply(original, this, args) as boolean
+  } as typeof child.emit
+}

@@ -1,0 +1,162 @@
+// Starts a command through oom-launcher: child_process.spawn for the process and all that belongs
+// to it, with two more descriptors than the caller asked for, which the launcher's exec closes.
+// Serves the contract's `spawn`: the same ChildProcess, in the group before its first instruction.
+// On the environment's thread; nothing here waits for the launcher.
+import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { closeSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { endianness } from 'node:os'
+import { binding, errnoName, fromNative, OomError } from '../errors.js'
+import { nativeFile } from '../native/load.js'
+import { STAGE_JOIN } from '../native/spawn.js'
+import { findCommand, type Missing } from './find-command.js'
+import { holdEvents, replaceError } from './hold.js'
+
+/** A command line that has been checked; shells are already part of it. */
+export interface CommandLine {
+  file: string
+  /** With argv[0]. */
+  argv: string[]
+}
+
+/** Where the command is to run. */
+export interface LaunchGroup {
+  /** For messages. */
+  path: string
+  /** Opens the group's cgroup.procs for writing, closed by an exec. To be closed by its caller. */
+  openProcs(): number
+}
+
+// What nobody can execute, by the error that it gives: starting these fails as the command would,
+// and can start nothing, even if the command has come into being meanwhile.
+const CANNOT_START: Record<Missing, string> = { ENOENT: '/proc/self/none', EACCES: '/' }
+
+export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOptions): ChildProcess {
+  const launcher = nativeFile('oom-launcher')
+  if (launcher === undefined) {
+    throw new OomError('ERR_CGROUP_UNSUPPORTED', 'cgroup-oom: no oom-launcher for this platform')
+  }
+  // libuv would give up privileges before the group is joined. Only root has any to give up.
+  const drops = process.geteuid?.() === 0
+  const { uid, gid } = options
+  const otherUser = drops && uid !== undefined
+
+  const missing = findCommand(line.file, options, otherUser)
+  if (missing !== undefined) return asCommand(startNothing(missing, options), line)
+
+  let fds: Descriptors
+  try {
+    fds = openDescriptors(group)
+  } catch (error) {
+    const child = startNothing('ENOENT', options)
+    replaceError(child, fromNative(error, group.path) as NodeJS.ErrnoException)
+    return asCommand(child, line)
+  }
+  // Before the child's own streams, so that the loop looks at it first: 'spawn' precedes all data.
+  const status = new Socket({ fd: fds.status, readable: true, writable: false })
+  try {
+    const stdio = stdioArray(options.stdio)
+    const count = stdio.length
+    stdio.push(fds.procs, fds.report)
+    const become = drops ? `${id(uid)}:${id(gid)}` : '-:-'
+    const child = spawn(launcher, [`${count}:${count + 1}:${become}`, line.file, ...line.argv], {
+      ...options,
+      ...(drops ? { uid: undefined, gid: undefined } : {}),
+      stdio,
+      argv0: 'oom-launcher',
+      shell: false,
+    } as SpawnOptions)
+    // Node.js leaves it undefined when it has run out of descriptors.
+    if (child.stdio as unknown) (child.stdio as unknown[]).length = count
+    if (child.pid === undefined) status.destroy()
+    else settle(child, line, group, status)
+    return asCommand(child, line)
+  } catch (error) {
+    status.destroy()
+    throw error
+  } finally {
+    closeSync(fds.procs)
+    closeSync(fds.report)
+  }
+}
+
+interface Descriptors {
+  procs: number
+  /** The end of the status pipe that is read here, and the launcher's. */
+  status: number
+  report: number
+}
+
+function openDescriptors(group: LaunchGroup): Descriptors {
+  const procs = group.openProcs()
+  try {
+    const [status, report] = binding().statusPipe()
+    return { procs, status, report }
+  } catch (error) {
+    closeSync(procs)
+    throw error
+  }
+}
+
+/** An id as the launcher reads it: unsigned, as the kernel has it. */
+function id(value: number | undefined): string {
+  return value === undefined || value === null ? '-' : String(value >>> 0)
+}
+
+/** A child that Node.js itself reports as not started, with its streams and working directory. */
+function startNothing(missing: Missing, options: SpawnOptions): ChildProcess {
+  return spawn(CANNOT_START[missing], [], {
+    ...options,
+    argv0: undefined,
+    shell: false,
+  } as SpawnOptions)
+}
+
+/** Shows the user's command. Node.js makes its errors from these, in the next tick. */
+function asCommand(child: ChildProcess, { file, argv }: CommandLine): ChildProcess {
+  return Object.assign(child, { spawnfile: file, spawnargs: argv })
+}
+
+/** The caller's stdio, as long as Node.js makes it. */
+function stdioArray(stdio: SpawnOptions['stdio']): NonNullable<SpawnOptions['stdio'] & unknown[]> {
+  const list = Array.isArray(stdio) ? Array.from(stdio) : Array.from({ length: 3 }, () => stdio)
+  while (list.length < 3) list.push(undefined)
+  return list as NonNullable<SpawnOptions['stdio'] & unknown[]>
+}
+
+// Waits for the launcher's word: nothing but the end, once it has become the command (or died).
+function settle(child: ChildProcess, line: CommandLine, group: LaunchGroup, status: Socket): void {
+  const events = holdEvents(child)
+  let said = Buffer.alloc(0)
+  status.on('data', chunk => (said = Buffer.concat([said, chunk])))
+  status.on('error', () => events.release())
+  status.on('end', () => {
+    if (said.length < 8) events.release()
+    else events.fail(failure(said, line, group))
+  })
+}
+
+// struct LaunchFailure, in the machine's byte order.
+function failure(said: Buffer, line: CommandLine, group: LaunchGroup): NodeJS.ErrnoException {
+  const at = (offset: number): number =>
+    endianness() === 'LE' ? said.readInt32LE(offset) : said.readInt32BE(offset)
+  const errno = -at(4)
+  if (at(0) === STAGE_JOIN) {
+    const native = Object.assign(new Error('write'), {
+      errno,
+      syscall: 'write',
+      file: 'cgroup.procs',
+    })
+    return fromNative(native, group.path) as NodeJS.ErrnoException
+  }
+  // As Node.js makes it.
+  const code = errnoName(errno)
+  const syscall = `spawn ${line.file}`
+  return Object.assign(new Error(`${syscall} ${code}`), {
+    errno,
+    code,
+    syscall,
+    path: line.file,
+    spawnargs: line.argv.slice(1),
+  })
+}

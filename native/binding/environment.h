@@ -1,0 +1,65 @@
+// What belongs to one JavaScript environment (main thread or worker): its channel from the
+// sentinel, the wake-up, and everything that must end with it.
+//
+// Life cycle, all on the environment's thread:
+//   first use           the sentinel is started or joined, the channel attached
+//   records waiting     uv_async_send on the sentinel → drain() here → the JavaScript callback,
+//   once each environment ends    a synchronous cleanup hook ends all members (guards give back
+//   what they hold) and
+//                       leaves the sentinel, which is joined by the last; then an asynchronous one
+//                       closes the uv_async_t
+#pragma once
+
+#include <uv.h>
+
+#include <memory>
+
+#include "binding/addon.h"
+#include "core/channel.h"
+#include "core/sentinel.h"
+
+namespace oom::binding {
+
+// Something that must end before its environment does.
+class Member {
+ public:
+  virtual ~Member() = default;
+  virtual void end() = 0;
+
+ private:
+  friend class Environment;
+  Member* next_ = nullptr;
+  Member* previous_ = nullptr;
+};
+
+class Environment {
+ public:
+  // The environment's own, made on first use; null with a pending exception when it cannot be.
+  static Environment* of(Napi::Env env);
+
+  Sentinel& sentinel() { return *sentinel_; }
+  Channel& channel() { return *channel_; }
+  void add(Member& member);
+  void remove(Member& member);
+  // The loop stays alive while anything is referenced.
+  void set_ref(bool on);
+  void set_callback(Napi::Function callback);
+  // Delivers the records that wait.
+  void drain();
+
+ private:
+  struct Wake;
+  explicit Environment(Napi::Env env) : env_(env) {}
+  bool start();
+  static void cleanup(void* self);
+
+  Napi::Env env_;
+  Sentinel* sentinel_ = nullptr;
+  std::unique_ptr<Channel> channel_;
+  Wake* wake_ = nullptr;
+  Member* members_ = nullptr;
+  Napi::FunctionReference callback_;
+  std::unique_ptr<Napi::AsyncContext> context_;
+};
+
+}  // namespace oom::binding

@@ -1,0 +1,292 @@
+// GroupHandle: a core group as JavaScript holds it, and what is asked about hierarchies.
+//
+// Life cycle: `new GroupHandle()` is empty; open() or create() fills it when its promise resolves,
+// on the environment's thread; close() or the garbage collector lets go. The core group lives on
+// while an operation, a watch or a guard still has it, so closing disturbs nothing that is under
+// way. Every operation runs on libuv's pool and answers with a promise. The TypeScript side
+// (lib/group.ts) checks arguments, and that the handle is open.
+#include "binding/group.h"
+
+#include <string>
+#include <vector>
+
+#include "binding/async.h"
+#include "core/hierarchy.h"
+#include "core/parse.h"
+
+namespace oom::binding {
+
+namespace {
+
+constexpr napi_type_tag kTag = {0x6a1c5d3f8b7e4029, 0x9d20c4b1f3a86e57};
+
+struct Nothing {};
+
+Napi::Value undefined(Napi::Env env, Nothing&) { return env.Undefined(); }
+
+Napi::Value bytes(Napi::Env env, uint64_t value) {
+  return Napi::Number::New(
+      env, value == kUnlimited ? std::numeric_limits<double>::infinity() : double(value));
+}
+
+uint64_t to_bytes(const Napi::Value& value) {
+  const double number = value.As<Napi::Number>().DoubleValue();
+  return number >= 0x1p63 ? kUnlimited : static_cast<uint64_t>(number);
+}
+
+Napi::Value pid_list(Napi::Env env, const std::vector<pid_t>& pids) {
+  Napi::Array list = Napi::Array::New(env, pids.size());
+  for (uint32_t i = 0; i < pids.size(); i++) list.Set(i, Napi::Number::New(env, pids[i]));
+  return list;
+}
+
+Limits to_limits(const Napi::Object& from) {
+  Limits limits;
+  auto size = [&](const char* name, std::optional<uint64_t>& out) {
+    if (Napi::Value value = from.Get(name); value.IsNumber()) out = to_bytes(value);
+  };
+  size("max", limits.max);
+  size("high", limits.high);
+  size("swapMax", limits.swap_max);
+  if (Napi::Value value = from.Get("oomGroup"); value.IsBoolean()) {
+    limits.oom_group = value.As<Napi::Boolean>().Value();
+  }
+  return limits;
+}
+
+void set(Napi::Object& object, const char* name, const std::optional<uint64_t>& value) {
+  if (value) object.Set(name, bytes(object.Env(), *value));
+}
+void set(Napi::Object& object, const char* name, const std::optional<bool>& value) {
+  if (value) object.Set(name, Napi::Boolean::New(object.Env(), *value));
+}
+
+class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "GroupHandle",
+                       {
+                           InstanceMethod<&GroupHandle::open>("open"),
+                           InstanceMethod<&GroupHandle::create>("create"),
+                           InstanceMethod<&GroupHandle::close>("close"),
+                           InstanceAccessor<&GroupHandle::path>("path"),
+                           InstanceAccessor<&GroupHandle::version>("version"),
+                           InstanceAccessor<&GroupHandle::is_root>("isRoot"),
+                           InstanceMethod<&GroupHandle::usage>("usage"),
+                           InstanceMethod<&GroupHandle::limits>("limits"),
+                           InstanceMethod<&GroupHandle::set_limits>("setLimits"),
+                           InstanceMethod<&GroupHandle::counters>("counters"),
+                           InstanceMethod<&GroupHandle::reclaim>("reclaim"),
+                           InstanceMethod<&GroupHandle::pids>("pids"),
+                           InstanceMethod<&GroupHandle::add>("add"),
+                           InstanceMethod<&GroupHandle::signal>("signal"),
+                           InstanceMethod<&GroupHandle::kill>("kill"),
+                           InstanceMethod<&GroupHandle::freeze>("freeze"),
+                           InstanceMethod<&GroupHandle::thaw>("thaw"),
+                           InstanceMethod<&GroupHandle::remove>("remove"),
+                           InstanceMethod<&GroupHandle::occupied>("occupied"),
+                       });
+  }
+
+  explicit GroupHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+    napi_type_tag_object(info.Env(), info.This(), &kTag);
+  }
+
+  const std::shared_ptr<Group>& group() const { return group_; }
+
+ private:
+  using Info = const Napi::CallbackInfo&;
+
+  // Runs `work(group, result)` on the pool.
+  template <class T, class Work, class Convert>
+  Napi::Value run(Info info, Work work, Convert convert) {
+    return run_async<T>(
+        info.Env(), [group = group_, work](T& out) { return work(*group, out); }, convert);
+  }
+  template <class Work>
+  Napi::Value run(Info info, Work work) {
+    return run<Nothing>(
+        info, [work](Group& group, Nothing&) { return work(group); }, undefined);
+  }
+
+  // Runs `make(result)` on the pool and keeps the group that it gives. The reference keeps this
+  // object from being collected meanwhile.
+  template <class Make>
+  Napi::Value fill(Info info, Make make) {
+    auto alive = std::make_shared<Napi::ObjectReference>(Napi::Persistent(Value()));
+    return run_async<std::shared_ptr<Group>>(
+        info.Env(), make, [this, alive](Napi::Env env, std::shared_ptr<Group>& group) {
+          group_ = std::move(group);
+          return env.Undefined();
+        });
+  }
+
+  Napi::Value open(Info info) {
+    return fill(info, [path = info[0].As<Napi::String>().Utf8Value()](std::shared_ptr<Group>& out) {
+      return Group::open(path, out);
+    });
+  }
+  Napi::Value create(Info info) {
+    return fill(info,
+                [path = info[0].As<Napi::String>().Utf8Value(),
+                 limits = to_limits(info[1].As<Napi::Object>())](std::shared_ptr<Group>& out) {
+                  return Group::create(path, limits, out);
+                });
+  }
+  Napi::Value close(Info info) {
+    group_.reset();
+    return info.Env().Undefined();
+  }
+
+  Napi::Value path(Info info) { return Napi::String::New(info.Env(), group_->path()); }
+  Napi::Value version(Info info) { return Napi::Number::New(info.Env(), group_->version()); }
+  Napi::Value is_root(Info info) { return Napi::Boolean::New(info.Env(), group_->is_root()); }
+
+  Napi::Value usage(Info info) {
+    return run<uint64_t>(
+        info, [](Group& group, uint64_t& out) { return group.usage(out); }, bytes);
+  }
+  Napi::Value limits(Info info) {
+    return run<Limits>(
+        info, [](Group& group, Limits& out) { return group.limits(out); },
+        [](Napi::Env env, Limits& limits) {
+          Napi::Object object = Napi::Object::New(env);
+          set(object, "max", limits.max);
+          set(object, "high", limits.high);
+          set(object, "swapMax", limits.swap_max);
+          set(object, "oomGroup", limits.oom_group);
+          return object;
+        });
+  }
+  Napi::Value set_limits(Info info) {
+    return run(info, [change = to_limits(info[0].As<Napi::Object>())](Group& group) {
+      return group.set_limits(change);
+    });
+  }
+  Napi::Value counters(Info info) {
+    return run<Counters>(
+        info, [](Group& group, Counters& out) { return group.counters(out); },
+        [](Napi::Env env, Counters& counters) {
+          Napi::Object object = Napi::Object::New(env);
+          set(object, "oom", counters.oom);
+          set(object, "oomKill", counters.oom_kill);
+          set(object, "oomGroupKill", counters.oom_group_kill);
+          set(object, "high", counters.high);
+          set(object, "max", counters.max);
+          set(object, "underOom", counters.under_oom);
+          return object;
+        });
+  }
+  Napi::Value reclaim(Info info) {
+    return run<uint64_t>(
+        info,
+        [wanted = to_bytes(info[0])](Group& group, uint64_t& out) {
+          return group.reclaim(wanted, out);
+        },
+        bytes);
+  }
+  Napi::Value pids(Info info) {
+    return run<std::vector<pid_t>>(
+        info,
+        [recursive = info[0].As<Napi::Boolean>().Value()](Group& group, std::vector<pid_t>& out) {
+          return group.pids(recursive, out);
+        },
+        pid_list);
+  }
+  Napi::Value add(Info info) {
+    return run(info, [pid = info[0].As<Napi::Number>().Int32Value()](Group& group) {
+      return group.add(pid);
+    });
+  }
+  Napi::Value signal(Info info) {
+    return run<std::vector<pid_t>>(
+        info,
+        [signal = info[0].As<Napi::Number>().Int32Value(),
+         recursive = info[1].As<Napi::Boolean>().Value()](Group& group, std::vector<pid_t>& out) {
+          return group.signal(signal, recursive, out);
+        },
+        pid_list);
+  }
+  Napi::Value kill(Info info) {
+    struct Round {
+      std::vector<pid_t> pids;
+      bool empty = false;
+    };
+    return run<Round>(
+        info,
+        [recursive = info[0].As<Napi::Boolean>().Value(),
+         killer = info[1].As<Napi::Boolean>().Value()](Group& group, Round& out) {
+          return group.kill(recursive, killer, out.pids, out.empty);
+        },
+        [](Napi::Env env, Round& round) {
+          Napi::Object object = Napi::Object::New(env);
+          object.Set("pids", pid_list(env, round.pids));
+          object.Set("empty", Napi::Boolean::New(env, round.empty));
+          return object;
+        });
+  }
+  static Napi::Value boolean(Napi::Env env, bool& value) { return Napi::Boolean::New(env, value); }
+  Napi::Value freeze(Info info) {
+    return run<bool>(
+        info, [](Group& group, bool& done) { return group.freeze(done); }, boolean);
+  }
+  Napi::Value thaw(Info info) {
+    return run<bool>(
+        info, [](Group& group, bool& done) { return group.thaw(done); }, boolean);
+  }
+  Napi::Value remove(Info info) {
+    return run(info, [tree = info[0].As<Napi::Boolean>().Value()](Group& group) {
+      return group.remove(tree);
+    });
+  }
+  Napi::Value occupied(Info info) {
+    return run<bool>(
+        info, [](Group& group, bool& out) { return group.occupied(out); }, boolean);
+  }
+
+  std::shared_ptr<Group> group_;
+};
+
+// memoryMount(): { path, version } of the hierarchy with the memory controller.
+Napi::Value memory_mount(const Napi::CallbackInfo& info) {
+  return run_async<hierarchy::Mount>(
+      info.Env(), [](hierarchy::Mount& out) { return hierarchy::memory(out); },
+      [](Napi::Env env, hierarchy::Mount& mount) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("path", Napi::String::New(env, mount.point));
+        object.Set("version", Napi::Number::New(env, mount.version));
+        return object;
+      });
+}
+
+// memoryGroupOf(pid): absolute path of the group that a process (0: this one) is in.
+Napi::Value memory_group_of(const Napi::CallbackInfo& info) {
+  return run_async<std::string>(
+      info.Env(),
+      [pid = info[0].As<Napi::Number>().Int32Value()](std::string& out) {
+        hierarchy::Mount mount;
+        if (Status s = hierarchy::memory(mount); !s.ok()) return s;
+        return hierarchy::group_of(mount, pid, out);
+      },
+      [](Napi::Env env, std::string& path) { return Napi::String::New(env, path); });
+}
+
+}  // namespace
+
+std::shared_ptr<Group> group_of(Napi::Value value) {
+  bool tagged = false;
+  if (!value.IsObject() ||
+      napi_check_object_type_tag(value.Env(), value, &kTag, &tagged) != napi_ok || !tagged) {
+    return nullptr;
+  }
+  return GroupHandle::Unwrap(value.As<Napi::Object>())->group();
+}
+
+Napi::Object init_group(Napi::Env env, Napi::Object exports) {
+  exports.Set("GroupHandle", GroupHandle::define(env));
+  exports.Set("memoryMount", Napi::Function::New<memory_mount>(env, "memoryMount"));
+  exports.Set("memoryGroupOf", Napi::Function::New<memory_group_of>(env, "memoryGroupOf"));
+  return exports;
+}
+
+}  // namespace oom::binding

@@ -1,0 +1,156 @@
+// A guard as JavaScript sees it: arm(), commands, dispose(). Its records carry its `target`.
+//
+// Life cycle: new Guard(target, config) → arm(group) on the thread pool → commands from the
+// environment's thread (microseconds each) → dispose() on the thread pool. Garbage collection and
+// the environment's end dispose it on the spot: a group is never left held by an environment that
+// is gone.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "binding/addon.h"
+#include "binding/async.h"
+#include "binding/convert.h"
+#include "binding/environment.h"
+#include "binding/group.h"
+#include "core/group.h"
+#include "core/guard.h"
+
+namespace oom::binding {
+namespace {
+
+int64_t integer(const Napi::Object& from, const char* name) {
+  return from.Get(name).As<Napi::Number>().Int64Value();
+}
+
+GuardConfig config_of(const Napi::Object& from) {
+  GuardConfig config;
+  EpisodeConfig& episode = config.episode;
+  episode.delay_ns = integer(from, "delayMs") * kMs;
+  episode.max_delay_ns = integer(from, "maxDelayMs") * kMs;
+  episode.fallback = static_cast<Fallback>(integer(from, "fallback"));
+  episode.dry_run = from.Get("dryRun").As<Napi::Boolean>();
+  auto plan = from.Get("plan").As<Napi::Array>();
+  episode.plan_size = static_cast<uint8_t>(plan.Length() < kMaxPlan ? plan.Length() : kMaxPlan);
+  for (uint8_t i = 0; i < episode.plan_size; i++) {
+    auto step = plan.Get(i).As<Napi::Object>();
+    episode.plan[i].kind = static_cast<StepKind>(integer(step, "kind"));
+    episode.plan[i].after_ns = integer(step, "afterMs") * kMs;
+    episode.plan[i].bytes = static_cast<uint64_t>(integer(step, "bytes"));
+    episode.plan[i].signal = static_cast<int32_t>(integer(step, "signal"));
+    episode.plan[i].target = static_cast<int32_t>(integer(step, "target"));
+  }
+  config.ballast = static_cast<uint64_t>(integer(from, "ballast"));
+  config.take_over = from.Get("takeOver").As<Napi::Boolean>();
+  config.guard_descendants = from.Get("guardDescendants").As<Napi::Boolean>();
+  return config;
+}
+
+class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(
+        env, "Guard",
+        {InstanceMethod<&GuardHandle::arm>("arm"), InstanceMethod<&GuardHandle::command>("command"),
+         InstanceMethod<&GuardHandle::path>("path"), InstanceMethod<&GuardHandle::forget>("forget"),
+         InstanceMethod<&GuardHandle::groups>("groups"),
+         InstanceMethod<&GuardHandle::dispose>("dispose"),
+         InstanceMethod<&GuardHandle::dispose_now>("disposeNow")});
+  }
+  explicit GuardHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<GuardHandle>(info) {
+    environment_ = Environment::of(info.Env());
+    if (!environment_) return;
+    guard_ = std::make_shared<Guard>(environment_->sentinel(), environment_->channel(),
+                                     info[0].As<Napi::Number>().Uint32Value(),
+                                     config_of(info[1].As<Napi::Object>()));
+    environment_->add(*this);
+  }
+  ~GuardHandle() override {
+    if (environment_) environment_->remove(*this);
+    if (guard_) guard_->dispose();
+  }
+  void end() override {
+    environment_ = nullptr;
+    guard_->dispose();
+  }
+
+ private:
+  struct Nothing {};
+
+  Napi::Value arm(const Napi::CallbackInfo& info) {
+    std::shared_ptr<Group> group = group_of(info[0]);
+    return run_async<Nothing>(
+        info.Env(),
+        [guard = guard_, group](Nothing&) {
+          return guard->arm(std::shared_ptr<const Fd>(group, &group->fd()));
+        },
+        [](Napi::Env env, Nothing&) { return env.Undefined(); });
+  }
+  // command(sub, episode, fact, value): 0 or -errno
+  Napi::Value command(const Napi::CallbackInfo& info) {
+    Input input;
+    input.fact = static_cast<Fact>(info[2].As<Napi::Number>().Int32Value());
+    int64_t value = info[3].As<Napi::Number>().Int64Value();
+    input.ns = value;
+    input.killed = input.fact == Fact::kUserKilled ? static_cast<uint32_t>(value) : 0;
+    int result = guard_->command(info[0].As<Napi::Number>().Uint32Value(),
+                                 info[1].As<Napi::Number>().Uint32Value(), input);
+    return Napi::Number::New(info.Env(), result);
+  }
+  // kill(sub, target): the pids
+  Napi::Value kill(const Napi::CallbackInfo& info) {
+    uint32_t sub = info[0].As<Napi::Number>().Uint32Value();
+    int32_t target = info[1].As<Napi::Number>().Int32Value();
+    using Pids = std::vector<pid_t>;
+    return run_async<Pids>(
+        info.Env(),
+        [guard = guard_, sub, target](Pids& pids) {
+          auto victims = std::make_unique<Victims>();
+          victims->begin();
+          int err = guard->kill(sub, target, *victims);
+          pids.assign(victims->pids(), victims->pids() + victims->pid_count());
+          return Status::of(err, "kill");
+        },
+        [](Napi::Env env, Pids& pids) {
+          auto array = Napi::Array::New(env, pids.size());
+          for (uint32_t i = 0; i < pids.size(); i++) array[i] = Napi::Number::New(env, pids[i]);
+          return array;
+        });
+  }
+  Napi::Value path(const Napi::CallbackInfo& info) {
+    std::string name;
+    guard_->path_of(info[0].As<Napi::Number>().Uint32Value(), name);
+    return Napi::String::New(info.Env(), name);
+  }
+  Napi::Value trouble(const Napi::CallbackInfo& info) {
+    return Napi::String::New(info.Env(), guard_->trouble());
+  }
+  void forget(const Napi::CallbackInfo& info) {
+    guard_->forget(info[0].As<Napi::Number>().Uint32Value());
+  }
+  Napi::Value groups(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), guard_->groups());
+  }
+  Napi::Value dispose(const Napi::CallbackInfo& info) {
+    return run_async<Nothing>(
+        info.Env(),
+        [guard = guard_](Nothing&) {
+          guard->dispose();
+          return Status::success();
+        },
+        [](Napi::Env env, Nothing&) { return env.Undefined(); });
+  }
+  void dispose_now(const Napi::CallbackInfo&) { guard_->dispose(); }
+
+  Environment* environment_ = nullptr;
+  std::shared_ptr<Guard> guard_;
+};
+
+}  // namespace
+
+Napi::Object init_guards(Napi::Env env, Napi::Object exports) {
+  exports.Set("Guard", GuardHandle::define(env));
+  return exports;
+}
+
+}  // namespace oom::binding

@@ -1,0 +1,47 @@
+// What spawn() needs of the system, on the environment's thread: neither call sleeps.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "binding/addon.h"
+#include "binding/convert.h"
+#include "binding/group.h"
+#include "core/fd.h"
+#include "core/sys.h"
+
+namespace oom::binding {
+namespace {
+
+// [read end, write end], both closed by an exec.
+Napi::Value status_pipe(const Napi::CallbackInfo& info) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    throw_if_failed(info.Env(), Status::last("pipe2"));
+    return {};
+  }
+  Napi::Array pair = Napi::Array::New(info.Env(), 2);
+  pair.Set(0u, Napi::Number::New(info.Env(), ends[0]));
+  pair.Set(1u, Napi::Number::New(info.Env(), ends[1]));
+  return pair;
+}
+
+// (handle of an open group): an fd for writing its cgroup.procs, closed by an exec. Opened relative
+// to the group's directory: it is this group's, whatever is at its path by now.
+Napi::Value open_procs(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Group> group = group_of(info[0]);
+  const int fd = group ? sys::open_at(group->dir(), "cgroup.procs", O_WRONLY) : -EBADF;
+  if (fd < 0) {
+    throw_if_failed(info.Env(), Status::of(fd, "openat", "cgroup.procs"));
+    return {};
+  }
+  return Napi::Number::New(info.Env(), fd);
+}
+
+}  // namespace
+
+Napi::Object init_spawn(Napi::Env env, Napi::Object exports) {
+  exports.Set("openProcs", Napi::Function::New(env, open_procs, "openProcs"));
+  exports.Set("statusPipe", Napi::Function::New(env, status_pipe, "statusPipe"));
+  return exports;
+}
+
+}  // namespace oom::binding

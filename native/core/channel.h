@@ -1,0 +1,95 @@
+// From the sentinel to one JavaScript environment: a fixed ring of records and one wake-up.
+//
+// The sentinel is the only producer, the environment's thread the only consumer. Nothing here
+// allocates after construction, and nothing is lost: what does not fit waits in its source, which
+// is asked again (Source::flush) once the consumer has made room.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace oom {
+
+enum class RecordKind : uint16_t {
+  kOom,   // detail: Origin; count; a: oom_kill, b: failcnt, c: under_oom
+  kKill,  // count; a: oom_kill, b: failcnt, c: under_oom
+  kRemoved,
+  kUsage,         // count; a: usage; detail: 1 above
+  kPressure,      // count; a: total= in µs
+  kTimer,         // count; a: when it was due
+  kEpisodeBegin,  // count: episode id; a: deadline, b: usage, c: limit
+  kEpisodeStep,  // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that follow
+  kPids,         // count: id; up to 8 pids in a–d
+  kEpisodeEnd,   // count: id; detail: Outcome; a: late ns, b: kernel kills
+  kTrouble,      // detail: what; a: errno
+};
+
+struct Record {
+  uint32_t target = 0;  // which subscription or guard
+  uint32_t sub = 0;     // which group within it
+  RecordKind kind = RecordKind::kOom;
+  uint16_t detail = 0;
+  uint32_t count = 0;
+  int64_t at = 0;
+  uint64_t a = 0, b = 0, c = 0, d = 0;
+};
+static_assert(sizeof(Record) == 56);
+
+class Source;
+
+class Channel {
+ public:
+  static constexpr size_t kSize = 1024;  // records; a power of two
+
+  // `wake` is called on the sentinel after its work, and must not allocate: uv_async_send.
+  Channel(void (*wake)(void*), void* arg) : wake_(wake), arg_(arg) {}
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+
+  // Sentinel. Room for at least `n` more?
+  bool room(size_t n = 1) const {
+    return kSize -
+               (head_.load(std::memory_order_relaxed) - tail_.load(std::memory_order_acquire)) >=
+           n;
+  }
+  // Sentinel. False when full.
+  bool push(const Record& record) {
+    if (!room()) return false;
+    size_t head = head_.load(std::memory_order_relaxed);
+    ring_[head % kSize] = record;
+    head_.store(head + 1, std::memory_order_release);
+    dirty_ = true;
+    return true;
+  }
+  // Sentinel, at the end of a round.
+  void wake_if_dirty() {
+    if (!dirty_) return;
+    dirty_ = false;
+    if (!pending_.exchange(true)) wake_(arg_);
+  }
+
+  // Consumer. Begins a drain: whatever is pushed from now on wakes again.
+  void acknowledge() { pending_.store(false); }
+  bool pop(Record& record) {
+    size_t tail = tail_.load(std::memory_order_relaxed);
+    if (tail == head_.load(std::memory_order_acquire)) return false;
+    record = ring_[tail % kSize];
+    tail_.store(tail + 1, std::memory_order_release);
+    return true;
+  }
+  // Set by the sentinel when a source waits for room, cleared by the consumer, who then asks the
+  // sentinel to flush.
+  std::atomic<bool> backlog{false};
+
+ private:
+  void (*wake_)(void*);
+  void* arg_;
+  bool dirty_ = false;
+  std::atomic<bool> pending_{false};
+  std::atomic<size_t> head_{0};
+  std::atomic<size_t> tail_{0};
+  Record ring_[kSize];
+};
+
+}  // namespace oom

@@ -1,0 +1,48 @@
+#include "core/control.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <charconv>
+
+#include "core/fd.h"
+#include "core/parse.h"
+#include "core/sys.h"
+
+namespace oom::control {
+
+Status read(int dir, const char* name, char* buf, size_t size, std::string_view& text) {
+  int opened = sys::open_at(dir, name, O_RDONLY);
+  if (opened < 0) return Status::of(opened, "open", name);
+  Fd fd(opened);
+  ssize_t n = sys::read_small(fd.get(), buf, size);
+  if (n < 0) return Status::of(static_cast<int>(n), "read", name);
+  text = {buf, static_cast<size_t>(n)};
+  return Status::success();
+}
+
+Status read_number(int dir, const char* name, uint64_t& out) {
+  char buf[64];
+  std::string_view text;
+  if (Status s = read(dir, name, buf, sizeof buf, text); !s.ok()) return s;
+  if (int err = parse::limit(text, out)) return Status::of(err, "read", name);
+  return Status::success();
+}
+
+Status write(int dir, const char* name, std::string_view text) {
+  int opened = sys::open_at(dir, name, O_WRONLY);
+  if (opened < 0) return Status::of(opened, "open", name);
+  Fd fd(opened);
+  if (int err = sys::write_small(fd.get(), text)) return Status::of(err, "write", name);
+  return Status::success();
+}
+
+Status write_number(int dir, const char* name, uint64_t value) {
+  char text[24];
+  char* end = std::to_chars(text, text + sizeof text, value).ptr;
+  return write(dir, name, {text, static_cast<size_t>(end - text)});
+}
+
+bool has(int dir, const char* name) { return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0; }
+
+}  // namespace oom::control

@@ -1,0 +1,53 @@
+// The warm files of one guarded group: everything that the out-of-memory path reads and writes,
+// opened and read once when the guard is armed, because in a starved group neither works any more
+// (the kernel charges a file and its first read buffer to the caller).
+//
+// The one place where v1 and v2 differ for a guard: what to open, how to hold, how to tell whether
+// it is still out of memory, how to let go. After arm() every method returns within microseconds
+// unless it says otherwise, allocates nothing and may be called from any one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "core/episode.h"
+#include "core/fd.h"
+#include "core/result.h"
+
+namespace oom {
+
+class HotGroup {
+ public:
+  virtual ~HotGroup() = default;
+
+  // `dir` is the group's directory. Opens, reads once, asks the kernel for notifications.
+  virtual Status arm(int dir) = 0;
+  // Readable when the kernel has told of an OOM.
+  virtual int event_fd() const = 0;
+  virtual void consume() = 0;
+
+  // 0, or -errno; -ENODEV: the group is gone. `starved` is raw: also by an ancestor's limit.
+  virtual int sample(Sample& out) = 0;
+  // Whether the group stands at a limit of its own.
+  virtual bool at_limit(const Sample& sample) = 0;
+  // Whether the kernel's killer is disabled now: 0, 1 or -errno.
+  virtual int held() = 0;
+  virtual int hold() = 0;
+  virtual int let_go() = 0;
+  // Lends headroom: lifts the limit to so much; nothing is done if it is that high already.
+  virtual int lend_to(uint64_t bytes) = 0;
+  // The limit is somebody else's now: nothing is to be put back.
+  virtual void forgive() = 0;
+  // Puts the limit back; -EBUSY while more is in use: then as low as it goes. May sleep in reclaim:
+  // helpers only.
+  virtual int repay() = 0;
+  // Asks the kernel to reclaim; sleeps: helpers only.
+  virtual int reclaim() = 0;
+  // Stops the members, or lets them go on; does not wait until they have. -ENOENT: cannot be done
+  // here.
+  virtual int freeze(bool frozen) = 0;
+  // The members, "PID\n" each.
+  virtual int procs_fd() const = 0;
+};
+
+}  // namespace oom

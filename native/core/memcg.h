@@ -1,0 +1,65 @@
+// What cgroup v1 and v2 do differently, behind one interface: memcg_v1.cc has the one, and nothing
+// outside the implementations asks for the version. All calls are on the cold path, from any
+// thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "core/result.h"
+
+namespace oom {
+
+class Group;
+
+// Bytes, kUnlimited for none. Empty: the version (or the kernel) has no such limit; in a change:
+// leave it as it is.
+struct Limits {
+  std::optional<uint64_t> max;
+  std::optional<uint64_t> high;
+  std::optional<uint64_t> swap_max;
+  std::optional<bool> oom_group;
+};
+
+// Empty: the version has no such counter.
+struct Counters {
+  std::optional<uint64_t> oom;
+  std::optional<uint64_t> oom_kill;
+  std::optional<uint64_t> oom_group_kill;
+  std::optional<uint64_t> high;
+  std::optional<uint64_t> max;
+  std::optional<bool> under_oom;
+};
+
+// `dir` is a group's directory.
+class Memcg {
+ public:
+  virtual int version() const = 0;
+  // The root of the hierarchy itself, which has no limits; the root of a container's mount is not.
+  virtual bool is_root(int dir) const = 0;
+
+  virtual Status usage(int dir, uint64_t& bytes) const = 0;
+  virtual Status limits(int dir, Limits& out) const = 0;
+  // All or nothing: what was written before a failure is put back.
+  virtual Status set_limits(int dir, const Limits& change) const = 0;
+  virtual Status counters(int dir, Counters& out) const = 0;
+  // Asks the kernel to reclaim about so much; v1 cannot be told how much and reclaims what it can.
+  virtual Status reclaim(int dir, uint64_t bytes) const = 0;
+
+  // Begins, or looks again: `done` when every member has stopped, or goes on.
+  virtual Status freeze(const Group& group, bool& done) const = 0;
+  virtual Status thaw(const Group& group, bool& done) const = 0;
+  // After a SIGKILL: undoes what keeps members from dying of it.
+  virtual Status let_die(const Group& group) const = 0;
+  // Makes sure that no member waits for user space any more when the group is out of memory.
+  virtual Status give_killer_back(int dir) const = 0;
+
+ protected:
+  ~Memcg() = default;  // the implementations are constants
+};
+
+// The implementation for a directory, if that is a memory cgroup: its file system and its files say
+// so. ERR_NOT_A_MEMORY_CGROUP if it is not.
+Status recognise(int dir, const Memcg*& out);
+
+}  // namespace oom

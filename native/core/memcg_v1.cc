@@ -1,0 +1,129 @@
+// Kernel contract: memory.limit_in_bytes and memsw.limit_in_bytes take bytes and round down to
+// whole pages, "-1" is no limit, which reads as the largest number of whole pages in a signed long.
+// A limit below what is in use makes the kernel reclaim, and is EBUSY when that is not enough.
+// Limits of the root are EINVAL. memory.force_empty reclaims what it can (any value; root: EINVAL).
+#include "core/memcg_v1.h"
+
+#include <unistd.h>
+
+#include <climits>
+
+#include "core/codes.h"
+#include "core/control.h"
+#include "core/freezer_v1.h"
+#include "core/parse.h"
+
+namespace oom {
+
+namespace {
+
+constexpr const char* kLimit = "memory.limit_in_bytes";
+constexpr const char* kMemsw = "memory.memsw.limit_in_bytes";
+constexpr const char* kOomControl = "memory.oom_control";
+
+Status read_limit(int dir, const char* name, uint64_t& out) {
+  uint64_t bytes = 0;
+  if (Status s = control::read_number(dir, name, bytes); !s.ok()) return s;
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  out = bytes >= LONG_MAX / page * page ? kUnlimited : bytes;
+  return Status::success();
+}
+
+Status write_limit(int dir, const char* name, uint64_t bytes) {
+  return bytes == kUnlimited ? control::write(dir, name, "-1")
+                             : control::write_number(dir, name, bytes);
+}
+
+Status read_limits(int dir, LimitsV1& out) {
+  if (Status s = read_limit(dir, kLimit, out.max); !s.ok()) return s;
+  // Without swap accounting (swapaccount=0) there are no memsw files.
+  if (!control::has(dir, kMemsw)) return Status::success();
+  uint64_t memsw = 0;
+  if (Status s = read_limit(dir, kMemsw, memsw); !s.ok()) return s;
+  // Two reads are no snapshot: a change in between must not make a negative amount of swap.
+  out.memsw = memsw < out.max ? out.max : memsw;
+  return Status::success();
+}
+
+Status read_oom_control(int dir, parse::OomControl& out) {
+  char buf[256];
+  std::string_view text;
+  if (Status s = control::read(dir, kOomControl, buf, sizeof buf, text); !s.ok()) return s;
+  if (int err = parse::oom_control(text, out)) return Status::of(err, "read", kOomControl);
+  return Status::success();
+}
+
+class V1 final : public Memcg {
+ public:
+  int version() const override { return 1; }
+
+  // cgroup.sane_behavior is a file of hierarchies' roots only (CFTYPE_ONLY_ON_ROOT).
+  bool is_root(int dir) const override { return control::has(dir, "cgroup.sane_behavior"); }
+
+  Status usage(int dir, uint64_t& bytes) const override {
+    return control::read_number(dir, "memory.usage_in_bytes", bytes);
+  }
+
+  Status limits(int dir, Limits& out) const override {
+    LimitsV1 now{};
+    if (Status s = read_limits(dir, now); !s.ok()) return s;
+    out.max = now.max;
+    if (now.memsw) out.swap_max = *now.memsw == kUnlimited ? kUnlimited : *now.memsw - now.max;
+    return Status::success();
+  }
+
+  Status set_limits(int dir, const Limits& change) const override {
+    if (change.high) return code::fail(code::kCgroupUnsupported, "memory.high");
+    if (change.oom_group) return code::fail(code::kCgroupUnsupported, "memory.oom.group");
+    LimitsV1 now{};
+    LimitPlan plan;
+    if (Status s = read_limits(dir, now); !s.ok()) return s;
+    if (Status s = plan_limits(now, change, plan); !s.ok()) return s;
+    for (int i = 0; i < plan.count; i++) {
+      const LimitWrite& write = plan.writes[i];
+      Status s = write_limit(dir, write.file, write.to);
+      if (s.ok()) continue;
+      while (i-- > 0) (void)write_limit(dir, plan.writes[i].file, plan.writes[i].from);
+      return s;
+    }
+    return Status::success();
+  }
+
+  Status counters(int dir, Counters& out) const override {
+    parse::OomControl control;
+    uint64_t failcnt = 0;
+    if (Status s = read_oom_control(dir, control); !s.ok()) return s;
+    if (Status s = control::read_number(dir, "memory.failcnt", failcnt); !s.ok()) return s;
+    out.oom_kill = control.oom_kill;
+    out.under_oom = control.under_oom;
+    out.max = failcnt;
+    return Status::success();
+  }
+
+  Status reclaim(int dir, uint64_t) const override {
+    return control::write(dir, "memory.force_empty", "0");
+  }
+
+  Status freeze(const Group& group, bool& done) const override {
+    return freezer_v1::freeze(group, done);
+  }
+  Status thaw(const Group& group, bool& done) const override {
+    return freezer_v1::thaw(group, done);
+  }
+  Status let_die(const Group& group) const override { return freezer_v1::let_die(group); }
+
+  Status give_killer_back(int dir) const override {
+    parse::OomControl control;
+    if (Status s = read_oom_control(dir, control); !s.ok()) return s;
+    if (!control.oom_kill_disable.value_or(false)) return Status::success();
+    return control::write(dir, kOomControl, "0");
+  }
+};
+
+constexpr V1 kV1;
+
+}  // namespace
+
+const Memcg& memcg_v1() { return kV1; }
+
+}  // namespace oom

@@ -1,0 +1,34 @@
+// cgroup v1 memory controller: Documentation/admin-guide/cgroup-v1/memory.rst.
+#pragma once
+
+#include "core/memcg.h"
+
+namespace oom {
+
+// A constant, alive as long as the program.
+const Memcg& memcg_v1();
+
+// One write to a limit, and what it takes to undo it.
+struct LimitWrite {
+  const char* file;
+  uint64_t from;
+  uint64_t to;
+};
+
+struct LimitPlan {
+  LimitWrite writes[2];
+  int count = 0;
+};
+
+// The limits of a v1 group as they are; `memsw` is empty where swap is not accounted.
+struct LimitsV1 {
+  uint64_t max;
+  std::optional<uint64_t> memsw;
+};
+
+// The writes for a change of max and swap_max, in the order that the kernel accepts: at no time may
+// limit_in_bytes be above memsw.limit_in_bytes. Pure. A change that cannot be expressed (swap on
+// top of unlimited memory) is ERR_CGROUP_UNSUPPORTED.
+Status plan_limits(const LimitsV1& now, const Limits& change, LimitPlan& plan);
+
+}  // namespace oom

@@ -1,0 +1,139 @@
+// Parsers of the kernel files that the library reads. Pure functions over text: no I/O, no
+// allocation, no exceptions, callable from any thread and from the OOM path. Each returns 0 or a
+// negative errno and leaves its result untouched on failure; none trusts its input
+// (test/native/fuzz).
+#pragma once
+
+#include <sys/types.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace oom {
+
+// "No limit", as the core holds it. v2 says "max", v1 a number that depends on the page size.
+inline constexpr uint64_t kUnlimited = UINT64_MAX;
+
+}  // namespace oom
+
+namespace oom::parse {
+
+// A decimal number with at most one newline behind it. -EINVAL, or -ERANGE beyond 64 bits.
+int u64(std::string_view text, uint64_t& out);
+
+// The same, or "max" (cgroup v2), which gives kUnlimited.
+int limit(std::string_view text, uint64_t& out);
+
+// The value of one key of a "key value" file (memory.events, memory.stat). -ENOENT: no such key.
+int key_value(std::string_view text, std::string_view key, uint64_t& out);
+
+// memory.oom_control (v1). Kernels before 4.13 have no oom_kill, a field not found is empty.
+struct OomControl {
+  std::optional<bool> oom_kill_disable;
+  std::optional<bool> under_oom;
+  std::optional<uint64_t> oom_kill;
+};
+int oom_control(std::string_view text, OomControl& out);
+
+// cgroup.procs: one pid a line. Fed in pieces, as read(2) gives them, whatever the boundaries.
+class PidLines {
+ public:
+  // Calls use(pid_t) for each line completed in `piece`. 0 is skipped: the kernel's way to say that
+  // a member is not visible in this pid namespace.
+  template <class Use>
+  int feed(std::string_view piece, Use&& use) {
+    for (char c : piece) {
+      if (c == '\n') {
+        if (int err = line(use)) return err;
+      } else if (c < '0' || c > '9' || (value_ = value_ * 10 + (c - '0')) > INT32_MAX) {
+        return -EINVAL;
+      } else {
+        digits_ = true;
+      }
+    }
+    return 0;
+  }
+  // At the end of the file: a last line without a newline.
+  template <class Use>
+  int finish(Use&& use) {
+    return digits_ ? line(use) : 0;
+  }
+
+ private:
+  template <class Use>
+  int line(Use&& use) {
+    if (!digits_) return -EINVAL;
+    if (value_ > 0) use(static_cast<pid_t>(value_));
+    value_ = 0;
+    digits_ = false;
+    return 0;
+  }
+  int64_t value_ = 0;
+  bool digits_ = false;
+};
+
+// cgroup.procs, whole: into a caller's array of `capacity`. The number of pids in `count`; -E2BIG
+// when there are more than fit (the first `capacity` are there).
+int pids(std::string_view text, pid_t* out, size_t capacity, size_t& count);
+
+// /proc/PID/statm: the resident set in pages (the second field).
+int statm_resident(std::string_view text, uint64_t& pages);
+
+// /proc/PID/stat. The command name may contain anything, parentheses and newlines included: what
+// counts is the last ')'.
+struct ProcStat {
+  pid_t pid;
+  char state;
+  pid_t ppid;
+  uint64_t start_time;  // clock ticks since boot: with the pid it names a process for good
+};
+int proc_stat(std::string_view text, ProcStat& out);
+
+// /proc/PID/oom_score_adj: -1000 to 1000.
+int oom_score_adj(std::string_view text, int& out);
+
+// PSI (memory.pressure, /proc/pressure/memory): microseconds stalled in all. "full" is absent on
+// /proc/pressure/cpu of older kernels.
+struct PsiTotals {
+  uint64_t some;
+  std::optional<uint64_t> full;
+};
+int psi_totals(std::string_view text, PsiTotals& out);
+
+// One line of /proc/PID/cgroup: "4:memory:/a" or "0::/a". Views into the text.
+struct CgroupLine {
+  std::string_view controllers;  // "cpu,cpuacct"; empty: the unified hierarchy
+  std::string_view path;
+};
+int cgroup_line(std::string_view line, CgroupLine& out);
+
+// The path of a controller's hierarchy in /proc/PID/cgroup; "" asks for the unified one.
+// -ENOENT: the process is in no such hierarchy.
+int cgroup_path(std::string_view text, std::string_view controller, std::string_view& out);
+
+// One line of /proc/PID/mountinfo: proc_pid_mountinfo(5). Views into the text, still escaped.
+struct MountLine {
+  std::string_view root;
+  std::string_view mount_point;
+  std::string_view type;
+  std::string_view super_options;
+};
+int mount_line(std::string_view line, MountLine& out);
+
+// Undoes the kernel's octal escapes (\040, \011, \012, \134) into `out`: the length, or
+// -ENAMETOOLONG.
+ssize_t unescape(std::string_view text, char* out, size_t capacity);
+
+enum class FreezerState : uint8_t { kThawed, kFreezing, kFrozen };
+int freezer_state(std::string_view text, FreezerState& out);
+
+// Whether a comma-separated list has the word.
+bool has_word(std::string_view list, std::string_view word);
+
+// Cuts the first line off `text`; false at its end.
+bool next_line(std::string_view& text, std::string_view& line);
+
+}  // namespace oom::parse

@@ -1,0 +1,50 @@
+// Where a group is, cheaply: one shared directory fd for a whole tree, the path below it and the
+// directory's inode. A watch of thousands of groups so needs no fd per directory, and a group that
+// was removed and made again under the same name is not mistaken for the first (kernfs inode
+// numbers carry a generation).
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <memory>
+#include <string>
+
+#include "core/fd.h"
+#include "core/sys.h"
+
+namespace oom {
+
+class Place {
+ public:
+  Place() = default;
+  // `name` is relative to `base`; empty: the base itself.
+  Place(std::shared_ptr<const Fd> base, std::string name, uint64_t inode)
+      : base_(std::move(base)), name_(std::move(name)), inode_(inode) {}
+
+  const std::string& name() const { return name_; }
+
+  // Calls use(dirfd) and returns its result; -ENOENT when this group is gone. Allocates nothing in
+  // user space.
+  template <class Use>
+  int with(Use&& use) const {
+    if (name_.empty()) return use(base_->get());
+    Fd dir(sys::open_at(base_->get(), name_.c_str(), O_PATH | O_DIRECTORY));
+    if (!dir) return dir.get();
+    struct stat st;
+    if (fstat(dir.get(), &st) != 0) return -errno;
+    if (st.st_ino != inode_) return -ENOENT;
+    return use(dir.get());
+  }
+
+ private:
+  std::shared_ptr<const Fd> base_;
+  std::string name_;
+  uint64_t inode_ = 0;
+};
+
+// Whether an errno says that the group is gone: open(2) of its files, or read(2) of open ones.
+inline bool is_gone(int err) { return err == -ENOENT || err == -ENODEV; }
+
+}  // namespace oom

@@ -1,0 +1,119 @@
+// The sentinel: the one thread per process that waits for every group, guard and timer.
+//
+// It sleeps in epoll_wait. What it runs makes only calls that return in microseconds, allocates
+// nothing and takes no lock: other threads hand it work through an intrusive list, and what can
+// sleep in the kernel goes to the helpers (helpers.h). Signals are blocked in it.
+//
+// Life cycle: acquire() starts it with the first environment that needs it, release() by the last
+// one stops and joins it, synchronously, in an environment cleanup hook.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "core/channel.h"
+#include "core/fd.h"
+#include "core/result.h"
+#include "core/thread.h"
+#include "core/timers.h"
+
+namespace oom {
+
+class Sentinel;
+
+// Something the sentinel waits for. All methods run on the sentinel.
+class Source : public TimerNode {
+ public:
+  virtual ~Source() = default;
+  // Its fd is ready.
+  virtual void ready(Sentinel& sentinel, int64_t now) = 0;
+  // Its timer is due (and cleared).
+  virtual void due(Sentinel& sentinel, int64_t now) = 0;
+  // The channel has room again.
+  virtual void flush(Sentinel&) {}
+
+  Channel* channel = nullptr;
+  Source* backlog_next = nullptr;
+  bool backlogged = false;
+};
+
+// Work for the sentinel, linked where it lies.
+struct Command {
+  Command* next = nullptr;
+  void (*run)(Command&, Sentinel&) = nullptr;
+};
+
+class Sentinel {
+ public:
+  // Any thread that may allocate. Null with the reason when it cannot be started.
+  static Sentinel* acquire(Status& status);
+  static void release();
+  // Called before the last release() stops the thread: what hands it work must be stopped first.
+  void set_before_stop(void (*hook)()) { before_stop_ = hook; }
+
+  // Any thread: hands over and returns at once. The command must live until it has run.
+  void post(Command& command);
+  // Any other thread: runs `fn` on the sentinel and waits for it (microseconds).
+  template <class F>
+  void call(F&& fn) {
+    struct Call : Command {
+      F* fn;
+      std::atomic<uint32_t> done{0};
+    } call;
+    call.fn = &fn;
+    call.run = [](Command& command, Sentinel& sentinel) {
+      auto& self = static_cast<Call&>(command);
+      (*self.fn)(sentinel);
+      self.done.store(1, std::memory_order_release);
+      wake_waiter(self.done);
+    };
+    post(call);
+    await(call.done);
+  }
+
+  // On the sentinel.
+  int add(int fd, Source& source, uint32_t events);  // 0 or -errno
+  void remove(int fd);
+  void set_timer(Source& source, int64_t when) { timers_.set(source, when); }
+  void clear_timer(Source& source) { timers_.clear(source); }
+  // Sends, or keeps the source for a flush when there is no room: false.
+  bool send(Source& source, const Record& record);
+  bool room(Source& source, size_t records);
+  void wait_for_room(Source& source);
+  // Forgets a source that is going away.
+  void forget(Source& source);
+  // Any thread: the consumer of the channel has made room.
+  void flush(Channel& channel);
+  // Adds a channel to those that are woken at the end of a round.
+  bool attach(Channel& channel);  // false: too many environments
+  void detach(Channel& channel);
+
+  static constexpr int kChannels = 256;
+
+ private:
+  Sentinel() = default;
+  Status start();
+  void stop();
+  static void* main(void* self);
+  void loop();
+  void run_commands();
+  void run_timers();
+  void arm_timerfd();
+  void flush_backlog();
+  static void wake_waiter(std::atomic<uint32_t>& word);
+  static void await(std::atomic<uint32_t>& word);
+
+  Fd epoll_, wake_, timer_;
+  Timers timers_;
+  int64_t armed_for_ = 0;
+  std::atomic<Command*> inbox_{nullptr};
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> flush_wanted_{false};
+  Source* backlog_ = nullptr;
+  Channel* channels_[kChannels] = {};
+  int channel_count_ = 0;
+  void (*before_stop_)() = nullptr;
+  PreparedThread thread_;
+};
+
+}  // namespace oom

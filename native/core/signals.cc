@@ -1,0 +1,149 @@
+#include "core/signals.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "core/event_control.h"
+#include "core/parse.h"
+
+namespace oom {
+
+void Subscription::detach(Sentinel& sentinel) {
+  sentinel.forget(*this);
+  if (fd_) sentinel.remove(fd_.get());
+}
+
+void Subscription::happened(Sentinel& sentinel, RecordKind kind, uint64_t count, int64_t at,
+                            uint64_t value, uint16_t detail) {
+  if (waiting_.count == 0) waiting_.at = at;
+  waiting_.target = target_;
+  waiting_.kind = kind;
+  waiting_.detail = detail;
+  waiting_.count = static_cast<uint32_t>(std::min<uint64_t>(waiting_.count + count, UINT32_MAX));
+  waiting_.a = value;
+  flush(sentinel);
+}
+
+void Subscription::ended(Sentinel& sentinel, int64_t at) {
+  sentinel.remove(fd_.get());
+  fd_.reset();
+  removed_at_ = at;
+  flush(sentinel);
+}
+
+void Subscription::flush(Sentinel& sentinel) {
+  if (waiting_.count > 0) {
+    if (!sentinel.send(*this, waiting_)) return;
+    waiting_.count = 0;
+  }
+  if (removed_at_ != 0) {
+    Record gone;
+    gone.target = target_;
+    gone.kind = RecordKind::kRemoved;
+    gone.count = 1;
+    gone.at = removed_at_;
+    if (sentinel.send(*this, gone)) removed_at_ = 0;
+  }
+}
+
+Status EventWatchV1::arm(const char* file, const char* args) {
+  fd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd_) return Status::last("eventfd");
+  Status status;
+  int err = place_.with([&](int dir) {
+    status = register_event(dir, file, fd_.get(), args);
+    return status.err;
+  });
+  if (err != 0 && status.ok()) return Status::of(err, "open", file);
+  return status;
+}
+
+int EventWatchV1::attach(Sentinel& sentinel) { return sentinel.add(fd_.get(), *this, EPOLLIN); }
+
+void EventWatchV1::ready(Sentinel& sentinel, int64_t now) {
+  uint64_t usage = 0;
+  // Before reading the eventfd: a removal signals too, after the files have vanished.
+  int err = place_.with([&](int dir) {
+    char text[32];
+    ssize_t n = sys::read_at(dir, "memory.usage_in_bytes", text, sizeof text);
+    return n < 0 ? static_cast<int>(n) : parse::u64({text, static_cast<size_t>(n)}, usage);
+  });
+  uint64_t signals = 0;
+  if (::read(fd_.get(), &signals, sizeof signals) < 0) return;
+  if (is_gone(err)) return ended(sentinel, now);
+  happened(sentinel, kind_, signals, now, usage, usage > threshold_);
+}
+
+Status PsiWatch::arm(int dir, uint64_t stall_us, uint64_t window_us) {
+  const char* file = dir < 0 ? "/proc/pressure/memory" : "memory.pressure";
+  fd_.reset(sys::open_at(dir, file, O_RDWR | O_NONBLOCK));
+  if (!fd_) {
+    int err = fd_.get();
+    return Status::of(err, "open", file);
+  }
+  char line[96];
+  int n = snprintf(line, sizeof line, "%s %llu %llu", full_ ? "full" : "some",
+                   static_cast<unsigned long long>(stall_us),
+                   static_cast<unsigned long long>(window_us));
+  // With the trailing NUL: the kernel overwrites the last byte it was given.
+  if (::write(fd_.get(), line, static_cast<size_t>(n) + 1) < 0) return Status::last("write", file);
+  return Status::of(total(last_total_), "read", file);
+}
+
+int PsiWatch::total(uint64_t& out) const {
+  char text[256];
+  ssize_t n = sys::read_small(fd_.get(), text, sizeof text);
+  if (n < 0) return static_cast<int>(n);
+  parse::PsiTotals totals;
+  if (int err = parse::psi_totals({text, static_cast<size_t>(n)}, totals)) return err;
+  out = full_ ? totals.full.value_or(0) : totals.some;
+  return 0;
+}
+
+int PsiWatch::attach(Sentinel& sentinel) {
+  // Edge-triggered: POLLPRI stays up until the file is polled again.
+  return sentinel.add(fd_.get(), *this, EPOLLPRI | EPOLLET);
+}
+
+void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
+  uint64_t value;
+  int err = total(value);
+  if (is_gone(err)) return ended(sentinel, now);
+  // Unprivileged triggers fire once falsely after arming.
+  if (err != 0 || value <= last_total_) return;
+  last_total_ = value;
+  happened(sentinel, RecordKind::kPressure, 1, now, value);
+}
+
+DelaySource::DelaySource(Channel& channel, uint32_t target, int eventfd)
+    : Subscription(channel, target) {
+  if (eventfd >= 0) eventfd_.reset(fcntl(eventfd, F_DUPFD_CLOEXEC, 0));
+}
+
+void DelaySource::start(Sentinel& sentinel, int64_t when, int64_t period) {
+  when_ = when;
+  period_ = period;
+  sentinel.set_timer(*this, when);
+}
+
+void DelaySource::due(Sentinel& sentinel, int64_t now) {
+  int64_t was_due = when_;
+  uint64_t times = 1;
+  if (period_ > 0) {
+    times += static_cast<uint64_t>((now - when_) / period_);
+    when_ += period_ * static_cast<int64_t>(times);
+    sentinel.set_timer(*this, when_);
+  }
+  if (eventfd_) {
+    // EAGAIN only, when nobody has read 2^64 - 2 expirations.
+    [[maybe_unused]] ssize_t n = ::write(eventfd_.get(), &times, sizeof times);
+  }
+  happened(sentinel, RecordKind::kTimer, times, now, static_cast<uint64_t>(was_due));
+}
+
+}  // namespace oom

@@ -1,0 +1,91 @@
+// The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), PSI
+// triggers (poll) and delay timers. Each sends one kind of record and coalesces while there is no
+// room.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "core/fd.h"
+#include "core/place.h"
+#include "core/result.h"
+#include "core/sentinel.h"
+
+namespace oom {
+
+// What they share: a count that waits for room, and the end.
+class Subscription : public Source {
+ public:
+  Subscription(Channel& to, uint32_t target) : target_(target) { channel = &to; }
+  virtual int attach(Sentinel& sentinel) = 0;
+  virtual void detach(Sentinel& sentinel);
+  void flush(Sentinel& sentinel) override;
+
+ protected:
+  void happened(Sentinel& sentinel, RecordKind kind, uint64_t count, int64_t at, uint64_t value,
+                uint16_t detail = 0);
+  void ended(Sentinel& sentinel, int64_t at);
+
+  Fd fd_;
+
+ private:
+  Record waiting_;
+  uint32_t target_;
+  int64_t removed_at_ = 0;
+};
+
+// cgroup.event_control on memory.usage_in_bytes or memory.pressure_level (v1).
+class EventWatchV1 final : public Subscription {
+ public:
+  EventWatchV1(Channel& channel, uint32_t target, Place place, RecordKind kind, uint64_t threshold)
+      : Subscription(channel, target),
+        place_(std::move(place)),
+        kind_(kind),
+        threshold_(threshold) {}
+  Status arm(const char* file, const char* args);
+  int attach(Sentinel& sentinel) override;
+  void ready(Sentinel& sentinel, int64_t now) override;
+  void due(Sentinel&, int64_t) override {}
+
+ private:
+  Place place_;
+  RecordKind kind_;
+  uint64_t threshold_;
+};
+
+// A PSI trigger: kernel Documentation/accounting/psi.rst.
+class PsiWatch final : public Subscription {
+ public:
+  PsiWatch(Channel& channel, uint32_t target, bool full)
+      : Subscription(channel, target), full_(full) {}
+  // `dir` -1: the system's, /proc/pressure/memory; else the group's memory.pressure (v2).
+  Status arm(int dir, uint64_t stall_us, uint64_t window_us);
+  int attach(Sentinel& sentinel) override;
+  void ready(Sentinel& sentinel, int64_t now) override;
+  void due(Sentinel&, int64_t) override {}
+
+ private:
+  int total(uint64_t& out) const;
+  bool full_;
+  uint64_t last_total_ = 0;
+};
+
+// Fires whatever the event loop does. Times are absolute, CLOCK_MONOTONIC nanoseconds.
+class DelaySource final : public Subscription {
+ public:
+  // `eventfd` -1: none; else a duplicate of it is written to natively at each expiration.
+  DelaySource(Channel& channel, uint32_t target, int eventfd);
+  int attach(Sentinel&) override { return 0; }
+  // On the sentinel. period 0: once.
+  void start(Sentinel& sentinel, int64_t when, int64_t period);
+  void stop(Sentinel& sentinel) { sentinel.clear_timer(*this); }
+  void ready(Sentinel&, int64_t) override {}
+  void due(Sentinel& sentinel, int64_t now) override;
+
+ private:
+  Fd eventfd_;
+  int64_t when_ = 0;
+  int64_t period_ = 0;
+};
+
+}  // namespace oom

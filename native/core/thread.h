@@ -1,0 +1,33 @@
+// A thread of the out-of-memory path: named, all signals blocked, on a stack of our own that is
+// prefaulted (and locked where the limits allow), so that running it never faults.
+#pragma once
+
+#include <pthread.h>
+
+#include <cstddef>
+
+#include "core/result.h"
+
+namespace oom {
+
+class PreparedThread {
+ public:
+  static constexpr size_t kStack = 256 * 1024;
+
+  PreparedThread() = default;
+  PreparedThread(const PreparedThread&) = delete;
+  PreparedThread& operator=(const PreparedThread&) = delete;
+  ~PreparedThread() { join(); }
+
+  // `name`: at most 15 characters, as shown in /proc/PID/task/*/comm.
+  Status start(const char* name, void* (*main)(void*), void* arg);
+  void join();
+  bool running() const { return running_; }
+
+ private:
+  pthread_t thread_{};
+  void* stack_ = nullptr;
+  bool running_ = false;
+};
+
+}  // namespace oom

@@ -1,0 +1,123 @@
+// oom-launcher: joins a group, then becomes the command that spawn() was asked for.
+//
+// Runs as the child of child_process.spawn(), in a process of its own with one thread, between
+// Node's fork and the command's first instruction: what the command allocates and forks is charged
+// to the group (contract: "nothing it allocates or forks can escape"). Working directory,
+// environment, stdio, session and signals have been set up by Node when it starts, and nothing here
+// changes them; cgroups(7), execve(2), setgroups(2).
+//
+//   oom-launcher PROCS:STATUS:UID:GID FILE ARGV0 [ARG]...
+//
+// PROCS    fd of the group's cgroup.procs, open for writing: no path is looked up, none can be
+// swapped STATUS   fd of a pipe: closed by the exec when all went well, else {stage, errno} is
+// written to it UID, GID to become after joining, as membership may take privileges; "-": stay
+//
+// Both descriptors are closed by the exec: the command sees those that its parent asked for.
+#include "guardian/launcher.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+
+extern "C" char** environ;
+
+namespace {
+
+using oom::LaunchFailure;
+using oom::LaunchStage;
+
+// Room that an exec needs until it can no longer fail but only be killed, and its upper end for
+// long arguments (the kernel allows a quarter of the stack limit). In units of the largest page.
+constexpr size_t kUnit = 64 * 1024;
+constexpr size_t kRoom = 2 * kUnit;
+constexpr size_t kMostRoom = 64 * kUnit;
+constexpr int kAttempts = 64;
+
+alignas(kUnit) unsigned char room[kMostRoom];
+
+// A decimal number or "-" (gives -1) up to the next ':' or the end.
+int64_t field(const char*& at) {
+  int64_t value = -1;
+  if (*at == '-') {
+    ++at;
+  } else {
+    char* end = nullptr;
+    value = strtoll(at, &end, 10);
+    at = end;
+  }
+  if (*at == ':') ++at;
+  return value;
+}
+
+// In a full group an exec does not wait: the kernel refuses its allocations (ENOMEM, or E2BIG for
+// those of the arguments). Page faults do wait until there is room or somebody is killed. So the
+// room is asked for by touching it, and given back for the exec to take.
+void wait_for_room(size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 4096) static_cast<volatile unsigned char*>(room)[i] = 1;
+  madvise(room, bytes, MADV_DONTNEED);
+}
+
+// A full group has no memory for what a pipe holds either.
+[[noreturn]] void fail(int status, LaunchStage stage, int err) {
+  const LaunchFailure failure = {static_cast<int32_t>(stage), err};
+  while (write(status, &failure, sizeof failure) < 0 && (errno == EINTR || errno == ENOMEM)) {
+    wait_for_room(kUnit);
+  }
+  _exit(127);
+}
+
+size_t size_of(char** strings) {
+  size_t bytes = 0;
+  for (; *strings != nullptr; ++strings) bytes += strlen(*strings) + 1 + sizeof *strings;
+  return bytes;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 4) return 127;
+  const char* at = argv[1];
+  const int procs = static_cast<int>(field(at));
+  const int status = static_cast<int>(field(at));
+  const int64_t uid = field(at);
+  const int64_t gid = field(at);
+  fcntl(procs, F_SETFD, FD_CLOEXEC);
+  fcntl(status, F_SETFD, FD_CLOEXEC);
+
+  ssize_t joined;
+  do joined = write(procs, "0", 1);
+  while (joined < 0 && errno == EINTR);
+  if (joined < 0) fail(status, LaunchStage::kJoin, errno);
+
+  // As libuv does it, where a failing setgroups is no error. A full group has no memory for
+  // credentials: that is waited for, never taken for an answer.
+  if (uid >= 0 || gid >= 0) {
+    while (setgroups(0, nullptr) != 0 && errno == ENOMEM) wait_for_room(kUnit);
+  }
+  while (gid >= 0 && setgid(static_cast<gid_t>(gid)) != 0) {
+    if (errno != ENOMEM) fail(status, LaunchStage::kSetgid, errno);
+    wait_for_room(kUnit);
+  }
+  while (uid >= 0 && setuid(static_cast<uid_t>(uid)) != 0) {
+    if (errno != ENOMEM) fail(status, LaunchStage::kSetuid, errno);
+    wait_for_room(kUnit);
+  }
+
+  size_t need = kRoom + size_of(argv + 3) + size_of(environ);
+  need = need > kMostRoom ? kMostRoom : (need + kUnit - 1) / kUnit * kUnit;
+  for (int attempt = 1;; ++attempt) {
+    wait_for_room(need);
+    execvp(argv[2], argv + 3);
+    // The launcher itself was started with these arguments, so E2BIG is not about them.
+    if ((errno != ENOMEM && errno != E2BIG) || attempt == kAttempts) {
+      fail(status, LaunchStage::kExec, errno);
+    }
+  }
+}

@@ -1,0 +1,79 @@
+// The package as its users get it: packs it, looks at what is in the tarball, has publint and
+// attw judge it, then installs it in a directory of its own and loads it as ESM and as CommonJS.
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { hostPrebuilds } from './host.mjs'
+import { fail, must, root } from './run.mjs'
+
+const { name, exports, bin = {} } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const temporary = mkdtempSync(join(tmpdir(), `${name}-pack-`))
+
+/** Every path that package.json points to. */
+function* targets(value) {
+  if (typeof value === 'string') yield value.replace(/^\.\//, '')
+  else for (const inner of Object.values(value ?? {})) yield* targets(inner)
+}
+
+function checkContents(files) {
+  const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', `${hostPrebuilds()}/cgroup_oom.node`]
+  const missing = [...wanted, ...targets(exports), ...targets(bin)].filter(f => !files.includes(f))
+  if (missing.length > 0) fail(`not in the package: ${missing.join(', ')}`)
+  // With binding.gyp in it, npm would compile on every install.
+  const allowed = [
+    /^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/,
+    /^dist\/(esm|commonjs)\/(package\.json|(lib|types)\/.*\.(c?js|d\.c?ts|c?js\.map))$/,
+    /^prebuilds\/[^/]+\/(cgroup_oom\.node|oom-launcher|oom-guardian)$/,
+  ]
+  const surplus = files.filter(file => !allowed.some(pattern => pattern.test(file)))
+  if (surplus.length > 0) fail(`in the package by mistake: ${surplus.join(', ')}`)
+}
+
+// Each entry point is imported and required; the addon must load from the package's own prebuilds.
+const LOADS = `
+const entries = ${JSON.stringify(Object.keys(exports).filter(key => !key.endsWith('.json')))}
+const specifiers = entries.map(entry => entry.replace(/^\\./, '${name}'))
+const { createRequire } = require('node:module')
+const { join } = require('node:path')
+;(async () => {
+  for (const specifier of specifiers) {
+    const names = kind => Object.keys(kind).filter(key => !/^(default|__esModule|module\\.exports)$/.test(key))
+    const imported = names(await import(specifier)).sort().join()
+    const required = names(require(specifier)).sort().join()
+    if (imported !== required) throw new Error(specifier + ': ' + imported + ' / ' + required)
+  }
+  const directory = join(__dirname, 'node_modules', '${name}')
+  for (const format of ['esm', 'commonjs']) {
+    const load = await import(join(directory, 'dist', format, 'lib/native/load.js'))
+    const file = load.nativeFile('cgroup_oom.node')
+    if (!file?.startsWith(join(directory, 'prebuilds'))) throw new Error('addon found at ' + file)
+    const binding = load.tryBinding()
+    if (binding instanceof Error) throw binding
+  }
+})()
+`
+
+try {
+  await must('npm', ['pack', '--pack-destination', temporary])
+  const [archive] = readdirSync(temporary)
+  const tarball = join(temporary, archive)
+  const listed = (await must('tar', ['-tzf', tarball])).trim().split('\n')
+  checkContents(listed.map(file => file.replace(/^package\//, '')))
+  console.log(`${archive}: ${listed.length} files`)
+
+  const tools = join(root, 'node_modules/.bin')
+  console.log((await must(join(tools, 'publint'), ['run', tarball, '--strict'])).trim())
+  console.log((await must(join(tools, 'attw'), [tarball])).trim())
+
+  const user = join(temporary, 'user')
+  await must('mkdir', [user])
+  writeFileSync(join(user, 'package.json'), '{}')
+  await must('npm', ['install', '--offline', '--no-audit', '--ignore-scripts', tarball], {
+    cwd: user,
+  })
+  writeFileSync(join(user, 'loads.cjs'), LOADS)
+  await must(process.execPath, ['loads.cjs'], { cwd: user })
+  console.log('installed: import and require load every entry point, and the addon')
+} finally {
+  rmSync(temporary, { recursive: true, force: true })
+}

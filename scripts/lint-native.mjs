@@ -1,0 +1,36 @@
+// clang-format over all native code and clang-tidy over the core (through the compile_commands.json
+// of `cmake --preset debug`). With --fix: clang-format in place, nothing else.
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fail, files, inParallel, must, root, run } from './run.mjs'
+
+const sources = ['native', 'test/native'].flatMap(dir => files(dir, ['.cc', '.h', '.c']))
+
+// Versions format differently; Debian 12's is the one that counts.
+const versioned = await run('clang-format-14', ['--version'])
+const clangFormat = versioned.ok ? 'clang-format-14' : 'clang-format'
+
+if (process.argv.includes('--fix')) {
+  await must(clangFormat, ['-i', ...sources])
+} else {
+  await must(clangFormat, ['--dry-run', '-Werror', ...sources])
+  console.log(`${clangFormat}: ${sources.length} files`)
+  await tidy()
+}
+
+async function tidy() {
+  const commands = 'build-cmake/debug'
+  if (!existsSync(join(root, commands, 'compile_commands.json'))) {
+    fail(`no ${commands}/compile_commands.json: run cmake --preset debug`)
+  }
+  const { variables } = JSON.parse(readFileSync(join(root, 'native/sources.gypi'), 'utf8'))
+  let failed = 0
+  await inParallel(variables.core_sources, async file => {
+    const { ok, output } = await run('clang-tidy', ['-p', commands, '--quiet', file])
+    if (ok) return
+    failed++
+    console.log(output)
+  })
+  if (failed) fail(`clang-tidy: ${failed} of ${variables.core_sources.length} files have findings`)
+  console.log(`clang-tidy: ${variables.core_sources.length} files`)
+}

@@ -1,0 +1,4 @@
+// Runs once before the test files (.taprc): removes what runs that are gone have left behind.
+import { sweep } from './scratch.js'
+
+await sweep()

@@ -1,0 +1,55 @@
+// Groups of the test's own in other v1 hierarchies (freezer, pids), under the same prefix.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { mount, PREFIX, write } from './scratch.js'
+
+/** The mount of a v1 controller, or undefined. */
+export function mountOf(controller: string): string | undefined {
+  const line = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .find(l => l.split(' ')[2] === 'cgroup' && l.split(' ')[3]!.split(',').includes(controller))
+  return line?.split(' ')[1]
+}
+
+async function removeTree(dir: string): Promise<void> {
+  if (!existsSync(dir)) return
+  if (existsSync(join(dir, 'freezer.state'))) write(dir, 'freezer.state', 'THAWED')
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeTree(join(dir, entry.name))
+  }
+  for (;;) {
+    for (const pid of readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) {
+      if (Number(pid) !== process.pid) process.kill(Number(pid), 'SIGKILL')
+    }
+    try {
+      return rmdirSync(dir)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error
+    }
+    await sleep(5)
+  }
+}
+
+// Outlives this process, which a failing test could freeze: thaws `dir` until it is gone.
+function startThawer(dir: string, seconds: number): void {
+  const script = `sleep ${seconds}; while [ -d "$1" ]; do echo THAWED > "$1/freezer.state"; sleep 1; done`
+  spawn('sh', ['-c', script, 'thawer', dir], { detached: true, stdio: 'ignore' }).unref()
+}
+
+/** The group of the same path as the scratch group `dir` in another controller's hierarchy. */
+export function twin(t: Test, controller: string, dir: string): string {
+  const path = relative(mount, dir)
+  if (!path.startsWith(PREFIX)) throw new Error(`${dir} is not a scratch group`)
+  const other = join(mountOf(controller)!, path)
+  mkdirSync(other, { recursive: true })
+  if (controller === 'freezer') startThawer(other, 20)
+  t.teardown(async () => {
+    await removeTree(other)
+    const above = dirname(other)
+    if (!readdirSync(above, { withFileTypes: true }).some(e => e.isDirectory())) rmdirSync(above)
+  })
+  return other
+}

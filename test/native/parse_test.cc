@@ -1,0 +1,229 @@
+// The parsers against what kernels have really written, and against what they never should.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include "core/parse.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using namespace oom;
+using namespace std::literals;
+
+TEST_CASE("u64") {
+  uint64_t n = 7;
+  CHECK(parse::u64("0\n", n) == 0);
+  CHECK(n == 0);
+  CHECK(parse::u64("18446744073709551615", n) == 0);
+  CHECK(n == UINT64_MAX);
+  n = 7;
+  CHECK(parse::u64("18446744073709551616\n", n) == -ERANGE);
+  for (auto bad :
+       {""sv, "\n"sv, " 1"sv, "1 "sv, "-1"sv, "+1"sv, "0x10"sv, "1\n\n"sv, "max"sv, "1\0"sv}) {
+    CAPTURE(bad);
+    CHECK(parse::u64(bad, n) == -EINVAL);
+  }
+  CHECK(n == 7);
+}
+
+TEST_CASE("limit") {
+  uint64_t n = 7;
+  CHECK(parse::limit("max\n", n) == 0);
+  CHECK(n == kUnlimited);
+  CHECK(parse::limit("4096\n", n) == 0);
+  CHECK(n == 4096);
+  CHECK(parse::limit("maximum\n", n) == -EINVAL);
+  CHECK(n == 4096);
+}
+
+TEST_CASE("key_value") {
+  constexpr auto kEvents = "low 0\nhigh 12\nmax 3\noom 1\noom_kill 4\noom_group_kill 0\n"sv;
+  uint64_t n = 7;
+  CHECK(parse::key_value(kEvents, "oom", n) == 0);
+  CHECK(n == 1);
+  CHECK(parse::key_value(kEvents, "oom_kill", n) == 0);
+  CHECK(n == 4);
+  CHECK(parse::key_value(kEvents, "oom_", n) == -ENOENT);
+  CHECK(parse::key_value("", "oom", n) == -ENOENT);
+  CHECK(parse::key_value("oom\n", "oom", n) == -ENOENT);
+  CHECK(parse::key_value("oom x\n", "oom", n) == -EINVAL);
+  CHECK(parse::key_value("oom 5", "oom", n) == 0);
+  CHECK(n == 5);
+}
+
+TEST_CASE("oom_control") {
+  parse::OomControl c;
+  CHECK(parse::oom_control("oom_kill_disable 1\nunder_oom 0\noom_kill 3\n", c) == 0);
+  CHECK(c.oom_kill_disable == true);
+  CHECK(c.under_oom == false);
+  CHECK(c.oom_kill == 3);
+  // Before 4.13 there was no oom_kill.
+  CHECK(parse::oom_control("oom_kill_disable 0\nunder_oom 1\n", c) == 0);
+  CHECK(c.oom_kill_disable == false);
+  CHECK(c.under_oom == true);
+  CHECK_FALSE(c.oom_kill.has_value());
+  CHECK(parse::oom_control("", c) == -EINVAL);
+  CHECK(parse::oom_control("oom_kill_disable\n", c) == -EINVAL);
+  CHECK(parse::oom_control("oom_kill_disable 1\nunder_oom x\n", c) == -EINVAL);
+  CHECK(c.under_oom == true);
+}
+
+TEST_CASE("pids, whole and in pieces") {
+  pid_t found[4] = {};
+  size_t count = 9;
+  CHECK(parse::pids("", found, 4, count) == 0);
+  CHECK(count == 0);
+  CHECK(parse::pids("1\n22\n0\n4194304\n", found, 4, count) == 0);
+  CHECK(count == 3);
+  CHECK(found[2] == 4194304);
+  CHECK(parse::pids("1\n2", found, 4, count) == 0);
+  CHECK(count == 2);
+  CHECK(parse::pids("1\n2\n3\n", found, 2, count) == -E2BIG);
+  CHECK(count == 2);
+  for (auto bad :
+       {"\n"sv, "1\n\n"sv, "-1\n"sv, "1 2\n"sv, "2147483648\n"sv, "99999999999999999999\n"sv}) {
+    CAPTURE(bad);
+    CHECK(parse::pids(bad, found, 4, count) == -EINVAL);
+  }
+
+  constexpr auto kText = "10\n2003\n7\n"sv;
+  for (size_t cut = 0; cut <= kText.size(); cut++) {
+    parse::PidLines lines;
+    std::vector<pid_t> all;
+    auto use = [&](pid_t pid) { all.push_back(pid); };
+    CHECK(lines.feed(kText.substr(0, cut), use) == 0);
+    CHECK(lines.feed(kText.substr(cut), use) == 0);
+    CHECK(lines.finish(use) == 0);
+    CHECK(all == std::vector<pid_t>{10, 2003, 7});
+  }
+}
+
+TEST_CASE("statm_resident") {
+  uint64_t pages = 7;
+  CHECK(parse::statm_resident("1234 567 89 1 0 100 0\n", pages) == 0);
+  CHECK(pages == 567);
+  CHECK(parse::statm_resident("0 0 0 0 0 0 0\n", pages) == 0);
+  CHECK(pages == 0);
+  CHECK(parse::statm_resident("1234\n", pages) == -EINVAL);
+  CHECK(parse::statm_resident("", pages) == -EINVAL);
+  CHECK(parse::statm_resident("1 x\n", pages) == -EINVAL);
+}
+
+TEST_CASE("proc_stat, whatever the command is called") {
+  auto line = [](std::string comm) {
+    return "42 (" + comm +
+           ") S 7 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 987654 2592768 200 "
+           "18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0\n";
+  };
+  for (auto comm : {"cat", "a) R 1 (b", ")", "(", "", "two\nlines", ") S 1 1 1", "(sd-pam)"}) {
+    CAPTURE(comm);
+    parse::ProcStat stat{};
+    CHECK(parse::proc_stat(line(comm), stat) == 0);
+    CHECK(stat.pid == 42);
+    CHECK(stat.state == 'S');
+    CHECK(stat.ppid == 7);
+    CHECK(stat.start_time == 987654);
+  }
+  parse::ProcStat stat{};
+  for (auto bad : {"", "42", "42 (cat", "42 (cat) S", "42 (cat) SS 7 1", "x (cat) S 7 1 1", ") (",
+                   "42 (cat) S 7 1 1 1 1 1 1 1\n"}) {
+    CAPTURE(bad);
+    CHECK(parse::proc_stat(bad, stat) == -EINVAL);
+  }
+}
+
+TEST_CASE("oom_score_adj") {
+  int adj = 7;
+  CHECK(parse::oom_score_adj("-1000\n", adj) == 0);
+  CHECK(adj == -1000);
+  CHECK(parse::oom_score_adj("1000", adj) == 0);
+  CHECK(adj == 1000);
+  CHECK(parse::oom_score_adj("1001\n", adj) == -ERANGE);
+  CHECK(parse::oom_score_adj("-\n", adj) == -EINVAL);
+  CHECK(parse::oom_score_adj("\n", adj) == -EINVAL);
+  CHECK(adj == 1000);
+}
+
+TEST_CASE("psi_totals") {
+  parse::PsiTotals t{};
+  CHECK(parse::psi_totals("some avg10=0.00 avg60=0.12 avg300=1.00 total=123\n"
+                          "full avg10=0.00 avg60=0.00 avg300=0.00 total=45\n",
+                          t) == 0);
+  CHECK(t.some == 123);
+  CHECK(t.full == 45);
+  CHECK(parse::psi_totals("some avg10=0.00 avg60=0.12 avg300=1.00 total=9\n", t) == 0);
+  CHECK(t.some == 9);
+  CHECK_FALSE(t.full.has_value());
+  CHECK(parse::psi_totals("full avg10=0.00 total=9\n", t) == -EINVAL);
+  CHECK(parse::psi_totals("some avg10=0.00\n", t) == -EINVAL);
+  CHECK(parse::psi_totals("some total=\n", t) == -EINVAL);
+  CHECK(parse::psi_totals("", t) == -EINVAL);
+}
+
+TEST_CASE("/proc/PID/cgroup") {
+  constexpr auto kText =
+      "12:cpu,cpuacct:/both\n9:name=systemd:/init.scope\n5:name=a:b:/c:/d\n4:memory:/a/b c\n0::/u\n"sv;
+  std::string_view path;
+  CHECK(parse::cgroup_path(kText, "memory", path) == 0);
+  CHECK(path == "/a/b c");
+  CHECK(parse::cgroup_path(kText, "cpuacct", path) == 0);
+  CHECK(path == "/both");
+  CHECK(parse::cgroup_path(kText, "", path) == 0);
+  CHECK(path == "/u");
+  CHECK(parse::cgroup_path(kText, "name=a:b", path) == 0);
+  CHECK(path == "/c:/d");
+  CHECK(parse::cgroup_path(kText, "mem", path) == -ENOENT);
+  CHECK(parse::cgroup_path("", "memory", path) == -ENOENT);
+  CHECK(parse::cgroup_path("4:memory\n", "memory", path) == -EINVAL);
+  CHECK(parse::cgroup_path("x:memory:/\n", "memory", path) == -EINVAL);
+  CHECK(parse::cgroup_path("\n", "memory", path) == -EINVAL);
+}
+
+TEST_CASE("mountinfo") {
+  parse::MountLine m;
+  CHECK(
+      parse::mount_line("35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 master:1 - cgroup "
+                        "cgroup rw,memory",
+                        m) == 0);
+  CHECK(m.root == "/");
+  CHECK(m.mount_point == "/sys/fs/cgroup/memory");
+  CHECK(m.type == "cgroup");
+  CHECK(parse::has_word(m.super_options, "memory"));
+  CHECK_FALSE(parse::has_word(m.super_options, "mem"));
+  CHECK(parse::mount_line("35 31 0:32 /docker/x /mnt/a\\040b rw - cgroup2  rw", m) == 0);
+  CHECK(m.type == "cgroup2");
+  CHECK(m.root == "/docker/x");
+  CHECK(m.mount_point == "/mnt/a\\040b");
+  for (auto bad : {"", "35 31", "35 31 0:32 / /sys rw", "35 31 0:32 / /sys rw -",
+                   "35 31 0:32 / /sys rw - cgroup", "35 31 0:32 / sys rw - cgroup cgroup rw"}) {
+    CAPTURE(bad);
+    CHECK(parse::mount_line(bad, m) == -EINVAL);
+  }
+}
+
+TEST_CASE("unescape") {
+  char out[16];
+  auto plain = [&](std::string_view text) {
+    ssize_t n = parse::unescape(text, out, sizeof out);
+    return n < 0 ? std::to_string(n) : std::string(out, static_cast<size_t>(n));
+  };
+  CHECK(plain("a\\040b\\011\\012\\134") == "a b\t\n\\");
+  CHECK(plain("\\04") == "\\04");
+  CHECK(plain("\\400") == "\\400");
+  CHECK(plain("\\089") == "\\089");
+  CHECK(plain("\\") == "\\");
+  CHECK(plain("0123456789abcdef") == "0123456789abcdef");
+  CHECK(plain("0123456789abcdefg") == std::to_string(-ENAMETOOLONG));
+}
+
+TEST_CASE("freezer_state") {
+  parse::FreezerState state{};
+  CHECK(parse::freezer_state("FREEZING\n", state) == 0);
+  CHECK(state == parse::FreezerState::kFreezing);
+  CHECK(parse::freezer_state("FROZEN\n", state) == 0);
+  CHECK(state == parse::FreezerState::kFrozen);
+  CHECK(parse::freezer_state("THAWED\n", state) == 0);
+  CHECK(state == parse::FreezerState::kThawed);
+  CHECK(parse::freezer_state("frozen\n", state) == -EINVAL);
+  CHECK(parse::freezer_state("", state) == -EINVAL);
+}

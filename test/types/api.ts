@@ -1,0 +1,87 @@
+// Checked by `npm run types`, never run: what the public types allow, infer and refuse.
+import { expectTypeOf } from 'expect-type'
+import type {
+  Bytes,
+  Capability,
+  EpisodeEnd,
+  GuardOptions,
+  KillOptions,
+  MemoryLimits,
+  MemoryLimitsInit,
+  MemoryLock,
+  OomCounters,
+  OomEpisode,
+  OomError,
+  OomEvent,
+  OomGuard,
+  OomWatch,
+  Outcome,
+  PlanStep,
+  ProbeReport,
+} from '../../lib/index.js'
+
+// Errors are Errors, with the fields that Node's own system errors have.
+expectTypeOf<OomError>().toExtend<Error>()
+expectTypeOf<OomError['code']>().toEqualTypeOf<string>()
+expectTypeOf<OomError['errno']>().toEqualTypeOf<number | undefined>()
+expectTypeOf<ConstructorParameters<typeof OomError>[0]>().toEqualTypeOf<string>()
+
+// Sizes go in as numbers or in the kernel's notation, and come out as numbers.
+expectTypeOf<number>().toExtend<Bytes>()
+expectTypeOf<'64M'>().toExtend<Bytes>()
+expectTypeOf<bigint>().not.toExtend<Bytes>()
+expectTypeOf<MemoryLimits['max']>().toEqualTypeOf<number>()
+expectTypeOf<{ max: '64M'; swapMax: 0 }>().toExtend<MemoryLimitsInit>()
+expectTypeOf<{ max: boolean }>().not.toExtend<MemoryLimitsInit>()
+expectTypeOf<OomCounters['underOom']>().toEqualTypeOf<boolean | undefined>()
+expectTypeOf<{ signal: 'SIGUSR2' }>().toExtend<KillOptions>()
+expectTypeOf<{ signal: 'SIGNONE' }>().not.toExtend<KillOptions>()
+
+// Events are told apart by their type; an overflow belongs to no group.
+type Event<T extends OomEvent['type']> = Extract<OomEvent, { type: T }>
+expectTypeOf<OomEvent['at']>().toEqualTypeOf<bigint>()
+expectTypeOf<Event<'oom'>['origin']>().toEqualTypeOf<'self' | 'ancestor' | 'unknown'>()
+expectTypeOf<Event<'removed'>['counters']>().toEqualTypeOf<OomCounters | undefined>()
+expectTypeOf<Event<'overflow'>>().not.toHaveProperty('group')
+expectTypeOf<Event<'kill'>>().not.toHaveProperty('origin')
+// @ts-expect-error v2 events are asked for by name
+expectTypeOf<Event<'low'>['count']>().toBeNumber()
+
+export async function watching(watch: OomWatch): Promise<void> {
+  for await (const event of watch) {
+    expectTypeOf(event).toEqualTypeOf<OomEvent>()
+    if (event.type === 'overflow') expectTypeOf(event.missed).toBeNumber()
+    else expectTypeOf(event.group).toBeString()
+  }
+  expectTypeOf(watch.unref()).toEqualTypeOf<typeof watch>()
+  await using closed = watch
+  expectTypeOf(closed.ready).toEqualTypeOf<Promise<void>>()
+}
+
+// A guard needs its delay and nothing else.
+expectTypeOf<{ delayMs: number }>().toExtend<GuardOptions>()
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type
+expectTypeOf<{}>().not.toExtend<GuardOptions>()
+expectTypeOf<{ delayMs: number; fallback: 'kill' }>().not.toExtend<GuardOptions>()
+expectTypeOf<{ delayMs: 1; guardian: { graceMs: 5 } }>().toExtend<GuardOptions>()
+expectTypeOf<{ afterMs: 0; action: 'signal'; signal: 'SIGUSR2' }>().toExtend<PlanStep>()
+expectTypeOf<{ afterMs: 0; action: 'signal' }>().not.toExtend<PlanStep>()
+expectTypeOf<{ action: 'freeze' }>().not.toExtend<PlanStep>()
+
+export async function guarding(guard: OomGuard): Promise<Outcome> {
+  for await (const episode of guard) {
+    expectTypeOf(episode).toEqualTypeOf<OomEpisode>()
+    expectTypeOf(episode.kill('largest')).toEqualTypeOf<Promise<number[]>>()
+    await episode.raiseLimit({ by: '16M' })
+    // @ts-expect-error neither an absolute size nor an amount
+    await episode.raiseLimit({ to: '16M' })
+    expectTypeOf(await episode.ended).toEqualTypeOf<EpisodeEnd>()
+    return (await episode.ended).outcome
+  }
+  expectTypeOf(guard.stats.byOutcome.guardian).toBeNumber()
+  return 'cancelled'
+}
+
+expectTypeOf<MemoryLock>().toExtend<Disposable>()
+expectTypeOf<ProbeReport['version']>().toEqualTypeOf<1 | 2 | null>()
+expectTypeOf<Capability['remedy']>().toEqualTypeOf<string | undefined>()

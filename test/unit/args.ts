@@ -1,0 +1,111 @@
+import fc from 'fast-check'
+import { constants } from 'node:os'
+import t from 'tap'
+import { boolean, groupPath, options, processId, signalNumber } from '../../lib/args.js'
+import { MemoryGroup } from '../../lib/group.js'
+
+const TYPE = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
+const VALUE = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }
+const RANGE = { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' }
+
+t.test('process ids', async t => {
+  t.equal(processId('pid', 1), 1)
+  t.equal(processId('pid', 2 ** 22), 2 ** 22)
+  for (const bad of [0, -1, 1.5, NaN, Infinity, 2 ** 22 + 1, 2 ** 32 + 1]) {
+    t.throws(() => processId('pid', bad), RANGE, String(bad))
+  }
+  for (const bad of ['1', null, undefined, 1n, {}]) t.throws(() => processId('pid', bad), TYPE)
+})
+
+t.test('booleans are not guessed', async t => {
+  t.equal(boolean('b', undefined, true), true)
+  t.equal(boolean('b', false, true), false)
+  for (const bad of [0, 1, '', 'true', null, {}]) t.throws(() => boolean('b', bad, true), TYPE)
+})
+
+t.test('options', async t => {
+  t.strictSame(options('options', undefined), {})
+  for (const bad of [null, 1, 'x', true, [], () => {}]) {
+    t.throws(() => options('options', bad as object), TYPE)
+  }
+})
+
+t.test('signals', async t => {
+  t.equal(signalNumber('signal', 'SIGKILL'), 9)
+  for (const bad of ['SIGNOPE', '', 'sigkill', 'toString', '__proto__']) {
+    t.throws(() => signalNumber('signal', bad), { name: 'TypeError', code: 'ERR_UNKNOWN_SIGNAL' })
+  }
+  for (const bad of [9, null, undefined, {}]) t.throws(() => signalNumber('signal', bad), TYPE)
+  fc.assert(
+    fc.property(fc.constantFrom(...Object.keys(constants.signals)), name => {
+      return signalNumber('signal', name) > 0
+    }),
+  )
+})
+
+t.test('paths', async t => {
+  for (const good of ['/a', 'a', 'a/b', '.', '/', '..a', 'a..', '...'])
+    t.equal(groupPath('p', good), good)
+  for (const bad of ['', '..', '../a', 'a/..', '/a/../b', 'a\0', '\0']) {
+    t.throws(() => groupPath('path', bad), VALUE, JSON.stringify(bad))
+  }
+  for (const bad of [undefined, null, 1, {}, Buffer.from('/a'), new URL('file:///a')]) {
+    t.throws(() => groupPath('path', bad), TYPE)
+  }
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom('a', '.', '..', '', 'b\0', '..c')), parts => {
+      const path = parts.join('/')
+      const wrong = path === '' || path.includes('\0') || parts.includes('..')
+      try {
+        return groupPath('path', path) === path && !wrong
+      } catch {
+        return wrong
+      }
+    }),
+  )
+})
+
+t.test('group calls reject bad arguments, and never throw at once', async t => {
+  for (const bad of [undefined, null, 1, {}, []]) {
+    await t.rejects(MemoryGroup.open(bad as unknown as string), TYPE)
+    await t.rejects(MemoryGroup.create(bad as unknown as string), TYPE)
+  }
+  for (const bad of ['', '../x', 'a\0b']) {
+    await t.rejects(MemoryGroup.open(bad), VALUE)
+    await t.rejects(MemoryGroup.create(bad), VALUE)
+  }
+  for (const bad of ['me', null, undefined, {}]) {
+    await t.rejects(MemoryGroup.of(bad as unknown as number), TYPE)
+  }
+  for (const bad of [0, -1, NaN, 1.5, 2 ** 31]) await t.rejects(MemoryGroup.of(bad), RANGE)
+})
+
+t.test('limits of any shape are refused or taken, before a group is made', async t => {
+  const size = fc.oneof(fc.integer(), fc.double(), fc.string(), fc.boolean(), fc.constant(null))
+  const wrong = fc.record({ max: size, high: size, swapMax: size }, { requiredKeys: [] })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.oneof(wrong, fc.constant(null), fc.integer(), fc.array(fc.nat())),
+      async limits => {
+        try {
+          // Its parent does not exist: whatever passes the check ends there.
+          await MemoryGroup.create('cgroup-oom-test-none/none', limits as never)
+          return false
+        } catch (error) {
+          const { code } = error as NodeJS.ErrnoException
+          return ['ENOENT', 'ERR_CGROUP_UNSUPPORTED', TYPE.code, VALUE.code, RANGE.code].includes(
+            code!,
+          )
+        }
+      },
+    ),
+  )
+  t.pass()
+})
+
+t.test('nobody can construct one', async t => {
+  const Constructor = MemoryGroup as unknown as new (handle?: unknown) => unknown
+  const illegal = { name: 'TypeError', code: 'ERR_ILLEGAL_CONSTRUCTOR' }
+  t.throws(() => new Constructor(), illegal)
+  t.throws(() => new Constructor({ path: '/', version: 1 }), illegal)
+})
