@@ -67,11 +67,13 @@ const OWN: Record<string, string> = {
   ERR_NOT_A_MEMORY_CGROUP:
     'not a directory of a memory cgroup hierarchy (symbolic links are not followed)',
   ERR_CGROUP_UNSUPPORTED: 'this machine or this kind of group has no such thing',
-  ERR_ROOT_GROUP: 'the root group has no limits and cannot be emptied or removed',
+  ERR_ROOT_GROUP: 'the root group has no limits and cannot be guarded, emptied or removed',
   ERR_SELF_IN_GROUP: 'this process is in the group: move it away first',
   ERR_NO_FREEZER:
     'no v1 freezer group of the same path has all members of this group: make one and add them',
   ERR_CLOSED: 'the group is closed',
+  ERR_KILLER_DISABLED:
+    'somebody has disabled the killer of this group already: another guard, or nobody any more (takeOver: true adopts it)',
 }
 
 const UNSUPPORTED: Record<string, string> = {

@@ -22,6 +22,7 @@ import {
   signalNumber,
 } from './args.js'
 import { bytes, optionalBytes } from './bytes.js'
+import type { GuardOptions, OomGuard } from '../types/guard.js'
 import type {
   OomWatch,
   PressureEvent,
@@ -31,6 +32,7 @@ import type {
   WatchOptions,
 } from '../types/watch.js'
 import { binding, fromNative, OomError, ownError } from './errors.js'
+import { guardGroup } from './guard.js'
 import { absoluteGroupPath, memoryGroupOf } from './hierarchy.js'
 import type { GroupHandle, LimitChange } from './native/group.js'
 import { watchPressure, watchUsage } from './pressure.js'
@@ -253,6 +255,17 @@ export class MemoryGroup implements AsyncDisposable {
    */
   watchPressure(options: PressureOptions): AsyncIterableIterator<PressureEvent> {
     return watchPressure(this, options)
+  }
+
+  /**
+   * Takes OOM handling of the group, and of those below it, over from the kernel, for at most
+   * `delayMs` each time: then the fallback decides. In force when it resolves.
+   *
+   * @throws ERR_KILLER_DISABLED if somebody has disabled the killer already (see `takeOver`);
+   * ERR_ROOT_GROUP; ENOMEM or EPERM of mlock(2) where RLIMIT_MEMLOCK is too low; AbortError
+   */
+  guard(options: GuardOptions): Promise<OomGuard> {
+    return guardGroup(this, options)
   }
 
   /** Lets go of the directory; the group itself stays. What is under way is finished. Idempotent. */

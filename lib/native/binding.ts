@@ -4,6 +4,7 @@
 import type { BallastBinding } from './ballast.js'
 import type { EventsBinding } from './events.js'
 import type { GroupBinding } from './group.js'
+import type { GuardsBinding } from './guards.js'
 import type { LockBinding } from './lock.js'
 import type { PrimitivesBinding } from './primitives.js'
 import type { SpawnBinding } from './spawn.js'
@@ -21,6 +22,7 @@ export interface Binding
     BallastBinding,
     EventsBinding,
     GroupBinding,
+    GuardsBinding,
     LockBinding,
     PrimitivesBinding,
     SpawnBinding {}

@@ -50,6 +50,8 @@ export interface SignalHandle extends Closable {
 export interface EventsBinding {
   listen(callback: (record: NativeRecord) => void): void
   setRef(on: boolean): void
+  /** Delivers the records that wait, now. */
+  drain(): void
   Watch: new (group: GroupHandle, target: number) => Closable
   TreeWatch: new (group: GroupHandle, target: number) => TreeWatchHandle
   Signal: {

@@ -44,12 +44,13 @@ class Environment {
   // The loop stays alive while anything is referenced.
   void set_ref(bool on);
   void set_callback(Napi::Function callback);
+  // Delivers the records that wait.
+  void drain();
 
  private:
   struct Wake;
   explicit Environment(Napi::Env env) : env_(env) {}
   bool start();
-  void drain();
   static void cleanup(void* self);
 
   Napi::Env env_;

@@ -4,7 +4,9 @@
 // environment's thread (microseconds each) → dispose() on the thread pool. Garbage collection and
 // the environment's end dispose it on the spot: a group is never left held by an environment that
 // is gone.
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "binding/addon.h"
 #include "binding/async.h"
@@ -95,10 +97,33 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
                                  info[1].As<Napi::Number>().Uint32Value(), input);
     return Napi::Number::New(info.Env(), result);
   }
+  // kill(sub, target): the pids
+  Napi::Value kill(const Napi::CallbackInfo& info) {
+    uint32_t sub = info[0].As<Napi::Number>().Uint32Value();
+    int32_t target = info[1].As<Napi::Number>().Int32Value();
+    using Pids = std::vector<pid_t>;
+    return run_async<Pids>(
+        info.Env(),
+        [guard = guard_, sub, target](Pids& pids) {
+          auto victims = std::make_unique<Victims>();
+          victims->begin();
+          int err = guard->kill(sub, target, *victims);
+          pids.assign(victims->pids(), victims->pids() + victims->pid_count());
+          return Status::of(err, "kill");
+        },
+        [](Napi::Env env, Pids& pids) {
+          auto array = Napi::Array::New(env, pids.size());
+          for (uint32_t i = 0; i < pids.size(); i++) array[i] = Napi::Number::New(env, pids[i]);
+          return array;
+        });
+  }
   Napi::Value path(const Napi::CallbackInfo& info) {
     std::string name;
     guard_->path_of(info[0].As<Napi::Number>().Uint32Value(), name);
     return Napi::String::New(info.Env(), name);
+  }
+  Napi::Value trouble(const Napi::CallbackInfo& info) {
+    return Napi::String::New(info.Env(), guard_->trouble());
   }
   void forget(const Napi::CallbackInfo& info) {
     guard_->forget(info[0].As<Napi::Number>().Uint32Value());

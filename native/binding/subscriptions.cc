@@ -254,6 +254,12 @@ Napi::Value set_ref(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// Records that are in the ring already, now.
+Napi::Value drain(const Napi::CallbackInfo& info) {
+  if (auto* environment = Environment::of(info.Env())) environment->drain();
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 Napi::Object init_subscriptions(Napi::Env env, Napi::Object exports) {
@@ -261,6 +267,7 @@ Napi::Object init_subscriptions(Napi::Env env, Napi::Object exports) {
   exports.Set("TreeWatch", TreeWatch::define(env));
   exports.Set("Signal", Signal::define(env));
   exports.Set("listen", Napi::Function::New<listen>(env, "listen"));
+  exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
   exports.Set("setRef", Napi::Function::New<set_ref>(env, "setRef"));
   return exports;
 }

@@ -12,6 +12,7 @@ inline constexpr int kCgroupUnsupported = -5002;
 inline constexpr int kRootGroup = -5003;
 inline constexpr int kSelfInGroup = -5004;
 inline constexpr int kNoFreezer = -5005;
+inline constexpr int kKillerDisabled = -5006;
 
 // The literal of an own code; nullptr for an errno.
 constexpr const char* name(int err) {
@@ -26,6 +27,8 @@ constexpr const char* name(int err) {
       return "ERR_SELF_IN_GROUP";
     case kNoFreezer:
       return "ERR_NO_FREEZER";
+    case kKillerDisabled:
+      return "ERR_KILLER_DISABLED";
     default:
       return nullptr;
   }

@@ -1,10 +1,12 @@
 #include "core/guard.h"
 
+#include <signal.h>
 #include <time.h>
 
 #include <utility>
 #include <vector>
 
+#include "core/codes.h"
 #include "core/lock.h"
 #include "core/sys.h"
 
@@ -50,7 +52,8 @@ Status Guard::arm(std::shared_ptr<const Fd> root) {
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = Helpers::start(sentinel_);
   if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
-  if (status.ok()) status = lock_scope(LockScope::kOomPath, nullptr);
+  size_t locked;
+  if (status.ok()) status = lock_scope(LockScope::kOomPath, &locked);
   if (!status.ok()) return status;
   state_ = State::kArming;
   status = tree_.open(std::move(root));
@@ -124,7 +127,7 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
   if (state_ == State::kArming && guarded && !config_.take_over && !config_.episode.dry_run) {
     int held = group->held();
     if (held < 0) return Status::of(held, "read", "memory.oom_control");
-    if (held == 1) return Status::of(-EALREADY, nullptr, "memory.oom_control");
+    if (held == 1) return code::fail(code::kKillerDisabled, "memory.oom_control");
   }
   if (guarded) {
     int err = 0;
@@ -207,6 +210,28 @@ int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
   }
   if (sub == 0 && input.fact == Fact::kSetDelay) config_.episode.delay_ns = input.ns;
   return result;
+}
+
+int Guard::kill(uint32_t sub, int32_t target, Victims& victims) {
+  GuardedGroup* group = nullptr;
+  {
+    WriteLock lock(lock_);
+    auto it = entries_.find(sub);
+    if (state_ != State::kArmed || it == entries_.end()) return -ESRCH;
+    group = it->second.group.get();
+    // Held like a helper's job: it is not freed meanwhile.
+    group->users++;
+  }
+  int err = group->signal(victims, SIGKILL, target);
+  if (victims.count() > 0) {
+    Input input;
+    input.fact = Fact::kUserKilled;
+    input.killed = victims.count();
+    sentinel_.call([&](Sentinel& sentinel) { group->command(sentinel, input); });
+  }
+  victims.reap();
+  group->users--;
+  return err;
 }
 
 void Guard::forget(uint32_t sub) {

@@ -32,7 +32,7 @@ class Guard final : public TreeListener {
   ~Guard() override;
 
   // `root` is the group's directory. On failure trouble() is the group that was the problem,
-  // relative to it. -EALREADY: its killer is disabled already.
+  // relative to it. ERR_KILLER_DISABLED: it is already.
   Status arm(std::shared_ptr<const Fd> root);
   // Puts back what was found, everywhere. Idempotent.
   void dispose();
@@ -40,6 +40,9 @@ class Guard final : public TreeListener {
   // Any thread but the sentinel. `sub` 0: all groups; else only if that episode is still running,
   // unless `episode` is 0: -ESRCH.
   int command(uint32_t sub, uint32_t episode, const Input& input);
+  // Ends members of the group or of those below, as a plan would: a pid, 0 for all, -1 for the
+  // largest. Sleeps. The pids are in `victims`.
+  int kill(uint32_t sub, int32_t target, Victims& victims);
   // The consumer has seen the group's removal.
   void forget(uint32_t sub);
   // Relative to the guarded group.

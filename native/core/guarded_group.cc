@@ -51,7 +51,7 @@ void GuardedGroup::detach(Sentinel& sentinel) {
 int GuardedGroup::hold() { return machine_.holding() ? hot_.hold() : 0; }
 
 bool GuardedGroup::busy() const {
-  return step_job_.busy || fallback_job_.busy || repay_job_.busy || thaw_job_.busy;
+  return users > 0 || step_job_.busy || fallback_job_.busy || repay_job_.busy || thaw_job_.busy;
 }
 
 int GuardedGroup::look(Sample& sample) {
@@ -211,7 +211,6 @@ void GuardedGroup::start(Job& job, JobKind kind, int32_t signal, int32_t target)
 }
 
 void GuardedGroup::run_job(Job& job, Victims& victims) {
-  auto each = [&](auto&& use) { guard_.each_below(*this, use); };
   switch (job.kind) {
     case JobKind::kBallast:
       job.result = guard_.release_ballast();
@@ -228,28 +227,33 @@ void GuardedGroup::run_job(Job& job, Victims& victims) {
       break;
     case JobKind::kSignal:
     case JobKind::kKill:
-      if (job.target == -1) {
-        each([&](GuardedGroup& g) {
-          if (int err = victims.consider(g.hot_.procs_fd())) job.result = err;
-        });
-        int err = victims.signal_largest(job.signal);
-        if (err == 0 || job.result == 0) job.result = err;
-      } else if (job.target == 0) {
-        each([&](GuardedGroup& g) {
-          if (int err = victims.signal_all(g.hot_.procs_fd(), job.signal)) job.result = err;
-        });
-        if (victims.count() > 0) job.result = 0;
-      } else {
-        job.result = -ESRCH;
-        each([&](GuardedGroup& g) {
-          if (job.result == -ESRCH) {
-            job.result = victims.signal_member(g.hot_.procs_fd(), job.target, job.signal);
-          }
-        });
-      }
+      job.result = signal(victims, job.signal, job.target);
       job.count = victims.count();
       break;
   }
+}
+
+int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
+  int result = 0;
+  if (target == -1) {
+    guard_.each_below(*this, [&](GuardedGroup& g) {
+      if (int err = victims.consider(g.hot_.procs_fd())) result = err;
+    });
+    // Some members could not be looked at (ENOMEM): the largest of the others will do.
+    int err = victims.signal_largest(signal);
+    return err == 0 || result == 0 ? err : result;
+  }
+  if (target == 0) {
+    guard_.each_below(*this, [&](GuardedGroup& g) {
+      if (int err = victims.signal_all(g.hot_.procs_fd(), signal)) result = err;
+    });
+    return victims.count() > 0 ? 0 : result;
+  }
+  result = -ESRCH;
+  guard_.each_below(*this, [&](GuardedGroup& g) {
+    if (result == -ESRCH) result = victims.signal_member(g.hot_.procs_fd(), target, signal);
+  });
+  return result;
 }
 
 void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {

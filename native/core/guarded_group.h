@@ -46,7 +46,9 @@ class GuardedGroup final : public Source {
 
   // On a helper.
   void run_job(Job& job, Victims& victims);
-  // Whether a helper still has a job of this group.
+  // Signals a pid, all (0) or the largest (-1) of the members here and below: 0 or -errno.
+  int signal(Victims& victims, int signal, int32_t target);
+  // Whether a helper still has a job of this group, or a user of kill() is at it.
   bool busy() const;
 
   HotGroup& hot() { return hot_; }
@@ -55,8 +57,7 @@ class GuardedGroup final : public Source {
   uint32_t episode() const { return machine_.id(); }
   bool in_episode() const { return machine_.active(); }
 
-  // The guard's list.
-  GuardedGroup* next = nullptr;
+  std::atomic<int> users{0};
 
  private:
   int look(Sample& sample);

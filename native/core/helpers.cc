@@ -88,6 +88,7 @@ Status Helpers::start(Sentinel& sentinel) {
     if (!status.ok()) break;
     helper = made.release();
   }
+  sentinel.set_before_stop(&Helpers::stop);
   pthread_mutex_unlock(&start_lock);
   return status;
 }

@@ -44,6 +44,7 @@ Sentinel* Sentinel::acquire(Status& status) {
 void Sentinel::release() {
   pthread_mutex_lock(&instance_lock);
   if (--users == 0) {
+    if (instance->before_stop_) instance->before_stop_();
     instance->stop();
     delete instance;
     instance = nullptr;

@@ -48,6 +48,8 @@ class Sentinel {
   // Any thread that may allocate. Null with the reason when it cannot be started.
   static Sentinel* acquire(Status& status);
   static void release();
+  // Called before the last release() stops the thread: what hands it work must be stopped first.
+  void set_before_stop(void (*hook)()) { before_stop_ = hook; }
 
   // Any thread: hands over and returns at once. The command must live until it has run.
   void post(Command& command);
@@ -110,6 +112,7 @@ class Sentinel {
   Source* backlog_ = nullptr;
   Channel* channels_[kChannels] = {};
   int channel_count_ = 0;
+  void (*before_stop_)() = nullptr;
   PreparedThread thread_;
 };
 

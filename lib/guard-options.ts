@@ -1,0 +1,190 @@
+// The options of guard(): every rule of them, checked before anything is touched, and the plain values
+// that the native side takes. Used by the real guard and by the simulated one.
+import type {
+  Fallback,
+  GuardOptions,
+  Outcome,
+  PlanAction,
+  PlanStep,
+  StepReport,
+} from '../types/guard.js'
+import {
+  abortSignal,
+  boolean,
+  integer,
+  invalidType,
+  invalidValue,
+  oneOf,
+  options as objectOf,
+  outOfRange,
+  processId,
+  signalNumber,
+} from './args.js'
+import { bytes, optionalBytes } from './bytes.js'
+
+/** The longest delay, milliseconds: as the control file that this follows had it. */
+export const MAX_DELAY_MS = 2 ** 31 - 1
+export const MAX_PLAN_STEPS = 16
+const DEFAULT_GRACE_MS = 100
+const MAX_GRACE_MS = 60_000
+
+// In the order of native/core/episode.h: Fallback, StepKind, Outcome.
+export const FALLBACKS: readonly Fallback[] = ['kernel', 'kill-largest', 'kill-group']
+export const ACTIONS: readonly PlanAction[] = [
+  'headroom',
+  'ballast',
+  'reclaim',
+  'signal',
+  'kill-largest',
+  'kill-group',
+  'kernel',
+  'freeze',
+]
+export const OUTCOMES: readonly Outcome[] = [
+  'recovered',
+  'limit-raised',
+  'killed',
+  'plan',
+  'fallback',
+  'guardian',
+  'removed',
+  'cancelled',
+]
+
+/** One step, as the native side takes it. */
+export interface NativeStep {
+  kind: number
+  afterMs: number
+  /** headroom */
+  bytes: number
+  /** signal */
+  signal: number
+  /** signal: 0 all, -1 the largest, else a pid */
+  target: number
+}
+
+export interface CheckedGuardOptions {
+  delayMs: number
+  maxDelayMs: number
+  fallback: number
+  plan: NativeStep[]
+  headroom: number
+  ballast: number
+  /** Milliseconds after the deadline at which the guardian acts; undefined: no guardian. */
+  graceMs: number | undefined
+  guardDescendants: boolean
+  dryRun: boolean
+  takeOver: boolean
+  hold: { band: number | undefined; freeze: 'if-needed' | 'always' | 'never' }
+  signal: AbortSignal | undefined
+}
+
+function nonEmpty(name: string, size: number): number {
+  if (size === 0) throw outOfRange(name, '> 0', size)
+  return size
+}
+
+function checkStep(step: PlanStep, i: number, delayMs: number, headroom: number): NativeStep {
+  const name = `options.plan[${i}]`
+  if (typeof step !== 'object' || step === null) throw invalidType(name, 'of type object', step)
+  const action = oneOf(`${name}.action`, step.action, ACTIONS)
+  const afterMs = integer(`${name}.afterMs`, step.afterMs, 0, MAX_DELAY_MS)
+  if (afterMs >= delayMs) throw outOfRange(`${name}.afterMs`, `< delayMs (${delayMs})`, afterMs)
+  const native = { kind: ACTIONS.indexOf(action), afterMs, bytes: 0, signal: 0, target: 0 }
+  if (step.action === 'headroom') {
+    native.bytes = optionalBytes(`${name}.bytes`, step.bytes) ?? headroom
+    nonEmpty(step.bytes === undefined ? 'options.reserve.headroom' : `${name}.bytes`, native.bytes)
+  } else if (step.action === 'signal') {
+    native.signal = signalNumber(`${name}.signal`, step.signal)
+    if (typeof step.to === 'number') {
+      native.target = processId(`${name}.to`, step.to)
+    } else if (oneOf(`${name}.to`, step.to, ['all', 'largest'], 'all') === 'largest') {
+      native.target = -1
+    }
+  }
+  return native
+}
+
+function checkPlan(plan: unknown, delayMs: number, headroom: number): NativeStep[] {
+  if (plan === undefined) return []
+  if (!Array.isArray(plan)) throw invalidType('options.plan', 'an instance of Array', plan)
+  if (plan.length > MAX_PLAN_STEPS) {
+    throw outOfRange('options.plan.length', `<= ${MAX_PLAN_STEPS}`, plan.length)
+  }
+  const steps = (plan as PlanStep[]).map((step, i) => checkStep(step, i, delayMs, headroom))
+  // Stable: steps of one time run in the order in which they were given.
+  return steps.sort((a, b) => a.afterMs - b.afterMs)
+}
+
+function checkGuardian(guardian: unknown): number | undefined {
+  if (guardian === undefined || guardian === true) return DEFAULT_GRACE_MS
+  if (guardian === false) return undefined
+  if (typeof guardian !== 'object' || guardian === null) {
+    throw invalidType('options.guardian', 'of type boolean or object', guardian)
+  }
+  const { graceMs } = guardian as { graceMs?: number }
+  if (graceMs === undefined) return DEFAULT_GRACE_MS
+  return integer('options.guardian.graceMs', graceMs, 10, MAX_GRACE_MS)
+}
+
+function checkHold(hold: GuardOptions['hold']): CheckedGuardOptions['hold'] {
+  const { band, freeze } = objectOf('options.hold', hold)
+  return {
+    band: optionalBytes('options.hold.band', band),
+    freeze: oneOf(
+      'options.hold.freeze',
+      freeze,
+      ['if-needed', 'always', 'never'] as const,
+      'if-needed',
+    ),
+  }
+}
+
+/** A delay given later on: to setDelay(). */
+export function checkDelay(name: string, ms: unknown, maxDelayMs: number): number {
+  return integer(name, ms, 0, maxDelayMs)
+}
+
+/** @throws TypeError or RangeError; never touches anything */
+export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidType('options', 'of type object', options)
+  }
+  const delayMs = integer('options.delayMs', options.delayMs, 0, MAX_DELAY_MS)
+  const maxDelayMs =
+    options.maxDelayMs === undefined
+      ? Math.min(10 * delayMs, MAX_DELAY_MS)
+      : integer('options.maxDelayMs', options.maxDelayMs, delayMs, MAX_DELAY_MS)
+  const reserve = objectOf('options.reserve', options.reserve)
+  const headroom = optionalBytes('options.reserve.headroom', reserve.headroom) ?? 0
+  const ballast =
+    reserve.ballast === undefined
+      ? 0
+      : nonEmpty('options.reserve.ballast', bytes('options.reserve.ballast', reserve.ballast))
+  const plan = checkPlan(options.plan, delayMs, headroom)
+  if (ballast === 0 && plan.some(step => ACTIONS[step.kind] === 'ballast')) {
+    throw invalidValue('options.reserve.ballast', "is needed by a 'ballast' step", undefined)
+  }
+  return {
+    delayMs,
+    maxDelayMs,
+    fallback: FALLBACKS.indexOf(oneOf('options.fallback', options.fallback, FALLBACKS, 'kernel')),
+    plan,
+    headroom,
+    ballast,
+    graceMs: checkGuardian(options.guardian),
+    guardDescendants:
+      oneOf('options.descendants', options.descendants, ['guard', 'kernel'] as const, 'guard') ===
+      'guard',
+    dryRun: boolean('options.dryRun', options.dryRun, false),
+    takeOver: boolean('options.takeOver', options.takeOver, false),
+    hold: checkHold(options.hold),
+    signal: abortSignal('options.signal', options.signal),
+  }
+}
+
+/** The `action` of a step report: `detail` of a native record (native/core/guarded_group.cc). */
+export function actionOf(detail: number): Pick<StepReport, 'action' | 'dryRun'> {
+  const words = detail & 0x100 ? FALLBACKS : ACTIONS
+  return { action: words[detail & 0xff]!, dryRun: (detail & 0x200) !== 0 }
+}

@@ -1,0 +1,217 @@
+// The real guard: MemoryGroup.guard(). Options are checked, the native guard is armed, its records
+// become the guard's episodes (episode.ts), and the user's calls become its commands.
+import type { GuardOptions, OomGuard } from '../types/guard.js'
+import { binding, errnoName, fromNative, OomError, ownError } from './errors.js'
+import { Guard, type EpisodeKey, type GuardBackend } from './episode.js'
+import { actionOf, checkGuardOptions, OUTCOMES, type CheckedGuardOptions } from './guard-options.js'
+import { handleOf, MemoryGroup } from './group.js'
+import {
+  KeepAlive,
+  RecordKind,
+  subscribe,
+  unsubscribe,
+  type NativeRecord,
+} from './native/events.js'
+import { Fact, type GuardHandle } from './native/guards.js'
+import { throwIfAborted } from './queue.js'
+
+const NS_PER_MS = 1_000_000
+
+// process.exit() runs no cleanup hooks: what is still held is put back here. A process that dies
+// without it is the guardian's to clean up after.
+const armed = new Set<GuardHandle>()
+let hooked = false
+function disposeAtExit(handle: GuardHandle): void {
+  armed.add(handle)
+  if (hooked) return
+  hooked = true
+  process.on('exit', () => {
+    for (const guard of armed) guard.disposeNow()
+  })
+}
+
+/** The sentinel behind a guard. */
+class NativeBackend implements GuardBackend {
+  readonly #group: MemoryGroup
+  readonly #handle: GuardHandle
+  readonly #target: number
+
+  constructor(group: MemoryGroup, options: CheckedGuardOptions, on: (r: NativeRecord) => void) {
+    this.#group = group
+    this.#target = subscribe(on)
+    this.#handle = new (binding().Guard)(this.#target, options)
+  }
+
+  async arm(): Promise<void> {
+    try {
+      await this.#handle.arm(handleOf(this.#group))
+    } catch (error) {
+      unsubscribe(this.#target)
+      throw fromNative(error, this.pathOf(this.#handle.trouble()))
+    }
+    disposeAtExit(this.#handle)
+  }
+
+  pathOf(name: string): string {
+    return name === '' ? this.#group.path : `${this.#group.path}/${name}`
+  }
+
+  path(sub: number): string {
+    return this.pathOf(this.#handle.path(sub))
+  }
+
+  forget(sub: number): void {
+    this.#handle.forget(sub)
+  }
+
+  now(): bigint {
+    return process.hrtime.bigint()
+  }
+
+  groups(): number {
+    return this.#handle.groups()
+  }
+
+  async raiseLimit(key: EpisodeKey, path: string, to: number | { by: number }): Promise<void> {
+    await this.#with(key, path, async group => {
+      const { max } = await group.limits()
+      const size = typeof to === 'number' ? to : max + to.by
+      if (size <= max) {
+        throw new OomError(
+          'ERR_LIMIT_NOT_RAISED',
+          `${size} bytes would not raise the limit of '${path}', which is ${max}`,
+          { path },
+        )
+      }
+      await group.setLimits({ max: size })
+    })
+    // The kernel tells nobody: have the sentinel look.
+    this.#handle.command(key.sub, 0, Fact.looked, 0)
+  }
+
+  async kill(key: EpisodeKey, path: string, victim: number | 'largest' | 'all'): Promise<number[]> {
+    const target = typeof victim === 'number' ? victim : victim === 'largest' ? -1 : 0
+    try {
+      return await this.#handle.kill(key.sub, target)
+    } catch (error) {
+      throw fromNative(error, path)
+    }
+  }
+
+  async move(key: EpisodeKey, path: string, pid: number, to: MemoryGroup): Promise<void> {
+    await this.#with(key, path, async group => {
+      if (!(await group.pids({ recursive: true })).includes(pid)) {
+        throw new OomError('ESRCH', `process ${pid} is not in '${path}'`, { path })
+      }
+      await to.add(pid)
+    })
+    this.#handle.command(key.sub, 0, Fact.looked, 0)
+  }
+
+  /** The group of an episode: the guarded one, or one below it. */
+  async #with(
+    key: EpisodeKey,
+    path: string,
+    use: (group: MemoryGroup) => Promise<void>,
+  ): Promise<void> {
+    if (path === this.#group.path) return use(this.#group)
+    await using group = await MemoryGroup.open(path)
+    await use(group)
+  }
+
+  extend({ sub, episode }: EpisodeKey, ms: number): boolean {
+    return this.#handle.command(sub, episode, Fact.extend, ms * NS_PER_MS) === 0
+  }
+
+  yield({ sub, episode }: EpisodeKey): boolean {
+    return this.#handle.command(sub, episode, Fact.yield, 0) === 0
+  }
+
+  setDelay(ms: number): void {
+    this.#handle.command(0, 0, Fact.setDelay, ms * NS_PER_MS)
+  }
+
+  async dispose(): Promise<void> {
+    armed.delete(this.#handle)
+    await this.#handle.dispose()
+    // The ends of episodes that this cancelled.
+    binding().drain()
+    unsubscribe(this.#target)
+  }
+}
+
+function pidsOf({ a, b, c, d }: NativeRecord): number[] {
+  return [a, b, c, d]
+    .flatMap(pair => [Number(pair & 0xffff_ffffn), Number(pair >> 32n)])
+    .filter(pid => pid !== 0)
+}
+
+/** Turns native records into the guard's episodes. */
+function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): void {
+  const key = { sub: record.sub, episode: record.count }
+  switch (record.kind) {
+    case RecordKind.episodeBegin:
+      guard.started({
+        ...key,
+        group: backend.path(record.sub),
+        startedAt: record.at,
+        deadline: record.a,
+        usage: Number(record.b),
+        limit: Number(record.c),
+        missed: Number(record.d),
+      })
+      break
+    case RecordKind.episodeStep: {
+      const errno = Number(BigInt.asIntN(64, record.a))
+      guard.stepped(key, {
+        ...actionOf(record.detail),
+        at: record.at,
+        errno,
+        ...(errno === 0 ? {} : { code: errnoName(errno) }),
+        killed: [],
+      })
+      break
+    }
+    case RecordKind.pids:
+      guard.killed(key, pidsOf(record))
+      break
+    case RecordKind.episodeEnd:
+      guard.ended({
+        ...key,
+        outcome: OUTCOMES[record.detail]!,
+        at: record.at,
+        lateNs: Number(record.a),
+        kernelKills: Number(record.b),
+      })
+      break
+    case RecordKind.removed:
+      backend.forget(record.sub)
+      break
+  }
+}
+
+/** {@link MemoryGroup.guard} */
+export async function guardGroup(group: MemoryGroup, options: GuardOptions): Promise<OomGuard> {
+  const checked = checkGuardOptions(options)
+  throwIfAborted(checked.signal)
+  if (handleOf(group).isRoot) throw ownError('ERR_ROOT_GROUP', group.path)
+
+  const backend: NativeBackend = new NativeBackend(group, checked, record =>
+    deliver(guard, backend, record),
+  )
+  const guard: Guard = new Guard(group, checked, backend)
+  await backend.arm()
+
+  const alive = new KeepAlive()
+  guard.onIterating = iterating => (iterating ? alive.ref() : alive.unref())
+  const { signal } = checked
+  if (signal) {
+    const abort = () => void guard.abort(signal.reason)
+    if (signal.aborted) {
+      await guard.dispose()
+      throwIfAborted(signal)
+    }
+    signal.addEventListener('abort', abort, { once: true })
+  }
+  return guard
+}

@@ -1,0 +1,28 @@
+// native/binding/guards.cc as TypeScript sees it.
+import type { CheckedGuardOptions } from '../guard-options.js'
+import type { GroupHandle } from './group.js'
+
+/** native/core/episode.h: Fact, those that a program may state. */
+export const Fact = { looked: 1, setDelay: 5, extend: 6, yield: 8 } as const
+
+export interface GuardHandle {
+  /** Rejects with the group's path below the guarded one in `trouble`. */
+  arm(group: GroupHandle): Promise<void>
+  /** `sub` 0: all groups. 0, or -ESRCH: that episode has ended. `value` is in nanoseconds. */
+  command(sub: number, episode: number, fact: number, value: number): number
+  /** `target`: a pid, 0 for all, -1 for the largest. */
+  kill(sub: number, target: number): Promise<number[]>
+  /** Relative to the guarded group. */
+  path(sub: number): string
+  /** What kept arm() from it, relative to the guarded group. */
+  trouble(): string
+  forget(sub: number): void
+  groups(): number
+  dispose(): Promise<void>
+  /** On the spot, for a process that is about to exit. */
+  disposeNow(): void
+}
+
+export interface GuardsBinding {
+  Guard: new (target: number, options: CheckedGuardOptions) => GuardHandle
+}

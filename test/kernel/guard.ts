@@ -1,0 +1,52 @@
+// Guarding, against the real kernel.
+import t from 'tap'
+import { MemoryGroup } from '../../lib/index.js'
+import type { OomEpisode } from '../../lib/index.js'
+import { Hog } from '../helpers/hog.js'
+import { field, killerDisabled, MiB, scratch, underOom } from '../helpers/scratch.js'
+
+async function first(guard: AsyncIterable<OomEpisode>): Promise<OomEpisode> {
+  for await (const episode of guard) return episode
+  throw new Error('no episode')
+}
+
+t.test('a handler raises the limit in time', async t => {
+  const dir = scratch(t, 16 * MiB)
+  await using group = await MemoryGroup.open(dir)
+  const guard = await group.guard({ delayMs: 10_000 })
+  t.teardown(() => guard.dispose())
+  t.ok(killerDisabled(dir))
+  const hog = await Hog.start(dir)
+  t.teardown(() => hog.end())
+  const filled = hog.fill(24 * MiB)
+  const episode = await first(guard)
+  t.match(episode, { id: 1, group: dir, limit: 16 * MiB })
+  t.ok(episode.usage > 15 * MiB)
+  t.equal(episode.deadline - episode.startedAt, 10_000_000_000n)
+  await episode.raiseLimit('64M')
+  t.match(await episode.ended, { outcome: 'limit-raised', lateNs: 0, killed: [], steps: [] })
+  t.ok(episode.signal.aborted)
+  t.equal(await filled, 24 * MiB)
+  await t.rejects(episode.raiseLimit('128M'), { code: 'ERR_EPISODE_ENDED' })
+  t.match(guard.stats, { episodes: 1, byOutcome: { 'limit-raised': 1 }, groups: 1 })
+  await guard.dispose()
+  t.notOk(killerDisabled(dir))
+})
+
+t.test('at the deadline the kernel decides, not before', async t => {
+  const dir = scratch(t, 16 * MiB)
+  await using group = await MemoryGroup.open(dir)
+  const guard = await group.guard({ delayMs: 300 })
+  t.teardown(() => guard.dispose())
+  const hog = await Hog.start(dir)
+  const filled = hog.fill(24 * MiB)
+  const episode = await first(guard)
+  await t.rejects(filled)
+  const end = await episode.ended
+  t.match(end, { outcome: 'fallback', kernelKills: 1, steps: [{ action: 'kernel', errno: 0 }] })
+  t.ok(end.lateNs > 0)
+  t.ok(end.steps[0]!.at >= episode.deadline)
+  t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1)
+  t.ok(killerDisabled(dir), 'armed again')
+  t.notOk(underOom(dir))
+})
