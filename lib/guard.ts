@@ -183,7 +183,7 @@ function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): vo
       break
     }
     case RecordKind.pids:
-      guard.killed(key, pidsOf(record))
+      guard.killed(key, pidsOf(record), record.detail === 1)
       break
     case RecordKind.episodeEnd:
       guard.ended({

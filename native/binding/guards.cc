@@ -127,7 +127,6 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
           victims->begin();
           int err = guard->kill(sub, episode, target, *victims);
           pids.assign(victims->pids(), victims->pids() + victims->pid_count());
-          victims->reap();
           return Status::of(err, "kill");
         },
         [](Napi::Env env, Pids& pids) {

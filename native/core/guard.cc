@@ -268,11 +268,9 @@ int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims
   }
   int err = group->signal(victims, SIGKILL, target);
   if (victims.count() > 0) {
-    Input input;
-    input.fact = Fact::kUserKilled;
-    input.killed = victims.count();
-    sentinel_.call([&](Sentinel& sentinel) { group->command(sentinel, input); });
+    sentinel_.call([&](Sentinel& sentinel) { group->killed(sentinel, victims); });
   }
+  victims.hand_over(&Helpers::free_later);
   group->users--;
   return err;
 }

@@ -57,6 +57,8 @@ class Helpers {
   static void stop();
   // Sentinel: to the one with the least to do.
   static void hand(Job& job);
+  // Any thread, while a guard exists: frees the memory of a killed process and closes its pidfd.
+  static void free_later(int pidfd);
 };
 
 }  // namespace oom
