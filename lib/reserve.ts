@@ -52,8 +52,9 @@ export class MemoryReserve {
 
   /**
    * Makes all of it resident again; nothing to do if it is. All or nothing: throws `ENOMEM` in a
-   * group that has no room for it. Where the kernel's killer is enabled, such an attempt may make it
-   * kill, as any allocation does.
+   * group that has no room for it. Wait for room rather than try: where the kernel's killer is
+   * enabled, the attempt may make it kill, as any allocation does; where it is disabled, other
+   * threads of this process may have to wait until the attempt has failed.
    */
   refill(): void {
     const ballast = this.#open()
