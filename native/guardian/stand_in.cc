@@ -67,7 +67,7 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
 }
 
 // When the group's time is over: as the sentinel says, else as this process has seen it begin.
-int64_t StandIn::deadline(int64_t) {
+int64_t StandIn::deadline() {
   int64_t when = machine_.started_at() + machine_.config().delay_ns;
   SharedSlot* slot = this->slot();
   if (slot && slot->state.load() == SlotState::kEpisode) when = slot->deadline.load();
@@ -92,9 +92,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
   input.killed = killed;
   int err = look(input.sample);
   if (err == -ENODEV) {
-    done_ = true;
-    detach(sentinel);
-    return;
+    return finish(sentinel);
   }
   if (err != 0) {
     input.sample = machine_.first();
@@ -106,7 +104,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
     Input move = input;
     move.fact = Fact::kSetDeadline;
     // A deadline that has come is put off by nobody but the one who claims it first.
-    move.ns = deadline(now);
+    move.ns = deadline();
     if (move.ns <= now && input.sample.starved && !may_act(now)) move.ns = waived_until_;
     Actions none;
     feed(move, none);
@@ -152,7 +150,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
   // set_deadline moves what the machine waits for; the guard's delay alone would be too early.
   int64_t wake = machine_.next_wake();
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
-    wake = std::min(wake, std::max(now + kMs, deadline(now)));
+    wake = std::min(wake, std::max(now + kMs, deadline()));
   }
   if (wake == kNever) {
     sentinel.clear_timer(*this);
@@ -172,8 +170,13 @@ void StandIn::put_back(Sentinel& sentinel) {
   if (done_) return;
   hot_.let_go();
   repay();
+  finish(sentinel);
+}
+
+void StandIn::finish(Sentinel& sentinel) {
   done_ = true;
   detach(sentinel);
+  terms_.on_done(terms_.on_done_arg);
 }
 
 }  // namespace oom::guardian

@@ -23,6 +23,9 @@ struct Terms {
   int64_t grace_ns = 0;
   EpisodeConfig episode;
   bool parent_alive = true;
+  // Called when a group has been put back or is gone.
+  void (*on_done)(void*) = nullptr;
+  void* on_done_arg = nullptr;
 };
 
 class StandIn final : public Source {
@@ -42,15 +45,14 @@ class StandIn final : public Source {
   void put_back(Sentinel& sentinel);
   bool done() const { return done_; }
   bool contains(pid_t pid) const;
-  uint32_t children = 0;
-  StandIn* above() const { return above_; }
 
  private:
   int look(Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result = 0, uint32_t killed = 0);
-  int64_t deadline(int64_t now);
+  int64_t deadline();
   bool may_act(int64_t now);
   void repay();
+  void finish(Sentinel& sentinel);
   SharedSlot* slot() const { return terms_.shared->find(inode_); }
 
   const Terms& terms_;
