@@ -43,6 +43,7 @@ GuardConfig config_of(const Napi::Object& from) {
   config.ballast = static_cast<uint64_t>(integer(from, "ballast"));
   config.take_over = from.Get("takeOver").As<Napi::Boolean>();
   config.grace_ns = integer(from, "graceMs") * kMs;
+  config.place = static_cast<int>(integer(from, "place"));
   config.guard_descendants = from.Get("guardDescendants").As<Napi::Boolean>();
   return config;
 }

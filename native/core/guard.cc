@@ -273,8 +273,8 @@ void Guard::set_delay(int64_t ns) {
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = ns;
-  // The guardian waits for the sentinel's deadlines; this one counts for what it sees alone. Not with
-  // our lock: the guardian's keeper takes it inside its own.
+  // The guardian waits for the sentinel's deadlines; this one counts for what it sees alone. Not
+  // with our lock: the guardian's keeper takes it inside its own.
   if (guardian_id_ != 0) GuardianLink::set_delay(guardian_id_, ns);
   command(0, 0, input);
 }

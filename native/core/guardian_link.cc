@@ -125,7 +125,8 @@ Status spawn(Link& l) {
   posix_spawnattr_t attr;
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attr);
-  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&attr,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   sigset_t none, all;
   sigemptyset(&none);
   sigfillset(&all);
@@ -168,8 +169,7 @@ Status spawn(Link& l) {
 }
 
 Question question_of(uint32_t id, const GuardianTerms& terms, Ask what) {
-  return {what,           id, terms.delay_ns, terms.grace_ns, terms.fallback,
-          terms.guard_descendants};
+  return {what, id, terms.delay_ns, terms.grace_ns, terms.fallback, terms.guard_descendants};
 }
 
 Status tell(Link& l, uint32_t id, const Registration& guard) {
@@ -215,11 +215,13 @@ void* keep(void* arg) {
     pollfd fds[2] = {{l.stop.get(), POLLIN, 0}, {pidfd, POLLIN, 0}};
     if (poll(fds, watched ? 2 : 1, -1) < 0) continue;
     uint64_t count;
-    if (fds[0].revents && read(l.stop.get(), &count, sizeof count) > 0 && !l.running) return nullptr;
+    if (fds[0].revents && read(l.stop.get(), &count, sizeof count) > 0 && !l.running)
+      return nullptr;
     Lock hold(lock);
     // A dead one may have been replaced by somebody who noticed first.
     siginfo_t info{};
-    if (l.pid != 0 && waitid(P_PID, static_cast<id_t>(l.pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+    if (l.pid != 0 &&
+        waitid(P_PID, static_cast<id_t>(l.pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
         info.si_pid == l.pid) {
       replace(l);
     }

@@ -1,9 +1,9 @@
-// This process's side of the guardian: starts it, tells it what is guarded, notices when it dies and
-// starts another.
+// This process's side of the guardian: starts it, tells it what is guarded, notices when it dies
+// and starts another.
 //
-// One per process, made with the first guard that wants one, ended with the last environment. All calls
-// may sleep and come from threads that may (libuv's pool, environment cleanup). "oom-keeper" is the
-// thread that waits for the guardian's end.
+// One per process, made with the first guard that wants one, ended with the last environment. All
+// calls may sleep and come from threads that may (libuv's pool, environment cleanup). "oom-keeper"
+// is the thread that waits for the guardian's end.
 #pragma once
 
 #include <sys/types.h>

@@ -2,9 +2,9 @@
 // group, whether an episode is running, until when, and who carries out its fallback.
 //
 // One writer per field except `claim`, which is taken by compare-and-swap: an episode's fallback is
-// carried out by whoever claims it, the other one leaves it alone. Lock-free, so that a process that is
-// stopped anywhere blocks nobody. Slots are found by the group's inode (open addressing); a group that
-// has none yet is treated by the guardian with the guard's own delay.
+// carried out by whoever claims it, the other one leaves it alone. Lock-free, so that a process
+// that is stopped anywhere blocks nobody. Slots are found by the group's inode (open addressing); a
+// group that has none yet is treated by the guardian with the guard's own delay.
 #pragma once
 
 #include <atomic>
@@ -85,7 +85,9 @@ struct SharedState {
   }
 
  private:
-  static size_t hash(uint64_t inode) { return static_cast<size_t>(inode * 0x9e3779b97f4a7c15u >> 40); }
+  static size_t hash(uint64_t inode) {
+    return static_cast<size_t>(inode * 0x9e3779b97f4a7c15u >> 40);
+  }
 };
 
 }  // namespace oom

@@ -1,9 +1,11 @@
-// oom-guardian: the small process that keeps a guard's promise when the process that made it cannot.
+// oom-guardian: the small process that keeps a guard's promise when the process that made it
+// cannot.
 //
-// One behind each process that guards, however many guards it has; started before the first killer is
-// disabled. It lives outside of what is guarded, holds its own warm files and registrations, and leaves
-// when its parent has: then episodes in progress keep their deadline and everything is put back, groups
-// below included. SIGTERM: the same, at once. One thread, no Node.js; everything locked.
+// One behind each process that guards, however many guards it has; started before the first killer
+// is disabled. It lives outside of what is guarded, holds its own warm files and registrations, and
+// leaves when its parent has: then episodes in progress keep their deadline and everything is put
+// back, groups below included. SIGTERM: the same, at once. One thread, no Node.js; everything
+// locked.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>

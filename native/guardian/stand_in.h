@@ -1,9 +1,9 @@
-// One group as the guardian sees it: the same warm files and the same episode machine as the sentinel's,
-// with a later deadline while its parent lives.
+// One group as the guardian sees it: the same warm files and the same episode machine as the
+// sentinel's, with a later deadline while its parent lives.
 //
 // Runs on the guardian's only thread. Rules kept here: the sentinel's deadline, however often it is
-// moved, is waited for; a fallback that the sentinel has claimed is its own, unless it does not follow;
-// without a parent an episode in progress keeps its deadline, then everything is put back.
+// moved, is waited for; a fallback that the sentinel has claimed is its own, unless it does not
+// follow; without a parent an episode in progress keeps its deadline, then everything is put back.
 #pragma once
 
 #include <cstdint>
