@@ -6,11 +6,14 @@
       "native/core/control.cc",
       "native/core/episode.cc",
       "native/core/event_control.cc",
+      "native/core/freezer_twin.cc",
       "native/core/freezer_v1.cc",
       "native/core/group.cc",
       "native/core/guard.cc",
       "native/core/guarded_group.cc",
       "native/core/guarded_jobs.cc",
+      "native/core/guarded_shared.cc",
+      "native/core/guardian_link.cc",
       "native/core/helpers.cc",
       "native/core/hierarchy.cc",
       "native/core/hot_v1.cc",
@@ -46,6 +49,26 @@
       "native/binding/primitives.cc",
       "native/binding/spawn.cc",
       "native/binding/subscriptions.cc"
+    ],
+    "guardian_sources": [
+      "native/core/control.cc",
+      "native/core/episode.cc",
+      "native/core/event_control.cc",
+      "native/core/freezer_twin.cc",
+      "native/core/hierarchy.cc",
+      "native/core/hot_v1.cc",
+      "native/core/lock.cc",
+      "native/core/maps.cc",
+      "native/core/parse.cc",
+      "native/core/pidfd.cc",
+      "native/core/resolve.cc",
+      "native/core/sentinel.cc",
+      "native/core/sys.cc",
+      "native/core/thread.cc",
+      "native/core/tree.cc",
+      "native/core/victims.cc",
+      "native/guardian/guardian.cc",
+      "native/guardian/stand_in.cc"
     ]
   }
 }

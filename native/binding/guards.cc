@@ -42,6 +42,8 @@ GuardConfig config_of(const Napi::Object& from) {
   }
   config.ballast = static_cast<uint64_t>(integer(from, "ballast"));
   config.take_over = from.Get("takeOver").As<Napi::Boolean>();
+  config.grace_ns = integer(from, "graceMs") * kMs;
+  config.place = static_cast<int>(integer(from, "place"));
   config.guard_descendants = from.Get("guardDescendants").As<Napi::Boolean>();
   return config;
 }
@@ -102,10 +104,7 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
     return Napi::Number::New(info.Env(), result);
   }
   void set_delay(const Napi::CallbackInfo& info) {
-    Input input;
-    input.fact = Fact::kSetDelay;
-    input.ns = info[0].As<Napi::Number>().Int64Value() * kMs;
-    guard_->command_all(input);
+    guard_->set_delay(info[0].As<Napi::Number>().Int64Value() * kMs);
   }
   // baseLimit(sub, episode): bytes, or -1: the episode has ended
   Napi::Value base_limit(const Napi::CallbackInfo& info) {
@@ -166,8 +165,20 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
 
 }  // namespace
 
+// The guardian's program: prepared by the loader.
+static Napi::Value set_guardian(const Napi::CallbackInfo& info) {
+  GuardianLink::set_program(info[0].As<Napi::String>().Utf8Value());
+  return info.Env().Undefined();
+}
+
+static Napi::Value guardian_pid(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), GuardianLink::pid());
+}
+
 Napi::Object init_guards(Napi::Env env, Napi::Object exports) {
   exports.Set("Guard", GuardHandle::define(env));
+  exports.Set("setGuardian", Napi::Function::New<set_guardian>(env, "setGuardian"));
+  exports.Set("guardianPid", Napi::Function::New<guardian_pid>(env, "guardianPid"));
   return exports;
 }
 

@@ -1,12 +1,14 @@
 #include "core/guard.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "core/codes.h"
+#include "core/freezer_v1.h"
 #include "core/lock.h"
 #include "core/sys.h"
 
@@ -55,6 +57,7 @@ Status Guard::arm(std::shared_ptr<const Group> group) {
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = prepare(group);
   if (status.ok()) status = tree_.open(std::shared_ptr<const Fd>(group, &group->fd()));
+  if (status.ok() && has_guardian()) status = call_guardian();
   if (status.ok()) status = hold_all();
   if (!status.ok()) put_back(true);
   return status;
@@ -70,7 +73,14 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   if (freezes(config_.episode)) {
     if (Status s = freezer_v1::check(*group); !s.ok()) return s;
   }
+  sentinel_.set_before_stop([] {
+    Helpers::stop();
+    GuardianLink::stop();
+  });
   if (Status s = Helpers::start(sentinel_); !s.ok()) return s;
+  if (has_guardian()) {
+    if (Status s = GuardianLink::start(); !s.ok()) return s;
+  }
   size_t bytes;
   if (Status s = lock_scope(LockScope::kOomPath, &bytes); !s.ok()) return s;
   locked_ = true;
@@ -78,6 +88,46 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   roster_ = make_locked<Roster<GuardedGroup>>(status);
   if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
   return status;
+}
+
+// From here on somebody stands behind everything below the group, before the first of them is held.
+Status Guard::call_guardian() {
+  {
+    Lock lock(lock_);
+    if (!failure_.ok()) return failure_;
+  }
+  GuardianTerms terms;
+  terms.delay_ns = config_.episode.delay_ns;
+  terms.grace_ns = config_.grace_ns;
+  terms.fallback = static_cast<uint32_t>(config_.episode.fallback);
+  terms.guard_descendants = config_.guard_descendants;
+  terms.root = group_->dir();
+  terms.place = config_.place;
+  return GuardianLink::add(*this, terms, guardian_id_);
+}
+
+template <class Use>
+void Guard::each_guarded(Use&& use) {
+  for (uint32_t sub = 1; sub < next_sub_; sub++) {
+    auto it = entries_.find(sub);
+    if (it == entries_.end() || !it->second.guarded) continue;
+    sentinel_.call([&](Sentinel& sentinel) { use(sentinel, it->second); });
+  }
+}
+
+// Another guardian: the one before may have put everything back when it left.
+void Guard::guardian_replaced() {
+  Lock lock(lock_);
+  if (state_ != State::kArmed) return;
+  each_guarded([](Sentinel& sentinel, Entry& entry) { entry.group->hold_again(sentinel); });
+}
+
+void Guard::guardian_lost(const Status& why) {
+  Lock lock(lock_);
+  if (state_ != State::kArmed) return;
+  each_guarded([&](Sentinel& sentinel, Entry& entry) {
+    entry.group->abandon(sentinel, entry.name.empty() ? why.err : 0);
+  });
 }
 
 // Everything is prepared: now hold, from the top, so that what is born meanwhile is born held and
@@ -137,7 +187,10 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
   Status status;
   entry.group = make_locked<GuardedGroup>(status, *this, above, next_sub_);
   if (!status.ok()) return status;
-  if (status = enter(entry, dir); !status.ok()) return status;
+  if (status = enter(entry, dir); !status.ok()) {
+    entry.group->free_slot();
+    return status;
+  }
   sub = next_sub_++;
   if (above) entries_[parent].children++;
   roster_->add(*entry.group);
@@ -151,6 +204,14 @@ Status Guard::enter(Entry& entry, int dir) {
   if (!entry.name.empty()) path += "/" + entry.name;
   if (Status s = group.arm(dir, path); !s.ok()) return s;
   if (!entry.guarded) return Status::success();
+  if (has_guardian()) {
+    struct stat st;
+    if (fstat(dir, &st) != 0) return Status::last("fstat");
+    SharedSlot* slot = GuardianLink::shared()->take(st.st_ino);
+    // All slots taken: a group that the guardian cannot be told of is not held.
+    if (!slot) return Status::of(-ENOSPC, "guard", "oom-guardian");
+    group.set_slot(slot);
+  }
   if (state_ == State::kArmed) {
     int err = 0;
     sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
@@ -174,25 +235,32 @@ void Guard::dispose() {
 void Guard::let_go_all(bool failed) {
   Lock lock(lock_);
   state_ = State::kDisposing;
-  for (uint32_t sub = 1; sub < next_sub_; sub++) {
-    auto it = entries_.find(sub);
-    if (it == entries_.end() || !it->second.guarded) continue;
-    Entry& entry = it->second;
-    bool killer_too = !failed || !entry.found_held;
-    sentinel_.call([&](Sentinel& sentinel) { entry.group->give_back(sentinel, killer_too); });
-  }
+  each_guarded([&](Sentinel& sentinel, Entry& entry) {
+    entry.group->give_back(sentinel, !failed || !entry.found_held);
+  });
 }
 
 void Guard::put_back(bool failed) {
   let_go_all(failed);
   tree_.rescan();
   tree_.close();
+  if (guardian_id_ != 0) {
+    GuardianLink::remove(guardian_id_);
+    // It writes no more; what it may have held again after an episode of its own is let go of now.
+    Lock lock(lock_);
+    for (auto& [sub, entry] : entries_) {
+      if (!failed && entry.guarded && entry.group->held() == 1) entry.group->hot().let_go();
+    }
+  }
   // A helper may still be at a job, or a kill() under way; each ends by itself. What they have
   // handed to the sentinel is done when a call of ours is.
   while (busy()) pause_ms(1);
   sentinel_.call([](Sentinel&) {});
   Lock lock(lock_);
-  for (auto& [sub, entry] : entries_) entry.group->settle();
+  for (auto& [sub, entry] : entries_) {
+    entry.group->settle();
+    entry.group->free_slot();
+  }
   entries_.clear();
   roster_.reset();
   ballast_.close();
@@ -208,16 +276,21 @@ bool Guard::busy() {
                      [](const auto& entry) { return entry.second.group->busy(); });
 }
 
-int Guard::command_all(const Input& input) {
-  Lock lock(lock_);
-  if (state_ != State::kArmed) return -ESRCH;
-  if (input.fact == Fact::kSetDelay) config_.episode.delay_ns = input.ns;
-  for (auto& [sub, entry] : entries_) {
-    if (!entry.guarded) continue;
-    GuardedGroup& group = *entry.group;
-    sentinel_.call([&](Sentinel& sentinel) { group.command(sentinel, input); });
+void Guard::set_delay(int64_t ns) {
+  {
+    Lock lock(lock_);
+    if (state_ != State::kArmed) return;
+    config_.episode.delay_ns = ns;
   }
-  return 0;
+  // The guardian waits for the sentinel's deadlines; this one counts for what it sees alone. Not
+  // with our lock: the guardian's keeper takes it inside its own.
+  if (guardian_id_ != 0) GuardianLink::set_delay(guardian_id_, ns);
+  Input input;
+  input.fact = Fact::kSetDelay;
+  input.ns = ns;
+  Lock lock(lock_);
+  if (state_ != State::kArmed) return;
+  each_guarded([&](Sentinel& sentinel, Entry& entry) { entry.group->command(sentinel, input); });
 }
 
 int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
@@ -298,6 +371,7 @@ void Guard::drop(uint32_t sub) {
     }
     sentinel_.call([](Sentinel&) {});
     roster_->remove(group);
+    group.free_slot();
     uint32_t parent = it->second.parent;
     entries_.erase(it);
     auto above = entries_.find(parent);

@@ -6,7 +6,8 @@
 // and locked; when arming fails everything is as it was. Groups made below a held one are born held
 // by the kernel: each is taken over as it appears, or given its killer back.
 //
-// Order of locks: life_, the tree's own, lock_, the roster's; the sentinel takes none of them.
+// Order of locks: life_, the guardian link's or the tree's, lock_, the roster's; the sentinel takes
+// none of them.
 #pragma once
 
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include "core/ballast.h"
 #include "core/group.h"
 #include "core/guarded_group.h"
+#include "core/guardian_link.h"
 #include "core/locked.h"
 #include "core/roster.h"
 #include "core/tree.h"
@@ -31,9 +33,11 @@ struct GuardConfig {
   uint64_t ballast = 0;
   bool take_over = false;
   bool guard_descendants = true;
+  int64_t grace_ns = 0;  // 0: no guardian
+  int place = -1;        // cgroup.procs of where the guardian shall live, or -1
 };
 
-class Guard final : public TreeListener {
+class Guard final : public TreeListener, public GuardianClient {
  public:
   Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardConfig& config);
   ~Guard() override;
@@ -44,10 +48,11 @@ class Guard final : public TreeListener {
   // Puts back what was found, everywhere. Idempotent.
   void dispose();
 
-  // Any thread but the sentinel. To all groups, or (kExtend, kYield, kUserRaised) to one episode:
-  // -ESRCH if that has ended, or is past its deadline.
-  int command_all(const Input& input);
+  // Any thread but the sentinel. kExtend, kYield, kUserRaised to one episode: -ESRCH if that has
+  // ended, or is past its deadline.
   int command(uint32_t sub, uint32_t episode, const Input& input);
+  // For all groups, running episodes included.
+  void set_delay(int64_t ns);
   // The limit of a group in an episode, headroom left aside; false: it has ended.
   bool base_limit(uint32_t sub, uint32_t episode, uint64_t& out);
   // Kills members of the group or of those below, as a plan would: a pid, 0 for all, -1 for the
@@ -70,6 +75,10 @@ class Guard final : public TreeListener {
   int release_ballast();
   int refill_ballast();
 
+  // The guardian's keeper.
+  void guardian_replaced() override;
+  void guardian_lost(const Status& why) override;
+
   // The tree's thread, or the arming one.
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   void vanished(uint32_t sub) override;
@@ -86,6 +95,7 @@ class Guard final : public TreeListener {
     bool forgotten = false;
   };
   Status prepare(const std::shared_ptr<const Group>& group);
+  Status call_guardian();
   Status hold_all();
   Status take(uint32_t parent, const std::string& name, int dir, uint32_t& sub);
   Status enter(Entry& entry, int dir);
@@ -94,6 +104,10 @@ class Guard final : public TreeListener {
   void drop(uint32_t sub);
   void sweep();
   bool busy();
+  bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
+  // Each group that is guarded, on the sentinel.
+  template <class Use>
+  void each_guarded(Use&& use);
 
   Sentinel& sentinel_;
   Channel& channel_;
@@ -102,6 +116,7 @@ class Guard final : public TreeListener {
   std::shared_ptr<const Group> group_;
   Ballast ballast_;
   bool locked_ = false;
+  uint32_t guardian_id_ = 0;
   Tree tree_{*this};
   Status failure_;
   std::string trouble_;

@@ -144,6 +144,7 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   Input input;
   input.fact = fact;
   if (!observe(input.sample)) return removed(sentinel, now);
+  if (fact == Fact::kLooked && guardian_acted()) input.fact = Fact::kGuardianActed;
   // Whose kill it was is known only when the killer has answered.
   if (killing() && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     input.sample.starved = true;
@@ -174,7 +175,9 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     bool was_active = machine_.active();
     machine_.step(now, next, actions);
     active_episodes += machine_.active() - was_active;
+    publish();
     carry_out(sentinel, now, actions);
+    publish();
     if (answer_count_ == 0) break;
     next = answers_[0];
     std::copy(answers_ + 1, answers_ + answer_count_, answers_);
@@ -195,9 +198,11 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         run_step(sentinel, now, actions.list[i].index);
         break;
       case Do::kFallback:
-        fall_back(sentinel, now);
+        if (claim()) fall_back(sentinel, now);
         break;
       case Do::kLetGo: {
+        // Letting go twice does no harm.
+        claim();
         int err = hot_.let_go();
         switched(err);
         thaw(now);

@@ -3,7 +3,7 @@
 // Threads: made and armed by any thread that may allocate; from attach() to detach() it belongs to
 // the sentinel, except run_job() and signal(), which others run on the warm files. Lies in locked
 // memory. guarded_group.cc is the way from facts to the machine and its actions,
-// guarded_jobs.cc what is done by helpers.
+// guarded_jobs.cc what is done by helpers, guarded_shared.cc what the guardian sees.
 //
 // Contract rules kept here: the machine's actions are carried out in order and at once; what an
 // episode lent is taken back at its end; who killed is told truly.
@@ -21,6 +21,7 @@
 #include "core/reports.h"
 #include "core/roster.h"
 #include "core/sentinel.h"
+#include "core/shared_state.h"
 #include "core/victims.h"
 
 namespace oom {
@@ -43,6 +44,10 @@ class GuardedGroup final : public Source {
   // Ends a running episode and gives the kernel its killer back.
   void give_back(Sentinel& sentinel, bool killer_too);
   void detach(Sentinel& sentinel);
+  // Again, after somebody has let go in our place.
+  void hold_again(Sentinel& sentinel);
+  // Nobody stands behind it any more: let go for good. `err` is reported if it is not 0.
+  void abandon(Sentinel& sentinel, int err);
   void command(Sentinel& sentinel, const Input& input);
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
@@ -61,6 +66,10 @@ class GuardedGroup final : public Source {
   int signal(Victims& victims, int signal, int32_t target);
   // Whether a helper still has a job of this group, or a user of kill() is at it.
   bool busy() const;
+
+  // What the guardian sees of it; before take_over().
+  void set_slot(SharedSlot* slot) { slot_ = slot; }
+  void free_slot();
 
   HotGroup& hot() { return hot_; }
   uint32_t sub() const { return sub_; }
@@ -86,6 +95,11 @@ class GuardedGroup final : public Source {
   void removed(Sentinel& sentinel, int64_t now);
   void schedule(Sentinel& sentinel);
 
+  // guarded_shared.cc
+  void publish();
+  bool claim();
+  bool guardian_acted() const;
+
   // guarded_jobs.cc
   void run_step(Sentinel& sentinel, int64_t now, uint8_t index);
   void fall_back(Sentinel& sentinel, int64_t now);
@@ -100,6 +114,7 @@ class GuardedGroup final : public Source {
   GuardedGroup* parent_;
   uint32_t sub_;
   HotGroupV1 hot_;
+  SharedSlot* slot_ = nullptr;
   EpisodeMachine machine_;
   Reports reports_;
   Census census_;

@@ -167,7 +167,6 @@ Status Helpers::start(Sentinel& sentinel) {
       registered = &sentinel;
     }
   }
-  sentinel.set_before_stop(&Helpers::stop);
   pthread_mutex_unlock(&start_lock);
   return status;
 }

@@ -54,6 +54,7 @@ struct Job : Command {
 class Helpers {
  public:
   static Status start(Sentinel& sentinel);
+  // Before the sentinel stops: Sentinel::set_before_stop().
   static void stop();
   // Sentinel: to the one with the least to do.
   static void hand(Job& job);

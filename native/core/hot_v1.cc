@@ -185,6 +185,16 @@ void HotGroupV1::repay_swap(uint64_t base) {
   own_memsw_.store(0);
 }
 
+int HotGroupV1::repay_to(uint64_t limit, uint64_t memsw) {
+  if (limit == 0) return 0;
+  uint64_t now;
+  if (int err = read_u64(limit_, now)) return err;
+  set_limit_.store(now);
+  own_memsw_.store(memsw);
+  if (memsw != 0 && memsw_limit_ && read_u64(memsw_limit_, now) == 0) set_memsw_.store(now);
+  return repay(limit);
+}
+
 int HotGroupV1::freeze(bool frozen) {
   int err = freezer_v1::write(freezer_, frozen);
   if (err == 0) frozen_.store(frozen);

@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-#include "core/freezer_v1.h"
+#include "core/freezer_twin.h"
 #include "core/hot.h"
 
 namespace oom {
@@ -25,6 +25,9 @@ class HotGroupV1 final : public HotGroup {
   int lend_to(uint64_t bytes) override;
   bool lent() const override { return set_limit_.load() != 0; }
   int repay(uint64_t base) override;
+  // Puts back what another process has lent; 0 and 0: nothing.
+  int repay_to(uint64_t limit, uint64_t memsw);
+  uint64_t own_memsw() const { return own_memsw_.load(); }
   int freeze(bool frozen) override;
   bool frozen() const override { return frozen_.load(); }
   int reclaim() override;

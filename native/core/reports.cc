@@ -87,6 +87,13 @@ void Reports::gone(Sentinel& sentinel, int64_t now) {
   flush(sentinel);
 }
 
+void Reports::trouble(Sentinel& sentinel, int64_t now, int err) {
+  trouble_ = record(RecordKind::kTrouble, 0, now);
+  trouble_.a = static_cast<uint64_t>(static_cast<int64_t>(err));
+  trouble_waits_ = true;
+  flush(sentinel);
+}
+
 void Reports::flush(Sentinel& sentinel) {
   if (last_end_waits_) {
     if (!sentinel.send(source_, last_end_)) return;
@@ -102,7 +109,11 @@ void Reports::flush(Sentinel& sentinel) {
     if (!sentinel.send(source_, end_)) return;
     end_waits_ = false;
   }
-  if (gone_waits_ && sentinel.send(source_, gone_)) gone_waits_ = false;
+  if (gone_waits_) {
+    if (!sentinel.send(source_, gone_)) return;
+    gone_waits_ = false;
+  }
+  if (trouble_waits_ && sentinel.send(source_, trouble_)) trouble_waits_ = false;
 }
 
 }  // namespace oom

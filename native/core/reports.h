@@ -38,6 +38,8 @@ class Reports {
   void end(Sentinel& sentinel, const EpisodeEnd& end, bool undecided);
   void decide(Sentinel& sentinel, uint32_t episode, Outcome outcome);
   void gone(Sentinel& sentinel, int64_t now);
+  // The guard cannot go on.
+  void trouble(Sentinel& sentinel, int64_t now, int err);
   // There is room again.
   void flush(Sentinel& sentinel);
 
@@ -49,8 +51,9 @@ class Reports {
   uint32_t target_;
   uint32_t sub_;
   bool last_end_waits_ = false, begin_waits_ = false, end_waits_ = false, gone_waits_ = false;
+  bool trouble_waits_ = false;
   bool undecided_ = false;
-  Record last_end_, begin_, end_, gone_;
+  Record last_end_, begin_, end_, gone_, trouble_;
   uint32_t missed_ = 0;  // since the last begin that was sent
 };
 
