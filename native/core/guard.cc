@@ -56,7 +56,11 @@ Status Guard::arm(std::shared_ptr<const Group> group) {
   Lock life(life_);
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = prepare(group);
-  if (status.ok()) status = tree_.open(std::shared_ptr<const Fd>(group, &group->fd()));
+  if (status.ok()) {
+    status = tree_.open(std::shared_ptr<const Fd>(group, &group->fd()));
+    // The tree only knows that its root was not wanted.
+    if (!status.ok() && !failure_.ok()) status = failure_;
+  }
   if (status.ok() && has_guardian()) status = call_guardian();
   if (status.ok()) status = hold_all();
   if (!status.ok()) put_back(true);
@@ -78,15 +82,14 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     GuardianLink::stop();
   });
   if (Status s = Helpers::start(sentinel_); !s.ok()) return s;
-  if (has_guardian()) {
-    if (Status s = GuardianLink::start(); !s.ok()) return s;
-  }
   size_t bytes;
   if (Status s = lock_scope(LockScope::kOomPath, &bytes); !s.ok()) return s;
   locked_ = true;
   Status status;
   roster_ = make_locked<Roster<GuardedGroup>>(status);
   if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
+  // A process: the last that may fail.
+  if (status.ok() && has_guardian()) status = GuardianLink::start();
   return status;
 }
 
@@ -136,6 +139,7 @@ Status Guard::hold_all() {
   Lock lock(lock_);
   if (!failure_.ok()) return failure_;
   state_ = State::kArmed;
+  held_ = !config_.episode.dry_run;
   for (uint32_t sub = 1; sub < next_sub_; sub++) {
     auto it = entries_.find(sub);
     if (it == entries_.end() || !it->second.guarded) continue;
@@ -156,7 +160,7 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   sweep();
   if (state_ == State::kDisposing || state_ == State::kDisposed) {
     // Born held in the last moment, and nobody's.
-    if (!config_.episode.dry_run) sys::write_at(dir, kControl, "0");
+    if (held_) sys::write_at(dir, kControl, "0");
     return kNotOurs;
   }
   bool inherits = state_ == State::kArmed && parent != 0 && !config_.episode.dry_run;
@@ -242,7 +246,8 @@ void Guard::let_go_all(bool failed) {
 
 void Guard::put_back(bool failed) {
   let_go_all(failed);
-  tree_.rescan();
+  // What was born held before the groups above it let go, and nobody has seen yet.
+  if (held_) tree_.rescan();
   tree_.close();
   if (guardian_id_ != 0) {
     GuardianLink::remove(guardian_id_);

@@ -116,6 +116,7 @@ class Guard final : public TreeListener, public GuardianClient {
   std::shared_ptr<const Group> group_;
   Ballast ballast_;
   bool locked_ = false;
+  bool held_ = false;  // from when on groups may be born held
   uint32_t guardian_id_ = 0;
   Tree tree_{*this};
   Status failure_;
