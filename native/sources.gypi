@@ -22,17 +22,27 @@
       "native/core/resolve.cc",
       "native/core/sentinel.cc",
       "native/core/signals.cc",
+      "native/core/simdriver.cc",
+      "native/core/simgroup.cc",
       "native/core/sys.cc",
       "native/core/thread.cc",
       "native/core/tree.cc",
       "native/core/victims.cc",
       "native/core/watch.cc"
     ],
+    "portable_sources": [
+      "native/binding/addon_portable.cc",
+      "native/binding/simulation.cc",
+      "native/core/episode.cc",
+      "native/core/simdriver.cc",
+      "native/core/simgroup.cc"
+    ],
     "binding_sources": [
       "native/binding/addon.cc",
       "native/binding/environment.cc",
       "native/binding/group.cc",
       "native/binding/guards.cc",
+      "native/binding/simulation.cc",
       "native/binding/spawn.cc",
       "native/binding/subscriptions.cc"
     ]

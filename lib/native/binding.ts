@@ -4,6 +4,7 @@
 import type { EventsBinding } from './events.js'
 import type { GroupBinding } from './group.js'
 import type { GuardsBinding } from './guards.js'
+import type { SimulationBinding } from './simulation.js'
 import type { SpawnBinding } from './spawn.js'
 
 export interface NativeFailure extends Error {
@@ -14,4 +15,5 @@ export interface NativeFailure extends Error {
 }
 
 // Each object of native/binding has its interface in a file of its own; add it to this union.
-export interface Binding extends EventsBinding, GroupBinding, GuardsBinding, SpawnBinding {}
+export interface Binding
+  extends EventsBinding, GroupBinding, GuardsBinding, SimulationBinding, SpawnBinding {}

@@ -6,6 +6,7 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   oom::binding::init_group(env, exports);
   oom::binding::init_guards(env, exports);
+  oom::binding::init_simulation(env, exports);
   oom::binding::init_subscriptions(env, exports);
   oom::binding::init_spawn(env, exports);
   return exports;

@@ -11,6 +11,7 @@ namespace oom::binding {
 Napi::Object init_group(Napi::Env env, Napi::Object exports);
 Napi::Object init_guards(Napi::Env env, Napi::Object exports);
 Napi::Object init_subscriptions(Napi::Env env, Napi::Object exports);
+Napi::Object init_simulation(Napi::Env env, Napi::Object exports);
 Napi::Object init_spawn(Napi::Env env, Napi::Object exports);
 
 }  // namespace oom::binding

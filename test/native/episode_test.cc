@@ -604,6 +604,23 @@ TEST_CASE("at the deadline lent headroom is called in before anybody is killed")
   CHECK(waiting.starve() == "fallback");
 }
 
+TEST_CASE("coming to rest now and then, past the deadline, is not flapping") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}, Fallback::kKillLargest));
+  rig.starve();
+  rig.sample.limit = 72 * kMiB;
+  rig.relieve();
+  rig.answer(Fact::kStepDone, 0);
+  rig.now += 100 * kMs;
+  CHECK(rig.tell(Fact::kNotified) == "");  // not out of memory, not yet quiet
+  rig.sample.usage = 70 * kMiB;
+  CHECK(rig.after(1) == "squeeze");
+  rig.sample.usage = 40 * kMiB;
+  rig.now += 24 * kMs;
+  CHECK(rig.tell(Fact::kNotified) == "");
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kPlan);
+}
+
 TEST_CASE("the program's raise while headroom is lent") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();
