@@ -122,6 +122,7 @@ bool GuardedGroup::observe(Sample& sample) {
     // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
     sample = last_;
     sample.starved = machine_.active();
+    if (machine_.active()) sample.limit = machine_.base_limit() + machine_.lent();
   }
   return true;
 }
