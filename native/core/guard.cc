@@ -35,11 +35,6 @@ void pause_ms(int ms) {
   nanosleep(&ts, nullptr);
 }
 
-bool freezes(const EpisodeConfig& config) {
-  return std::any_of(config.plan, config.plan + config.plan_size,
-                     [](const PlanStep& step) { return step.kind == StepKind::kFreeze; });
-}
-
 // Errors that one kind of status says better: an own code has no system call.
 Status failed(int err, const char* syscall, const char* file) {
   return err == code::kKillerDisabled ? code::fail(err, file) : Status::of(err, syscall, file);
@@ -74,7 +69,7 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     group_ = group;
     state_ = State::kArming;
   }
-  if (freezes(config_.episode)) {
+  if (config_.episode.plans(StepKind::kFreeze)) {
     if (Status s = freezer_v1::check(*group); !s.ok()) return s;
   }
   sentinel_.set_before_stop([] {

@@ -34,11 +34,9 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
 Status GuardedGroup::arm(int dir, const std::string& path) {
   Status status = hot_.arm(dir);
   if (status.ok() && !parent_) status = hot_.arm_above(dir);
-  const EpisodeConfig& config = machine_.config();
-  bool freezes = std::any_of(config.plan, config.plan + config.plan_size,
-                             [](const PlanStep& step) { return step.kind == StepKind::kFreeze; });
-  if (status.ok() && freezes) {
-    // Groups below need none of their own: there the step fails when it is its turn.
+  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_.arm_reclaim(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kFreeze)) {
+    // Groups below need no freezer of their own: there the step fails when it is its turn.
     Status found = hot_.arm_freezer(path);
     if (!found.ok() && (!parent_ || found.err != code::kNoFreezer)) return found;
   }

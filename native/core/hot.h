@@ -24,6 +24,8 @@ class HotGroup {
   virtual Status arm(int dir) = 0;
   // Also the groups above it, as far as they can be seen: for the topmost one of a guard.
   virtual Status arm_above(int dir) = 0;
+  // Also what reclaim() needs.
+  virtual Status arm_reclaim(int dir) = 0;
   // Also what freeze() needs. `path` is the group's absolute path. ERR_NO_FREEZER.
   virtual Status arm_freezer(const std::string& path) = 0;
 

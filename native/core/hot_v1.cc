@@ -43,7 +43,6 @@ Status HotGroupV1::arm(int dir) {
       {usage_, "memory.usage_in_bytes", O_RDONLY, false},
       {limit_, "memory.limit_in_bytes", O_RDWR, false},
       {procs_, "cgroup.procs", O_RDONLY, false},
-      {force_empty_, "memory.force_empty", O_WRONLY, true},
       {memsw_usage_, "memory.memsw.usage_in_bytes", O_RDONLY, true},
       {memsw_limit_, "memory.memsw.limit_in_bytes", O_RDWR, true},
   };
@@ -54,7 +53,6 @@ Status HotGroupV1::arm(int dir) {
       if (file.optional && err == -ENOENT) continue;
       return Status::of(err, "open", file.name);
     }
-    if (file.flags == O_WRONLY) continue;
     // The first read makes the kernel allocate the read buffer, charged to us.
     char text[4096];
     if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
@@ -62,6 +60,12 @@ Status HotGroupV1::arm(int dir) {
   eventfd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!eventfd_) return Status::last("eventfd");
   return register_event(dir, "memory.oom_control", eventfd_.get(), "");
+}
+
+Status HotGroupV1::arm_reclaim(int dir) {
+  constexpr const char* kFile = "memory.force_empty";
+  force_empty_.reset(sys::open_at(dir, kFile, O_WRONLY));
+  return force_empty_ ? Status::success() : Status::of(force_empty_.release(), "open", kFile);
 }
 
 Status HotGroupV1::arm_above(int dir) {

@@ -13,6 +13,7 @@ class HotGroupV1 final : public HotGroup {
  public:
   Status arm(int dir) override;
   Status arm_above(int dir) override;
+  Status arm_reclaim(int dir) override;
   Status arm_freezer(const std::string& path) override { return freezer_v1::find(path, freezer_); }
   int event_fd() const override { return eventfd_.get(); }
   void consume() override;
@@ -40,7 +41,8 @@ class HotGroupV1 final : public HotGroup {
   int lend_swap_too(uint64_t bytes);
   void repay_swap(uint64_t base);
 
-  Fd eventfd_, oom_control_, usage_, limit_, procs_, force_empty_;
+  Fd eventfd_, oom_control_, usage_, limit_, procs_;
+  Fd force_empty_;                // for a plan that reclaims
   Fd memsw_usage_, memsw_limit_;  // absent without swap accounting
   Fd above_[kAbove];              // memory.oom_control, from the parent up
   freezer_v1::Twin freezer_;
