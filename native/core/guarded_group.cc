@@ -16,6 +16,11 @@ namespace {
 int active_episodes = 0;  // sentinel only
 int64_t poll_interval() { return std::max<int64_t>(10 * kMs, active_episodes * int64_t{200'000}); }
 
+// A group with room whose tasks are still marked as waiting after so long really has some that
+// nobody woke.
+constexpr int64_t kWokenAtLast = 250 * kMs;
+constexpr int64_t kWokenPoll = 50 * kMs;
+
 }  // namespace
 
 GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
@@ -95,18 +100,31 @@ bool GuardedGroup::busy() const {
 
 int GuardedGroup::look(Sample& sample) {
   if (int err = hot_.sample(sample)) return err;
-  if (!sample.starved || hot_.at_limit(sample)) return 0;
+  bool far = sample.starved && !hot_.at_limit(sample);
+  if (!far) {
+    far_since_ = 0;
+    return 0;
+  }
   // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
   GuardedGroup* top = this;
   for (GuardedGroup* above = parent_; above; above = above->parent_) {
     Sample theirs;
     if (!above->gone_ && above->hot_.sample(theirs) == 0 && theirs.starved) {
+      far_since_ = 0;
       sample.starved = false;
       return 0;
     }
     top = above;
   }
-  if (top->hot_.starved_above()) sample.starved = false;
+  if (top->hot_.starved_above()) {
+    far_since_ = 0;
+    sample.starved = false;
+    return 0;
+  }
+  // There is room: those that waited have been woken, and are marked until they get to run.
+  int64_t now = sys::now_ns();
+  if (far_since_ == 0) far_since_ = now;
+  sample.starved = now - far_since_ >= kWokenAtLast;
   return 0;
 }
 
@@ -282,6 +300,7 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
 
 void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t when = std::min({machine_.next_wake(), refill_at_, thaw_at_});
+  if (far_since_ != 0) when = std::min(when, sys::now_ns() + kWokenPoll);
   if (!attached_ || when == kNever) {
     sentinel.clear_timer(*this);
   } else {

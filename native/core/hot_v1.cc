@@ -15,8 +15,12 @@
 namespace oom {
 namespace {
 
-// A charge that is refused stands within a page of the limit; a little may be freed before we look.
-constexpr uint64_t kSlack = 64 * 4096;
+// Charges are taken in batches of 64 pages per CPU, and what a CPU has not used is given back
+// without waking anybody: a group that was full may then stand so much below its limit for each.
+uint64_t slack_of_machine() {
+  long cpus = sysconf(_SC_NPROCESSORS_CONF);
+  return static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * 64 * 4096;
+}
 
 int read_u64(const Fd& file, uint64_t& out) {
   char text[32];
@@ -33,6 +37,7 @@ int read_control(const Fd& file, parse::OomControl& out) {
 }  // namespace
 
 Status HotGroupV1::arm(int dir) {
+  slack_ = slack_of_machine();
   struct {
     Fd& fd;
     const char* name;
@@ -103,10 +108,10 @@ int HotGroupV1::sample(Sample& out) {
 }
 
 bool HotGroupV1::at_limit(const Sample& sample) {
-  if (sample.usage + kSlack >= sample.limit) return true;
+  if (sample.usage + slack_ >= sample.limit) return true;
   uint64_t usage, limit;
   return memsw_limit_ && read_u64(memsw_usage_, usage) == 0 && read_u64(memsw_limit_, limit) == 0 &&
-         usage + kSlack >= limit;
+         usage + slack_ >= limit;
 }
 
 // The kernel marks every group below the one that is out of memory.

@@ -45,6 +45,7 @@ class HotGroupV1 final : public HotGroup {
   Fd force_empty_;                // for a plan that reclaims
   Fd memsw_usage_, memsw_limit_;  // absent without swap accounting
   Fd above_[kAbove];              // memory.oom_control, from the parent up
+  uint64_t slack_ = 0;            // how far below its limit a full group may stand
   freezer_v1::Twin freezer_;
   std::atomic<bool> frozen_{false};
   // What headroom has changed. The sentinel lends, a helper puts back: both may be at it when one
