@@ -38,7 +38,8 @@ export function errnoName(errno: number): string {
   return getSystemErrorMap().get(errno)?.[0] ?? `E${-errno}`
 }
 
-// The remedy by errno and file (a prefix of the control file's name, '' for any).
+// The remedy by errno and file (a prefix of the control file's name or, where there is no file, of the
+// system call's; '' for any).
 const REMEDIES: readonly [code: string, file: string, text: string][] = [
   [
     'EBUSY',
@@ -75,7 +76,8 @@ const OWN: Record<string, string> = {
   ERR_NOT_A_MEMORY_CGROUP:
     'not a directory of a memory cgroup hierarchy (symbolic links are not followed)',
   ERR_CGROUP_UNSUPPORTED: 'this machine or this kind of group has no such thing',
-  ERR_ROOT_GROUP: 'the root group has no limits: it cannot be watched for OOMs, guarded, emptied or removed',
+  ERR_ROOT_GROUP:
+    'the root group has no limits: it cannot be watched for OOMs, guarded, emptied or removed',
   ERR_SELF_IN_GROUP: 'this process is in the group: move it away first',
   ERR_NO_FREEZER:
     'no v1 freezer group of the same path has all members of this group: make one and add them',
@@ -113,7 +115,7 @@ export function fromNative(error: unknown, path?: string): unknown {
   const inGroup = path !== undefined && file !== undefined && !file.startsWith('/')
   const where = inGroup ? `${path}/${file}` : file?.startsWith('/') ? file : (path ?? file)
   const text = getSystemErrorMap().get(errno)?.[1] ?? 'unknown error'
-  const help = remedy(code, file)
+  const help = remedy(code, file ?? syscall)
   const message = `${code}: ${text}, ${syscall ?? 'native'}${where === undefined ? '' : ` '${where}'`}`
   return new OomError(code, help === undefined ? message : `${message} (${help})`, {
     errno,

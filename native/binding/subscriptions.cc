@@ -97,7 +97,10 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
                                          info[1].As<Napi::Number>().Uint32Value());
   }
   // A scan that is under way is cut short.
-  void stop() { watch_->close(); }
+  void stop() {
+    watch_->close();
+    group_.reset();
+  }
 
  private:
   Napi::Value scan(const Napi::CallbackInfo& info) {

@@ -73,8 +73,9 @@ class Sentinel {
     await(call.done);
   }
 
-  // On the sentinel.
+  // Any thread: from its return on, or before, the sentinel calls the source.
   int add(int fd, Source& source, uint32_t events);  // 0 or -errno
+  // On the sentinel.
   void remove(int fd);
   void set_timer(Source& source, int64_t when);
   void clear_timer(Source& source);

@@ -42,6 +42,7 @@ Status Tree::open_now(std::shared_ptr<const Fd> root) {
     inotify_.reset();
     dirs_.clear();
     names_.clear();
+    root_.reset();
   }
   return status;
 }
@@ -55,6 +56,7 @@ void Tree::close() {
     inotify_.reset();
     dirs_.clear();
     names_.clear();
+    root_.reset();
   }
   pthread_mutex_unlock(&life_);
 }
@@ -114,6 +116,9 @@ void Tree::found(uint32_t parent, const std::string& name) {
     return;
   }
   dirs_[name] = {st.st_ino, id, descriptor};
+  // On cgroupfs the links of a directory are its subdirectories, itself and its entry: nothing
+  // below it yet, and what comes from now on is told.
+  if (descriptor >= 0 && fstat(dir.get(), &st) == 0 && st.st_nlink == 2) return;
   list(name, id, std::move(dir));
 }
 

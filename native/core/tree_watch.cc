@@ -89,8 +89,13 @@ Status TreeWatch::watch(const Place& place, uint32_t& sub) {
   // Before the first record may come.
   OomWatchV1& source = *made;
   watches_[next_sub_] = std::move(made);
-  sentinel_.call(
-      [&](Sentinel& sentinel) { status = Status::of(source.attach(sentinel), "epoll_ctl"); });
+  int err = 0;
+  if (source.quiet()) {
+    err = source.attach(sentinel_);
+  } else {
+    sentinel_.call([&](Sentinel& sentinel) { err = source.attach(sentinel); });
+  }
+  status = Status::of(err, "epoll_ctl");
   if (status.ok()) {
     sub = next_sub_++;
   } else {

@@ -40,18 +40,19 @@ int read_u64(int dir, const char* name, uint64_t& out) {
   return parse::u64({text, static_cast<size_t>(n)}, out);
 }
 
+bool at_limit(int dir, const char* limit_file, const char* usage_file) {
+  uint64_t limit, usage;
+  return read_u64(dir, limit_file, limit) == 0 && read_u64(dir, usage_file, usage) == 0 &&
+         usage + kSlack >= limit;
+}
+
+bool at_swap_limit(int dir) {
+  return at_limit(dir, "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes");
+}
+
 // Whether a group's memory, or memory with swap, is used up.
 bool at_limit(int dir) {
-  for (auto [limit_file, usage_file] :
-       {std::pair{"memory.limit_in_bytes", "memory.usage_in_bytes"},
-        std::pair{"memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"}}) {
-    uint64_t limit, usage;
-    if (read_u64(dir, limit_file, limit) == 0 && read_u64(dir, usage_file, usage) == 0 &&
-        usage + kSlack >= limit) {
-      return true;
-    }
-  }
-  return false;
+  return at_limit(dir, "memory.limit_in_bytes", "memory.usage_in_bytes") || at_swap_limit(dir);
 }
 
 // Whether the group above is out of memory: then all below it are marked as well. -errno: unknown.
@@ -157,8 +158,11 @@ Status OomWatchV1::arm(bool newborn) {
 }
 
 int OomWatchV1::attach(Sentinel& sentinel) {
+  // From here on the sentinel may be in ready(), on its own thread.
+  bool was_quiet = quiet();
   if (int err = sentinel.add(eventfd_.get(), *this, EPOLLIN)) return err;
-  if (looks_left_ > 0) look_on(sentinel, sys::now_ns());
+  if (was_quiet) return 0;
+  look_on(sentinel, sys::now_ns());
   emit(sentinel);
   return 0;
 }
@@ -207,16 +211,20 @@ void OomWatchV1::vanished(Sentinel& sentinel, int64_t now) {
 
 Origin OomWatchV1::origin(const GroupCounters& c) const {
   if (!c.fresh) return Origin::kUnknown;
-  // No charge of its own was refused since the last time: it was told of somebody else's.
   bool refused = c.failcnt != at_oom_.failcnt || c.memsw_failcnt != at_oom_.memsw_failcnt;
-  if (!refused) return Origin::kAncestor;
   Origin result = Origin::kUnknown;
   place_.with([&](int dir) {
+    // No charge of its own was refused since the last time: it was told of somebody else's.
+    // (memory.memsw.failcnt stays 0 on 6.18.)
+    if (!refused && !at_swap_limit(dir)) {
+      result = Origin::kAncestor;
+      return 0;
+    }
     // With the killer disabled the mark stays, and says it for certain.
     int parent = c.under_oom ? parent_under_oom(dir) : -ENODATA;
     bool limited;
     bool above = ancestor_at_limit(dir, limited) || parent == 1;
-    bool own = at_limit(dir) || parent == 0;
+    bool own = at_limit(dir);
     if (!above && (own || !limited)) result = Origin::kSelf;
     if (above && !own) result = Origin::kAncestor;
     if (parent == 0) result = Origin::kSelf;

@@ -39,8 +39,10 @@ class OomWatchV1 final : public Source {
   // `newborn`: the group is younger than the watch of its tree, all that happened in it counts.
   Status arm(bool newborn = false);
   const std::string& name() const { return place_.name(); }
-  // On the sentinel: starts and stops listening.
+  // Starts listening; any thread where nothing is to be told yet (quiet), else on the sentinel.
   int attach(Sentinel& sentinel);
+  bool quiet() const { return looks_left_ == 0; }
+  // On the sentinel: stops listening.
   void detach(Sentinel& sentinel);
 
   void ready(Sentinel& sentinel, int64_t now) override;
