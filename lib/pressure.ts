@@ -3,6 +3,7 @@ import type { Bytes } from '../types/common.js'
 import type {
   PressureEvent,
   PressureOptions,
+  StallPressureOptions,
   SubscriptionOptions,
   UsageEvent,
 } from '../types/watch.js'
@@ -10,6 +11,7 @@ import {
   abortSignal,
   integer,
   invalidType,
+  invalidValue,
   oneOf,
   options as objectOf,
   outOfRange,
@@ -28,10 +30,12 @@ import {
 import { EventQueue, failOnAbort, throwIfAborted } from './queue.js'
 
 interface Counted {
+  at: bigint
   count: number
 }
 
-/** An iterator over one native signal. What is not taken in time is joined to what waits. */
+/** An iterator over one native signal. What is not taken in time is joined to what waits: the time of
+ * the first, the values of the last. */
 class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDisposable {
   readonly #queue: EventQueue<T>
 
@@ -48,7 +52,7 @@ class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDispo
       limit: 1,
       key: () => '',
       coalesce: (waiting, event) => {
-        Object.assign(waiting, event, { count: waiting.count + event.count })
+        Object.assign(waiting, event, { at: waiting.at, count: waiting.count + event.count })
         return true
       },
       onEnd: () => {
@@ -141,7 +145,11 @@ export function watchPressure(
   const signal = abortSignal('options.signal', options.signal)
   const event = ({ at, count }: NativeRecord) =>
     ({ type: 'pressure', group: group.path, at, count }) as const
-  if ('level' in options) {
+  const { level: asLevel, kind: asKind } = options as { level?: unknown; kind?: unknown }
+  if (asLevel !== undefined && asKind !== undefined) {
+    throw invalidValue('options.kind', "must not be given together with 'level'", asKind)
+  }
+  if ('level' in options && asLevel !== undefined) {
     const level = oneOf('options.level', options.level, LEVELS)
     const mode = oneOf('options.mode', options.mode, MODES, 'default')
     const handle = handleOf(group)
@@ -152,9 +160,10 @@ export function watchPressure(
       record => ({ ...event(record), level }),
     )
   }
-  const kind = oneOf('options.kind', options.kind, KINDS)
-  const windowMs = integer('options.windowMs', options.windowMs, 500, 10_000)
-  const { stallMs } = options
+  const stalls = options as StallPressureOptions
+  const kind = oneOf('options.kind', stalls.kind, KINDS)
+  const windowMs = integer('options.windowMs', stalls.windowMs, 500, 10_000)
+  const { stallMs } = stalls
   if (typeof stallMs !== 'number') throw invalidType('options.stallMs', 'of type number', stallMs)
   // The kernel counts in microseconds.
   if (!(stallMs >= 0.001 && stallMs <= windowMs)) {

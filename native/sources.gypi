@@ -22,6 +22,7 @@
       "native/core/parse.cc",
       "native/core/pidfd.cc",
       "native/core/resolve.cc",
+      "native/core/scout.cc",
       "native/core/sentinel.cc",
       "native/core/signals.cc",
       "native/core/simdriver.cc",
@@ -29,6 +30,7 @@
       "native/core/sys.cc",
       "native/core/thread.cc",
       "native/core/tree.cc",
+      "native/core/tree_watch.cc",
       "native/core/victims.cc",
       "native/core/watch.cc"
     ],
@@ -57,6 +59,7 @@
       "native/core/event_control.cc",
       "native/core/hot_v1.cc",
       "native/core/parse.cc",
+      "native/core/scout.cc",
       "native/core/sentinel.cc",
       "native/core/sys.cc",
       "native/core/thread.cc",
