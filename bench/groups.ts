@@ -1,0 +1,146 @@
+// What 10,000 watched groups cost: threads, fds, memory, idle CPU, arming them, hearing of their removal.
+//
+// Arming is compared batch by batch, in an order drawn by lot, with a C program that makes the bare
+// system calls for the same groups; then one watchTree() takes them all.
+import { watchTree } from 'cgroup-oom'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, rmdirSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { join } from 'node:path'
+import { scratch } from '../test/helpers/scratch.js'
+import { activity, fds, rss, threads } from './lib/proc.js'
+import { floorAddon, Talker } from './lib/programs.js'
+import { measure } from './lib/run.js'
+import { median, ms, ratio, shuffled, us } from './lib/stats.js'
+
+const BATCHES = 20
+const IN_BATCH = 500
+const GROUPS = BATCHES * IN_BATCH
+const IDLE_MS = 5000
+
+async function armInC(dir: string): Promise<number> {
+  const arm = Talker.start('arm', dir)
+  const [count, ns] = (await arm.hear('armed')).split(' ').map(Number) as [number, number]
+  await arm.end()
+  return ns / count
+}
+
+/** The directory itself is one more. */
+async function armWithTree(dir: string): Promise<number> {
+  const began = process.hrtime.bigint()
+  const watch = watchTree(dir)
+  await watch.ready
+  const ns = Number(process.hrtime.bigint() - began)
+  await watch.return!()
+  return ns / (IN_BATCH + 1)
+}
+
+function allowFds(count: number): void {
+  const allowed = execFileSync('prlimit', [
+    `--pid=${process.pid}`,
+    '--nofile',
+    '-o',
+    'SOFT',
+    '--noheadings',
+  ])
+  if (Number(allowed) < count) {
+    execFileSync('prlimit', [`--pid=${process.pid}`, `--nofile=${count}:${count}`])
+  }
+}
+
+await measure(`groups: ${GROUPS} of them watched`, async b => {
+  allowFds(GROUPS + 1000)
+  const root = scratch(b, undefined, 180)
+  const batches = Array.from({ length: BATCHES }, (_, i) => join(root, `batch-${i}`))
+  const groups: string[] = []
+  for (const batch of batches) {
+    mkdirSync(batch)
+    for (let i = 0; i < IN_BATCH; i++) groups.push(join(batch, `group-${i}`))
+  }
+  for (const group of groups) mkdirSync(group)
+
+  // A first watch starts what is there once: the sentinel, the scout.
+  const small = scratch(b)
+  const first = watchTree(small)
+  await first.ready
+  const c: number[] = []
+  const tree: number[] = []
+  for (const batch of batches) {
+    for (const what of shuffled(['c', 'tree'])) {
+      if (what === 'c') c.push(await armInC(batch))
+      else tree.push(await armWithTree(batch))
+    }
+  }
+  b.table([
+    ['arming, per group', 'median', `of ${BATCHES} batches of ${IN_BATCH}`],
+    ['bare system calls in C (floor)', us(median(c))],
+    ['watchTree', us(median(tree))],
+  ])
+  const times = median(tree.map((ns, i) => ns / c[i]!))
+  b.note(`ratio of the medians: ${ratio(median(tree), median(c))}, by batch ${ratio(times, 1)}`)
+  b.target(`arming within 2× of the bare system calls: ${times.toFixed(2)}×`, times <= 2)
+
+  const { heap } = floorAddon()
+  const settle = async () => {
+    for (let i = 0; i < 4; i++) {
+      gc!()
+      await sleep(50)
+    }
+    return { threads: threads().length, fds: fds(), rss: rss(), heap: heap() }
+  }
+  const before = await settle()
+  const began = process.hrtime.bigint()
+  const watch = watchTree(root)
+  await watch.ready
+  const armed = Number(process.hrtime.bigint() - began)
+  const after = await settle()
+  const per = (key: 'fds' | 'rss' | 'heap') => (after[key] - before[key]) / (GROUPS + BATCHES + 1)
+  b.table([
+    [`all ${GROUPS}`, 'before', 'after', 'per group'],
+    ['threads', `${before.threads}`, `${after.threads}`, ''],
+    ['fds', `${before.fds}`, `${after.fds}`, per('fds').toFixed(3)],
+    ['resident memory', `${before.rss} B`, `${after.rss} B`, `${per('rss').toFixed(0)} B`],
+    ['native heap in use', `${before.heap} B`, `${after.heap} B`, `${per('heap').toFixed(0)} B`],
+    ['time to arm', '', ms(armed), us(armed / GROUPS)],
+  ])
+  b.target('no more threads', after.threads === before.threads)
+  b.target('one fd per group', Math.round(per('fds') * 100) === 100)
+  b.target(`at most 1 KiB of memory per group`, Math.max(per('rss'), per('heap')) <= 1024)
+
+  const idleFrom = activity()
+  await sleep(IDLE_MS)
+  const idleTo = activity()
+  const rows = [...idleTo].flatMap(([tid, to]) => {
+    const from = idleFrom.get(tid)
+    return from ? [{ name: to.name, cpu: to.cpuMs - from.cpuMs, woken: to.woken - from.woken }] : []
+  })
+  const sentinel = rows.filter(row => row.name.startsWith('oom-'))
+  const sum = (list: typeof rows, key: 'cpu' | 'woken') => list.reduce((n, row) => n + row[key], 0)
+  b.table([
+    [`idle for ${IDLE_MS / 1000} s`, 'CPU time', 'wake-ups'],
+    ...sentinel.map(row => [row.name, `${row.cpu} ms`, `${row.woken}`]),
+    ['all threads of the process', `${sum(rows, 'cpu')} ms`, `${sum(rows, 'woken')}`],
+  ])
+  b.target('no idle CPU', sum(sentinel, 'cpu') === 0 && sum(sentinel, 'woken') === 0)
+
+  const removedAt: bigint[] = []
+  const all = (async () => {
+    for await (const event of watch)
+      if (event.type === 'removed') removedAt.push(process.hrtime.bigint())
+  })()
+  const removing = process.hrtime.bigint()
+  for (const group of groups) rmdirSync(group)
+  for (const batch of batches) rmdirSync(batch)
+  rmdirSync(root)
+  const gone = process.hrtime.bigint()
+  await all
+  const told = removedAt.at(-1)!
+  b.table([
+    [`removal of all ${GROUPS + BATCHES + 1}`, ''],
+    ['rmdir of all took', ms(Number(gone - removing))],
+    ['last one told after the last rmdir', ms(Number(told - gone))],
+    ['told', `${removedAt.length}`],
+  ])
+  b.target('every removal told once', removedAt.length === GROUPS + BATCHES + 1)
+  await first.return!()
+})
