@@ -1,6 +1,6 @@
 // The floor of arming in `groups`: for each group directly below DIR the bare system calls that
 // cgroup v1 asks for (eventfd, open twice, write, close twice), and the eventfds stay open. Says
-// "armed GROUPS NANOSECONDS" and waits for the end of stdin.
+// "armed GROUPS NANOSECONDS CPU-NANOSECONDS" and waits for the end of stdin.
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -12,9 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static long long now(void) {
+static long long now(clockid_t clock) {
   struct timespec ts;
-  clock_gettime(CLOCK_MONOTONIC, &ts);
+  clock_gettime(clock, &ts);
   return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
@@ -30,7 +30,7 @@ int main(int argc, char** argv) {
   }
   int dir = dirfd(entries);
   char file[300], line[64];
-  long long began = now();
+  long long began = now(CLOCK_MONOTONIC), cpu = now(CLOCK_THREAD_CPUTIME_ID);
   for (int i = 0; i < count; i++) {
     int events = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     snprintf(file, sizeof file, "%s/memory.oom_control", names[i]);
@@ -42,7 +42,8 @@ int main(int argc, char** argv) {
     close(oom);
     close(control);
   }
-  printf("armed %d %lld\n", count, now() - began);
+  printf("armed %d %lld %lld\n", count, now(CLOCK_MONOTONIC) - began,
+         now(CLOCK_THREAD_CPUTIME_ID) - cpu);
   fflush(stdout);
   while (getchar() != EOF) {
   }

@@ -29,6 +29,7 @@ static void* sender(void* unused) {
     sent_at = ts.tv_sec * 1000000000LL + ts.tv_nsec;
     uv_async_send(&async);
   }
+  return 0;
 }
 
 static void arrived(uv_async_t* handle) {
