@@ -42,7 +42,7 @@ for (const level of LEVELS) {
     for (const mode of [undefined, ...MODES]) {
       const events = group.watchPressure(mode ? { level, mode } : { level })
       const event = await squeezed(events, dir)
-      t.match(event, { type: 'pressure', group: dir, level }, mode)
+      t.match(event, { type: 'pressure', group: dir, level }, mode ?? 'the default mode')
       t.ok(event!.count >= 1)
       t.ok(event!.at <= process.hrtime.bigint())
       await events.return!()
