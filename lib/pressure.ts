@@ -1,6 +1,7 @@
 // Early warnings: usage thresholds and memory pressure, each an async iterator of its own kind.
 import type { Bytes } from '../types/common.js'
 import type {
+  EventIterator,
   PressureEvent,
   PressureOptions,
   StallPressureOptions,
@@ -36,7 +37,8 @@ interface Counted {
 
 /** An iterator over one native signal. What is not taken in time is joined to what waits: the time of
  * the first, the values of the last. */
-class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDisposable {
+class Signals<T extends Counted> implements EventIterator<T> {
+  readonly #alive = new KeepAlive()
   readonly #queue: EventQueue<T>
 
   constructor(
@@ -45,7 +47,6 @@ class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDispo
     eventOf: (record: NativeRecord) => T,
   ) {
     throwIfAborted(signal)
-    const alive = new KeepAlive()
     let native: SignalHandle | undefined
     let stopListening = () => {}
     this.#queue = new EventQueue<T>({
@@ -58,7 +59,7 @@ class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDispo
       onEnd: () => {
         stopListening()
         unsubscribe(target)
-        alive.unref()
+        this.#alive.unref()
         native?.close()
       },
     })
@@ -76,7 +77,17 @@ class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDispo
       throw error
     }
     stopListening = failOnAbort(this.#queue, signal)
-    alive.ref()
+    this.ref()
+  }
+
+  ref(): this {
+    if (!this.#queue.ended) this.#alive.ref()
+    return this
+  }
+
+  unref(): this {
+    this.#alive.unref()
+    return this
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -110,7 +121,7 @@ export function watchUsage(
   group: MemoryGroup,
   size: Bytes,
   options?: SubscriptionOptions,
-): AsyncIterableIterator<UsageEvent> {
+): EventIterator<UsageEvent> {
   const threshold = bytes('bytes', size)
   const { signal } = objectOf('options', options)
   const handle = handleOf(group)
@@ -138,7 +149,7 @@ const KINDS = ['some', 'full'] as const
 export function watchPressure(
   group: MemoryGroup,
   options: PressureOptions,
-): AsyncIterableIterator<PressureEvent> {
+): EventIterator<PressureEvent> {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'of type object', options)
   }

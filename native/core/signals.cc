@@ -137,6 +137,12 @@ void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
   happened(sentinel, RecordKind::kPressure, 1, now, value);
 }
 
+int NoticeSource::attach(Sentinel&) { return 0; }
+
+void NoticeSource::tell(Sentinel& sentinel, RecordKind kind, int64_t now, uint64_t value) {
+  happened(sentinel, kind, 1, now, value);
+}
+
 Status DelaySource::arm(int eventfd) {
   eventfd_.reset(fcntl(eventfd, F_DUPFD_CLOEXEC, 0));
   return eventfd_ ? Status::success() : Status::last("fcntl");

@@ -80,11 +80,9 @@ class PsiWatch final : public Subscription {
 class NoticeSource final : public Subscription {
  public:
   using Subscription::Subscription;
-  int attach(Sentinel&) override { return 0; }
+  int attach(Sentinel&) override;
   // On the sentinel.
-  void tell(Sentinel& sentinel, RecordKind kind, int64_t now, uint64_t value) {
-    happened(sentinel, kind, 1, now, value);
-  }
+  void tell(Sentinel& sentinel, RecordKind kind, int64_t now, uint64_t value);
   void ready(Sentinel&, int64_t) override {}
   void due(Sentinel&, int64_t) override {}
 };

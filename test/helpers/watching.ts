@@ -1,6 +1,6 @@
 // What tests of watches share.
 import { readdirSync, rmdirSync } from 'node:fs'
-import type { OomEvent } from '../../lib/index.js'
+import type { OomEvent, OomWatch } from '../../lib/index.js'
 import { Hog } from './hog.js'
 import { MiB } from './scratch.js'
 
@@ -19,16 +19,12 @@ export function total(events: readonly OomEvent[], type: string): number {
 }
 
 /** Waits for events until the counts of a type add up to so many; all that came. */
-export async function upTo(
-  watch: AsyncIterator<OomEvent>,
-  type: string,
-  count: number,
-): Promise<OomEvent[]> {
+export async function upTo(watch: OomWatch, type: string, count: number): Promise<OomEvent[]> {
   const all: OomEvent[] = []
   while (total(all, type) < count) {
     const { value, done } = await watch.next()
     if (done) throw new Error(`ended after ${JSON.stringify(types(all))}`)
-    all.push(value as OomEvent)
+    all.push(value)
   }
   return all
 }

@@ -45,7 +45,7 @@ for (const level of LEVELS) {
       t.match(event, { type: 'pressure', group: dir, level }, mode ?? 'the default mode')
       t.ok(event!.count >= 1)
       t.ok(event!.at <= process.hrtime.bigint())
-      await events.return!()
+      await events.return()
     }
   })
 }
@@ -56,9 +56,9 @@ t.test('modes: who hears of what is squeezed below', async t => {
   await using above = await MemoryGroup.open(parent)
   await using group = await MemoryGroup.open(below)
   const heard: string[] = []
-  const listen = (name: string, events: AsyncIterable<unknown>): Promise<unknown> =>
+  const listen = (name: string, events: AsyncIterable<PressureEvent>): Promise<unknown> =>
     (async () => {
-      for await (const _ of events) heard.push(name)
+      for await (const event of events) heard.push(event.type && name)
     })().catch(() => {})
   const control = new AbortController()
   const { signal } = control
@@ -69,7 +69,7 @@ t.test('modes: who hears of what is squeezed below', async t => {
   await squeezed(own, below)
   while (!heard.includes('hierarchy')) await squeezed(own, below)
   control.abort()
-  await own.return!()
+  await own.return()
   t.notOk(heard.includes('local'), 'local: only what is its own')
   t.notOk(heard.includes('default'), 'default: told below already')
 })
@@ -107,7 +107,7 @@ t.test('PSI: told with a stall that the trigger asks for', { skip: !psi && 'no P
   const event = await squeezed(events, dir)
   t.match(event, { type: 'pressure', kind: 'some', group: dir, count: 1 })
   t.ok(event!.totalUs! - before >= 500, `${event!.totalUs! - before} µs`)
-  await events.return!()
+  await events.return()
 })
 
 t.test('PSI: nothing stalls, nothing is told', { skip: !psi && 'no PSI' }, async t => {

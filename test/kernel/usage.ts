@@ -23,7 +23,7 @@ t.test('up and down', async t => {
     t.match(down, { above: false, count: 1 })
     t.ok(down!.usage < 16 * MiB)
   }
-  await usage.return!()
+  await usage.return()
 })
 
 t.test('joined: the first time, the last value', async t => {
@@ -39,7 +39,7 @@ t.test('joined: the first time, the last value', async t => {
     first ??= (await seen.next()).value
     await hog.free()
   }
-  await seen.return!()
+  await seen.return()
   // The eighth is on its way to the first as well.
   let { value } = await usage.next()
   let count = value!.count
@@ -50,8 +50,8 @@ t.test('joined: the first time, the last value', async t => {
   }
   t.equal(count, 8)
   t.notOk(value!.above)
-  t.ok(early!.at <= first!.at + 1_000_000_000n)
-  await usage.return!()
+  t.ok(early!.at <= first.at + 1_000_000_000n)
+  await usage.return()
 })
 
 t.test('the removal ends it and is no crossing', async t => {
@@ -79,7 +79,7 @@ t.test('signal, break and return() end it at once', async t => {
   const pending = aborted.next()
   control.abort('why')
   await t.rejects(pending, { name: 'AbortError', cause: 'why' })
-  await returned.return!()
+  await returned.return()
   t.equal(openFds(), before)
   const hog = await Hog.start(dir)
   t.teardown(() => hog.end())

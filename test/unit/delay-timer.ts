@@ -120,7 +120,7 @@ t.test('closing ends the loops; ERR_CLOSED afterwards', async t => {
   t.throws(() => timer.start(1), { code: 'ERR_CLOSED' })
   timer.stop()
   timer.ref().unref()
-  for await (const expiration of timer) t.fail(String(expiration))
+  for await (const expiration of timer) t.fail(String(expiration.at))
 })
 
 t.test('refused', t => {
