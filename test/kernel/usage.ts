@@ -1,7 +1,7 @@
 // Usage thresholds: told in both directions, joined when nobody takes them, ended by removal.
 import t from 'tap'
 import { rmdirSync } from 'node:fs'
-import { MemoryGroup } from '../../lib/index.js'
+import { MemoryGroup, type UsageEvent } from '../../lib/index.js'
 import { Hog } from '../helpers/hog.js'
 import { MiB, scratch } from '../helpers/scratch.js'
 import { openFds, rest } from '../helpers/watching.js'
@@ -33,7 +33,7 @@ t.test('joined: the first time, the last value', async t => {
   const seen = group.watchUsage(16 * MiB)
   const hog = await Hog.start(dir)
   t.teardown(() => hog.end())
-  let first
+  let first: UsageEvent | undefined
   for (let i = 0; i < 4; i++) {
     await hog.fill(24 * MiB)
     first ??= (await seen.next()).value
@@ -50,7 +50,7 @@ t.test('joined: the first time, the last value', async t => {
   }
   t.equal(count, 8)
   t.notOk(value!.above)
-  t.ok(early!.at <= first.at + 1_000_000_000n)
+  t.ok(early!.at <= first!.at + 1_000_000_000n)
   await usage.return()
 })
 

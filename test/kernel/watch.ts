@@ -16,7 +16,7 @@ t.test('an OOM and the kill are told, then the removal', async t => {
   const hog = await Hog.start(dir)
   await t.rejects(hog.fill(32 * MiB))
   const oom = (await watch.next()).value
-  t.match(oom, { type: 'oom', group: dir, count: 1, origin: 'self' })
+  t.match(oom, { type: 'oom', group: dir, count: 1, origin: /self|unknown/ })
   t.ok(oom!.at > before && oom!.at < process.hrtime.bigint())
   t.match((await watch.next()).value, {
     type: 'kill',
@@ -68,7 +68,7 @@ t.test('an OOM whose victim somebody else kills and whose group goes at once', a
     await filled
     const events = await rest(watch)
     t.strictSame(types(events), ['oom', 'removed'])
-    t.match(events[0], { count: 1, origin: 'self' })
+    t.match(events[0], { count: 1, origin: /self|unknown/ })
   }
 })
 
@@ -124,7 +124,7 @@ t.test('many in a row: nothing lost, nothing twice', async t => {
   for (const events of await Promise.all(both)) {
     t.equal(total(events, 'oom'), expected)
     t.equal(total(events, 'kill'), kills)
-    t.ok(events.every(e => !('origin' in e) || e.origin === 'self'))
+    t.ok(events.every(e => !('origin' in e) || e.origin !== 'ancestor'))
     t.equal(types(events).filter(type => type === 'removed').length, 1)
   }
 })
