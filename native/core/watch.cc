@@ -46,9 +46,16 @@ bool at_limit(int dir) {
   return false;
 }
 
+constexpr uint64_t kNoLimit = uint64_t{1} << 62;
+
 bool has_limit(int dir) {
   uint64_t limit;
-  return read_u64(dir, "memory.limit_in_bytes", limit) != 0 || limit < (uint64_t{1} << 62);
+  return read_u64(dir, "memory.limit_in_bytes", limit) != 0 || limit < kNoLimit;
+}
+
+bool has_memsw_limit(int dir) {
+  uint64_t limit;
+  return read_u64(dir, "memory.memsw.limit_in_bytes", limit) == 0 && limit < kNoLimit;
 }
 
 // Whether any group above is at its limit; `limited`: whether one has a limit at all.
@@ -166,11 +173,15 @@ void OomWatchV1::noticed(Sentinel& sentinel, int64_t now, uint64_t ooms, const G
 
 Origin OomWatchV1::origin(const GroupCounters& c) const {
   if (!c.fresh) return Origin::kUnknown;
-  // No charge of its own was refused: then it was told of somebody else's.
-  if (c.failcnt == last_.failcnt && c.memsw_failcnt == last_.memsw_failcnt)
-    return Origin::kAncestor;
+  bool refused = c.failcnt != last_.failcnt || c.memsw_failcnt != last_.memsw_failcnt;
   Origin result = Origin::kUnknown;
   place_.with([&](int dir) {
+    // No charge of its own was refused: then it was told of somebody else's. With a limit of memory
+    // and swap that cannot be said: kernels from 6.14 on no longer count what that one refuses.
+    if (!refused && !has_memsw_limit(dir)) {
+      result = Origin::kAncestor;
+      return 0;
+    }
     bool limited;
     bool above = ancestor_at_limit(dir, limited);
     bool own = at_limit(dir);
