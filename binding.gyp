@@ -10,7 +10,11 @@
             "-std=c++20", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden",
             "-fvisibility-inlines-hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"
         ],
-        "defines": ["_GNU_SOURCE", "NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS"],
+        # A promise may come due while its worker is terminated: nothing can be thrown any more then.
+        "defines": [
+            "_GNU_SOURCE", "NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+            "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
+        ],
     },
     "targets": [
         {

@@ -113,12 +113,12 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
   // object from being collected meanwhile.
   template <class Make>
   Napi::Value fill(Info info, Make make) {
-    auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(Value()));
-    return run_async<std::shared_ptr<Group>>(info.Env(), make,
-                                             [self](Napi::Env env, std::shared_ptr<Group>& group) {
-                                               Unwrap(self->Value())->group_ = std::move(group);
-                                               return env.Undefined();
-                                             });
+    auto alive = std::make_shared<Napi::ObjectReference>(Napi::Persistent(Value()));
+    return run_async<std::shared_ptr<Group>>(
+        info.Env(), make, [this, alive](Napi::Env env, std::shared_ptr<Group>& group) {
+          group_ = std::move(group);
+          return env.Undefined();
+        });
   }
 
   Napi::Value open(Info info) {

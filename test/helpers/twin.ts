@@ -1,4 +1,5 @@
 // Groups of the test's own in other v1 hierarchies (freezer, pids), under the same prefix.
+import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -32,12 +33,19 @@ async function removeTree(dir: string): Promise<void> {
   }
 }
 
+// Outlives this process, which a failing test could freeze: thaws `dir` until it is gone.
+function startThawer(dir: string, seconds: number): void {
+  const script = `sleep ${seconds}; while [ -d "$1" ]; do echo THAWED > "$1/freezer.state"; sleep 1; done`
+  spawn('sh', ['-c', script, 'thawer', dir], { detached: true, stdio: 'ignore' }).unref()
+}
+
 /** The group of the same path as the scratch group `dir` in another controller's hierarchy. */
 export function twin(t: Test, controller: string, dir: string): string {
   const path = relative(mount, dir)
   if (!path.startsWith(PREFIX)) throw new Error(`${dir} is not a scratch group`)
   const other = join(mountOf(controller)!, path)
   mkdirSync(other, { recursive: true })
+  if (controller === 'freezer') startThawer(other, 20)
   t.teardown(async () => {
     await removeTree(other)
     const above = dirname(other)

@@ -127,6 +127,16 @@ t.test('kill: members only, all below by default, and empty when it resolves', a
   await t.rejects(group.kill(null as never), { code: 'ERR_INVALID_ARG_TYPE' })
 })
 
+t.test('kill resolves when the last one is gone, however long it takes to die', async t => {
+  const group = await MemoryGroup.open(scratch(t))
+  const hog = await Hog.start(group.path)
+  await hog.fill(1024 * MiB)
+  t.strictSame(await group.kill(), [hog.pid])
+  t.strictSame(await group.pids(), [])
+  t.ok((await group.usage()) < 512 * MiB)
+  await hog.exited
+})
+
 t.test('kill ends a fork bomb', async t => {
   if (mountOf('pids') === undefined) return t.pass('nothing here to bound a fork bomb with')
   const dir = scratch(t, 256 * MiB)
