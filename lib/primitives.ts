@@ -1,1 +1,13 @@
-export {}
+// cgroup-oom/primitives: thin, each documented with the man page that it stands for.
+export { EventFd } from './primitives/event-fd.js'
+export type { EventFdOptions, EventFdReadOptions } from './primitives/event-fd.js'
+export { registerEvent } from './primitives/register-event.js'
+export {
+  MCL_CURRENT,
+  MCL_FUTURE,
+  MCL_ONFAULT,
+  mlockall,
+  munlockall,
+} from './primitives/mlockall.js'
+export { PidFd } from './primitives/pid-fd.js'
+export { OomError } from './errors.js'

@@ -19,6 +19,7 @@
       "native/core/memcg.cc",
       "native/core/memcg_v1.cc",
       "native/core/parse.cc",
+      "native/core/pidfd.cc",
       "native/core/resolve.cc",
       "native/core/sentinel.cc",
       "native/core/signals.cc",
@@ -30,9 +31,13 @@
     ],
     "binding_sources": [
       "native/binding/addon.cc",
+      "native/binding/ballast.cc",
       "native/binding/environment.cc",
       "native/binding/group.cc",
       "native/binding/guards.cc",
+      "native/binding/lock.cc",
+      "native/binding/polled_fd.cc",
+      "native/binding/primitives.cc",
       "native/binding/spawn.cc",
       "native/binding/subscriptions.cc"
     ]

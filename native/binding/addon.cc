@@ -4,8 +4,12 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  oom::binding::init_ballast(env, exports);
   oom::binding::init_group(env, exports);
   oom::binding::init_guards(env, exports);
+  oom::binding::init_lock(env, exports);
+  oom::binding::init_polled_fd(env, exports);
+  oom::binding::init_primitives(env, exports);
   oom::binding::init_subscriptions(env, exports);
   oom::binding::init_spawn(env, exports);
   return exports;

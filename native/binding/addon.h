@@ -8,8 +8,12 @@
 namespace oom::binding {
 
 // Each is called once per environment, from addon.cc.
+Napi::Object init_ballast(Napi::Env env, Napi::Object exports);
 Napi::Object init_group(Napi::Env env, Napi::Object exports);
 Napi::Object init_guards(Napi::Env env, Napi::Object exports);
+Napi::Object init_lock(Napi::Env env, Napi::Object exports);
+Napi::Object init_polled_fd(Napi::Env env, Napi::Object exports);
+Napi::Object init_primitives(Napi::Env env, Napi::Object exports);
 Napi::Object init_subscriptions(Napi::Env env, Napi::Object exports);
 Napi::Object init_spawn(Napi::Env env, Napi::Object exports);
 

@@ -34,8 +34,9 @@ int populate(void* at, size_t size) {
   } while (result < 0 && errno == EINTR);
   if (result == 0) return 0;
   if (errno != EINVAL) return -errno;
-  // Before 5.14. A plain mlock populates; the mapping then goes back to locking on fault.
-  if (mlock(at, size) < 0) return -errno;
+  // Before 5.14. A plain mlock populates (EAGAIN: it could not); the mapping then goes back to
+  // locking on fault.
+  if (mlock(at, size) < 0) return errno == EAGAIN ? -ENOMEM : -errno;
   return lock_on_fault(at, size);
 }
 

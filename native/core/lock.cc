@@ -166,7 +166,7 @@ void LockedRegions::remove(const void* address, size_t length) {
 Status lock_scope(LockScope scope, size_t* bytes) {
   Guard guard;
   const std::vector<Range> ranges = ranges_of(scope);
-  *bytes = total(ranges);
+  if (bytes) *bytes = total(ranges);
   if (holders(scope) == 0) {
     // The images of the OOM path are part of the process's: not asked for twice.
     const LockScope other =

@@ -43,8 +43,8 @@ class LockedRegions {
 
 enum class LockScope : uint8_t { kOomPath, kProcess };
 
-// Locks the scope, or counts one more holder of it. `bytes`: what the scope covers now. Refused as
-// a whole, with kMemlockLimit, before anything is locked.
+// Locks the scope, or counts one more holder of it. `bytes`, unless null: what the scope covers
+// now. Refused as a whole, with kMemlockLimit, before anything is locked.
 Status lock_scope(LockScope scope, size_t* bytes);
 // One holder less; the last one unlocks, but for what another scope or region still holds.
 void unlock_scope(LockScope scope);

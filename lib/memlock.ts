@@ -1,0 +1,28 @@
+// RLIMIT_MEMLOCK explained: what was asked for, what is allowed, and what to do about it. Everything
+// that locks memory refuses through this, before anything is locked.
+import type { NativeFailure } from './native/binding.js'
+import { binding, fromNative, OomError } from './errors.js'
+
+const REMEDY =
+  'raise it (ulimit -l, LimitMEMLOCK= in a systemd unit, --ulimit memlock= of a container) or give the process CAP_IPC_LOCK'
+
+const mib = (bytes: number): string => `${(bytes / 1048576).toFixed(1)} MiB`
+
+/** What RLIMIT_MEMLOCK has to say about locking `bytes` more; `what` begins the sentence. */
+export function memlockReason(what: string, bytes: number): { reason: string; remedy: string } {
+  const { limit, locked } = binding().memlockNumbers()
+  return {
+    reason: `${what} needs ${mib(bytes)} of locked memory; ${
+      limit < 0 ? 'the kernel refuses it' : `RLIMIT_MEMLOCK allows ${mib(limit)}`
+    }${locked > 0 ? `, of which ${mib(locked)} are in use` : ''}`,
+    remedy: REMEDY,
+  }
+}
+
+/** A native failure of locking as the error to throw: ERR_MEMLOCK_LIMIT where that is the reason. */
+export function memlockError(error: unknown, what: string, bytes: number): unknown {
+  const { errno, syscall, file } = error as NativeFailure
+  if (file !== 'RLIMIT_MEMLOCK') return fromNative(error)
+  const { reason, remedy } = memlockReason(what, bytes)
+  return new OomError('ERR_MEMLOCK_LIMIT', `${reason}: ${remedy}`, { errno, syscall })
+}

@@ -1,0 +1,13 @@
+// probe(): what this machine allows. Looks, and changes nothing; resolves on every platform.
+import type { ProbeReport } from '../types/probe.js'
+import { examine } from './probe/examine.js'
+import { thisMachine } from './probe/machine.js'
+
+/**
+ * What the library needs or can use, as found on this machine, each with the reason and, where
+ * something is missing, the remedy. Never rejects, on no platform; makes no groups and changes
+ * nothing.
+ */
+export async function probe(): Promise<ProbeReport> {
+  return examine(thisMachine())
+}

@@ -1,0 +1,180 @@
+// One check per field of the ProbeReport: what is so, why, and what to do about it. Each looks at
+// the machine through `Machine` alone and changes nothing.
+import { join } from 'node:path'
+import type { Capability } from '../../types/probe.js'
+import type { Machine } from './machine.js'
+import type { Mount } from './hierarchy.js'
+
+export const yes = (reason: string): Capability => ({ available: true, reason })
+export const no = (reason: string, remedy: string): Capability => ({
+  available: false,
+  reason,
+  remedy,
+})
+
+/** The memory hierarchy as found. */
+export interface Found {
+  mount: Mount
+  self: string | null
+}
+
+const V1_ONLY =
+  'boot with systemd.unified_cgroup_hierarchy=0, or use a kernel and a setup with cgroup v1'
+
+export function memory(
+  machine: Machine,
+  found: Found | undefined,
+  others: readonly Mount[],
+): Capability {
+  if (found) return yes(`cgroup v${found.mount.version} memory controller at ${found.mount.path}`)
+  if (/(^| )cgroup_disable=(\S*,)?memory/.test(machine.read('/proc/cmdline') ?? '')) {
+    return no(
+      'the memory controller is switched off by cgroup_disable=memory',
+      'boot with cgroup_enable=memory',
+    )
+  }
+  if (others.length === 0) {
+    return no(
+      'no cgroup hierarchy is mounted',
+      'mount one: mount -t cgroup -o memory none DIRECTORY',
+    )
+  }
+  const v2 = others.find(mount => mount.version === 2)
+  if (v2) {
+    return no(
+      `${v2.path} (cgroup v2) has no memory controller, and no v1 memory hierarchy is mounted`,
+      `enable it: echo +memory into the parents' cgroup.subtree_control, or mount the v1 controller where the kernel has one (CONFIG_MEMCG_V1; Debian's kernels from 6.12 on have not)`,
+    )
+  }
+  return no(
+    'cgroup v1 hierarchies are mounted, but none with the memory controller',
+    "mount it: mount -t cgroup -o memory none DIRECTORY (needs CONFIG_MEMCG_V1; Debian's kernels from 6.12 on have it not)",
+  )
+}
+
+export function writable(machine: Machine, { mount, self }: Found): Capability {
+  const places = self === null || self === mount.path ? [mount.path] : [self, mount.path]
+  const errors = places.map(place => machine.access(place, 'write'))
+  const open = places.find((_, i) => errors[i] === undefined)
+  if (open !== undefined && !mount.readOnly) return yes(`${open} can be written`)
+  if (mount.readOnly || errors.includes('EROFS')) {
+    return no(
+      `${mount.path} is mounted read-only, as in most containers`,
+      'mount it writable: docker run --privileged, or a writable bind mount of the hierarchy',
+    )
+  }
+  return no(
+    `${places[0]} belongs to another user (${errors[0]})`,
+    'run as root, or have a directory delegated: chown it and its cgroup.procs to this user',
+  )
+}
+
+function realtime(machine: Machine): boolean {
+  return (machine.read('/sys/kernel/realtime') ?? '').trim() === '1'
+}
+
+const RT = no(
+  'kernels with PREEMPT_RT have no cgroup v1 notifications',
+  'use a kernel without PREEMPT_RT',
+)
+const V2 = no(
+  'this release watches and guards cgroup v1 only; the memory controller is on v2',
+  V1_ONLY,
+)
+
+export function watch(machine: Machine, { mount, self }: Found): Capability {
+  if (mount.version === 2) return V2
+  if (realtime(machine)) return RT
+  const file = join(self ?? mount.path, 'cgroup.event_control')
+  const error = machine.access(file, 'write')
+  return error === undefined || error === 'EACCES'
+    ? yes('cgroup.event_control')
+    : no(`${file}: ${error}`, 'mount the memory hierarchy writable')
+}
+
+export function guard(machine: Machine, found: Found): Capability {
+  if (found.mount.version === 2) return V2
+  if (realtime(machine)) return RT
+  const can = writable(machine, found)
+  if (!can.available) return no(`groups cannot be written: ${can.reason}`, can.remedy!)
+  const file = join(found.self ?? found.mount.path, 'memory.oom_control')
+  return machine.access(file, 'exists') === undefined
+    ? yes('memory.oom_control can disable the kernel killer')
+    : no(`there is no ${file}`, 'use a kernel with CONFIG_MEMCG_V1')
+}
+
+export function guardian(machine: Machine): Capability {
+  const file = machine.nativeFile('oom-guardian')
+  if (file === undefined) {
+    return no('the guardian program is not in this package', 'use guard({ guardian: false })')
+  }
+  return machine.access(file, 'execute') === undefined
+    ? yes(file)
+    : no(`${file} cannot be executed`, 'install on a file system without noexec')
+}
+
+export function pressure(machine: Machine): Capability {
+  const file = '/proc/pressure/memory'
+  if (machine.access(file, 'exists') !== undefined) {
+    return no(`there is no ${file}`, 'use a kernel with CONFIG_PSI')
+  }
+  if (machine.read(file) === undefined) {
+    return no('pressure stall information is switched off', 'boot with psi=1')
+  }
+  const error = machine.access(file, 'write')
+  if (error !== undefined) return no(`${file} cannot be written (${error})`, 'run as root')
+  return yes(
+    machine.uid === 0 ? file : `${file}; unprivileged, windowMs must be a multiple of 2000`,
+  )
+}
+
+export function freeze(
+  machine: Machine,
+  found: Found | undefined,
+  mounts: readonly Mount[],
+): Capability {
+  if (found?.mount.version === 2) {
+    const { mount, self } = found
+    // The root has no such file; Linux 5.2 gave it to every other group.
+    const lacks =
+      self !== mount.path && machine.access(join(self ?? mount.path, 'cgroup.freeze'), 'exists')
+    return lacks ? no('no cgroup.freeze', 'use Linux 5.2 or later') : yes('cgroup.freeze')
+  }
+  const freezer = mounts.find(mount => mount.controllers.includes('freezer'))
+  if (!freezer) {
+    return no(
+      'no v1 freezer hierarchy is mounted',
+      'mount it: mount -t cgroup -o freezer none DIRECTORY',
+    )
+  }
+  return freezer.readOnly
+    ? no(`${freezer.path} is mounted read-only`, 'mount it writable')
+    : yes(`v1 freezer at ${freezer.path}`)
+}
+
+export function swap(machine: Machine, { mount, self }: Found): Capability {
+  const file = mount.version === 1 ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'
+  const seen = [self, mount.path].some(
+    dir => dir !== null && machine.access(join(dir, file), 'exists') === undefined,
+  )
+  return seen ? yes(file) : no(`groups have no ${file}`, 'boot with swapaccount=1 (CONFIG_SWAP)')
+}
+
+export function protect(machine: Machine): Capability {
+  const CAP_SYS_RESOURCE = 24n
+  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(machine.read('/proc/self/status') ?? '')?.[1]
+  const has = ((BigInt(`0x${effective ?? '0'}`) >> CAP_SYS_RESOURCE) & 1n) === 1n
+  const initial = /^\s*0\s+0\s+4294967295\s*$/.test(machine.read('/proc/self/uid_map') ?? '')
+  if (has && initial) return yes('CAP_SYS_RESOURCE')
+  return no(
+    has ? 'CAP_SYS_RESOURCE does not count in a user namespace' : 'CAP_SYS_RESOURCE is missing',
+    'run with it, or let who starts the process set it: OOMScoreAdjust= in a systemd unit, --oom-score-adj of a container',
+  )
+}
+
+export function syscall(error: string | undefined, name: string, since: string): Capability {
+  if (error === undefined) return yes(name)
+  return error === 'ENOSYS'
+    ? no(`the kernel has no ${name}`, `use Linux ${since} or later`)
+    : no(`${name} is refused (${error})`, 'allow it in the seccomp filter of the container')
+}
