@@ -23,6 +23,8 @@
       "native/core/resolve.cc",
       "native/core/sentinel.cc",
       "native/core/signals.cc",
+      "native/core/simdriver.cc",
+      "native/core/simgroup.cc",
       "native/core/sys.cc",
       "native/core/thread.cc",
       "native/core/tree.cc",

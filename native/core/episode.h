@@ -80,8 +80,10 @@ enum class Fact : uint8_t {
   kExtend,        // ns
   kSetDeadline,   // ns, absolute: the guardian follows the sentinel's
   kYield,
-  kCancel,   // the guard is being disposed
-  kRemoved,  // the group is gone
+  kCancel,        // the guard is being disposed
+  kRemoved,       // the group is gone; the sample is not looked at
+  kUserRaised,    // bytes: the limit that the program wants from now on, lent headroom left aside
+  kSwitchFailed,  // the last kHold or kLetGo could not be carried out: it comes again
 };
 
 struct Input {
@@ -90,18 +92,22 @@ struct Input {
   int64_t ns = 0;
   int32_t result = 0;  // 0 or a negative errno
   uint32_t killed = 0;
+  uint64_t bytes = 0;    // kStepDone of a late headroom step: the limit it wrote; kUserRaised
+  uint32_t episode = 0;  // kStepDone, kFallbackDone: whose it was (id()); 0: the running one's
 };
 
+// Killing does not reach what is frozen (v1): whoever carries out kFallback, kLetGo or a killing
+// step thaws first what a step of the plan has frozen.
 enum class Do : uint8_t {
   kBegin,     // report the start
-  kStep,      // run plan step `index`; answer with kStepDone
+  kStep,      // run plan step `index`; answer with kStepDone. Headroom: raise to lend_to(index)
   kFallback,  // run the killing fallback; answer with kFallbackDone
   kLetGo,     // give the kernel its killer
   kHold,      // take it again
-  kSqueeze,   // pull the lent headroom back as far as usage allows, so that the kernel's killer
-              // bites
-  kEnd,       // report the end (machine.end()), take back what the episode lent: headroom, ballast,
-              // freeze
+  kSqueeze,   // lower the limit towards base_limit() as far as usage allows; also comes when idle,
+              // as long as headroom is owed
+  kEnd,  // report the end (end()), put back what the episode changed: the limit to base_limit()
+         // or as near as usage allows, ballast, freeze
 };
 
 struct Action {
@@ -111,9 +117,12 @@ struct Action {
 
 // At most: end of one episode, hold, begin of the next, two steps, fallback.
 struct Actions {
-  Action list[8];
+  static constexpr uint8_t kMost = 8;
+  Action list[kMost];
   uint8_t size = 0;
-  void add(Do what, uint8_t index = 0) { list[size++] = {what, index}; }
+  void add(Do what, uint8_t index = 0) {
+    if (size < kMost) list[size++] = {what, index};
+  }
 };
 
 struct EpisodeEnd {
@@ -121,6 +130,9 @@ struct EpisodeEnd {
   int64_t at = 0;
   int64_t late_ns = 0;  // from the deadline to the fallback; 0 without one
   uint64_t kernel_kills = 0;
+  uint32_t id =
+      0;  // kEnd may be followed by the next kBegin in the same step: id() is then that one
+  int64_t started_at = 0;
 };
 
 class EpisodeMachine {
@@ -153,45 +165,77 @@ class EpisodeMachine {
   const Sample& first() const { return first_; }
   const EpisodeEnd& end() const { return end_; }
   const EpisodeConfig& config() const { return config_; }
+  // The limit as somebody outside set it: what it goes back to.
+  uint64_t base_limit() const { return base_limit_; }
+  // Headroom lent and not given back yet; also after the end, while usage does not allow it.
+  uint64_t lent() const { return lent_; }
+  // What a headroom step raises the limit to; nothing is to be done if it is that high already.
+  uint64_t lend_to(uint8_t index) const;
 
  private:
   bool out_of_memory(const Sample& s) const;
+  void hear(int64_t now, const Input& input, Actions& out);
+  void track(const Sample& s);
+  bool quiet(int64_t now, const Input& input);
   void idle(int64_t now, const Input& input, Actions& out);
   void begin(int64_t now, const Sample& s, Actions& out);
-  void delaying(int64_t now, const Sample& s, Actions& out);
+  void delaying(int64_t now, const Input& input, Actions& out);
   void rehearsing(int64_t now, const Sample& s, Actions& out);
+  bool call_in(int64_t now, const Sample& s, Actions& out);
   void run_plan(int64_t now, Actions& out);
+  void credit(const Input& input);
   void step_done(int64_t now, const Input& input, Actions& out);
   void note_kill(int64_t now, Outcome outcome);
+  void set_deadline(int64_t at);
   void fall_back(int64_t now, const Sample& s, Actions& out);
   void falling_back(int64_t now, const Input& input, Actions& out);
   void let_go(int64_t now, const Sample& s, Outcome outcome, Actions& out);
   void kernel_decides(int64_t now, const Sample& s, Actions& out);
-  void set_delay(int64_t now, int64_t ns, const Sample& s, Actions& out);
-  void finish(int64_t now, Outcome outcome, const Sample& s, Actions& out);
-  void schedule(int64_t now);
+  void set_delay(int64_t now, int64_t ns, Actions& out);
+  void insist(int64_t now, Actions& out);
+  void finish(int64_t now, Outcome outcome, Actions& out);
+  int64_t next_look(int64_t now) const;
+  bool answers_running_step(const Input& input) const {
+    return step_running_ && (input.episode == 0 || input.episode == id_);
+  }
+  const PlanStep& running_step() const { return config_.plan[next_step_ - 1]; }
 
   EpisodeConfig config_;
   Phase phase_ = Phase::kIdle;
   Outcome pending_ = Outcome::kRecovered;  // how it ends once what was done has taken effect
   bool step_running_ = false;
   bool acted_ = false;      // a step of the plan has changed something
-  bool kill_seen_ = false;  // somebody has killed
+  bool raised_ = false;     // somebody has raised the limit
+  bool kill_seen_ = false;  // somebody has killed; in kKernel: the kernel
+  bool starved_ = false;    // as of the last sample
   uint8_t next_step_ = 0;
   uint32_t id_ = 0;
   int64_t started_at_ = 0;
   int64_t clock_at_ = 0;  // what the deadline counts from: the start, or the last set_delay
   int64_t deadline_ = 0;
   int64_t late_ns_ = 0;
-  int64_t quiet_at_ = 0;  // since when it has not been out of memory; 0: it is
+  int64_t quiet_at_ = kNever;  // since when it has not been out of memory
+  int64_t flap_at_ = kNever;   // past the deadline: since when it has neither been quiet nor caught
+  int64_t called_at_ = kNever;  // past the deadline: when the headroom was called in
+  int64_t squeeze_at_ = 0;      // when it is called in again
   int64_t kill_at_ = 0;
-  int64_t phase_at_ = 0;      // when the phase began
-  int64_t settle_until_ = 0;  // idle: looks go on so long, in case a wake-up was lost
+  int64_t phase_at_ = 0;        // when the phase began
+  int64_t progress_at_ = 0;     // kKernel: when something was last killed or freed
+  int64_t settle_until_ = 0;    // idle: looks go on so long, in case a wake-up was lost
+  int64_t insist_at_ = kNever;  // when kLetGo is repeated while tasks still wait
+  int64_t retry_at_ = kNever;   // when a failed kHold or kLetGo is repeated
+  int64_t repay_at_ = kNever;   // idle: when the owed headroom is asked for again
+  int64_t repay_every_ = 0;
   int64_t poll_ns_ = 10 * kMs;
   int64_t wake_ = kNever;
-  uint64_t base_limit_ = 0;  // the limit without what was lent
-  uint64_t lent_ = 0;        // headroom
+  uint64_t base_limit_ = 0;
+  uint64_t lent_ = 0;
+  uint64_t granted_ = 0;   // headroom of this episode's steps
+  uint64_t loan_to_ = 0;   // where the running headroom step raises the limit to
+  uint64_t stray_to_ = 0;  // the same of a step that had not answered when its episode ended
+  uint64_t kills_ = 0;     // as of the last sample
   uint64_t letgo_kills_ = 0;
+  uint64_t lowest_ = 0;  // kKernel: lowest usage
   Sample first_;
   EpisodeEnd end_;
 };

@@ -88,10 +88,11 @@ void GuardedGroup::command(Sentinel& sentinel, const Input& input) {
   feed(sentinel, now, filled);
 }
 
-void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result,
-                        uint32_t killed) {
+void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, uint32_t killed,
+                        uint32_t episode) {
   if (gone_) return;
   Input input;
+  input.episode = episode;
   input.fact = fact;
   input.result = result;
   input.killed = killed;
@@ -144,11 +145,13 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         run_step(sentinel, now, actions.list[i].index);
         break;
       case Do::kFallback:
+        thaw();
         start(fallback_job_, JobKind::kKill, SIGKILL,
               machine_.config().fallback == Fallback::kKillLargest ? -1 : 0);
         break;
       case Do::kLetGo: {
         int err = hot_.let_go();
+        switched(sentinel, now, err);
         if (machine_.active()) {
           step_report(sentinel, kFallbackBit | static_cast<uint16_t>(Fallback::kKernel), now,
                       nullptr, err);
@@ -156,7 +159,7 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         break;
       }
       case Do::kHold:
-        hot_.hold();
+        switched(sentinel, now, hot_.hold());
         break;
       case Do::kSqueeze:
         repay(sentinel, now);
@@ -177,7 +180,7 @@ void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
   };
   switch (plan.kind) {
     case StepKind::kHeadroom: {
-      int err = hot_.lend(plan.bytes);
+      int err = hot_.lend_to(machine_.lend_to(index));
       if (err == 0) lent_ = true;
       return at_once(err);
     }
@@ -193,8 +196,10 @@ void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
     case StepKind::kSignal:
       return start(step_job_, JobKind::kSignal, plan.signal, plan.target);
     case StepKind::kKillLargest:
+      thaw();
       return start(step_job_, JobKind::kKill, SIGKILL, -1);
     case StepKind::kKillGroup:
+      thaw();
       return start(step_job_, JobKind::kKill, SIGKILL, 0);
   }
 }
@@ -205,6 +210,7 @@ void GuardedGroup::start(Job& job, JobKind kind, int32_t signal, int32_t target)
   job.kind = kind;
   job.signal = signal;
   job.target = target;
+  job.episode = machine_.id();
   job.result = 0;
   job.count = 0;
   Helpers::hand(job);
@@ -290,8 +296,13 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
     }
   }
   job.busy.store(false);
-  if (&job == &step_job_) step(sentinel, Fact::kStepDone, now, job.result, job.count);
-  if (&job == &fallback_job_) step(sentinel, Fact::kFallbackDone, now, job.result, job.count);
+  if (&job == &step_job_) {
+    step(sentinel, Fact::kStepDone, now, job.result, job.count, job.episode);
+  } else if (&job == &fallback_job_) {
+    step(sentinel, Fact::kFallbackDone, now, job.result, job.count, job.episode);
+  } else if (&job == &repay_job_) {
+    step(sentinel, Fact::kLooked, now);  // the limit is another one, and it was us
+  }
   schedule(sentinel);
 }
 
@@ -344,7 +355,7 @@ void GuardedGroup::end(Sentinel& sentinel) {
   end_.sub = sub_;
   end_.kind = RecordKind::kEpisodeEnd;
   end_.detail = static_cast<uint16_t>(how.outcome);
-  end_.count = machine_.id();
+  end_.count = how.id;
   end_.at = how.at;
   end_.a = static_cast<uint64_t>(how.late_ns);
   end_.b = how.kernel_kills;
@@ -358,10 +369,18 @@ void GuardedGroup::end(Sentinel& sentinel) {
       repay(sentinel, how.at);
     }
   }
-  if (frozen_) {
-    frozen_ = false;
-    start(thaw_job_, JobKind::kThaw, 0, 0);
-  }
+  thaw();
+}
+
+// SIGKILL of a frozen v1 task waits for it.
+void GuardedGroup::thaw() {
+  if (frozen_) start(thaw_job_, JobKind::kThaw, 0, 0);
+  frozen_ = false;
+}
+
+// The machine repeats a switch that failed.
+void GuardedGroup::switched(Sentinel& sentinel, int64_t now, int err) {
+  if (err != 0 && err != -ENODEV) step(sentinel, Fact::kSwitchFailed, now);
 }
 
 void GuardedGroup::repay(Sentinel&, int64_t) {

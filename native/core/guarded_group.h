@@ -61,7 +61,10 @@ class GuardedGroup final : public Source {
 
  private:
   int look(Sample& sample);
-  void step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result = 0, uint32_t killed = 0);
+  void step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result = 0, uint32_t killed = 0,
+            uint32_t episode = 0);
+  void switched(Sentinel& sentinel, int64_t now, int err);
+  void thaw();
   void feed(Sentinel& sentinel, int64_t now, const Input& input);
   void carry_out(Sentinel& sentinel, int64_t now, const Actions& actions);
   void run_step(Sentinel& sentinel, int64_t now, uint8_t index);

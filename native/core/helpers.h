@@ -25,7 +25,8 @@ struct Job : Command {
   JobKind kind = JobKind::kRepay;
   GuardedGroup* group = nullptr;
   int32_t signal = 0;
-  int32_t target = 0;  // a pid, 0 for all, -1 for the largest
+  int32_t target = 0;    // a pid, 0 for all, -1 for the largest
+  uint32_t episode = 0;  // whose step or fallback it is
   // The answer.
   int32_t result = 0;
   uint32_t count = 0;           // processes signalled

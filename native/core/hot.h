@@ -34,8 +34,8 @@ class HotGroup {
   virtual int held() = 0;
   virtual int hold() = 0;
   virtual int let_go() = 0;
-  // Lends headroom: lifts the limit by so much; what is still lent adds up.
-  virtual int lend(uint64_t bytes) = 0;
+  // Lends headroom: lifts the limit to so much; nothing is done if it is that high already.
+  virtual int lend_to(uint64_t bytes) = 0;
   // The limit is somebody else's now: nothing is to be put back.
   virtual void forgive() = 0;
   // Puts the limit back; -EBUSY while more is in use: then as low as it goes. May sleep in reclaim:

@@ -99,11 +99,10 @@ int HotGroupV1::write_limit(const Fd& file, uint64_t bytes) {
   return sys::write_small(file.get(), {text, static_cast<size_t>(end - text)});
 }
 
-int HotGroupV1::lend(uint64_t bytes) {
+int HotGroupV1::lend_to(uint64_t raised) {
   uint64_t limit;
   if (int err = read_u64(limit_, limit)) return err;
-  uint64_t raised = limit + bytes;
-  if (raised < limit) return -EOVERFLOW;
+  if (raised <= limit) return 0;
   // memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes: that one first.
   uint64_t memsw;
   if (memsw_limit_ && read_u64(memsw_limit_, memsw) == 0 && memsw < raised) {

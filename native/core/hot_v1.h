@@ -16,7 +16,7 @@ class HotGroupV1 final : public HotGroup {
   int held() override;
   int hold() override;
   int let_go() override;
-  int lend(uint64_t bytes) override;
+  int lend_to(uint64_t bytes) override;
   void forgive() override { own_limit_ = own_memsw_ = 0; }
   int repay() override;
   int freeze(bool frozen) override;

@@ -1,0 +1,646 @@
+// One random schedule: a simulated group, a guard, things that happen, faults that are injected,
+// all from one seed, and the invariants that must hold whatever happens. The oracle here knows what
+// was really done to the group and shares no state with the machine.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <string>
+
+#include "core/simdriver.h"
+
+namespace oom::test {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kBatch = 64 * 4096;
+constexpr int64_t kGrace = 250 * kMs;   // the contract's
+constexpr int64_t kBelieved = 2 * kMs;  // an end that lasted shorter was none
+
+struct Random {
+  uint64_t state;
+  uint64_t next() {
+    uint64_t z = (state += 0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  }
+  int64_t range(int64_t low, int64_t high) {  // inclusive
+    return low + static_cast<int64_t>(next() % static_cast<uint64_t>(high - low + 1));
+  }
+  bool percent(int64_t p) { return range(0, 99) < p; }
+  template <class T, size_t N>
+  T pick(const T (&list)[N]) {
+    return list[next() % N];
+  }
+};
+
+struct Tally {
+  uint64_t schedules = 0, episodes = 0, faults = 0, by_outcome[kOutcomes] = {};
+  int64_t worst_ns = 0;  // past the deadline
+};
+
+class Schedule final : public SimHooks {
+ public:
+  Schedule(uint64_t seed, bool trace, Tally& tally)
+      : seed_(seed), trace_(trace), tally_(tally), random_{seed * 0x2545f4914f6cdd1d + 1} {}
+
+  // Empty, or what went wrong.
+  const std::string& run();
+
+ private:
+  // What happens.
+  SimGroup::Config group_config();
+  EpisodeConfig guard_config();
+  void populate();
+  void happen();
+  void relieve();
+  void run_until(int64_t at);
+  void run_for(int64_t ns) { run_until(group_.now() + ns); }
+  int32_t any_pid();
+  void clear();
+  int64_t last_stuck() const { return was_stuck_ ? group_.now() : last_stuck_; }
+
+  // Hooks.
+  void began(const EpisodeMachine& m) override;
+  void ended(const EpisodeEnd& end) override;
+  void acted(const Action& action) override;
+  void stepped(const SimStep& step) override;
+  int32_t fails(SimCall call) override;
+  int64_t takes(SimCall call) override;
+  int64_t wakes_late() override;
+  bool loses_notification() override;
+
+  // The oracle.
+  void check();
+  void check_end(const EpisodeEnd& end);
+  void check_fallback();
+  bool victims() const;
+  bool waiters() const;
+  void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
+  void note(const char* format, ...) __attribute__((format(printf, 2, 3)));
+  double ms(int64_t ns) const { return static_cast<double>(ns) / 1e6; }
+
+  uint64_t seed_;
+  bool trace_;
+  Tally& tally_;
+  Random random_;
+  std::string failure_;
+  SimGroup group_;
+  SimDriver* driver_ = nullptr;
+
+  // Faults of this schedule.
+  int64_t fail_percent_ = 0, slow_percent_ = 0, never_percent_ = 0, lose_percent_ = 0;
+  int64_t late_ns_ = 0;
+  int failed_in_a_row_ = 0;
+
+  // What the oracle knows.
+  bool dry_ = false, disposing_ = false, removed_ = false, step_failed_ = false;
+  int64_t delay_ = 0, max_delay_ = 0;
+  uint64_t intended_ = 0;  // the limit as the outside wants it
+  uint64_t seen_kills_ = 0;
+  int64_t clock_ = 0;  // the last clear
+  int64_t stuck_since_ = kNever, unstuck_at_ = 0, last_stuck_ = -kMs * 1000, fine_since_ = 0;
+  int64_t extension_ = 0;
+  int64_t hopeless_until_ = 0, unnoticed_since_ = 0;
+  bool was_stuck_ = false, was_fine_ = false, was_unnoticed_ = false, was_hopeless_ = false;
+  bool thrashing_ = false, was_cache_ = false;
+  int64_t cache_since_ = 0;
+  EpisodeMachine::Phase fine_phase_ = EpisodeMachine::Phase::kIdle;
+  // Of the running episode.
+  bool in_episode_ = false, cancelled_ = false, yielded_ = false, plan_kernel_ = false;
+  uint32_t id_ = 0, fallbacks_ = 0, let_gos_ = 0;
+  uint32_t raises_ = 0, user_kills_ = 0, plan_done_ = 0, late_kills_ = 0, fallback_kills_ = 0;
+  uint64_t begin_kernel_kills_ = 0;
+  int64_t fallback_clock_ = 0;  // the deadline as the contract counts it
+  int64_t extend_from_ = 0, fallback_kill_at_ = 0;
+  int64_t steps_now_ = 0, steps_at_ = -1;
+};
+
+inline void Schedule::fail(const char* format, ...) {
+  if (!failure_.empty()) return;
+  char text[256];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  char line[384];
+  snprintf(line, sizeof line, "seed %llu, %.3f ms: %s", static_cast<unsigned long long>(seed_),
+           ms(group_.now()), text);
+  failure_ = line;
+  if (trace_) printf("FAILED %s\n", line);
+}
+
+inline void Schedule::note(const char* format, ...) {
+  if (!trace_) return;
+  printf("%10.3f ms  %7.2f/%7.2f MiB %s%s  ", ms(group_.now()),
+         static_cast<double>(group_.usage()) / kMiB, static_cast<double>(group_.limit()) / kMiB,
+         group_.killer_disabled() ? "held" : "free", group_.under_oom() ? " OOM" : "    ");
+  va_list args;
+  va_start(args, format);
+  vprintf(format, args);
+  va_end(args);
+  printf("\n");
+}
+
+inline SimGroup::Config Schedule::group_config() {
+  SimGroup::Config c;
+  c.limit = static_cast<uint64_t>(random_.range(8, 128)) * kMiB;
+  c.retry_ns = random_.range(10, 400) * 1000;
+  c.kernel_kill_ns = random_.range(500, 15000) * 1000;
+  c.reap_ns = random_.range(100, 20000) * 1000;
+  return c;
+}
+
+inline EpisodeConfig Schedule::guard_config() {
+  constexpr int64_t delays[] = {1, 2, 5, 10, 10, 20, 20, 50, 50, 100, 150};
+  constexpr StepKind kinds[] = {StepKind::kHeadroom,    StepKind::kHeadroom,  StepKind::kHeadroom,
+                                StepKind::kBallast,     StepKind::kReclaim,   StepKind::kSignal,
+                                StepKind::kKillLargest, StepKind::kKillGroup, StepKind::kKernel,
+                                StepKind::kFreeze};
+  EpisodeConfig c;
+  delay_ = c.delay_ns = random_.percent(2) ? 0 : random_.pick(delays) * kMs;
+  max_delay_ = c.max_delay_ns = std::max(delay_, delay_ * random_.range(1, 4));
+  c.fallback = static_cast<Fallback>(random_.range(0, 2));
+  dry_ = c.dry_run = random_.percent(2);
+  if (random_.percent(50) && delay_ > 0) c.plan_size = static_cast<uint8_t>(random_.range(1, 4));
+  int64_t after = 0;
+  for (uint8_t i = 0; i < c.plan_size; i++) {
+    if (random_.percent(60)) after = std::min(delay_ - 1, after + random_.range(0, delay_ / 2));
+    c.plan[i].after_ns = after;
+    c.plan[i].kind = random_.pick(kinds);
+    c.plan[i].bytes = static_cast<uint64_t>(random_.range(1, 16)) * kMiB + 77;
+    c.plan[i].signal = random_.percent(20) ? 9 : 12;
+    c.plan[i].target = static_cast<int32_t>(random_.range(-1, 0));
+  }
+  return c;
+}
+
+inline void Schedule::populate() {
+  int64_t count = random_.range(1, 5);
+  bool all_spared = random_.percent(2);
+  for (int64_t i = 0; i < count; i++) {
+    uint64_t most = group_.limit() / static_cast<uint64_t>(count);
+    uint64_t size = random_.next() % most / 4096 * 4096;
+    group_.spawn(size, all_spared || random_.percent(5));
+  }
+  if (random_.percent(40)) group_.cache(random_.next() % group_.limit() / 4096 * 4096);
+}
+
+inline int32_t Schedule::any_pid() {
+  const auto& list = group_.processes();
+  return list.empty() ? 0 : list[random_.next() % list.size()].pid;
+}
+
+// Something that clears the clock by the contract has happened.
+inline void Schedule::clear() { clock_ = group_.now(); }
+
+inline void Schedule::happen() {
+  SimDriver& d = *driver_;
+  int32_t pid = any_pid();
+  switch (random_.range(0, 21)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+    case 4:
+    case 5: {  // more than there is
+      uint64_t room = group_.limit() > group_.usage() ? group_.limit() - group_.usage() : 0;
+      if (room > 1024 * kMiB) break;
+      uint64_t bytes = room + static_cast<uint64_t>(random_.range(1, 8)) * kMiB;
+      note("%d allocates %llu", pid, static_cast<unsigned long long>(bytes));
+      group_.allocate(pid, bytes);
+      break;
+    }
+    case 6:
+    case 7:
+      note("%d allocates some", pid);
+      group_.allocate(pid, static_cast<uint64_t>(random_.range(1, 3000)) * 4096);
+      break;
+    case 8:
+      note("%d frees", pid);
+      group_.release(pid, static_cast<uint64_t>(random_.range(1, 3000)) * 4096);
+      break;
+    case 9:  // thrashing: a little freed again and again
+      note("%d thrashes", pid);
+      thrashing_ = true;
+      for (int64_t i = random_.range(3, 60); i > 0; i--) {
+        group_.release(pid, 4096);
+        group_.allocate(pid, static_cast<uint64_t>(random_.range(1, 2)) * 4096);
+        run_for(random_.range(100, 1500) * 1000);
+        pid = any_pid();
+      }
+      run_for(3 * kMs);
+      thrashing_ = false;
+      break;
+    case 10:
+      group_.cache(static_cast<uint64_t>(random_.range(1, 4000)) * 4096);
+      break;
+    case 11: {  // somebody outside sets the limit
+      uint64_t bytes = group_.limit() / 4096 * 4096;
+      bool up = random_.percent(60);
+      bytes =
+          up ? bytes + static_cast<uint64_t>(random_.range(1, 4096)) * 4096
+             : bytes - std::min(bytes / 2, static_cast<uint64_t>(random_.range(1, 1024)) * 4096);
+      if (disposing_ || (driver_->machine().lent() > 0 && !up)) break;
+      if (group_.set_limit(bytes) != 0) break;
+      note("outsider sets the limit");
+      intended_ = group_.limit();
+      if (up) {
+        raises_++;
+        clear();
+      }
+      d.look();
+      break;
+    }
+    case 12: {
+      uint64_t bytes = d.machine().base_limit() + static_cast<uint64_t>(random_.range(1, 9)) * kMiB;
+      note("program raises the limit");
+      raises_++;
+      if (d.raise_limit(bytes) != 0) {
+        raises_--;
+        break;
+      }
+      intended_ = bytes / 4096 * 4096;
+      clear();
+      break;
+    }
+    case 13:
+      note("program kills");
+      if (d.machine().active() && !d.machine().config().dry_run) {
+        int32_t victim = random_.percent(80) ? pid : static_cast<int32_t>(random_.range(-1, 0));
+        const SimProcess* p = group_.find(victim > 0 ? victim : group_.largest());
+        if (!p || p->killed) break;
+        user_kills_++;
+        d.kill(victim);
+      }
+      break;
+    case 14:
+      note("outsider kills %d", pid);
+      group_.kill(pid);
+      break;
+    case 15:
+      group_.exit(pid);
+      break;
+    case 16: {
+      int64_t ns = random_.range(1, 200) * kMs;
+      note("extend by %.0f ms", ms(ns));
+      if (in_episode_) {
+        extension_ += ns;
+        int64_t latest = extend_from_ + std::max(max_delay_, delay_);
+        if (latest > fallback_clock_) fallback_clock_ = std::min(fallback_clock_ + ns, latest);
+      }
+      d.extend(ns);
+      break;
+    }
+    case 17:
+      note("yield");
+      yielded_ = true;
+      d.yield();
+      yielded_ = d.machine().phase() == EpisodeMachine::Phase::kKernel;
+      break;
+    case 18: {
+      constexpr int64_t delays[] = {0, 1, 5, 20, 50, 100};
+      int64_t ns = random_.pick(delays) * kMs;
+      note("set_delay %.0f ms", ms(ns));
+      if (ns == 0) cancelled_ = true;
+      delay_ = ns;
+      clear();
+      if (in_episode_) {
+        fallback_clock_ = group_.now() + ns;
+        extend_from_ = group_.now();
+      }
+      d.set_delay(ns);
+      if (ns == 0 && d.machine().phase() == EpisodeMachine::Phase::kKernel) cancelled_ = false;
+      break;
+    }
+    case 19:
+      d.notify();  // once too often
+      break;
+    case 20:
+      d.look();
+      break;
+    case 21:
+      if (random_.percent(70)) {
+        group_.spawn(static_cast<uint64_t>(random_.range(1, 4000)) * 4096, random_.percent(5));
+      } else if (random_.percent(5)) {
+        note("everything is killed and the group removed");
+        while (!group_.processes().empty()) {
+          for (size_t i = 0; i < group_.processes().size(); i++) {
+            group_.kill(group_.processes()[i].pid);
+          }
+          group_.thaw();
+          run_for(kMs);
+        }
+        removed_ = true;
+        group_.remove();
+      }
+      break;
+  }
+  check();
+}
+
+// Nobody wants anything any more and there is room.
+inline void Schedule::relieve() {
+  note("relief");
+  while (!group_.processes().empty()) {
+    for (size_t i = 0; i < group_.processes().size(); i++) group_.exit(group_.processes()[i].pid);
+    run_for(kMs);
+    if (!failure_.empty()) return;
+  }
+  group_.reclaim(group_.cached());
+  run_for(3500 * kMs);
+}
+
+inline void Schedule::run_until(int64_t at) {
+  while (failure_.empty() && driver_->step(at)) check();
+}
+
+inline void Schedule::began(const EpisodeMachine& m) {
+  note("episode %u begins", m.id());
+  if (in_episode_) fail("begins within an episode");
+  if (m.id() != id_ + 1) fail("id %u after %u", m.id(), id_);
+  if (delay_ == 0) fail("an episode without delay");
+  id_ = m.id();
+  in_episode_ = true;
+  cancelled_ = yielded_ = plan_kernel_ = false;
+  fallbacks_ = let_gos_ = raises_ = user_kills_ = plan_done_ = late_kills_ = fallback_kills_ = 0;
+  extension_ = 0;
+  begin_kernel_kills_ = group_.kernel_kills();
+  fallback_clock_ = group_.now() + delay_;
+  extend_from_ = group_.now();
+  if (!dry_ && !group_.stuck()) fail("begins without an OOM");
+  tally_.episodes++;
+}
+
+inline void Schedule::ended(const EpisodeEnd& end) {
+  note("episode %u ends: outcome %d", end.id, static_cast<int>(end.outcome));
+  if (!in_episode_ || end.id != id_) return fail("end of episode %u, in %u", end.id, id_);
+  in_episode_ = false;
+  tally_.by_outcome[static_cast<size_t>(end.outcome)]++;
+  check_end(end);
+}
+
+inline void Schedule::check_end(const EpisodeEnd& end) {
+  uint64_t kernel_kills = group_.kernel_kills() - begin_kernel_kills_;
+  if (!group_.removed() && end.kernel_kills != kernel_kills) {
+    fail("%llu kernel kills reported, %llu done", static_cast<unsigned long long>(end.kernel_kills),
+         static_cast<unsigned long long>(kernel_kills));
+  }
+  if (end.at != group_.now()) fail("ends at another time");
+  bool fell_back = fallbacks_ + let_gos_ > 0;
+  switch (end.outcome) {
+    case Outcome::kRecovered:
+      if (let_gos_ > 0 || fallback_kills_ > 0) fail("'recovered' after the fallback");
+      if (!dry_ && waiters()) fail("'recovered' while tasks wait");
+      if (user_kills_ + plan_done_ > 0 && fallbacks_ == 0) fail("'recovered' by itself: not so");
+      break;
+    case Outcome::kLimitRaised:
+      if (raises_ == 0) fail("'limit-raised' by nobody");
+      break;
+    case Outcome::kKilled:
+      if (user_kills_ == 0 && kernel_kills == 0) fail("'killed' by nobody");
+      break;
+    case Outcome::kPlan:
+      if (plan_done_ + late_kills_ == 0) fail("'plan' without a step done");
+      if (fell_back && !plan_kernel_) fail("'plan' after the fallback");
+      break;
+    case Outcome::kFallback:
+      if (!fell_back) fail("'fallback' without one");
+      if (end.late_ns < 0) fail("late by %lld ns", static_cast<long long>(end.late_ns));
+      break;
+    case Outcome::kGuardian:
+      fail("'guardian'");
+      break;
+    case Outcome::kRemoved:
+      if (!removed_) fail("'removed': it is not");
+      break;
+    case Outcome::kCancelled:
+      if (!cancelled_ && !disposing_) fail("'cancelled' by nobody");
+      break;
+  }
+  bool lasting = end.outcome == Outcome::kRecovered || end.outcome == Outcome::kPlan;
+  if (!dry_ && lasting && !plan_kernel_ && fallbacks_ == 0 && user_kills_ == 0) {
+    // Belief in the end must have had kBelieved without a waiting task, or a kill by the plan.
+    if (plan_done_ == 0 && group_.under_oom()) fail("ended while tasks wait");
+  }
+}
+
+inline void Schedule::check_fallback() {
+  bool due = group_.now() >= fallback_clock_;
+  if (!due && !yielded_ && !plan_kernel_) fail("the fallback comes before the deadline");
+  if (yielded_ || plan_kernel_) return;
+  if (raises_ > 0) fail("the fallback comes after the limit was raised");
+  if (user_kills_ > 0) fail("the fallback comes after a kill");
+  uint64_t lent = driver_->machine().lent();
+  bool over = lent > 0 && group_.usage() + kBatch >= driver_->machine().base_limit();
+  if (!over && !group_.stuck() && group_.now() - last_stuck() > kBelieved)
+    fail("the fallback without an OOM");
+  if (was_cache_ && group_.now() - cache_since_ > 15 * kMs && fail_percent_ == 0) {
+    fail("the fallback because of page cache");
+  }
+}
+
+inline void Schedule::acted(const Action& action) {
+  constexpr const char* names[] = {"begin", "step",    "fall back", "let go",
+                                   "hold",  "squeeze", "end"};
+  if (action.what != Do::kBegin && action.what != Do::kEnd) {
+    note("  %s %d", names[static_cast<int>(action.what)], action.index);
+  }
+  if (dry_ && action.what != Do::kBegin && action.what != Do::kEnd) fail("a dry run acts");
+  if (action.what == Do::kFallback) {
+    if (++fallbacks_ > 1) fail("two fallbacks");
+    if (let_gos_ > 0) fail("a fallback after the kernel's");
+    check_fallback();
+  }
+  bool letting_go = action.what == Do::kLetGo && in_episode_ &&
+                    driver_->machine().phase() == EpisodeMachine::Phase::kKernel;
+  if (letting_go && let_gos_ == 0) {
+    let_gos_ = 1;
+    if (fallbacks_ == 0) check_fallback();
+    if (fallback_kills_ > 0 && group_.now() - fallback_kill_at_ < 50 * kMs && !yielded_)
+      fail("kernel let go after a kill");
+  }
+}
+
+inline void Schedule::stepped(const SimStep& step) {
+  note("  %s %d: %d, %zu pids", step.fallback ? "fallback" : "step", step.index, step.result,
+       step.pids.size());
+  if (step.result != 0) return;
+  if (step.fallback) {
+    fallback_kills_ += static_cast<uint32_t>(step.pids.size());
+    fallback_kill_at_ = group_.now();
+    return;
+  }
+  const PlanStep& plan = driver_->machine().config().plan[step.index];
+  bool kills = plan.kind == StepKind::kKillLargest || plan.kind == StepKind::kKillGroup;
+  if (kills && step.pids.empty()) return;
+  if (plan.kind == StepKind::kSignal && step.pids.empty()) return;
+  if (step.episode == id_) plan_done_++;
+  if (step.episode != id_ && step.killed) late_kills_++;
+  if (plan.kind == StepKind::kKernel) plan_kernel_ = true;
+}
+
+inline int32_t Schedule::fails(SimCall) {
+  constexpr int32_t errors[] = {-EIO, -ENOMEM, -EBUSY};
+  if (failed_in_a_row_ >= 3 || !random_.percent(fail_percent_)) {
+    failed_in_a_row_ = 0;
+    return 0;
+  }
+  failed_in_a_row_++;
+  tally_.faults++;
+  return random_.pick(errors);
+}
+
+inline int64_t Schedule::takes(SimCall) {
+  if (random_.percent(never_percent_)) {
+    tally_.faults++;
+    return -1;
+  }
+  if (!random_.percent(slow_percent_)) return 0;
+  tally_.faults++;
+  return random_.range(1, 150000) * 1000;
+}
+
+inline int64_t Schedule::wakes_late() { return late_ns_ == 0 ? 0 : random_.range(0, late_ns_); }
+
+inline bool Schedule::loses_notification() {
+  // Thrashing is told from its end by notifications alone, and the kernel loses none.
+  bool lost = !thrashing_ && random_.percent(lose_percent_);
+  tally_.faults += lost;
+  return lost;
+}
+
+// Whether the kernel's killer could end an OOM at all.
+inline bool Schedule::victims() const {
+  for (const SimProcess& p : group_.processes()) {
+    if (!p.spared) return true;
+  }
+  return false;
+}
+
+// Whether tasks wait for user space, or were woken a moment ago and may have to again.
+inline bool Schedule::waiters() const {
+  for (const SimProcess& p : group_.processes()) {
+    if (p.state == SimProcess::State::kWaiting) return true;
+    if (p.state == SimProcess::State::kRetrying && group_.usage() >= group_.limit()) return true;
+  }
+  return false;
+}
+
+inline void Schedule::check() {
+  int64_t now = group_.now();
+  const EpisodeMachine& m = driver_->machine();
+  if (group_.removed()) return;
+
+  if (now == steps_at_) {
+    if (++steps_now_ > 300) fail("does not get on");
+  } else {
+    steps_at_ = now;
+    steps_now_ = 0;
+  }
+  if (m.active() && m.next_wake() == kNever) fail("active and never to be woken");
+  if (m.active() != in_episode_) fail("active() is not the truth");
+
+  if (group_.kills() != seen_kills_) {
+    seen_kills_ = group_.kills();
+    clear();
+  }
+  bool stuck = group_.stuck();
+  if (stuck) last_stuck_ = now;
+  if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {
+    stuck_since_ = now;
+  }
+  if (!stuck && was_stuck_) unstuck_at_ = now;
+  was_stuck_ = stuck;
+
+  if (driver_->settled() && m.holding() != group_.killer_disabled()) {
+    fail("holding() %d, killer disabled %d", m.holding(), group_.killer_disabled());
+  }
+  bool hopeless = !victims() || group_.frozen();
+  if (hopeless || was_hopeless_) hopeless_until_ = now;
+  was_hopeless_ = hopeless;
+  if (stuck) {
+    int64_t allowed = std::min(delay_ + extension_, std::max(delay_, max_delay_));
+    int64_t over = now - std::max({stuck_since_, clock_, hopeless_until_}) - allowed;
+    // What was injected on top: late wake-ups and failing writes are not an idle machine.
+    if (over > tally_.worst_ns) tally_.worst_ns = over;
+    if (over > kGrace) fail("out of memory for %.1f ms past the deadline", ms(over));
+  }
+  // Page cache that fills lent headroom is no reason to kill.
+  bool cache = !stuck && m.lent() > 0 && group_.usage() + kBatch >= m.base_limit() &&
+               group_.usage() - group_.cached() + kBatch < m.base_limit();
+  if (cache && !was_cache_) cache_since_ = now;
+  was_cache_ = cache;
+  bool idle = m.phase() == EpisodeMachine::Phase::kIdle;
+  bool unnoticed = idle && group_.under_oom() && !dry_;
+  if (unnoticed && !was_unnoticed_) unnoticed_since_ = now;
+  was_unnoticed_ = unnoticed;
+  if (unnoticed && now - unnoticed_since_ > 40 * kMs) fail("tasks wait and no episode begins");
+  bool fine = !stuck && (m.lent() == 0 || group_.usage() + kBatch < m.base_limit());
+  fine = fine && m.active();
+  if (fine && (!was_fine_ || m.phase() != fine_phase_)) fine_since_ = now;
+  was_fine_ = fine;
+  fine_phase_ = m.phase();
+  int64_t patience = m.phase() == EpisodeMachine::Phase::kKernel ? 1020 * kMs : 160 * kMs;
+  if (fine && now - fine_since_ > patience) fail("long fine, and still an episode");
+}
+
+inline const std::string& Schedule::run() {
+  group_ = SimGroup(group_config());
+  intended_ = group_.limit();
+  EpisodeConfig config = guard_config();
+  if (random_.percent(50)) {
+    fail_percent_ = random_.range(0, 30);
+    slow_percent_ = random_.range(0, 40);
+    never_percent_ = random_.range(0, 5);
+    lose_percent_ = random_.range(0, 30);
+    late_ns_ = random_.range(0, 3) * kMs;
+  }
+  note("delay %.0f ms, fallback %d, %d steps, dry %d", ms(config.delay_ns),
+       static_cast<int>(config.fallback), config.plan_size, config.dry_run);
+  SimDriver driver(group_, config, *this,
+                   random_.percent(20) ? static_cast<uint64_t>(random_.range(1, 4)) * kMiB : 0);
+  driver_ = &driver;
+  group_.advance_to(random_.range(0, 1) * kMs);
+  populate();
+  driver.arm();
+  for (int64_t left = random_.range(4, 14); left > 0 && failure_.empty(); left--) {
+    int64_t pause = random_.percent(50)   ? random_.range(0, 3000) * 1000
+                    : random_.percent(80) ? random_.range(0, 60) * kMs
+                                          : random_.range(0, 400) * kMs;
+    run_for(pause);
+    if (group_.removed()) break;
+    happen();
+  }
+  bool relieved = !group_.removed() && random_.percent(50);
+  if (relieved && failure_.empty()) {
+    relieve();
+    if (!group_.removed() && group_.limit() != intended_ && failure_.empty()) {
+      fail("the limit is %llu, not %llu", static_cast<unsigned long long>(group_.limit()),
+           static_cast<unsigned long long>(intended_));
+    }
+    if (driver.machine().active()) fail("still an episode at the end");
+  }
+  if (failure_.empty()) {
+    note("dispose");
+    disposing_ = true;
+    driver.dispose();
+    run_for(50 * kMs);
+    if (!driver.settled()) fail("not settled after dispose()");
+    if (in_episode_) fail("an episode without an end");
+    if (group_.killer_disabled() && !group_.removed()) fail("the killer stays disabled");
+    if (!group_.removed() && group_.limit() > intended_ &&
+        group_.usage() + kBatch < group_.limit()) {
+      run_for(100 * kMs);
+      if (relieved) fail("headroom was not given back");
+    }
+    if (group_.limit() < intended_ && !group_.removed()) fail("the limit was lowered");
+    if (group_.frozen() && !group_.removed()) fail("still frozen");
+  }
+  tally_.schedules++;
+  return failure_;
+}
+
+}  // namespace oom::test

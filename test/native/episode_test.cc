@@ -1,0 +1,710 @@
+// The rules of the episode machine one by one: facts in, actions and outcome out.
+#include "core/episode.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+using namespace oom;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+
+// Feeds one machine; each call says what the machine asked for, as "begin step0 letgo …".
+struct Rig {
+  explicit Rig(const EpisodeConfig& config) : machine(config) {
+    sample.limit = 64 * kMiB;
+    sample.usage = 20 * kMiB;
+    look();
+  }
+
+  std::string tell(Input input) {
+    constexpr const char* names[] = {"begin", "step",    "fallback", "letgo",
+                                     "hold",  "squeeze", "end"};
+    input.sample = sample;
+    Actions actions;
+    machine.step(now, input, actions);
+    std::string said;
+    for (uint8_t i = 0; i < actions.size; i++) {
+      if (i > 0) said += ' ';
+      said += names[static_cast<size_t>(actions.list[i].what)];
+      if (actions.list[i].what == Do::kStep) said += std::to_string(actions.list[i].index);
+    }
+    return said;
+  }
+  std::string tell(Fact fact, int64_t ns = 0) {
+    Input input;
+    input.fact = fact;
+    input.ns = ns;
+    return tell(input);
+  }
+  std::string look() { return tell(Fact::kLooked); }
+  std::string after(int64_t ms) {
+    now += ms * kMs;
+    return look();
+  }
+  std::string answer(Fact fact, uint32_t killed, int32_t result = 0, uint32_t episode = 0) {
+    Input input;
+    input.fact = fact;
+    input.killed = killed;
+    input.result = result;
+    input.episode = episode;
+    return tell(input);
+  }
+  std::string starve() {
+    sample.usage = sample.limit;
+    sample.starved = true;
+    return tell(Fact::kNotified);
+  }
+  void relieve() {
+    sample.usage = sample.limit / 4;
+    sample.starved = false;
+  }
+  Outcome outcome() const { return machine.end().outcome; }
+  int64_t wakes_in() const { return machine.next_wake() - now; }
+
+  EpisodeMachine machine;
+  Sample sample;
+  int64_t now = 1'000 * kMs;
+};
+
+EpisodeConfig guard(int64_t delay_ms = 100, Fallback fallback = Fallback::kKernel) {
+  EpisodeConfig config;
+  config.delay_ns = delay_ms * kMs;
+  config.max_delay_ns = 10 * delay_ms * kMs;
+  config.fallback = fallback;
+  return config;
+}
+
+EpisodeConfig plan(std::initializer_list<PlanStep> steps, Fallback fallback = Fallback::kKernel) {
+  EpisodeConfig config = guard(100, fallback);
+  for (const PlanStep& step : steps) config.plan[config.plan_size++] = step;
+  return config;
+}
+
+PlanStep step(StepKind kind, int64_t after_ms = 0, uint64_t bytes = 0, int32_t signal = 0) {
+  PlanStep s;
+  s.kind = kind;
+  s.after_ns = after_ms * kMs;
+  s.bytes = bytes;
+  s.signal = signal;
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("held exactly while user space decides") {
+  Rig rig(guard());
+  CHECK(rig.machine.holding());
+  rig.starve();
+  CHECK(rig.machine.holding());
+  CHECK(rig.after(100) == "letgo");
+  CHECK_FALSE(rig.machine.holding());
+  rig.relieve();
+  CHECK(rig.after(100) == "end hold");
+  CHECK(rig.machine.holding());
+  rig.tell(Fact::kCancel);
+  CHECK_FALSE(rig.machine.holding());
+  CHECK_FALSE(Rig(guard(0)).machine.holding());
+  EpisodeConfig dry = guard();
+  dry.dry_run = true;
+  CHECK_FALSE(Rig(dry).machine.holding());
+}
+
+TEST_CASE("an episode begins when tasks wait, told or found") {
+  Rig told(guard());
+  CHECK(told.starve() == "begin");
+  CHECK(told.machine.started_at() == told.now);
+  CHECK(told.machine.deadline() == told.now + 100 * kMs);
+  CHECK(told.machine.first().usage == 64 * kMiB);
+  CHECK(told.machine.id() == 1);
+
+  Rig found(guard());
+  found.sample.starved = true;
+  CHECK(found.look() == "begin");
+
+  Rig other(guard());  // an ancestor's, or one that is over already
+  CHECK(other.tell(Fact::kNotified) == "");
+  CHECK_FALSE(other.machine.active());
+  CHECK(other.wakes_in() == 5 * kMs);  // but it goes on looking for a while
+  CHECK(other.after(100) == "");
+  CHECK(other.machine.next_wake() == kNever);
+}
+
+TEST_CASE("delay 0: the kernel decides, and gets its killer back if it has lost it") {
+  Rig rig(guard(0));
+  CHECK(rig.starve() == "letgo");
+  CHECK(rig.look() == "");
+  CHECK(rig.wakes_in() == 5 * kMs);
+  CHECK(rig.after(5) == "letgo");
+  CHECK_FALSE(rig.machine.active());
+  rig.relieve();
+  CHECK(rig.after(5) == "");
+}
+
+TEST_CASE("an end must last") {
+  Rig rig(guard());
+  rig.starve();
+  rig.relieve();
+  CHECK(rig.after(10) == "");
+  CHECK(rig.wakes_in() == 1 * kMs);
+  rig.now += kMs;
+  CHECK(rig.tell(Fact::kNotified) == "");  // so it was a waiter that tried again
+  CHECK(rig.after(1) == "");
+  rig.sample.starved = true;
+  CHECK(rig.after(1) == "");
+  rig.relieve();
+  CHECK(rig.after(1) == "");
+  CHECK(rig.after(1) == "");
+  CHECK(rig.after(1) == "end");
+  CHECK(rig.outcome() == Outcome::kRecovered);
+  CHECK(rig.machine.end().at == rig.now);
+  CHECK(rig.machine.end().late_ns == 0);
+  CHECK(rig.machine.end().id == 1);
+  CHECK(rig.wakes_in() == 5 * kMs);  // it is looked after for a while
+  CHECK(rig.after(100) == "");
+  CHECK(rig.machine.next_wake() == kNever);
+}
+
+TEST_CASE("the deadline: not before, at it, and how late") {
+  Rig rig(guard());
+  rig.starve();
+  CHECK(rig.after(99) == "");
+  CHECK(rig.wakes_in() == 1 * kMs);
+  rig.now += kMs + 300;
+  CHECK(rig.look() == "letgo");
+  rig.relieve();
+  rig.sample.kills++;
+  CHECK(rig.after(1) == "end hold");
+  CHECK(rig.outcome() == Outcome::kFallback);
+  CHECK(rig.machine.end().late_ns == 300);
+  CHECK(rig.machine.end().kernel_kills == 1);
+}
+
+TEST_CASE("a deadline in the middle of a quiet period waits for its end") {
+  Rig rig(guard());
+  rig.starve();
+  rig.relieve();
+  rig.after(99);
+  CHECK(rig.after(1) == "");
+  CHECK(rig.after(1) == "end");
+  CHECK(rig.outcome() == Outcome::kRecovered);
+
+  Rig again(guard());
+  again.starve();
+  again.relieve();
+  again.after(99);
+  CHECK(again.after(1) == "");
+  CHECK(again.starve() == "letgo");
+}
+
+TEST_CASE("flapping puts the deadline off by 20 ms and no more") {
+  Rig rig(guard());
+  rig.starve();
+  rig.relieve();
+  rig.now += 100 * kMs;
+  for (int i = 0; i < 20; i++) {
+    CHECK(rig.tell(Fact::kNotified) == "");
+    rig.now += kMs;
+  }
+  CHECK(rig.tell(Fact::kNotified) == "letgo");
+}
+
+TEST_CASE("extend() to maxDelayMs after the start, never shorter, never past the deadline") {
+  Rig rig(guard());
+  int64_t start = rig.now;
+  rig.starve();
+  rig.tell(Fact::kExtend, 150 * kMs);
+  CHECK(rig.machine.deadline() == start + 250 * kMs);
+  rig.tell(Fact::kExtend, -10 * kMs);
+  CHECK(rig.machine.deadline() == start + 250 * kMs);
+  rig.tell(Fact::kExtend, 5'000 * kMs);
+  CHECK(rig.machine.deadline() == start + 1'000 * kMs);
+  rig.tell(Fact::kExtend, kNever);
+  CHECK(rig.machine.deadline() == start + 1'000 * kMs);
+  CHECK(rig.after(999) == "");
+  CHECK(rig.after(1) == "letgo");
+  rig.tell(Fact::kExtend, 100 * kMs);
+  CHECK(rig.machine.phase() == EpisodeMachine::Phase::kKernel);
+}
+
+TEST_CASE("set_delay() restarts the clock in a running episode and changes it in every phase") {
+  Rig rig(guard());
+  rig.starve();
+  rig.after(90);
+  CHECK(rig.tell(Fact::kSetDelay, 50 * kMs) == "");
+  CHECK(rig.machine.deadline() == rig.now + 50 * kMs);
+  int64_t restarted = rig.now;
+  rig.tell(Fact::kExtend, 5'000 * kMs);  // counts from the restart too
+  CHECK(rig.machine.deadline() == restarted + 1'000 * kMs);
+  CHECK(rig.tell(Fact::kSetDelay, 0) == "end letgo");
+  CHECK(rig.outcome() == Outcome::kCancelled);
+  rig.relieve();
+  CHECK(rig.tell(Fact::kSetDelay, 0) == "");
+  CHECK(rig.tell(Fact::kSetDelay, 10 * kMs) == "hold");
+  CHECK(rig.tell(Fact::kSetDelay, 20 * kMs) == "");
+  rig.starve();
+  CHECK(rig.after(20) == "letgo");
+  CHECK(rig.tell(Fact::kSetDelay, 0) == "");  // the kernel has it already
+  rig.relieve();
+  CHECK(rig.after(100) == "end");
+  CHECK(rig.outcome() == Outcome::kFallback);
+
+  Rig killing(guard(100, Fallback::kKillLargest));
+  killing.starve();
+  CHECK(killing.after(100) == "fallback");
+  CHECK(killing.tell(Fact::kSetDelay, 0) == "end letgo");
+}
+
+TEST_CASE("the guardian's deadline is taken as it is") {
+  Rig rig(guard());
+  rig.starve();
+  rig.tell(Fact::kSetDeadline, rig.now + 7 * kMs);
+  CHECK(rig.wakes_in() == 7 * kMs);
+  CHECK(rig.after(7) == "letgo");
+}
+
+TEST_CASE("a raised limit ends it, however little, whoever did it") {
+  Rig rig(guard());
+  rig.starve();
+  rig.sample.limit += 4096;
+  CHECK(rig.after(5) == "end");
+  CHECK(rig.outcome() == Outcome::kLimitRaised);
+  CHECK(rig.machine.base_limit() == 64 * kMiB + 4096);
+
+  rig.relieve();
+  rig.sample.limit -= 8192;  // lowered when idle: no debt, no rise later
+  CHECK(rig.after(100) == "");
+  CHECK(rig.starve() == "begin");
+  rig.sample.limit -= 4096;
+  rig.sample.usage = rig.sample.limit;
+  CHECK(rig.after(5) == "");
+  rig.sample.limit += 4096;  // back, which is a rise
+  CHECK(rig.after(5) == "end");
+  CHECK(rig.outcome() == Outcome::kLimitRaised);
+}
+
+TEST_CASE("a limit raised during a killing fallback ends it too") {
+  Rig rig(guard(100, Fallback::kKillLargest));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.sample.limit += kMiB;
+  CHECK(rig.after(5) == "end");
+  CHECK(rig.outcome() == Outcome::kLimitRaised);
+}
+
+TEST_CASE("a kill clears the clock and gets time to take effect") {
+  Rig rig(guard());
+  rig.starve();
+  rig.after(90);
+  CHECK(rig.answer(Fact::kUserKilled, 1) == "");
+  CHECK(rig.after(50) == "");        // past the deadline
+  rig.answer(Fact::kUserKilled, 1);  // a second one does not put it off
+  CHECK(rig.after(49) == "");
+  CHECK(rig.after(1) == "end begin");
+  CHECK(rig.outcome() == Outcome::kKilled);
+  CHECK(rig.machine.end().id == 1);
+  CHECK(rig.machine.id() == 2);
+  CHECK(rig.machine.deadline() == rig.now + 100 * kMs);
+
+  rig.answer(Fact::kUserKilled, 1);
+  rig.relieve();
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kKilled);
+
+  Rig none(guard());
+  none.starve();
+  none.after(90);
+  none.answer(Fact::kUserKilled, 0);
+  CHECK(none.after(10) == "letgo");
+
+  Rig kernel(guard());
+  kernel.starve();
+  kernel.sample.kills++;
+  kernel.relieve();
+  kernel.after(1);
+  CHECK(kernel.after(2) == "end");
+  CHECK(kernel.outcome() == Outcome::kKilled);
+}
+
+TEST_CASE("yield() lets the kernel decide at once") {
+  Rig rig(guard());
+  CHECK(rig.tell(Fact::kYield) == "");
+  rig.starve();
+  CHECK(rig.tell(Fact::kYield) == "letgo");
+  CHECK(rig.tell(Fact::kYield) == "");
+  rig.relieve();
+  rig.sample.kills++;
+  CHECK(rig.after(1) == "end hold");
+  CHECK(rig.outcome() == Outcome::kFallback);
+  CHECK(rig.machine.end().late_ns == 0);
+}
+
+TEST_CASE("the kernel keeps its killer until it has decided") {
+  Rig full(guard());  // it kills, but the group stays full: of page cache, say
+  full.starve();
+  full.after(100);
+  full.sample.starved = false;
+  CHECK(full.after(90) == "");
+  full.sample.kills++;
+  CHECK(full.after(10) == "");
+  CHECK(full.after(50) == "");
+  full.sample.usage -= 4096;  // something is still coming
+  CHECK(full.after(50) == "");
+  CHECK(full.after(50) == "");
+  CHECK(full.after(50) == "end hold");
+
+  Rig helpless(guard());  // it finds nobody
+  helpless.starve();
+  helpless.after(100);
+  helpless.sample.starved = false;
+  CHECK(helpless.after(999) == "");
+  CHECK(helpless.after(1) == "end hold");
+
+  Rig below(guard());  // the victim was in a group below, and is not counted here
+  below.starve();
+  below.after(100);
+  below.relieve();
+  CHECK(below.after(99) == "");
+  CHECK(below.after(1) == "end hold");
+
+  Rig deaf(guard());  // the write did nothing
+  deaf.starve();
+  CHECK(deaf.after(100) == "letgo");
+  CHECK(deaf.after(4) == "");
+  CHECK(deaf.after(1) == "letgo");
+  CHECK(deaf.after(5'000) == "letgo");
+  CHECK(deaf.machine.phase() == EpisodeMachine::Phase::kKernel);
+}
+
+TEST_CASE("a switch that failed is repeated, in the direction that is right then") {
+  Rig rig(guard());
+  CHECK(rig.tell(Fact::kSwitchFailed) == "");
+  CHECK(rig.wakes_in() == 5 * kMs);
+  CHECK(rig.after(5) == "hold");
+  CHECK(rig.after(5) == "");
+  rig.starve();
+  CHECK(rig.after(100) == "letgo");
+  rig.tell(Fact::kSwitchFailed);
+  rig.sample.starved = false;
+  CHECK(rig.after(5) == "letgo");
+}
+
+TEST_CASE("a killing fallback: once, with time to take effect, then the kernel") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  rig.now += 100 * kMs;
+  CHECK(rig.look() == "fallback");
+  CHECK(rig.after(50) == "");
+  CHECK(rig.answer(Fact::kFallbackDone, 3) == "");
+  rig.relieve();
+  CHECK(rig.after(1) == "");
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kFallback);
+  CHECK(rig.machine.end().late_ns == 50 * kMs);
+
+  Rig nobody(guard(100, Fallback::kKillLargest));
+  nobody.starve();
+  nobody.after(100);
+  CHECK(nobody.answer(Fact::kFallbackDone, 0) == "letgo");
+
+  Rig failing(guard(100, Fallback::kKillLargest));
+  failing.starve();
+  failing.after(100);
+  CHECK(failing.answer(Fact::kFallbackDone, 1, -5) == "letgo");
+
+  Rig hanging(guard(100, Fallback::kKillLargest));
+  hanging.starve();
+  hanging.after(100);
+  CHECK(hanging.after(99) == "");
+  CHECK(hanging.after(1) == "letgo");
+  CHECK(hanging.answer(Fact::kFallbackDone, 1) == "");  // late
+
+  Rig useless(guard(100, Fallback::kKillLargest));  // the kill frees nothing
+  useless.starve();
+  useless.after(100);
+  useless.after(98);
+  useless.now += 2 * kMs;
+  CHECK(useless.answer(Fact::kFallbackDone, 1) == "");
+  CHECK(useless.after(99) == "");
+  CHECK(useless.after(1) == "letgo");
+}
+
+TEST_CASE("an answer to an earlier episode's fallback is not this one's") {
+  Rig rig(guard(100, Fallback::kKillLargest));
+  rig.starve();
+  rig.after(100);
+  rig.tell(Fact::kSetDelay, 0);
+  rig.relieve();
+  rig.tell(Fact::kSetDelay, 100 * kMs);
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  CHECK(rig.answer(Fact::kFallbackDone, 0, -5, 1) == "");
+  CHECK(rig.answer(Fact::kFallbackDone, 0, -5, 2) == "letgo");
+}
+
+TEST_CASE("the plan: in order, one at a time, each when due, none after the deadline") {
+  Rig rig(plan({step(StepKind::kReclaim), step(StepKind::kSignal), step(StepKind::kReclaim, 50)}));
+  CHECK(rig.starve() == "begin step0");
+  CHECK(rig.after(1) == "");
+  CHECK(rig.answer(Fact::kStepDone, 0) == "step1");
+  CHECK(rig.answer(Fact::kStepDone, 0) == "");
+  rig.after(40);
+  CHECK(rig.wakes_in() == 9 * kMs);
+  CHECK(rig.after(9) == "step2");
+  CHECK(rig.after(50) == "letgo");  // it never answered
+
+  Rig late(plan({step(StepKind::kReclaim), step(StepKind::kReclaim, 50)}));
+  late.starve();
+  CHECK(late.after(120) == "letgo");
+  CHECK(late.answer(Fact::kStepDone, 0) == "");
+}
+
+TEST_CASE("the outcome 'plan' needs a step that has done something") {
+  struct {
+    StepKind kind;
+    uint32_t killed;
+    int32_t result;
+    Outcome outcome;
+  } const table[] = {
+      {StepKind::kReclaim, 0, 0, Outcome::kPlan},
+      {StepKind::kReclaim, 0, -11, Outcome::kRecovered},
+      {StepKind::kKillLargest, 1, 0, Outcome::kPlan},
+      {StepKind::kKillLargest, 0, 0, Outcome::kRecovered},
+      {StepKind::kKillGroup, 4, 0, Outcome::kPlan},
+      {StepKind::kFreeze, 0, 0, Outcome::kPlan},
+  };
+  for (const auto& row : table) {
+    Rig rig(plan({step(row.kind)}));
+    rig.starve();
+    rig.answer(Fact::kStepDone, row.killed, row.result);
+    rig.relieve();
+    rig.after(1);
+    CHECK(rig.after(2) == "end");
+    CHECK(rig.outcome() == row.outcome);
+  }
+}
+
+TEST_CASE("a kill by the plan clears the clock, SIGKILL by a signal step included") {
+  for (PlanStep s : {step(StepKind::kKillGroup, 60), step(StepKind::kSignal, 60, 0, 9)}) {
+    Rig rig(plan({s}));
+    rig.starve();
+    CHECK(rig.after(60) == "step0");
+    rig.answer(Fact::kStepDone, 2);
+    CHECK(rig.after(99) == "");
+    CHECK(rig.after(1) == "end begin");
+    CHECK(rig.outcome() == Outcome::kPlan);
+  }
+  Rig rig(plan({step(StepKind::kSignal, 60, 0, 12)}));
+  rig.starve();
+  rig.after(60);
+  rig.answer(Fact::kStepDone, 2);
+  CHECK(rig.after(40) == "letgo");
+}
+
+TEST_CASE("the plan's 'kernel' lets the kernel decide") {
+  Rig rig(plan({step(StepKind::kKernel, 10)}));
+  rig.starve();
+  CHECK(rig.after(10) == "step0");
+  CHECK(rig.answer(Fact::kStepDone, 0) == "letgo");
+  rig.relieve();
+  rig.sample.kills++;
+  CHECK(rig.after(5) == "end hold");
+  CHECK(rig.outcome() == Outcome::kPlan);
+  CHECK(rig.machine.end().late_ns == 0);
+}
+
+TEST_CASE("headroom: lent, over while lent, repaid") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB), step(StepKind::kHeadroom, 0, 4 * kMiB)}));
+  rig.starve();
+  CHECK(rig.machine.lend_to(0) == 72 * kMiB);
+  rig.sample.limit = 72 * kMiB;
+  rig.sample.starved = false;
+  CHECK(rig.look() == "");  // shows before the answer: no raise
+  CHECK(rig.answer(Fact::kStepDone, 0) == "step1");
+  CHECK(rig.machine.lent() == 8 * kMiB);
+  CHECK(rig.machine.lend_to(1) == 76 * kMiB);
+  rig.sample.usage = 70 * kMiB;
+  CHECK(rig.answer(Fact::kStepDone, 0, -12) == "");
+  CHECK(rig.machine.lent() == 8 * kMiB);
+  CHECK(rig.after(50) == "");  // nobody waits, but it is over what it may have
+  rig.sample.usage = 60 * kMiB;
+  CHECK(rig.after(1) == "");
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kPlan);
+  CHECK(rig.machine.base_limit() == 64 * kMiB);
+  rig.sample.limit = 64 * kMiB;
+  rig.look();
+  CHECK(rig.machine.lent() == 0);
+}
+
+TEST_CASE("a loan that was refused is not owed") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  rig.starve();
+  rig.answer(Fact::kStepDone, 0, -12);
+  rig.sample.limit = 72 * kMiB;  // so this is somebody else's
+  CHECK(rig.after(1) == "end");
+  CHECK(rig.outcome() == Outcome::kLimitRaised);
+  CHECK(rig.machine.base_limit() == 72 * kMiB);
+}
+
+TEST_CASE("headroom that usage does not allow to repay is owed, asked for, and not added to") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  rig.starve();
+  rig.sample.limit = rig.sample.usage = 72 * kMiB;
+  rig.sample.starved = false;
+  rig.answer(Fact::kStepDone, 0);
+  CHECK(rig.tell(Fact::kYield) == "letgo squeeze");
+  CHECK(rig.after(1'000) == "end hold");
+  CHECK(rig.look() == "");
+  CHECK(rig.after(49) == "");
+  CHECK(rig.after(1) == "squeeze");
+  CHECK(rig.after(99) == "");
+  CHECK(rig.after(1) == "squeeze");
+  rig.sample.limit = 70 * kMiB;
+  CHECK(rig.starve() == "begin step0");
+  CHECK(rig.machine.base_limit() == 64 * kMiB);
+  CHECK(rig.machine.lend_to(0) == 72 * kMiB);
+  rig.sample.limit = 72 * kMiB;
+  rig.answer(Fact::kStepDone, 0);
+  rig.sample.limit = 64 * kMiB;
+  rig.relieve();
+  rig.after(1);
+  rig.after(2);
+  CHECK(rig.after(100) == "");
+  CHECK(rig.machine.next_wake() == kNever);
+}
+
+TEST_CASE("at the deadline lent headroom is called in before anybody is killed") {
+  auto lent = [] {
+    Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}, Fallback::kKillLargest));
+    rig.starve();
+    rig.sample.limit = 72 * kMiB;
+    rig.sample.usage = 70 * kMiB;
+    rig.sample.starved = false;
+    rig.answer(Fact::kStepDone, 0);
+    CHECK(rig.after(100) == "squeeze");
+    return rig;
+  };
+  Rig cache = lent();
+  cache.sample.limit = cache.sample.usage = 64 * kMiB;
+  cache.after(1);
+  CHECK(cache.after(2) == "end");
+  CHECK(cache.outcome() == Outcome::kPlan);
+
+  Rig real = lent();
+  CHECK(real.after(10) == "squeeze");
+  CHECK(real.after(30) == "squeeze");
+  CHECK(real.after(10) == "fallback");
+
+  Rig waiting = lent();
+  waiting.sample.limit = 70 * kMiB;
+  CHECK(waiting.starve() == "fallback");
+}
+
+TEST_CASE("the program's raise while headroom is lent") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  rig.starve();
+  rig.sample.limit = 72 * kMiB;
+  rig.answer(Fact::kStepDone, 0);
+  Input input;
+  input.fact = Fact::kUserRaised;
+  input.bytes = 68 * kMiB;  // within what is lent: nothing was written
+  CHECK(rig.tell(input) == "end");
+  CHECK(rig.outcome() == Outcome::kLimitRaised);
+  CHECK(rig.machine.base_limit() == 68 * kMiB);
+  CHECK(rig.machine.lent() == 4 * kMiB);
+}
+
+TEST_CASE("a step that answers after the end: its loan is owed, its kill is a kill") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  rig.starve();
+  rig.relieve();
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kRecovered);
+  rig.sample.limit = 72 * kMiB;
+  rig.look();  // seen before it is told: still no wish of anybody's
+  rig.answer(Fact::kStepDone, 0, 0, 1);
+  CHECK(rig.machine.base_limit() == 64 * kMiB);
+  CHECK(rig.machine.lent() == 8 * kMiB);
+  CHECK(rig.after(50) == "squeeze");
+
+  Rig killing(plan({step(StepKind::kKillLargest)}));
+  killing.starve();
+  killing.relieve();
+  killing.after(1);
+  killing.after(2);
+  CHECK(killing.starve() == "begin step0");
+  killing.answer(Fact::kStepDone, 1, 0, 1);
+  CHECK(killing.after(100) == "end begin step0");
+  CHECK(killing.outcome() == Outcome::kPlan);
+}
+
+TEST_CASE("no limit at all is a number like others") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  rig.sample.limit = std::numeric_limits<uint64_t>::max();
+  rig.look();
+  rig.sample.starved = true;
+  CHECK(rig.look() == "begin step0");
+  CHECK(rig.machine.lend_to(0) > rig.machine.base_limit() / 2);
+  CHECK(rig.answer(Fact::kStepDone, 0) == "");
+  CHECK(rig.machine.active());
+}
+
+TEST_CASE("disposed or removed, in every phase: one end, then nothing") {
+  using Phase = EpisodeMachine::Phase;
+  for (Fact fact : {Fact::kCancel, Fact::kRemoved}) {
+    for (Phase phase : {Phase::kIdle, Phase::kDelaying, Phase::kFallingBack, Phase::kKernel}) {
+      Rig rig(guard(100, phase == Phase::kFallingBack ? Fallback::kKillGroup : Fallback::kKernel));
+      if (phase != Phase::kIdle) rig.starve();
+      if (phase == Phase::kFallingBack || phase == Phase::kKernel) rig.after(100);
+      CHECK(rig.machine.phase() == phase);
+      CHECK(rig.tell(fact) == (phase == Phase::kIdle ? "" : "end"));
+      if (phase != Phase::kIdle) {
+        CHECK(rig.outcome() == (fact == Fact::kCancel ? Outcome::kCancelled : Outcome::kRemoved));
+      }
+      CHECK(rig.machine.next_wake() == kNever);
+      CHECK(rig.starve() == "");
+      CHECK(rig.tell(Fact::kSetDelay, 5 * kMs) == "");
+      CHECK(rig.tell(fact) == "");
+    }
+  }
+  Rig killed(guard());  // its removal does not hide who ended it
+  killed.starve();
+  killed.answer(Fact::kUserKilled, 1);
+  killed.tell(Fact::kRemoved);
+  CHECK(killed.outcome() == Outcome::kKilled);
+}
+
+TEST_CASE("a dry run reports and does nothing") {
+  EpisodeConfig config = plan({step(StepKind::kKillGroup)});
+  config.dry_run = true;
+  Rig rig(config);
+  CHECK(rig.tell(Fact::kNotified) == "begin");
+  CHECK(rig.tell(Fact::kYield) == "");
+  rig.sample.kills++;
+  CHECK(rig.after(5) == "end");
+  CHECK(rig.outcome() == Outcome::kKilled);
+  CHECK(rig.machine.end().kernel_kills == 1);
+  CHECK(rig.tell(Fact::kNotified) == "begin");
+  CHECK(rig.after(99) == "");
+  CHECK(rig.after(1) == "end");
+  CHECK(rig.outcome() == Outcome::kRecovered);
+  CHECK(rig.tell(Fact::kSetDelay, 0) == "");
+}
+
+TEST_CASE("facts about an episode mean nothing when there is none") {
+  Rig rig(guard());
+  for (Fact fact : {Fact::kExtend, Fact::kSetDeadline, Fact::kYield, Fact::kUserKilled,
+                    Fact::kStepDone, Fact::kFallbackDone}) {
+    Input input;
+    input.fact = fact;
+    input.killed = 1;
+    input.ns = 5;
+    CHECK(rig.tell(input) == "");
+    CHECK_FALSE(rig.machine.active());
+  }
+}
