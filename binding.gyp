@@ -45,6 +45,18 @@
                         "<!@(node scripts/static-flags.mjs)", "-Wl,-z,relro", "-Wl,--gc-sections"
                     ],
                 },
+                {
+                    # Stands behind each process that guards: static and small, since all of it that
+                    # is ever touched stays locked.
+                    "target_name": "oom-guardian",
+                    "type": "executable",
+                    "sources": ["<@(guardian_sources)"],
+                    "cflags_cc": ["-Os", "-ffunction-sections", "-fdata-sections"],
+                    "ldflags!": ["-rdynamic"],
+                    "ldflags": [
+                        "<!@(node scripts/static-flags.mjs)", "-Wl,-z,relro", "-Wl,--gc-sections"
+                    ],
+                },
             ],
         }],
     ],

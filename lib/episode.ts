@@ -340,6 +340,11 @@ export class Guard implements OomGuard {
     return this.#dispose(queue => queue.fail(new AbortError(reason)))
   }
 
+  /** As dispose(), but iterators throw this. */
+  fail(error: Error): Promise<void> {
+    return this.#dispose(queue => queue.fail(error))
+  }
+
   #dispose(end: (queue: EventQueue<OomEpisode>) => void): Promise<void> {
     this.#disposed ??= (async () => {
       try {

@@ -72,6 +72,12 @@ const OWN: Record<string, string> = {
   ERR_NO_FREEZER:
     'no v1 freezer group of the same path has all members of this group: make one and add them',
   ERR_CLOSED: 'the group is closed',
+  ERR_GUARDIAN_INSIDE:
+    'the guardian would live inside of what it guards and cannot be moved out: name a group with guardian: { group }',
+  ERR_GUARDIAN_LOST:
+    'the guardian died and no other could be started: the killers are enabled again, and the guard has ended',
+  ERR_GUARDIAN_MISSING:
+    'the program oom-guardian is not in the package: rebuild it, or guard without (guardian: false)',
   ERR_KILLER_DISABLED:
     'somebody has disabled the killer of this group already: another guard, or nobody any more (takeOver: true adopts it)',
 }

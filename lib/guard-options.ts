@@ -21,11 +21,13 @@ import {
   signalNumber,
 } from './args.js'
 import { bytes, optionalBytes } from './bytes.js'
+import type { MemoryGroup } from './group.js'
 
 /** The longest delay, milliseconds: as the control file that this follows had it. */
 export const MAX_DELAY_MS = 2 ** 31 - 1
 export const MAX_PLAN_STEPS = 16
 const DEFAULT_GRACE_MS = 100
+const MIN_GRACE_MS = 10
 const MAX_GRACE_MS = 60_000
 
 // In the order of native/core/episode.h: Fallback, StepKind, Outcome.
@@ -70,8 +72,8 @@ export interface CheckedGuardOptions {
   plan: NativeStep[]
   headroom: number
   ballast: number
-  /** Milliseconds after the deadline at which the guardian acts; undefined: no guardian. */
-  graceMs: number | undefined
+  /** undefined: none. */
+  guardian: { graceMs: number; group?: MemoryGroup } | undefined
   guardDescendants: boolean
   dryRun: boolean
   takeOver: boolean
@@ -116,15 +118,19 @@ function checkPlan(plan: unknown, delayMs: number, headroom: number): NativeStep
   return steps.sort((a, b) => a.afterMs - b.afterMs)
 }
 
-function checkGuardian(guardian: unknown): number | undefined {
-  if (guardian === undefined || guardian === true) return DEFAULT_GRACE_MS
+function checkGuardian(guardian: GuardOptions['guardian']): CheckedGuardOptions['guardian'] {
+  if (guardian === undefined || guardian === true) return { graceMs: DEFAULT_GRACE_MS }
   if (guardian === false) return undefined
   if (typeof guardian !== 'object' || guardian === null) {
     throw invalidType('options.guardian', 'of type boolean or object', guardian)
   }
-  const { graceMs } = guardian as { graceMs?: number }
-  if (graceMs === undefined) return DEFAULT_GRACE_MS
-  return integer('options.guardian.graceMs', graceMs, 10, MAX_GRACE_MS)
+  const { graceMs = DEFAULT_GRACE_MS, group } = guardian
+  integer('options.guardian.graceMs', graceMs, MIN_GRACE_MS, MAX_GRACE_MS)
+  if (group === undefined) return { graceMs }
+  if (typeof group !== 'object' || group === null || typeof group.add !== 'function') {
+    throw invalidType('options.guardian.group', 'an instance of MemoryGroup', group)
+  }
+  return { graceMs, group }
 }
 
 function checkHold(hold: GuardOptions['hold']): CheckedGuardOptions['hold'] {
@@ -172,7 +178,7 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
     plan,
     headroom,
     ballast,
-    graceMs: checkGuardian(options.guardian),
+    guardian: checkGuardian(options.guardian),
     guardDescendants:
       oneOf('options.descendants', options.descendants, ['guard', 'kernel'] as const, 'guard') ===
       'guard',

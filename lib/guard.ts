@@ -1,5 +1,7 @@
 // The real guard: MemoryGroup.guard(). Options are checked, the native guard is armed, its records
 // become the guard's episodes (episode.ts), and the user's calls become its commands.
+import { closeSync } from 'node:fs'
+import { constants } from 'node:os'
 import type { GuardOptions, OomGuard } from '../types/guard.js'
 import { binding, errnoName, fromNative, OomError, ownError } from './errors.js'
 import { Guard, type EpisodeKey, type GuardBackend } from './episode.js'
@@ -12,7 +14,10 @@ import {
   unsubscribe,
   type NativeRecord,
 } from './native/events.js'
+import type { NativeFailure } from './native/binding.js'
 import { Fact, type GuardHandle } from './native/guards.js'
+import { nativeFile } from './native/load.js'
+import { memlockError } from './memlock.js'
 import { throwIfAborted } from './queue.js'
 
 const NS_PER_MS = 1_000_000
@@ -30,16 +35,40 @@ function disposeAtExit(handle: GuardHandle): void {
   })
 }
 
+/** Tells the native side where the guardian's program is; an fd of where it shall live, or -1. */
+function prepareGuardian({ guardian }: CheckedGuardOptions): number {
+  if (guardian === undefined) return -1
+  const program = nativeFile('oom-guardian')
+  if (program === undefined) throw ownError('ERR_GUARDIAN_MISSING')
+  binding().setGuardian(program)
+  return guardian.group === undefined ? -1 : binding().openProcs(handleOf(guardian.group))
+}
+
+function armingError(error: unknown, path: string): unknown {
+  const { errno, file } = error as Partial<NativeFailure>
+  if (file === 'oom-guardian' && errno === -constants.errno.EDEADLK) {
+    return ownError('ERR_GUARDIAN_INSIDE', path)
+  }
+  if (file === 'RLIMIT_MEMLOCK') return memlockError(error, 'a guard', 2 * 1024 * 1024)
+  return fromNative(error, path)
+}
+
 /** The sentinel behind a guard. */
 class NativeBackend implements GuardBackend {
   readonly #group: MemoryGroup
   readonly #handle: GuardHandle
   readonly #target: number
+  readonly #place: number
 
   constructor(group: MemoryGroup, options: CheckedGuardOptions, on: (r: NativeRecord) => void) {
     this.#group = group
     this.#target = subscribe(on)
-    this.#handle = new (binding().Guard)(this.#target, options)
+    this.#place = prepareGuardian(options)
+    this.#handle = new (binding().Guard)(this.#target, {
+      ...options,
+      graceMs: options.guardian?.graceMs ?? 0,
+      place: this.#place,
+    })
   }
 
   async arm(): Promise<void> {
@@ -47,7 +76,9 @@ class NativeBackend implements GuardBackend {
       await this.#handle.arm(handleOf(this.#group))
     } catch (error) {
       unsubscribe(this.#target)
-      throw fromNative(error, this.pathOf(this.#handle.trouble()))
+      throw armingError(error, this.pathOf(this.#handle.trouble()))
+    } finally {
+      if (this.#place >= 0) closeSync(this.#place)
     }
     disposeAtExit(this.#handle)
   }
@@ -183,6 +214,9 @@ function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): vo
         lateNs: Number(record.a),
         kernelKills: Number(record.b),
       })
+      break
+    case RecordKind.trouble:
+      void guard.fail(ownError('ERR_GUARDIAN_LOST', guard.group.path))
       break
     case RecordKind.removed:
       backend.forget(record.sub)

@@ -9,6 +9,7 @@
       "native/core/group.cc",
       "native/core/guard.cc",
       "native/core/guarded_group.cc",
+      "native/core/guardian_link.cc",
       "native/core/helpers.cc",
       "native/core/hierarchy.cc",
       "native/core/hot_v1.cc",
@@ -42,6 +43,19 @@
       "native/binding/primitives.cc",
       "native/binding/spawn.cc",
       "native/binding/subscriptions.cc"
+    ],
+    "guardian_sources": [
+      "native/core/episode.cc",
+      "native/core/event_control.cc",
+      "native/core/hot_v1.cc",
+      "native/core/parse.cc",
+      "native/core/sentinel.cc",
+      "native/core/sys.cc",
+      "native/core/thread.cc",
+      "native/core/tree.cc",
+      "native/core/victims.cc",
+      "native/guardian/guardian.cc",
+      "native/guardian/stand_in.cc"
     ]
   }
 }

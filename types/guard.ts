@@ -47,6 +47,17 @@ export interface GuardReserve {
   ballast?: Bytes
 }
 
+export interface GuardianOptions {
+  /** Milliseconds past the deadline at which the guardian acts; integer, 10 to 60000. Default 100. */
+  graceMs?: number
+  /**
+   * Where it lives; must not be the guarded group or below it. Default: where this process is, or, if
+   * that is inside of what is guarded, the group above the guarded one. One guardian serves all guards
+   * of a process: the last guard that says so moves it.
+   */
+  group?: MemoryGroup
+}
+
 export interface GuardOptions {
   /** Milliseconds; integer, 0 to 2**31 - 1. 0: the kernel decides at once, as if unguarded. */
   delayMs: number
@@ -56,7 +67,7 @@ export interface GuardOptions {
   plan?: readonly PlanStep[]
   reserve?: GuardReserve
   /** The process that keeps the promise when this one cannot. Default true. */
-  guardian?: boolean | { graceMs?: number }
+  guardian?: boolean | GuardianOptions
   /** What becomes of groups below the guarded one. Default `'guard'`. */
   descendants?: 'guard' | 'kernel'
   /** Report what would be done and do nothing: the kernel keeps its killer. Default false. */

@@ -14,6 +14,7 @@ export const RecordKind = {
   episodeStep: 7,
   pids: 8,
   episodeEnd: 9,
+  trouble: 10,
 } as const
 
 /** native/core/channel.h: what a to d mean is said there, by kind. */

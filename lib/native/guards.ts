@@ -23,6 +23,17 @@ export interface GuardHandle {
   disposeNow(): void
 }
 
+export interface NativeGuardOptions extends Omit<CheckedGuardOptions, 'guardian'> {
+  /** 0: no guardian. */
+  graceMs: number
+  /** An fd of cgroup.procs that the guardian moves to, or -1. */
+  place: number
+}
+
 export interface GuardsBinding {
-  Guard: new (target: number, options: CheckedGuardOptions) => GuardHandle
+  Guard: new (target: number, options: NativeGuardOptions) => GuardHandle
+  /** Where the guardian's program is. */
+  setGuardian(path: string): void
+  /** 0: none runs. */
+  guardianPid(): number
 }

@@ -42,6 +42,8 @@ GuardConfig config_of(const Napi::Object& from) {
   }
   config.ballast = static_cast<uint64_t>(integer(from, "ballast"));
   config.take_over = from.Get("takeOver").As<Napi::Boolean>();
+  config.grace_ns = integer(from, "graceMs") * kMs;
+  config.place = static_cast<int>(integer(from, "place"));
   config.guard_descendants = from.Get("guardDescendants").As<Napi::Boolean>();
   return config;
 }
@@ -93,6 +95,10 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
     Input input;
     input.fact = static_cast<Fact>(info[2].As<Napi::Number>().Int32Value());
     int64_t value = info[3].As<Napi::Number>().Int64Value();
+    if (input.fact == Fact::kSetDelay) {
+      guard_->set_delay(value);
+      return Napi::Number::New(info.Env(), 0);
+    }
     input.ns = value;
     input.killed = input.fact == Fact::kUserKilled ? static_cast<uint32_t>(value) : 0;
     int result = guard_->command(info[0].As<Napi::Number>().Uint32Value(),
@@ -150,8 +156,20 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
 
 }  // namespace
 
+// The guardian's program: prepared by the loader.
+static Napi::Value set_guardian(const Napi::CallbackInfo& info) {
+  GuardianLink::set_program(info[0].As<Napi::String>().Utf8Value());
+  return info.Env().Undefined();
+}
+
+static Napi::Value guardian_pid(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), GuardianLink::pid());
+}
+
 Napi::Object init_guards(Napi::Env env, Napi::Object exports) {
   exports.Set("Guard", GuardHandle::define(env));
+  exports.Set("setGuardian", Napi::Function::New<set_guardian>(env, "setGuardian"));
+  exports.Set("guardianPid", Napi::Function::New<guardian_pid>(env, "guardianPid"));
   return exports;
 }
 

@@ -142,6 +142,10 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
     case Fact::kSetDeadline:
       if (phase_ == Phase::kDelaying) set_deadline(input.ns);
       break;
+    case Fact::kGuardianActed:
+      if (phase_ == Phase::kDelaying) note_kill(now, Outcome::kGuardian);
+      if (phase_ == Phase::kKernel || phase_ == Phase::kFallingBack) pending_ = Outcome::kGuardian;
+      break;
     case Fact::kYield:
       if (phase_ == Phase::kDelaying && !config_.dry_run) {
         let_go(now, input.sample, Outcome::kFallback, out);

@@ -80,10 +80,11 @@ enum class Fact : uint8_t {
   kExtend,        // ns
   kSetDeadline,   // ns, absolute: the guardian follows the sentinel's
   kYield,
-  kCancel,        // the guard is being disposed
-  kRemoved,       // the group is gone; the sample is not looked at
-  kUserRaised,    // bytes: the limit that the program wants from now on, lent headroom left aside
-  kSwitchFailed,  // the last kHold or kLetGo could not be carried out: it comes again
+  kCancel,         // the guard is being disposed
+  kRemoved,        // the group is gone; the sample is not looked at
+  kUserRaised,     // bytes: the limit that the program wants from now on, lent headroom left aside
+  kGuardianActed,  // the guardian has carried out this episode's fallback
+  kSwitchFailed,   // the last kHold or kLetGo could not be carried out: it comes again
 };
 
 struct Input {

@@ -1,6 +1,7 @@
 #include "core/guard.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <utility>
@@ -51,15 +52,22 @@ Status Guard::arm(std::shared_ptr<const Fd> root) {
   Lock life(life_);
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = Helpers::start(sentinel_);
+  sentinel_.set_before_stop([] {
+    Helpers::stop();
+    GuardianLink::stop();
+  });
+  if (status.ok() && has_guardian()) status = GuardianLink::start();
   if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
   size_t locked;
   if (status.ok()) status = lock_scope(LockScope::kOomPath, &locked);
   if (!status.ok()) return status;
   state_ = State::kArming;
-  status = tree_.open(std::move(root));
+  int dir = root->get();
+  status = tree_.open(root);
   if (status.ok()) status = failure_;
+  if (status.ok() && has_guardian()) status = call_guardian(dir);
   if (!status.ok()) {
-    undo();
+    put_back(false);
     return status;
   }
   // Everything is prepared: now hold, from the top, so that what is born meanwhile is born held and
@@ -80,13 +88,41 @@ Status Guard::arm(std::shared_ptr<const Fd> root) {
       }
     }
   }
-  if (!status.ok()) undo();
+  if (!status.ok()) put_back(true);
   return status;
 }
 
-void Guard::undo() {
-  state_ = State::kArmed;
-  put_back();
+// From here on somebody stands behind everything below the group, before the first of them is held.
+Status Guard::call_guardian(int root) {
+  GuardianTerms terms;
+  terms.delay_ns = config_.episode.delay_ns;
+  terms.grace_ns = config_.grace_ns;
+  terms.fallback = static_cast<uint32_t>(config_.episode.fallback);
+  terms.guard_descendants = config_.guard_descendants;
+  terms.root = root;
+  terms.place = config_.place;
+  return GuardianLink::add(*this, terms, guardian_id_);
+}
+
+// Another guardian: the one before may have put everything back when it left.
+void Guard::guardian_replaced() {
+  WriteLock lock(lock_);
+  if (state_ != State::kArmed) return;
+  for (auto& [sub, entry] : entries_) {
+    if (sub != 1 && !config_.guard_descendants) continue;
+    GuardedGroup& group = *entry.group;
+    sentinel_.call([&](Sentinel&) { group.hold(); });
+  }
+}
+
+void Guard::guardian_lost(const Status& why) {
+  WriteLock lock(lock_);
+  if (state_ != State::kArmed) return;
+  for (auto& [sub, entry] : entries_) {
+    if (sub != 1 && !config_.guard_descendants) continue;
+    GuardedGroup& group = *entry.group;
+    sentinel_.call([&](Sentinel& sentinel) { group.abandon(sentinel, sub == 1 ? why.err : 0); });
+  }
 }
 
 uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
@@ -124,6 +160,14 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
   status = group->arm(dir);
   if (!status.ok()) return status;
   bool guarded = parent == 0 || config_.guard_descendants;
+  if (guarded && has_guardian()) {
+    struct stat st;
+    if (fstat(dir, &st) != 0) return Status::last("fstat");
+    SharedSlot* slot = GuardianLink::shared()->take(st.st_ino);
+    // All slots taken: a group that the guardian cannot be told of is not held.
+    if (!slot) return Status::of(-ENOSPC, "guard", "oom-guardian");
+    group->set_slot(slot);
+  }
   if (state_ == State::kArming && guarded && !config_.take_over && !config_.episode.dry_run) {
     int held = group->held();
     if (held < 0) return Status::of(held, "read", "memory.oom_control");
@@ -151,11 +195,11 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
 void Guard::dispose() {
   Lock life(life_);
   if (state_ == State::kNew) state_ = State::kDisposed;
-  if (state_ != State::kDisposed) put_back();
+  if (state_ != State::kDisposed) put_back(true);
 }
 
-void Guard::put_back() {
-  bool was_armed = state_ == State::kArmed;
+// `held`: what was armed has been held; without that nothing in any group is touched.
+void Guard::put_back(bool held) {
   state_ = State::kDisposing;
   {
     WriteLock lock(lock_);
@@ -169,18 +213,28 @@ void Guard::put_back() {
         Input input;
         input.fact = Fact::kCancel;
         group.command(sentinel, input);
-        if (was_armed && !config_.episode.dry_run) group.hot().let_go();
+        if (held && !config_.episode.dry_run) group.hot().let_go();
         group.detach(sentinel);
       });
     }
   }
   // From the top down all let go: what was born before its parent did is found now.
-  if (was_armed && !config_.episode.dry_run) tree_.rescan();
+  if (held && !config_.episode.dry_run) tree_.rescan();
   tree_.close();
+  if (guardian_id_ != 0) {
+    GuardianLink::remove(guardian_id_);
+    // It writes no more; what it may have held again after an episode of its own is let go of now.
+    for (auto& [sub, entry] : entries_) {
+      if (held && entry.group->held() == 1) entry.group->hot().let_go();
+    }
+  }
   // A helper may still be at a job, and reads the list for it; each ends by itself.
   while (busy()) pause_ms(1);
   WriteLock lock(lock_);
-  for (auto& [sub, entry] : entries_) entry.group->settle();
+  for (auto& [sub, entry] : entries_) {
+    entry.group->settle();
+    entry.group->free_slot();
+  }
   entries_.clear();
   ballast_.close();
   unlock_scope(LockScope::kOomPath);
@@ -208,8 +262,21 @@ int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
       group.command(sentinel, input);
     });
   }
-  if (sub == 0 && input.fact == Fact::kSetDelay) config_.episode.delay_ns = input.ns;
   return result;
+}
+
+void Guard::set_delay(int64_t ns) {
+  {
+    WriteLock lock(lock_);
+    config_.episode.delay_ns = ns;
+  }
+  Input input;
+  input.fact = Fact::kSetDelay;
+  input.ns = ns;
+  // The guardian waits for the sentinel's deadlines; this one counts for what it sees alone. Not
+  // with our lock: the guardian's keeper takes it inside its own.
+  if (guardian_id_ != 0) GuardianLink::set_delay(guardian_id_, ns);
+  command(0, 0, input);
 }
 
 int Guard::kill(uint32_t sub, int32_t target, Victims& victims) {
@@ -250,6 +317,7 @@ void Guard::drop(uint32_t sub) {
     GuardedGroup& group = *it->second.group;
     if (group.busy()) return;
     sentinel_.call([&](Sentinel& sentinel) { group.detach(sentinel); });
+    group.free_slot();
     uint32_t parent = it->second.parent;
     entries_.erase(it);
     auto above = entries_.find(parent);

@@ -15,6 +15,7 @@
 
 #include "core/ballast.h"
 #include "core/guarded_group.h"
+#include "core/guardian_link.h"
 #include "core/tree.h"
 
 namespace oom {
@@ -24,9 +25,11 @@ struct GuardConfig {
   uint64_t ballast = 0;
   bool take_over = false;
   bool guard_descendants = true;
+  int64_t grace_ns = 0;  // 0: no guardian
+  int place = -1;        // cgroup.procs of where the guardian shall live, or -1
 };
 
-class Guard final : public TreeListener {
+class Guard final : public TreeListener, public GuardianClient {
  public:
   Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardConfig& config);
   ~Guard() override;
@@ -40,6 +43,8 @@ class Guard final : public TreeListener {
   // Any thread but the sentinel. `sub` 0: all groups; else only if that episode is still running,
   // unless `episode` is 0: -ESRCH.
   int command(uint32_t sub, uint32_t episode, const Input& input);
+  // For all groups, running episodes included.
+  void set_delay(int64_t ns);
   // Ends members of the group or of those below, as a plan would: a pid, 0 for all, -1 for the
   // largest. Sleeps. The pids are in `victims`.
   int kill(uint32_t sub, int32_t target, Victims& victims);
@@ -69,6 +74,10 @@ class Guard final : public TreeListener {
     pthread_rwlock_unlock(&lock_);
   }
 
+  // The guardian's keeper.
+  void guardian_replaced() override;
+  void guardian_lost(const Status& why) override;
+
   // The tree's thread, or the arming one.
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   void vanished(uint32_t sub) override;
@@ -84,8 +93,9 @@ class Guard final : public TreeListener {
   Status take(uint32_t parent, const std::string& name, int dir, uint32_t& sub);
   void drop(uint32_t sub);
   bool busy();
-  void undo();
-  void put_back();
+  Status call_guardian(int root);
+  bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
+  void put_back(bool held);
 
   Sentinel& sentinel_;
   Channel& channel_;
@@ -101,6 +111,7 @@ class Guard final : public TreeListener {
   pthread_rwlock_t lock_ = PTHREAD_RWLOCK_INITIALIZER;
   std::unordered_map<uint32_t, Entry> entries_;
   uint32_t next_sub_ = 1;
+  uint32_t guardian_id_ = 0;
 };
 
 }  // namespace oom

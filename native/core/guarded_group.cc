@@ -50,6 +50,27 @@ void GuardedGroup::detach(Sentinel& sentinel) {
 
 int GuardedGroup::hold() { return machine_.holding() ? hot_.hold() : 0; }
 
+void GuardedGroup::free_slot() {
+  if (slot_) slot_->state.store(SlotState::kFree);
+  slot_ = nullptr;
+}
+
+void GuardedGroup::abandon(Sentinel& sentinel, int err) {
+  Input input;
+  input.fact = Fact::kSetDelay;
+  input.ns = 0;
+  command(sentinel, input);
+  if (!gone_) hot_.let_go();
+  if (err == 0) return;
+  Record r;
+  r.target = guard_.target();
+  r.sub = sub_;
+  r.kind = RecordKind::kTrouble;
+  r.at = sys::now_ns();
+  r.a = static_cast<uint64_t>(static_cast<int64_t>(err));
+  sentinel.send(*this, r);
+}
+
 bool GuardedGroup::busy() const {
   return users > 0 || step_job_.busy || fallback_job_.busy || repay_job_.busy || thaw_job_.busy;
 }
@@ -98,6 +119,10 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t resu
   input.killed = killed;
   int err = look(input.sample);
   if (err == -ENODEV) return removed(sentinel, now);
+  if (fact == Fact::kLooked && slot_ && machine_.phase() == EpisodeMachine::Phase::kDelaying &&
+      slot_->claim.load() == SharedSlot::word(machine_.id(), Claimant::kGuardian)) {
+    input.fact = Fact::kGuardianActed;
+  }
   if (err != 0) {
     // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
     input.sample = machine_.first();
@@ -112,8 +137,36 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
   bool was_active = machine_.active();
   machine_.step(now, input, actions);
   active_episodes += machine_.active() - was_active;
+  publish();
   carry_out(sentinel, now, actions);
+  publish();
   schedule(sentinel);
+}
+
+// For the guardian: before and after each turn of the machine is carried out.
+void GuardedGroup::publish() {
+  if (!slot_) return;
+  if (uint32_t id = machine_.id(); slot_->claim.load() >> 2 != id) {
+    slot_->claim.store(SharedSlot::word(id, Claimant::kNobody));
+  }
+  slot_->deadline.store(machine_.deadline());
+  slot_->started_at.store(machine_.started_at());
+  slot_->own_limit.store(hot_.own_limit());
+  slot_->own_memsw.store(hot_.own_memsw());
+  slot_->frozen.store(frozen_);
+  bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
+  slot_->state.store(kernel              ? SlotState::kKernel
+                     : machine_.active() ? SlotState::kEpisode
+                                         : SlotState::kArmed);
+}
+
+// Whether this episode's fallback is ours; if not, the machine is told who it was.
+bool GuardedGroup::claim(Sentinel& sentinel, int64_t now) {
+  if (!slot_ || !machine_.active() || slot_->claim_for(machine_.id(), Claimant::kSentinel)) {
+    return true;
+  }
+  step(sentinel, Fact::kGuardianActed, now);
+  return false;
 }
 
 void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& actions) {
@@ -145,11 +198,14 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         run_step(sentinel, now, actions.list[i].index);
         break;
       case Do::kFallback:
+        if (!claim(sentinel, now)) break;
         thaw();
         start(fallback_job_, JobKind::kKill, SIGKILL,
               machine_.config().fallback == Fallback::kKillLargest ? -1 : 0);
         break;
       case Do::kLetGo: {
+        // Letting go twice does no harm; the report is the claimant's.
+        claim(sentinel, now);
         int err = hot_.let_go();
         switched(sentinel, now, err);
         if (machine_.active()) {

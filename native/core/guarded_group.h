@@ -16,6 +16,7 @@
 #include "core/hot_v1.h"
 #include "core/locked.h"
 #include "core/sentinel.h"
+#include "core/shared_state.h"
 #include "core/victims.h"
 
 namespace oom {
@@ -35,6 +36,8 @@ class GuardedGroup final : public Source {
   int attach(Sentinel& sentinel);
   void detach(Sentinel& sentinel);
   int hold();
+  // Nobody stands behind it any more: let go for good. `err` is reported if it is not 0.
+  void abandon(Sentinel& sentinel, int err);
   void command(Sentinel& sentinel, const Input& input);
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
@@ -50,6 +53,10 @@ class GuardedGroup final : public Source {
   int signal(Victims& victims, int signal, int32_t target);
   // Whether a helper still has a job of this group, or a user of kill() is at it.
   bool busy() const;
+
+  // What the guardian sees of it; before attach().
+  void set_slot(SharedSlot* slot) { slot_ = slot; }
+  void free_slot();
 
   HotGroup& hot() { return hot_; }
   uint32_t sub() const { return sub_; }
@@ -77,10 +84,14 @@ class GuardedGroup final : public Source {
   void report(Sentinel& sentinel);
   void schedule(Sentinel& sentinel);
 
+  void publish();
+  bool claim(Sentinel& sentinel, int64_t now);
+
   Guard& guard_;
   GuardedGroup* parent_;
   uint32_t sub_;
   HotGroupV1 hot_;
+  SharedSlot* slot_ = nullptr;
   EpisodeMachine machine_;
   Job step_job_, fallback_job_, repay_job_, thaw_job_;
   int64_t step_at_ = 0;

@@ -139,6 +139,13 @@ int HotGroupV1::repay() {
   return err;
 }
 
+int HotGroupV1::repay_to(uint64_t limit, uint64_t memsw) {
+  own_limit_ = limit;
+  own_memsw_ = memsw;
+  read_u64(limit_, set_limit_);
+  return repay();
+}
+
 int HotGroupV1::freeze(bool frozen) {
   return freezer_ ? sys::write_small(freezer_.get(), frozen ? "FROZEN" : "THAWED") : -ENOENT;
 }

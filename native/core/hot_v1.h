@@ -19,6 +19,10 @@ class HotGroupV1 final : public HotGroup {
   int lend_to(uint64_t bytes) override;
   void forgive() override { own_limit_ = own_memsw_ = 0; }
   int repay() override;
+  // Puts back what another process has lent; 0 and 0: nothing.
+  int repay_to(uint64_t limit, uint64_t memsw);
+  uint64_t own_limit() const { return own_limit_; }
+  uint64_t own_memsw() const { return own_memsw_; }
   int freeze(bool frozen) override;
   int reclaim() override;
   int procs_fd() const override { return procs_.get(); }

@@ -52,7 +52,18 @@ void Sentinel::release() {
   pthread_mutex_unlock(&instance_lock);
 }
 
+Sentinel* Sentinel::make_inline(Status& status) {
+  auto* made = new (std::nothrow) Sentinel();
+  status = made ? made->prepare() : Status::of(-ENOMEM, "malloc");
+  return made;
+}
+
 Status Sentinel::start() {
+  Status status = prepare();
+  return status.ok() ? thread_.start("oom-sentinel", &Sentinel::main, this) : status;
+}
+
+Status Sentinel::prepare() {
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return Status::last("epoll_create1");
   wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -65,7 +76,7 @@ Status Sentinel::start() {
     event.data.ptr = fd == wake_.get() ? static_cast<void*>(&wake_) : static_cast<void*>(&timer_);
     if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Status::last("epoll_ctl");
   }
-  return thread_.start("oom-sentinel", &Sentinel::main, this);
+  return Status::success();
 }
 
 void Sentinel::stop() {

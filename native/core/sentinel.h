@@ -48,6 +48,11 @@ class Sentinel {
   // Any thread that may allocate. Null with the reason when it cannot be started.
   static Sentinel* acquire(Status& status);
   static void release();
+  // For a process that is nothing but a sentinel (the guardian): no thread, run() is its loop.
+  static Sentinel* make_inline(Status& status);
+  void run() { loop(); }
+  void quit() { stopping_.store(true); }
+
   // Called before the last release() stops the thread: what hands it work must be stopped first.
   void set_before_stop(void (*hook)()) { before_stop_ = hook; }
 
@@ -92,6 +97,7 @@ class Sentinel {
 
  private:
   Sentinel() = default;
+  Status prepare();
   Status start();
   void stop();
   static void* main(void* self);

@@ -99,14 +99,14 @@ void* Scout::main(void* arg) {
   }
 }
 
-Status Tree::open(std::shared_ptr<const Fd> root) {
+Status Tree::open(std::shared_ptr<const Fd> root, bool own_thread) {
   pthread_mutex_lock(&life_);
-  Status status = closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root));
+  Status status = closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root), own_thread);
   pthread_mutex_unlock(&life_);
   return status;
 }
 
-Status Tree::open_now(std::shared_ptr<const Fd> root) {
+Status Tree::open_now(std::shared_ptr<const Fd> root, bool own_thread) {
   root_ = std::move(root);
   inotify_.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify_) return Status::last("inotify_init1");
@@ -115,7 +115,9 @@ Status Tree::open_now(std::shared_ptr<const Fd> root) {
   bool any = !by_watch_.empty();
   pthread_mutex_unlock(&lock_);
   if (!any) return Status::of(-ENODEV, "inotify_add_watch");
+  if (!own_thread) return Status::success();
   Status status = Scout::add(*this);
+  scouted_ = status.ok();
   if (!status.ok()) inotify_.reset();
   return status;
 }
@@ -124,7 +126,7 @@ void Tree::close() {
   pthread_mutex_lock(&life_);
   closed_ = true;
   if (inotify_) {
-    Scout::remove(*this);
+    if (scouted_) Scout::remove(*this);
     inotify_.reset();
     by_watch_.clear();
     watch_by_name_.clear();

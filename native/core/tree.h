@@ -37,7 +37,10 @@ class Tree {
   Tree& operator=(const Tree&) = delete;
 
   // Reports the root and everything below it, then keeps watching.
-  Status open(std::shared_ptr<const Fd> root);
+  Status open(std::shared_ptr<const Fd> root, bool own_thread = true);
+  // Without a thread of its own: events() whenever fd() is readable.
+  int fd() const { return inotify_.get(); }
+  void events();
   // Once more over everything: reports what was missed.
   void rescan();
   // No more reports once it has returned.
@@ -45,7 +48,7 @@ class Tree {
 
  private:
   friend class Scout;
-  Status open_now(std::shared_ptr<const Fd> root);
+  Status open_now(std::shared_ptr<const Fd> root, bool own_thread);
   struct Dir {
     std::string name;  // relative to the root; empty: the root
     uint64_t inode;
@@ -54,12 +57,12 @@ class Tree {
   void found(uint32_t parent, const std::string& name);
   void lost(const std::string& name);
   void list(const Dir& dir, int fd);
-  void events();
 
   TreeListener& listener_;
   std::shared_ptr<const Fd> root_;
   Fd inotify_;
   bool closed_ = false;
+  bool scouted_ = false;
   pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // open() and close() exclude each other
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   std::unordered_map<int, Dir> by_watch_;  // inotify watch descriptor

@@ -110,7 +110,7 @@ int Victims::consider(int procs_fd) {
   return err != 0 ? err : failed;
 }
 
-bool Victims::is_member(int procs_fd, pid_t pid) {
+bool Victims::lists(int procs_fd, pid_t pid) {
   bool found = false;
   int err = each(procs_fd, [&](pid_t member) { found |= member == pid; });
   return err == 0 && found;
@@ -119,7 +119,7 @@ bool Victims::is_member(int procs_fd, pid_t pid) {
 int Victims::signal_one(int procs_fd, pid_t pid, int signal) {
   Fd pidfd(pidfd_open(pid));
   // The pidfd pins the process: still a member now means that it is the one that was seen.
-  if (!is_member(procs_fd, pid)) return -ESRCH;
+  if (!lists(procs_fd, pid)) return -ESRCH;
   int err = pidfd ? pidfd_signal(pidfd.get(), signal) : (kill(pid, signal) == 0 ? 0 : -errno);
   if (err != 0) return err;
   if (count_ < kPids) pids_[count_] = pid;
@@ -149,7 +149,7 @@ int Victims::signal_all(int procs_fd, int signal) {
 }
 
 int Victims::signal_member(int procs_fd, pid_t pid, int signal) {
-  if (!is_member(procs_fd, pid)) return -ESRCH;
+  if (!lists(procs_fd, pid)) return -ESRCH;
   return spared(pid) && signal == SIGKILL ? -EPERM : signal_one(procs_fd, pid, signal);
 }
 

@@ -23,6 +23,9 @@ class Victims {
   Victims(const Victims&) = delete;
   Victims& operator=(const Victims&) = delete;
 
+  // Whether a cgroup.procs fd lists the process.
+  static bool lists(int procs_fd, pid_t pid);
+
   // A new job.
   void begin();
   // Looks through the members listed in a cgroup.procs fd: 0 or -errno.
@@ -42,9 +45,8 @@ class Victims {
 
  private:
   template <class Use>
-  int each(int procs_fd, Use&& use);
+  static int each(int procs_fd, Use&& use);
   bool spared(pid_t pid) const;
-  bool is_member(int procs_fd, pid_t pid);
   int signal_one(int procs_fd, pid_t pid, int signal);
 
   pid_t pids_[kPids];

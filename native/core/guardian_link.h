@@ -1,0 +1,56 @@
+// This process's side of the guardian: starts it, tells it what is guarded, notices when it dies
+// and starts another.
+//
+// One per process, made with the first guard that wants one, ended with the last environment. All
+// calls may sleep and come from threads that may (libuv's pool, environment cleanup). "oom-keeper"
+// is the thread that waits for the guardian's end.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "core/fd.h"
+#include "core/result.h"
+#include "core/shared_state.h"
+
+namespace oom {
+
+// Who is told when the guardian was replaced, or could not be.
+class GuardianClient {
+ public:
+  virtual ~GuardianClient() = default;
+  // A new guardian stands behind it: what the old one has put back on leaving is held again.
+  virtual void guardian_replaced() = 0;
+  // There is none: nothing may stay held.
+  virtual void guardian_lost(const Status& why) = 0;
+};
+
+struct GuardianTerms {
+  int64_t delay_ns = 0;
+  int64_t grace_ns = 0;
+  uint32_t fallback = 0;
+  bool guard_descendants = true;
+  int root = -1;   // the group's directory; duplicated
+  int place = -1;  // cgroup.procs of where the guardian shall live, or -1; duplicated
+};
+
+class GuardianLink {
+ public:
+  // The program's path: once, before the first start().
+  static void set_program(const std::string& path);
+  // The guardian runs when this returns success; then shared() is there.
+  static Status start();
+  static SharedState* shared();
+  // -EDEADLK: it would live inside of what it guards, and cannot be moved out.
+  static Status add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id);
+  // Returns when the guardian touches nothing of it any more.
+  static void remove(uint32_t id);
+  static void set_delay(uint32_t id, int64_t ns);
+  static void stop();
+  // The guardian's pid; 0: none.
+  static pid_t pid();
+};
+
+}  // namespace oom

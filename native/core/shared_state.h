@@ -1,0 +1,93 @@
+// What the sentinel tells the guardian, in memory that both have mapped and locked: for each held
+// group, whether an episode is running, until when, and who carries out its fallback.
+//
+// One writer per field except `claim`, which is taken by compare-and-swap: an episode's fallback is
+// carried out by whoever claims it, the other one leaves it alone. Lock-free, so that a process
+// that is stopped anywhere blocks nobody. Slots are found by the group's inode (open addressing); a
+// group that has none yet is treated by the guardian with the guard's own delay.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace oom {
+
+enum class SlotState : uint32_t {
+  kFree,
+  kArmed,    // held, no episode
+  kEpisode,  // user space decides until `deadline`
+  kKernel,   // the kernel has its killer for a moment
+};
+
+enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
+
+struct alignas(64) SharedSlot {
+  std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
+  std::atomic<SlotState> state{SlotState::kFree};
+  std::atomic<uint32_t> claim{0};  // episode << 2 | Claimant
+  std::atomic<int64_t> deadline{0};
+  std::atomic<int64_t> started_at{0};
+  std::atomic<uint64_t> own_limit{0};  // before headroom was lent; 0: none is
+  std::atomic<uint64_t> own_memsw{0};
+  std::atomic<uint32_t> frozen{0};
+
+  static constexpr uint32_t word(uint32_t episode, Claimant who) {
+    return episode << 2 | static_cast<uint32_t>(who);
+  }
+  // Whether the fallback of this episode is the caller's.
+  bool claim_for(uint32_t episode, Claimant who) {
+    uint32_t expected = word(episode, Claimant::kNobody);
+    return claim.compare_exchange_strong(expected, word(episode, who)) ||
+           expected == word(episode, who);
+  }
+};
+static_assert(sizeof(SharedSlot) == 64);
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+struct SharedState {
+  static constexpr uint32_t kMagic = 0x6f6f6d31;  // "oom1"
+  static constexpr size_t kSlots = 4096;
+
+  uint32_t magic = kMagic;
+  uint32_t size = kSlots;
+  alignas(64) SharedSlot slots[kSlots];
+
+  // Parent only, one thread at a time: a slot for the group; null when all are taken.
+  SharedSlot* take(uint64_t inode) {
+    SharedSlot* reuse = nullptr;
+    for (size_t i = 0; i < kSlots; i++) {
+      SharedSlot& slot = slots[(hash(inode) + i) % kSlots];
+      uint64_t there = slot.inode.load(std::memory_order_relaxed);
+      bool is_free = slot.state.load(std::memory_order_relaxed) == SlotState::kFree;
+      if (is_free && !reuse) reuse = &slot;
+      if (there == 0) break;
+    }
+    if (!reuse) return nullptr;
+    reuse->claim.store(0, std::memory_order_relaxed);
+    reuse->own_limit.store(0, std::memory_order_relaxed);
+    reuse->frozen.store(0, std::memory_order_relaxed);
+    reuse->inode.store(inode, std::memory_order_relaxed);
+    reuse->state.store(SlotState::kArmed, std::memory_order_release);
+    return reuse;
+  }
+  // Guardian: the group's slot, or null.
+  SharedSlot* find(uint64_t inode) {
+    for (size_t i = 0; i < kSlots; i++) {
+      SharedSlot& slot = slots[(hash(inode) + i) % kSlots];
+      uint64_t there = slot.inode.load(std::memory_order_relaxed);
+      if (there == 0) return nullptr;
+      if (there == inode && slot.state.load(std::memory_order_acquire) != SlotState::kFree) {
+        return &slot;
+      }
+    }
+    return nullptr;
+  }
+
+ private:
+  static size_t hash(uint64_t inode) {
+    return static_cast<size_t>(inode * 0x9e3779b97f4a7c15u >> 40);
+  }
+};
+
+}  // namespace oom

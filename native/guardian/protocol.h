@@ -1,0 +1,38 @@
+// What parent and guardian say to each other, over a SOCK_SEQPACKET pair: one message a packet. The
+// parent asks, the guardian answers each question with one Answer. Both are built from one tree and
+// never meet another version: there is nothing to negotiate.
+#pragma once
+
+#include <cstdint>
+
+namespace oom::guardian {
+
+// The descriptors that the guardian is started with.
+constexpr int kSocketFd = 3;
+constexpr int kSharedFd = 4;  // SharedState
+constexpr int kParentFd = 5;  // pidfd of the process it stands behind
+
+enum class Ask : uint32_t {
+  kAdd = 1,  // with the group's directory as SCM_RIGHTS; a second fd: cgroup.procs of where to live
+  kRemove,   // forget it; what was held is put back by the parent
+  kDelay,    // delay_ns is new; no answer
+};
+
+struct Question {
+  Ask ask;
+  uint32_t guard;
+  int64_t delay_ns;
+  int64_t grace_ns;
+  uint32_t fallback;  // Fallback
+  uint32_t guard_descendants;
+};
+
+struct Answer {
+  int32_t err;  // 0 or -errno
+  uint32_t guard;
+};
+
+// The first message, from the guardian: it is ready.
+constexpr uint32_t kHello = 0;
+
+}  // namespace oom::guardian
