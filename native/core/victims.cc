@@ -73,8 +73,8 @@ bool Victims::spared(pid_t pid) const {
 template <class Use>
 int Victims::each(int procs_fd, Use&& use) {
   char name[32];
-  snprintf(name, sizeof name, "self/fd/%d", procs_fd);
-  Fd anew(openat(proc_, name, O_RDONLY | O_CLOEXEC));
+  snprintf(name, sizeof name, "/proc/self/fd/%d", procs_fd);
+  Fd anew(open(name, O_RDONLY | O_CLOEXEC));
   if (anew) procs_fd = anew.get();
   char piece[4096];
   parse::PidLines lines;
