@@ -16,6 +16,7 @@ import { MemoryGroup, probe, spawn } from 'cgroup-oom'
 const DELAY_MS = 1000
 const LIMIT = '64M'
 const RAISE = '32M'
+/** @type {import('cgroup-oom').HeadroomStep[]} */
 const PLAN = [{ afterMs: 500, action: 'headroom', bytes: '8M' }]
 
 // 2 MiB more every 10 ms, for ever.
