@@ -327,9 +327,8 @@ async function link(name, objectFiles) {
 }
 
 /** Who notices the mutant: 'simulation', 'unit tests' or undefined. */
-async function verdict(index, [name, from, to], shared) {
+async function verdict(index, [, from, to], shared) {
   const parts = source.split(from)
-  if (parts.length !== 2) throw new Error(`'${name}' matches ${parts.length - 1} times`)
   const file = join(dir, `mutant-${index}.cc`)
   writeFileSync(file, parts.join(to))
   await run(compiler, [...flags, '-c', file, '-o', `${file}.o`])
@@ -350,6 +349,10 @@ async function verdict(index, [name, from, to], shared) {
   return unit === undefined ? undefined : ['unit tests', unit]
 }
 
+for (const [name, from] of mutants) {
+  const matches = source.split(from).length - 1
+  if (matches !== 1) throw new Error(`'${name}' matches ${matches} times`)
+}
 const wanted = process.argv.slice(2)
 const list = mutants.filter(([name]) => wanted.length === 0 || wanted.includes(name))
 const shared = objects()
