@@ -6,9 +6,9 @@ import { MiB, scratch } from '../helpers/scratch.js'
 
 // The loop is left open: a guard keeps the event loop alive only while it is iterated.
 async function first(guard: OomGuard): Promise<OomEpisode> {
-  const { value, done } = await guard[Symbol.asyncIterator]().next()
-  if (done) throw new Error('no episode')
-  return value
+  const result = await guard[Symbol.asyncIterator]().next()
+  if (result.done) throw new Error('no episode')
+  return result.value
 }
 
 // A list of members that the kernel has made is kept for a second: so long the guard's own files

@@ -16,7 +16,7 @@ t.test('defaults', async t => {
     plan: [],
     headroom: 0,
     ballast: 0,
-    graceMs: 100,
+    guardian: { graceMs: 100 },
     guardDescendants: true,
     dryRun: false,
     takeOver: false,
@@ -55,7 +55,7 @@ t.test('everything given', async t => {
       fallback: 2,
       headroom: 2 ** 20,
       ballast: 4096,
-      graceMs: 50,
+      guardian: { graceMs: 50 },
       guardDescendants: false,
       dryRun: true,
       takeOver: true,
@@ -73,8 +73,8 @@ t.test('everything given', async t => {
       ],
     },
   )
-  t.equal(check({ delayMs: 1, guardian: false }).graceMs, undefined)
-  t.equal(check({ delayMs: 1, guardian: {} }).graceMs, 100)
+  t.equal(check({ delayMs: 1, guardian: false }).guardian, undefined)
+  t.same(check({ delayMs: 1, guardian: {} }).guardian, { graceMs: 100 })
 })
 
 t.test('what is refused, with which code', async () => {
@@ -114,6 +114,7 @@ t.test('what is refused, with which code', async () => {
     [range, { reserve: { ballast: 0 } }],
     [type, { guardian: 'yes' }],
     [type, { guardian: null }],
+    [type, { guardian: { group: {} } }],
     [range, { guardian: { graceMs: -1 } }],
     [type, { guardian: { graceMs: '1' } }],
     [value, { descendants: 'none' }],
