@@ -10,7 +10,7 @@ import { MemoryGroup, probe, spawn } from 'cgroup-oom'
 
 const WORKER = `
   let cache = []
-  setInterval(() => cache.push(Buffer.alloc(1 << 20, 1)), 5)
+  setInterval(() => cache.push(Buffer.alloc(1 << 20, 1)), 20)
   process.on('message', () => { cache = []; gc() })
   process.on('disconnect', () => process.exit())`
 
@@ -31,6 +31,8 @@ try {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, MALLOC_MMAP_THRESHOLD_: '65536' }, // freed at once, not kept by malloc
   })
+  worker.on('exit', () => done.abort()) // should it have been killed after all
+  const empty = () => worker.connected && worker.send('empty your cache')
   let ooms = 0
   let shed = 0
   const loops = [
@@ -39,14 +41,14 @@ try {
       for await (const event of usage) {
         if (!event.above) continue
         console.log(`shed: ${event.usage} bytes are in use`)
-        worker.send('shed')
-        if (++shed === 3) done.abort()
+        empty()
+        if (++shed === 3) worker.disconnect() // it ends
       }
     },
     async () => {
       for await (const event of pressure) {
         console.log(`shed: ${event.level} pressure`)
-        worker.send('shed')
+        empty()
       }
     },
     async () => {
@@ -54,7 +56,6 @@ try {
     },
   ]
   await Promise.all(loops.map(loop => loop().catch(error => ignoreAbort(error))))
-  worker.disconnect()
   console.log(`OOMs: ${ooms}`)
 } finally {
   await group.remove({ kill: true })
