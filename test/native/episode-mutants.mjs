@@ -18,6 +18,16 @@ const schedules = '500000'
 // [name, what stands there, what stands there without the rule]; each must match exactly once.
 const mutants = [
   [
+    "the guardian's fallback is not heard",
+    'if (phase_ == Phase::kDelaying) note_kill(now, Outcome::kGuardian);',
+    '',
+  ],
+  [
+    "the guardian's fallback while ours runs is not heard",
+    'if (phase_ == Phase::kKernel || phase_ == Phase::kFallingBack) pending_ = Outcome::kGuardian;',
+    '',
+  ],
+  [
     'holds with delay 0',
     'return config_.delay_ns > 0 && !config_.dry_run &&',
     'return !config_.dry_run &&',
@@ -355,6 +365,7 @@ for (const [name, from] of mutants) {
 }
 const wanted = process.argv.slice(2)
 const list = mutants.filter(([name]) => wanted.length === 0 || wanted.includes(name))
+if (list.length === 0) throw new Error('no such mutant')
 const shared = objects()
 const tally = { simulation: 0, 'unit tests': 0 }
 let next = 0

@@ -710,6 +710,32 @@ TEST_CASE("disposed or removed, in every phase: one end, then nothing") {
   CHECK(killed.outcome() == Outcome::kKilled);
 }
 
+TEST_CASE("the guardian's fallback is the episode's") {
+  Rig rig(guard());
+  rig.starve();
+  rig.now += 150 * kMs;
+  CHECK(rig.tell(Fact::kGuardianActed) == "");  // nobody falls back twice
+  rig.relieve();
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kGuardian);
+
+  Rig useless(guard());
+  useless.starve();
+  useless.now += 150 * kMs;
+  useless.tell(Fact::kGuardianActed);
+  CHECK(useless.after(100) == "end begin");
+  CHECK(useless.outcome() == Outcome::kGuardian);
+
+  Rig kernel(guard());
+  kernel.starve();
+  CHECK(kernel.after(100) == "letgo");
+  kernel.tell(Fact::kGuardianActed);
+  kernel.relieve();
+  CHECK(kernel.after(100) == "end hold");
+  CHECK(kernel.outcome() == Outcome::kGuardian);
+}
+
 TEST_CASE("a dry run reports and does nothing") {
   EpisodeConfig config = plan({step(StepKind::kKillGroup)});
   config.dry_run = true;
