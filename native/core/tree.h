@@ -82,9 +82,9 @@ class Tree {
   TreeListener& listener_;
   std::shared_ptr<const Fd> root_;
   Fd inotify_;
-  Status failure_;                                    // the first of open()
-  bool opened_ = false;                               // written before the scout knows the tree
-  bool closed_ = false;                               // under life_
+  Status failure_;       // the first of open()
+  bool opened_ = false;  // written before the scout knows the tree
+  bool closed_ = false;  // under life_
   bool scouted_ = false;
   std::atomic<bool> closing_{false};                  // cuts a long walk short
   std::atomic<bool> incomplete_{false};               // something is to be tried again
