@@ -3,10 +3,21 @@
 import { MemoryGroup } from '../../group.js'
 import { DELAY_MS, failureOf, HEADROOM, type Word } from './talk.js'
 
-const CHUNK = 2 ** 20
+const PIECE = 2 ** 20
 
 const say = (word: Word): void => {
   process.stdout.write(`${JSON.stringify(word)}\n`)
+}
+
+type Resizable = ArrayBuffer & { resize(bytes: number): void }
+
+/**
+ * Memory whose pages go back to the kernel when told, not when it is collected. It is cleared first:
+ * only what is resident may be given back.
+ */
+function resizable(bytes: number): Resizable {
+  const Buffer = ArrayBuffer as unknown as new (length: number, options: object) => Resizable
+  return new Buffer(bytes, { maxByteLength: bytes })
 }
 
 async function main(path: string): Promise<void> {
@@ -26,29 +37,30 @@ async function main(path: string): Promise<void> {
     const first = guard[Symbol.asyncIterator]().next()
     let starved = false
     void first.then(() => (starved = true))
-    // One mapping, made while there is memory: inside a starved group no other can be.
-    const memory = Buffer.allocUnsafeSlow(max + HEADROOM)
+    // Mapped while there is memory: inside a starved group nothing can be.
+    const pieces = Array.from({ length: (max + HEADROOM) / PIECE }, () => resizable(PIECE))
+    const filled: Resizable[] = []
     say({ say: 'filling' })
-    for (let at = 0; !starved && at < memory.length; at += CHUNK) {
-      memory.fill(1, at, at + CHUNK)
+    for (const piece of pieces) {
+      if (starved) break
+      filled.push(piece)
+      new Uint8Array(piece).fill(1)
       await new Promise(resolve => setImmediate(resolve))
     }
     const result = await first
+    const wentOn = process.hrtime.bigint()
     if (result.done === true) throw new Error('the guard has ended')
     const episode = result.value
+    // Headroom is lent: the episode lasts until the group fits into its own limit again.
+    for (const piece of filled) piece.resize(0)
     const end = await episode.ended
     say({
       say: 'went on',
       usage: episode.usage,
       limit: episode.limit,
       outcome: end.outcome,
-      oomNs: Number(end.at - episode.startedAt),
-      steps: end.steps.map(({ action, errno, code, at }) => ({
-        action,
-        errno,
-        code,
-        afterNs: Number(at - episode.startedAt),
-      })),
+      afterNs: Number(wentOn - episode.startedAt),
+      steps: end.steps.map(({ action, errno, code }) => ({ action, errno, code })),
     })
     during = 'dispose the guard'
     await guard.dispose()

@@ -18,7 +18,6 @@ export interface StepTold {
   action: string
   errno: number
   code?: string | undefined
-  afterNs: number
 }
 
 export type Word =
@@ -29,7 +28,8 @@ export type Word =
       usage: number
       limit: number
       outcome: Outcome
-      oomNs: number
+      /** From the OOM until JavaScript was told. */
+      afterNs: number
       steps: StepTold[]
     }
   | { say: 'disposed' }
