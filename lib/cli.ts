@@ -73,10 +73,12 @@ async function main([name, ...args]: string[]): Promise<number> {
 // A reader that has seen enough (`| head`) ends the command; one of messages alone does not.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error
-  process.exit()
+  process.exit(0)
 })
 process.stderr.on('error', () => {})
 
+// Until it is known: not even a program that comes to its end too soon may pass for a success.
+process.exitCode = 1
 void main(process.argv.slice(2)).then(status => {
   process.exitCode = status
 })

@@ -5,10 +5,12 @@ import { watchTree } from '../watch.js'
 import { count, duration, size } from './format.js'
 
 export interface Reporter {
-  /** Lets go of what it holds; may be called again. A watch goes on until its group is gone. */
-  finish(): Promise<void>
-  /** When everything has been reported. */
+  /** Gives the group back, before it is cleared: nothing in it may wait for memory. */
+  letGo(): Promise<void>
+  /** When everything has been reported: the group must be gone. */
   totals(): Promise<{ ooms: number; killed: number }>
+  /** Reports no more, whatever there is. */
+  close(): Promise<void>
 }
 
 type Say = (line: string) => void
@@ -26,12 +28,20 @@ const EXPLAINED: Record<EpisodeEnd['outcome'], string> = {
 
 const killsOf = (end: EpisodeEnd): number => end.killed.length + end.kernelKills
 
+/** What was done, in order, with what went wrong: ' (kill-group: ESRCH, kernel)'. */
+function stepsOf({ steps }: EpisodeEnd): string {
+  if (steps.length === 0) return ''
+  const words = steps.map(({ action, code }) =>
+    code === undefined ? action : `${action}: ${code}`,
+  )
+  return ` (${words.join(', ')})`
+}
+
 function describe({ group, usage, limit, startedAt }: OomEpisode, end: EpisodeEnd): string {
   const killed = killsOf(end)
-  const fallback = end.outcome === 'fallback' ? ` (${end.steps.at(-1)?.action})` : ''
   return (
     `out of memory: ${group} at ${size(usage)} of ${size(limit)}; after ` +
-    `${duration(Number(end.at - startedAt))}: ${EXPLAINED[end.outcome]}${fallback}` +
+    `${duration(Number(end.at - startedAt))}: ${EXPLAINED[end.outcome]}${stepsOf(end)}` +
     (killed === 0 ? '' : `, ${count(killed, 'process', 'processes')} killed`)
   )
 }
@@ -51,7 +61,8 @@ export function reportEpisodes(guard: OomGuard, say: Say): Reporter {
   // A guard that was lost: its killers are enabled, the command goes on.
   const ended = all.catch((error: Error) => say(error.message))
   return {
-    finish: () => guard.dispose(),
+    letGo: () => guard.dispose(),
+    close: () => guard.dispose(),
     async totals() {
       await ended
       await Promise.all(reports)
@@ -76,8 +87,9 @@ export async function reportKills(path: string, say: Say): Promise<Reporter> {
   })()
   const ended = all.catch((error: Error) => say(error.message))
   return {
-    async finish() {
-      watch.unref()
+    async letGo() {},
+    async close() {
+      await watch.return()
     },
     async totals() {
       await ended

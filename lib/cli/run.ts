@@ -173,7 +173,7 @@ async function supervise(
     const ran = Number(process.hrtime.bigint() - began)
     const peak = peakOf(group.path)
     // The guard first, so that nothing that is left waits for memory; a watch ends with the group.
-    await reporter.finish()
+    await reporter.letGo()
     const left = await (cleared = clear(group))
     const { ooms, killed } = await reporter.totals()
     const parts = [
@@ -187,8 +187,9 @@ async function supervise(
     say(parts.filter(Boolean).join('; '))
     return status
   } finally {
-    await reporter?.finish()
+    await reporter?.letGo()
     await (cleared ?? clear(group))
+    await reporter?.close()
   }
 }
 
