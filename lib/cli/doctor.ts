@@ -100,7 +100,7 @@ async function run(args: string[]): Promise<number> {
   const report = await probe()
   const groups = await heldGroups(await placeOf(within, report), { recursive: true })
   say(table(report))
-  say(`\ngroups whose killer is disabled: ${groups.length === 0 ? 'none\n' : `\n`}`)
+  say(`\ngroups whose killer is disabled:${groups.length === 0 ? ' none' : ''}\n`)
   for (const group of groups) say(describe(group))
 
   let test: SelfTest | undefined
