@@ -114,7 +114,7 @@ export class EventQueue<T> {
     if (this.#failure) {
       const { reason } = this.#failure
       this.#failure = undefined
-      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the caller's own reason
+
       return Promise.reject(reason)
     }
     if (this.#values.length === 0) this.#reportMissed()

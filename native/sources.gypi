@@ -32,6 +32,13 @@
       "native/core/victims.cc",
       "native/core/watch.cc"
     ],
+    "portable_sources": [
+      "native/binding/addon_portable.cc",
+      "native/binding/simulation.cc",
+      "native/core/episode.cc",
+      "native/core/simdriver.cc",
+      "native/core/simgroup.cc"
+    ],
     "binding_sources": [
       "native/binding/addon.cc",
       "native/binding/ballast.cc",
@@ -41,6 +48,7 @@
       "native/binding/lock.cc",
       "native/binding/polled_fd.cc",
       "native/binding/primitives.cc",
+      "native/binding/simulation.cc",
       "native/binding/spawn.cc",
       "native/binding/subscriptions.cc"
     ],

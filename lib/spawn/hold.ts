@@ -24,13 +24,13 @@ export interface Held {
 }
 
 export function holdEvents(child: ChildProcess): Held {
-  const original = child.emit
+  const original = Reflect.get(child, 'emit') as (...args: unknown[]) => boolean
   const held: unknown[][] = []
   let failure: NodeJS.ErrnoException | undefined
   let decided = false
 
   const emit = function (this: ChildProcess, ...args: unknown[]): boolean {
-    if (!HELD.has(args[0])) return Reflect.apply(original, this, args) as boolean
+    if (!HELD.has(args[0])) return Reflect.apply(original, this, args)
     held.push(args)
     if (decided && held.length === 1) replay()
     return true
@@ -90,13 +90,13 @@ export function holdEvents(child: ChildProcess): Held {
 
 /** Node.js has failed to start the child, and is about to say so: it says this instead. */
 export function replaceError(child: ChildProcess, error: NodeJS.ErrnoException): void {
-  const original = child.emit
+  const original = Reflect.get(child, 'emit') as (...args: unknown[]) => boolean
   child.emit = function (this: ChildProcess, ...args: unknown[]): boolean {
     if (args[0] === 'error') {
       delete (child as { emit?: unknown }).emit
       Object.assign(child, { exitCode: error.errno })
       args = ['error', error]
     }
-    return Reflect.apply(original, this, args) as boolean
+    return Reflect.apply(original, this, args)
   } as typeof child.emit
 }

@@ -121,7 +121,7 @@ function asCommand(child: ChildProcess, { file, argv }: CommandLine): ChildProce
 function stdioArray(stdio: SpawnOptions['stdio']): NonNullable<SpawnOptions['stdio'] & unknown[]> {
   const list = Array.isArray(stdio) ? Array.from(stdio) : Array.from({ length: 3 }, () => stdio)
   while (list.length < 3) list.push(undefined)
-  return list as NonNullable<SpawnOptions['stdio'] & unknown[]>
+  return list
 }
 
 // Waits for the launcher's word: nothing but the end, once it has become the command (or died).

@@ -48,7 +48,7 @@ Guard::Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardC
 
 Guard::~Guard() { dispose(); }
 
-Status Guard::arm(std::shared_ptr<const Fd> root) {
+Status Guard::arm(const std::shared_ptr<const Fd>& root) {
   Lock life(life_);
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = Helpers::start(sentinel_);
@@ -121,7 +121,8 @@ void Guard::guardian_lost(const Status& why) {
   for (auto& [sub, entry] : entries_) {
     if (sub != 1 && !config_.guard_descendants) continue;
     GuardedGroup& group = *entry.group;
-    sentinel_.call([&](Sentinel& sentinel) { group.abandon(sentinel, sub == 1 ? why.err : 0); });
+    int err = sub == 1 ? why.err : 0;
+    sentinel_.call([&](Sentinel& sentinel) { group.abandon(sentinel, err); });
   }
 }
 

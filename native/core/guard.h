@@ -36,7 +36,7 @@ class Guard final : public TreeListener, public GuardianClient {
 
   // `root` is the group's directory. On failure trouble() is the group that was the problem,
   // relative to it. ERR_KILLER_DISABLED: it is already.
-  Status arm(std::shared_ptr<const Fd> root);
+  Status arm(const std::shared_ptr<const Fd>& root);
   // Puts back what was found, everywhere. Idempotent.
   void dispose();
 

@@ -127,6 +127,7 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t resu
     // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
     input.sample = machine_.first();
     input.sample.starved = machine_.active();
+    input.sample.limit = machine_.base_limit() + machine_.lent();
   }
   feed(sentinel, now, input);
 }

@@ -138,7 +138,8 @@ void Tree::rescan() {
   pthread_mutex_lock(&lock_);
   // Listing adds to the map: walk over a copy.
   auto dirs = by_watch_;
-  for (auto& [watch, dir] : dirs) {
+  for (auto& item : dirs) {
+    const Dir& dir = item.second;
     Place place(root_, dir.name, dir.inode);
     place.with([&](int fd) {
       list(dir, fd);

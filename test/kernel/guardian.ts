@@ -2,7 +2,6 @@
 import t from 'tap'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { Hog } from '../helpers/hog.js'
 import { field, killerDisabled, MiB, scratch, underOom, until } from '../helpers/scratch.js'
@@ -26,7 +25,7 @@ async function supervisor(dir: string, options: object) {
       env: process.env,
     },
   )
-  await once(child.stdout!, 'data')
+  await once(child.stdout, 'data')
   return child
 }
 

@@ -214,7 +214,7 @@ t.test('a listener that throws does not take the next events with it', async t =
   child.once('spawn', () => {
     throw new Error('mine')
   })
-  const [[error]] = await Promise.all([thrown, once(child, 'exit')])
+  const [[error]] = (await Promise.all([thrown, once(child, 'exit')])) as [[Error], unknown]
   t.match(error, { message: 'mine' })
   t.notOk(Object.hasOwn(child, 'emit'), "Node.js's own emit is back")
 })

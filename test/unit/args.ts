@@ -67,15 +67,15 @@ t.test('paths', async t => {
 
 t.test('group calls reject bad arguments, and never throw at once', async t => {
   for (const bad of [undefined, null, 1, {}, []]) {
-    await t.rejects(MemoryGroup.open(bad as unknown as string), TYPE)
-    await t.rejects(MemoryGroup.create(bad as unknown as string), TYPE)
+    await t.rejects(MemoryGroup.open(bad as string), TYPE)
+    await t.rejects(MemoryGroup.create(bad as string), TYPE)
   }
   for (const bad of ['', '../x', 'a\0b']) {
     await t.rejects(MemoryGroup.open(bad), VALUE)
     await t.rejects(MemoryGroup.create(bad), VALUE)
   }
   for (const bad of ['me', null, undefined, {}]) {
-    await t.rejects(MemoryGroup.of(bad as unknown as number), TYPE)
+    await t.rejects(MemoryGroup.of(bad as number), TYPE)
   }
   for (const bad of [0, -1, NaN, 1.5, 2 ** 31]) await t.rejects(MemoryGroup.of(bad), RANGE)
 })

@@ -33,8 +33,7 @@ t.test('every code of the core has a text of its own', async t => {
 })
 
 t.test('an own failure says what was missing', async t => {
-  const about = (file?: string) =>
-    (ownError('ERR_CGROUP_UNSUPPORTED', '/x', file) as OomError).message
+  const about = (file?: string) => ownError('ERR_CGROUP_UNSUPPORTED', '/x', file).message
   t.match(about('memory.high'), /v1 has no memory\.high/)
   t.match(about('memory.memsw.limit_in_bytes'), /swap/)
   t.match(about(), /no memory controller is mounted/)
