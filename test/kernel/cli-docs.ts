@@ -39,7 +39,7 @@ const plain = (line: string): string =>
 /** The shown lines as a pattern for all of the output. */
 function pattern(output: readonly string[]): RegExp {
   const lines = output.map(line =>
-    line === '…' ? '(?:.*\\n)*?' : `${plain(line).replace(/[.*+?^\${}()|[\]\\]/g, '\\$&')}\\n`,
+    line === '…' ? '(?:.*\\n)*?' : `${plain(line).replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}\\n`,
   )
   return new RegExp(`^${lines.join('')}$`)
 }
