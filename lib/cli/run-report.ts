@@ -1,17 +1,21 @@
 // What `cgroup-oom run` says of OOMs: a line for each episode of a guard, or for each of the
 // kernel's kills where there is no guard.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { EpisodeEnd, OomEpisode, OomGuard } from '../../types/guard.js'
 import { watchTree } from '../watch.js'
 import { count, duration, size } from './format.js'
 
 export interface Reporter {
-  /** Gives the group back, before it is cleared: nothing in it may wait for memory. */
+  /** Gives the group back: it has no members any more. */
   letGo(): Promise<void>
-  /** When everything has been reported: the group must be gone. */
+  /** When everything has been reported: the group is gone. */
   totals(): Promise<{ ooms: number; killed: number }>
   /** Reports no more, whatever there is. */
   close(): Promise<void>
 }
+
+// How long an episode of an empty group may take to be over.
+const SETTLE_MS = 1000
 
 type Say = (line: string) => void
 
@@ -61,7 +65,11 @@ export function reportEpisodes(guard: OomGuard, say: Say): Reporter {
   // A guard that was lost: its killers are enabled, the command goes on.
   const ended = all.catch((error: Error) => say(error.message))
   return {
-    letGo: () => guard.dispose(),
+    async letGo() {
+      // An episode that is not over yet is in a moment, and says then what it was that ended it.
+      await Promise.race([Promise.all(reports), sleep(SETTLE_MS, undefined, { ref: false })])
+      await guard.dispose()
+    },
     close: () => guard.dispose(),
     async totals() {
       await ended

@@ -136,14 +136,12 @@ function peakOf(path: string): number | undefined {
 
 const GONE = ['ENOENT', 'ENODEV']
 
-/** Ends what is left in it and removes it; the number of processes that were left. */
-async function clear(group: MemoryGroup): Promise<number> {
+/** Resolves all the same when somebody else has removed the group. */
+async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
   try {
-    const left = await group.kill()
-    await group.remove({ kill: true })
-    return left.length
+    return await work
   } catch (error) {
-    if (GONE.includes((error as NodeJS.ErrnoException).code ?? '')) return 0
+    if (GONE.includes((error as NodeJS.ErrnoException).code ?? '')) return undefined
     throw error
   }
 }
@@ -157,7 +155,6 @@ async function supervise(
     if (!options.quiet) process.stderr.write(`cgroup-oom: ${line}\n`)
   }
   let reporter: Reporter | undefined
-  let cleared: Promise<number> | undefined
   try {
     const { delayMs, fallback } = options
     reporter =
@@ -172,9 +169,10 @@ async function supervise(
     const { status, how } = await end(child, options.command)
     const ran = Number(process.hrtime.bigint() - began)
     const peak = peakOf(group.path)
-    // The guard first, so that nothing that is left waits for memory; a watch ends with the group.
+    // With its members its last episode ends, with the group a watch: then all has been reported.
+    const left = (await unlessGone(group.kill()))?.length ?? 0
     await reporter.letGo()
-    const left = await (cleared = clear(group))
+    await unlessGone(group.remove({ kill: true }))
     const { ooms, killed } = await reporter.totals()
     const parts = [
       `${how} after ${duration(ran)}`,
@@ -187,9 +185,8 @@ async function supervise(
     say(parts.filter(Boolean).join('; '))
     return status
   } finally {
-    await reporter?.letGo()
-    await (cleared ?? clear(group))
     await reporter?.close()
+    await unlessGone(group.remove({ kill: true }))
   }
 }
 

@@ -1,12 +1,13 @@
 // Every example of docs/cli.md, run as it is shown there: `$ command`, then what it prints. Numbers
-// may differ, and "…" stands for any lines.
+// may differ, and "…" stands for any lines. What a command in the background prints may come late.
 import t from 'tap'
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Writable } from 'node:stream'
 import { CLI, cli } from '../helpers/cli.js'
-import { scratch } from '../helpers/scratch.js'
+import { scratch, until } from '../helpers/scratch.js'
 
 const GROUP = '/sys/fs/cgroup/memory/jobs'
 const text = readFileSync('docs/cli.md', 'utf8')
@@ -44,51 +45,47 @@ function pattern(output: readonly string[]): RegExp {
   return new RegExp(`^${lines.join('')}$`)
 }
 
-/** A shell inside the group, which is told one command after the other. */
-function shell(dir: string, commands: string[]): Promise<string[]> {
+// Reads commands from fd 3, so that none of them has the next as its input.
+const LOOP = `
+exec 2>&1
+echo $$ >"$0"/cgroup.procs
+status=0
+while read -r line <&3; do
+  eval "(exit $status)
+$line"
+  status=$?
+  echo "$MARK"
+done
+`
+const MARK = '== end of an example =='
+
+t.test('each example prints what is shown', { timeout: 300_000 }, async t => {
+  const dir = scratch(t, undefined, 300)
   const programs = mkdtempSync(join(tmpdir(), 'cgroup-oom-docs-'))
+  t.teardown(() => rmSync(programs, { recursive: true }))
   const program = join(programs, 'cgroup-oom')
   writeFileSync(program, `#!/bin/sh\nexec '${process.execPath}' '${CLI}' "$@"\n`)
   chmodSync(program, 0o755)
-  const end = (i: number) => `\necho "== ${i}"\n`
-  // What `$?` is after a command must still be so after the mark.
-  const script = commands
-    .map((command, i) => `${command}\nstatus=$?${end(i)}(exit $status)\n`)
-    .join('')
-  const child = spawn(
-    'env',
-    [
-      '-i',
-      `PATH=${programs}:${process.env.PATH}`,
-      'sh',
-      '-c',
-      `exec 2>&1; echo $$ >"${dir}"/cgroup.procs\n${script}`,
-    ],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  )
+  const variables = [`PATH=${programs}:${process.env.PATH}`, `MARK=${MARK}`]
+  const shell = spawn('env', ['-i', ...variables, 'sh', '-c', LOOP, dir], {
+    stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
+  })
+  t.teardown(() => shell.kill('SIGKILL'))
   let output = ''
-  child.stdout.on('data', data => (output += String(data)))
-  return new Promise(resolve =>
-    child.once('close', () => {
-      rmSync(programs, { recursive: true })
-      resolve(output.split(/^== \d+\n/m).slice(0, -1))
-    }),
-  )
-}
+  shell.stdout!.on('data', data => (output += String(data)))
 
-t.test('each example prints what is shown', async t => {
-  const dir = scratch(t)
   const examples = blocks.flatMap(examplesOf)
   t.ok(examples.length >= 10)
-  const outputs = await shell(
-    dir,
-    examples.map(({ command }) => command.replaceAll(GROUP, dir)),
-  )
-  t.equal(outputs.length, examples.length)
-  for (const [i, { command, output }] of examples.entries()) {
-    t.match(plain(outputs[i]!.replaceAll(dir, GROUP)), pattern(output), command)
+  for (const [i, example] of examples.entries()) {
+    const shown = pattern(example.output)
+    const printed = () => plain(output.replace(`${MARK}\n`, '').replaceAll(dir, GROUP))
+    const commands = shell.stdio[3] as Writable
+    commands.write(`${example.command.replaceAll(GROUP, dir)}\n`)
+    await until(() => output.includes(MARK))
+    const patience = performance.now() + 10_000
+    await until(() => shown.test(printed()) || performance.now() > patience)
+    t.match(printed(), shown, `${i}: ${example.command}`)
+    output = ''
   }
 })
 
