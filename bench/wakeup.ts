@@ -38,7 +38,7 @@ async function listenWithSentinel(dir: string): Promise<Listener> {
   })()
   return {
     async times() {
-      await watch.return!()
+      await watch.return()
       await consumed
       await group.close()
       return times

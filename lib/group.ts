@@ -263,7 +263,8 @@ export class MemoryGroup implements AsyncDisposable {
    * `delayMs` each time: then the fallback decides. In force when it resolves.
    *
    * @throws ERR_KILLER_DISABLED if somebody has disabled the killer already (see `takeOver`);
-   * ERR_ROOT_GROUP; ENOMEM or EPERM of mlock(2) where RLIMIT_MEMLOCK is too low; AbortError
+   * ERR_ROOT_GROUP; ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low; ERR_GUARDIAN_MISSING and
+   * ERR_GUARDIAN_INSIDE; AbortError
    */
   guard(options: GuardOptions): Promise<OomGuard> {
     return guardGroup(this, options)

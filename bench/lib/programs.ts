@@ -29,8 +29,8 @@ export const program = (name: string): string => compiled(name, '', ['-D_GNU_SOU
 export const countMalloc = (): string => compiled('count_malloc', '.so', ['-shared', '-fPIC'])
 
 interface Floor {
-  fire(callback: (sentAt: bigint) => void): void
-  heap(): number
+  fire: (callback: (sentAt: bigint) => void) => void
+  heap: () => number
 }
 
 /** The addon of the measurements, against the headers that the package's own was built with. */

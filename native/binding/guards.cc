@@ -54,7 +54,9 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
     return DefineClass(
         env, "Guard",
         {InstanceMethod<&GuardHandle::arm>("arm"), InstanceMethod<&GuardHandle::command>("command"),
-         InstanceMethod<&GuardHandle::path>("path"), InstanceMethod<&GuardHandle::forget>("forget"),
+         InstanceMethod<&GuardHandle::kill>("kill"), InstanceMethod<&GuardHandle::path>("path"),
+         InstanceMethod<&GuardHandle::trouble>("trouble"),
+         InstanceMethod<&GuardHandle::forget>("forget"),
          InstanceMethod<&GuardHandle::groups>("groups"),
          InstanceMethod<&GuardHandle::dispose>("dispose"),
          InstanceMethod<&GuardHandle::dispose_now>("disposeNow")});

@@ -67,8 +67,15 @@ bool Victims::spared(pid_t pid) const {
   return n >= 0 && parse::oom_score_adj({text, static_cast<size_t>(n)}, adj) == 0 && adj == -1000;
 }
 
+// A v1 cgroup.procs gives who has it open the list of up to a second ago, longer while somebody
+// keeps reading (cgroup_pidlist_start()): only a new open looks anew. Where it is refused (ENOMEM
+// in a starved group of our own) the old list has to do.
 template <class Use>
 int Victims::each(int procs_fd, Use&& use) {
+  char name[32];
+  snprintf(name, sizeof name, "/proc/self/fd/%d", procs_fd);
+  Fd anew(open(name, O_RDONLY | O_CLOEXEC));
+  if (anew) procs_fd = anew.get();
   char piece[4096];
   parse::PidLines lines;
   off_t at = 0;

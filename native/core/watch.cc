@@ -46,13 +46,10 @@ bool at_limit(int dir, const char* limit_file, const char* usage_file) {
          usage + kSlack >= limit;
 }
 
-bool at_swap_limit(int dir) {
-  return at_limit(dir, "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes");
-}
-
 // Whether a group's memory, or memory with swap, is used up.
 bool at_limit(int dir) {
-  return at_limit(dir, "memory.limit_in_bytes", "memory.usage_in_bytes") || at_swap_limit(dir);
+  return at_limit(dir, "memory.limit_in_bytes", "memory.usage_in_bytes") ||
+         at_limit(dir, "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes");
 }
 
 // Whether the group above is out of memory: then all below it are marked as well. -errno: unknown.
@@ -67,9 +64,16 @@ int parent_under_oom(int dir) {
   return err != 0 ? err : control.under_oom.value_or(false);
 }
 
+constexpr uint64_t kNoLimit = uint64_t{1} << 62;
+
 bool has_limit(int dir) {
   uint64_t limit;
-  return read_u64(dir, "memory.limit_in_bytes", limit) != 0 || limit < (uint64_t{1} << 62);
+  return read_u64(dir, "memory.limit_in_bytes", limit) != 0 || limit < kNoLimit;
+}
+
+bool has_memsw_limit(int dir) {
+  uint64_t limit;
+  return read_u64(dir, "memory.memsw.limit_in_bytes", limit) == 0 && limit < kNoLimit;
 }
 
 // Whether any group above is at its limit; `limited`: whether one has a limit at all.
@@ -214,9 +218,10 @@ Origin OomWatchV1::origin(const GroupCounters& c) const {
   bool refused = c.failcnt != at_oom_.failcnt || c.memsw_failcnt != at_oom_.memsw_failcnt;
   Origin result = Origin::kUnknown;
   place_.with([&](int dir) {
-    // No charge of its own was refused since the last time: it was told of somebody else's.
-    // (memory.memsw.failcnt stays 0 on 6.18.)
-    if (!refused && !at_swap_limit(dir)) {
+    // No charge of its own was refused since the last time: it was told of somebody else's. With a
+    // limit of memory and swap that cannot be said: newer kernels (6.18) do not count what that one
+    // refuses.
+    if (!refused && !has_memsw_limit(dir)) {
       result = Origin::kAncestor;
       return 0;
     }
