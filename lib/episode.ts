@@ -76,6 +76,8 @@ class Episode implements OomEpisode {
   readonly #abort = new AbortController()
   readonly #steps: StepReport[] = []
   readonly #killed = new Set<number>()
+  /** Calls of kill() under way: the end may be told before their pids are. */
+  readonly #kills = new Set<Promise<number[]>>()
   #deadline: bigint
   #clockAt: bigint
   #over = false
@@ -121,9 +123,15 @@ class Episode implements OomEpisode {
       throw invalidType('victim', "a process id, 'largest' or 'all'", victim)
     }
     this.#check()
-    const pids = await this.#guard.backend.kill(this.#key, this.group, victim)
-    for (const pid of pids) this.#killed.add(pid)
-    return pids
+    const kill = this.#guard.backend.kill(this.#key, this.group, victim)
+    this.#kills.add(kill)
+    try {
+      const pids = await kill
+      for (const pid of pids) this.#killed.add(pid)
+      return pids
+    } finally {
+      this.#kills.delete(kill)
+    }
   }
 
   async move(pid: number, to: MemoryGroup): Promise<void> {
@@ -164,12 +172,8 @@ class Episode implements OomEpisode {
     this.#steps.push(report)
   }
 
-  /** By the program's own kill(), or more processes of the step that was reported last. */
-  killed(pids: number[], own: boolean): void {
-    if (own) {
-      for (const pid of pids) this.#killed.add(pid)
-      return
-    }
+  /** More processes of the step that was reported last. */
+  killed(pids: number[]): void {
     this.#steps.at(-1)?.killed.push(...pids)
     // Signals other than SIGKILL are steps too, but no kills.
     if (this.#steps.at(-1)?.action !== 'signal') for (const pid of pids) this.#killed.add(pid)
@@ -187,7 +191,14 @@ class Episode implements OomEpisode {
     }
     this.#over = true
     this.#abort.abort(new AbortError(`the episode has ended: ${outcome}`))
-    this.#resolve(end)
+    if (this.#kills.size === 0) {
+      this.#resolve(end)
+    } else {
+      void Promise.allSettled(this.#kills).then(() => {
+        end.killed = [...this.#killed]
+        this.#resolve(end)
+      })
+    }
     return end
   }
 
@@ -280,8 +291,8 @@ export class Guard implements OomGuard {
     this.#running.get(keyOf(key))?.stepped(report)
   }
 
-  killed(key: EpisodeKey, pids: number[], own = false): void {
-    this.#running.get(keyOf(key))?.killed(pids, own)
+  killed(key: EpisodeKey, pids: number[]): void {
+    this.#running.get(keyOf(key))?.killed(pids)
   }
 
   /** Driver: it is over. */

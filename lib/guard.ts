@@ -218,7 +218,7 @@ function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): vo
       break
     }
     case RecordKind.pids:
-      guard.killed(key, pidsOf(record), record.detail === 1)
+      guard.killed(key, pidsOf(record))
       break
     case RecordKind.episodeEnd:
       guard.ended({

@@ -28,6 +28,7 @@
       "native/core/pidfd.cc",
       "native/core/reports.cc",
       "native/core/resolve.cc",
+      "native/core/scout.cc",
       "native/core/sentinel.cc",
       "native/core/signals.cc",
       "native/core/simdriver.cc",
@@ -35,6 +36,7 @@
       "native/core/sys.cc",
       "native/core/thread.cc",
       "native/core/tree.cc",
+      "native/core/tree_watch.cc",
       "native/core/victims.cc",
       "native/core/watch.cc"
     ],
@@ -70,6 +72,7 @@
       "native/core/parse.cc",
       "native/core/pidfd.cc",
       "native/core/resolve.cc",
+      "native/core/scout.cc",
       "native/core/sentinel.cc",
       "native/core/sys.cc",
       "native/core/thread.cc",

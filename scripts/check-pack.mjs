@@ -4,9 +4,14 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { hostPrebuilds } from './host.mjs'
-import { fail, must, root } from './run.mjs'
+import { fail, must, root, run } from './run.mjs'
 
-const { name, exports, bin = {} } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const {
+  name,
+  version,
+  exports,
+  bin = {},
+} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const temporary = mkdtempSync(join(tmpdir(), `${name}-pack-`))
 
 /** Every path that package.json points to. */
@@ -74,6 +79,18 @@ try {
   writeFileSync(join(user, 'loads.cjs'), LOADS)
   await must(process.execPath, ['loads.cjs'], { cwd: user })
   console.log('installed: import and require load every entry point, and the addon')
+
+  for (const command of Object.keys(bin)) {
+    const program = join(user, 'node_modules/.bin', command)
+    const said = await must(program, ['--version'], { cwd: user })
+    if (said !== `${version}\n`) fail(`${command} --version says ${said}`)
+    // Its status depends on the machine; that it finds its native part does not.
+    const { output } = await run(program, ['doctor', '--json'], { cwd: user })
+    const { addon, guardian } = JSON.parse(output).probe
+    if (!addon.available || !guardian.available) fail(`${command} doctor: ${output}`)
+    if (!guardian.reason.includes(user)) fail(`${command}: ${guardian.reason} is not the package's`)
+    console.log(`installed: ${command} runs`)
+  }
 } finally {
   rmSync(temporary, { recursive: true, force: true })
 }

@@ -31,6 +31,8 @@ export interface GroupHandle {
   remove(tree: boolean): Promise<void>
   /** Whether there are members or groups below. */
   occupied(): Promise<boolean>
+  /** Enables the kernel's killer where it is disabled; nothing below the group changes. */
+  giveKillerBack(): Promise<void>
 }
 
 export interface GroupBinding {

@@ -7,7 +7,7 @@ import { here, requireFrom } from './dirname.js'
 import type { Binding } from './binding.js'
 
 /** The package's own directory: the nearest one above with its package.json. */
-function packageRoot(): string {
+export function packageRoot(): string {
   for (let dir = here; ; dir = dirname(dir)) {
     const manifest = join(dir, 'package.json')
     // dist/esm and dist/commonjs have a package.json of their own, without a name.

@@ -85,6 +85,7 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
                            InstanceMethod<&GroupHandle::thaw>("thaw"),
                            InstanceMethod<&GroupHandle::remove>("remove"),
                            InstanceMethod<&GroupHandle::occupied>("occupied"),
+                           InstanceMethod<&GroupHandle::give_killer_back>("giveKillerBack"),
                        });
   }
 
@@ -242,6 +243,9 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
   Napi::Value occupied(Info info) {
     return run<bool>(
         info, [](Group& group, bool& out) { return group.occupied(out); }, boolean);
+  }
+  Napi::Value give_killer_back(Info info) {
+    return run(info, [](Group& group) { return group.memcg().give_killer_back(group.dir()); });
   }
 
   std::shared_ptr<Group> group_;

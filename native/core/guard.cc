@@ -341,7 +341,10 @@ int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims
   }
   int err = group->signal(victims, SIGKILL, target);
   if (victims.count() > 0) {
-    sentinel_.call([&](Sentinel& sentinel) { group->killed(sentinel, victims); });
+    Input input;
+    input.fact = Fact::kUserKilled;
+    input.killed = victims.count();
+    sentinel_.call([&](Sentinel& sentinel) { group->command(sentinel, input); });
   }
   victims.hand_over(&Helpers::free_later);
   group->users--;

@@ -53,8 +53,6 @@ class GuardedGroup final : public Source {
   void due(Sentinel& sentinel, int64_t now) override;
   void flush(Sentinel& sentinel) override { reports_.flush(sentinel); }
   void job_done(Sentinel& sentinel, Job& job);
-  // The program has killed these itself.
-  void killed(Sentinel& sentinel, const Victims& victims);
 
   // After detach() and not busy(): takes back what is still lent.
   void settle();

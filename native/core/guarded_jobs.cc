@@ -226,14 +226,6 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
   schedule(sentinel);
 }
 
-void GuardedGroup::killed(Sentinel& sentinel, const Victims& victims) {
-  reports_.killed(sentinel, machine_.id(), victims.pids(), victims.pid_count());
-  Input input;
-  input.fact = Fact::kUserKilled;
-  input.killed = victims.count();
-  command(sentinel, input);
-}
-
 void GuardedGroup::report_job(Sentinel& sentinel, const Job& job) {
   uint16_t what;
   if (&job == &step_job_) {

@@ -37,29 +37,18 @@ void Reports::step(Sentinel& sentinel, const StepReport& report) {
   r.a = static_cast<uint64_t>(static_cast<int64_t>(report.result));
   r.b = report.pid_count;
   sentinel.send(source_, r);
-  pids(sentinel, record(RecordKind::kPids, report.episode, report.at), report.pids,
-       report.pid_count);
-}
-
-void Reports::killed(Sentinel& sentinel, uint32_t episode, const pid_t* pids, uint32_t count) {
-  if (last_end_waits_ || begin_waits_ || !source_.channel->room((count + 7) / 8)) return;
-  Record r = record(RecordKind::kPids, episode, 0);
-  r.detail = 1;
-  this->pids(sentinel, r, pids, count);
-}
-
-void Reports::pids(Sentinel& sentinel, Record r, const pid_t* pids, uint32_t count) {
-  for (uint32_t i = 0; i < count; i += 8) {
+  for (uint32_t i = 0; i < report.pid_count; i += 8) {
+    Record more = record(RecordKind::kPids, report.episode, report.at);
     uint64_t pairs[4] = {};
-    for (uint32_t k = 0; k < 8 && i + k < count; k++) {
-      auto pid = static_cast<uint64_t>(static_cast<uint32_t>(pids[i + k]));
+    for (uint32_t k = 0; k < 8 && i + k < report.pid_count; k++) {
+      auto pid = static_cast<uint64_t>(static_cast<uint32_t>(report.pids[i + k]));
       pairs[k / 2] |= pid << (k % 2 * 32);
     }
-    r.a = pairs[0];
-    r.b = pairs[1];
-    r.c = pairs[2];
-    r.d = pairs[3];
-    sentinel.send(source_, r);
+    more.a = pairs[0];
+    more.b = pairs[1];
+    more.c = pairs[2];
+    more.d = pairs[3];
+    sentinel.send(source_, more);
   }
 }
 

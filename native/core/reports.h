@@ -32,8 +32,6 @@ class Reports {
 
   void begin(Sentinel& sentinel, const EpisodeMachine& machine);
   void step(Sentinel& sentinel, const StepReport& report);
-  // The program itself has killed these.
-  void killed(Sentinel& sentinel, uint32_t episode, const pid_t* pids, uint32_t count);
   // `undecided`: the outcome is not known for certain, and waits for decide().
   void end(Sentinel& sentinel, const EpisodeEnd& end, bool undecided);
   void decide(Sentinel& sentinel, uint32_t episode, Outcome outcome);
@@ -44,7 +42,6 @@ class Reports {
   void flush(Sentinel& sentinel);
 
  private:
-  void pids(Sentinel& sentinel, Record record, const pid_t* pids, uint32_t count);
   Record record(RecordKind kind, uint32_t episode, int64_t at) const;
 
   Source& source_;

@@ -12,7 +12,11 @@ namespace oom {
 
 class PreparedThread {
  public:
+#ifdef __SANITIZE_THREAD__
+  static constexpr size_t kStack = 2 * 1024 * 1024;  // ThreadSanitizer keeps its own state there
+#else
   static constexpr size_t kStack = 128 * 1024;
+#endif
 
   PreparedThread() = default;
   PreparedThread(const PreparedThread&) = delete;

@@ -1,0 +1,38 @@
+// What the commands have in common: how they look to cli.ts, and how a wrong command line is told.
+import { parseArgs, type ParseArgsConfig } from 'node:util'
+
+export interface Command {
+  name: string
+  /** One line for the overview. */
+  summary: string
+  /** The whole text of `--help`. */
+  help: string
+  /** Gives the exit status. Throws UsageError before anything has been touched. */
+  run(args: string[]): Promise<number>
+}
+
+/** The command line is wrong: told with the command's help, exit status 2. */
+export class UsageError extends Error {}
+
+/** util.parseArgs, with its complaints as UsageErrors. */
+export function parse<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
+  return checked(() => parseArgs(config))
+}
+
+/** Calls a check of an argument, whose TypeErrors and RangeErrors are the command line's. */
+export function checked<T>(check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) {
+      throw new UsageError(error.message, { cause: error })
+    }
+    throw error
+  }
+}
+
+/** The groups of a command line: at least one. */
+export function groupsOf(positionals: readonly string[]): readonly string[] {
+  if (positionals.length === 0) throw new UsageError('a GROUP is missing')
+  return positionals
+}

@@ -1,0 +1,135 @@
+// cgroup-oom doctor: what this machine allows, which groups have been left with a disabled killer,
+// and, on demand, a proof that the OOM path works here. But for that proof's own group it only reads.
+import type { Capability, ProbeReport } from '../../types/probe.js'
+import { groupPath } from '../args.js'
+import { MemoryGroup } from '../group.js'
+import { probe } from '../probe.js'
+import { checked, parse, type Command } from './command.js'
+import { quote } from './format.js'
+import { behindText, heldGroups, isOrphan, type HeldGroup } from './held-groups.js'
+import { selfTest, type SelfTest, type Step } from './self-test.js'
+
+const help = `Usage: cgroup-oom doctor [--in GROUP] [--self-test] [--json]
+
+Tells what the library can do on this machine, why not and what to do about it; then the groups whose
+killer is disabled, and whether a live guardian or sentinel is behind them. Changes nothing.
+
+Options:
+  --in GROUP   look for groups with a disabled killer only here and below; default: everywhere
+  --self-test  also fill a scratch group from the inside until it is starved, see that the native
+               thread raises its limit and that JavaScript goes on, and name the first call that
+               fails. The group is made below the group that you are in, or below --in
+  --json       the whole report as JSON
+  --help       this text
+
+Exit status: 0 no problems, 1 problems: groups cannot be guarded here, a killer is disabled with nobody
+behind it, or the self-test failed; 2 usage.
+`
+
+// Without these there is no guarding; the others are told, and are no problem.
+const NEEDED = ['addon', 'memory', 'writable', 'watch', 'guard', 'guardian', 'lockOomPath'] as const
+
+type Line = [field: string, capability: Capability]
+
+function capabilities(report: ProbeReport): Line[] {
+  return Object.entries(report).filter(
+    (entry): entry is Line => typeof entry[1] === 'object' && entry[1] !== null,
+  )
+}
+
+function table(report: ProbeReport): string {
+  const where =
+    report.mount === null ? 'no memory cgroups' : `cgroup v${report.version} at ${report.mount}`
+  const lines = [
+    `${report.platform}-${report.arch}, kernel ${report.kernel || '-'}, ${where}`,
+    `this process is in ${report.self ?? 'no memory group that is visible'}`,
+    '',
+  ]
+  const width = Math.max(...capabilities(report).map(([field]) => field.length))
+  for (const [field, { available, reason, remedy }] of capabilities(report)) {
+    lines.push(`${field.padEnd(width)}  ${available ? 'yes' : 'no '}  ${reason}`)
+    if (remedy !== undefined) lines.push(`${' '.repeat(width)}       → ${remedy}`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function describe(group: HeldGroup): string {
+  const members = group.members.length === 0 ? 'none' : group.members.join(', ')
+  const lines = [
+    `  ${group.path}`,
+    `    out of memory: ${group.underOom ? 'yes' : 'no'}; members: ${members}; behind it: ${behindText(group)}`,
+  ]
+  if (isOrphan(group)) lines.push(`    → cgroup-oom rescue ${quote(group.path)}`)
+  return `${lines.join('\n')}\n`
+}
+
+const stepLine = ({ name, ok, detail }: Step): string =>
+  `  ${ok ? 'OK    ' : 'FAILED'}  ${name}${detail === '' ? '' : `: ${detail}`}\n`
+
+function problemsOf(report: ProbeReport, groups: readonly HeldGroup[], test?: SelfTest): string[] {
+  const missing = NEEDED.filter(field => !report[field].available)
+  const problems = missing.map(field => `${field}: ${report[field].reason}`)
+  for (const group of groups.filter(isOrphan)) {
+    problems.push(`${group.path}: its killer is disabled, behind it: ${behindText(group)}`)
+  }
+  if (test?.failed) problems.push(`self-test: ${test.failed.step}: ${test.failed.call}`)
+  return problems
+}
+
+/** Where to look for groups. */
+async function placeOf(within: string | undefined, report: ProbeReport): Promise<string[]> {
+  if (within === undefined) return report.mount === null ? [] : [report.mount]
+  await using group = await MemoryGroup.open(within)
+  return [group.path]
+}
+
+async function run(args: string[]): Promise<number> {
+  const { values } = parse({
+    args,
+    options: {
+      in: { type: 'string' },
+      json: { type: 'boolean' },
+      'self-test': { type: 'boolean' },
+    },
+  })
+  const within = checked(() => (values.in === undefined ? undefined : groupPath('--in', values.in)))
+  const say = (text: string) => {
+    if (values.json !== true) process.stdout.write(text)
+  }
+
+  const report = await probe()
+  const groups = await heldGroups(await placeOf(within, report), { recursive: true })
+  say(table(report))
+  say(`\ngroups whose killer is disabled:${groups.length === 0 ? ' none' : ''}\n`)
+  for (const group of groups) say(describe(group))
+
+  let test: SelfTest | undefined
+  if (values['self-test'] === true) {
+    say('\nself-test\n')
+    test = await selfTest(within, step => say(stepLine(step)))
+  }
+  const problems = problemsOf(report, groups, test)
+  if (values.json === true) {
+    const { failed, steps } = test ?? {}
+    const json = {
+      probe: report,
+      groups,
+      ...(test ? { selfTest: { ok: !failed, failed, steps } } : {}),
+      problems,
+    }
+    process.stdout.write(`${JSON.stringify(json, null, 2)}\n`)
+  }
+  say(
+    problems.length === 0
+      ? '\nno problems\n'
+      : `\nproblems:\n${problems.map(p => `  ${p}\n`).join('')}`,
+  )
+  return problems.length === 0 ? 0 : 1
+}
+
+export const doctor: Command = {
+  name: 'doctor',
+  summary: 'what works on this machine, and groups that hang for want of somebody behind them',
+  help,
+  run,
+}

@@ -1,0 +1,207 @@
+// The self-test of `cgroup-oom doctor`: a Node.js process in a scratch group guards that very group
+// and fills it until it hangs. Its own native thread has to raise the limit, and its JavaScript to go
+// on. Seen from outside step by step, with a keeper that ends it all after a time limit.
+import { spawn as spawnProcess, type ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MemoryGroup } from '../group.js'
+import { here } from '../native/dirname.js'
+import { spawn } from '../spawn.js'
+import { duration, size } from './format.js'
+import { isHeld } from './held-groups.js'
+import { callOf, failureOf, HEADROOM, LIMIT, type StepTold, type Word } from './self-test/talk.js'
+
+export interface Step {
+  name: string
+  ok: boolean
+  detail: string
+}
+
+export interface SelfTest {
+  steps: Step[]
+  /** The first step that failed, and the call that did. */
+  failed: { step: string; call: string } | undefined
+}
+
+const KEEPER_SECONDS = 60
+const PATIENCE_MS = 30_000
+// Out of memory for so long: the headroom has not come.
+const STARVED_MS = 1500
+
+// What the native thread calls for a step of its plan.
+const CALLS: Record<string, string> = { headroom: 'write memory.limit_in_bytes' }
+
+// The headroom was enough to go on and to free memory with.
+const HELPED: readonly string[] = ['plan', 'recovered']
+
+const program = (name: string): string => join(here, '..', 'cli', 'self-test', `${name}.js`)
+
+/** A failed step whose text is the call that failed. */
+class StepFailed extends Error {}
+
+/** The lines of a program of ours. */
+class Lines {
+  readonly #lines: AsyncIterator<string>
+  #stderr = ''
+  readonly #how: Promise<string>
+
+  constructor(child: ChildProcess) {
+    this.#lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
+    child.stderr!.on('data', text => (this.#stderr += String(text)))
+    child.stdin?.on('error', () => {})
+    this.#how = new Promise(resolve => {
+      child.once('error', error => resolve(callOf(failureOf(error))))
+      child.once('close', (code, signal) => resolve(`it ended (${signal ?? `status ${code}`})`))
+    })
+  }
+
+  async next(): Promise<string> {
+    const timeout = new AbortController()
+    const late = sleep(PATIENCE_MS, undefined, { signal: timeout.signal }).then(
+      () => {
+        throw new StepFailed(`no answer within ${duration(PATIENCE_MS * 1e6)}`)
+      },
+      () => undefined,
+    )
+    try {
+      const line = await Promise.race([this.#lines.next(), late])
+      if (line !== undefined && !line.done) return line.value
+      const text = this.#stderr.trim().split('\n').find(Boolean)
+      throw new StepFailed(`${await this.#how}${text === undefined ? '' : `: ${text}`}`)
+    } finally {
+      timeout.abort()
+    }
+  }
+
+  async word<K extends Word['say']>(wanted: K): Promise<Extract<Word, { say: K }>> {
+    const word = JSON.parse(await this.next()) as Word
+    if (word.say === 'failed') throw new StepFailed(callOf(word.failure))
+    if (word.say !== wanted) throw new StepFailed(`'${word.say}' came instead of '${wanted}'`)
+    return word as Extract<Word, { say: K }>
+  }
+}
+
+/** Raises the limit from outside once it is clear that nobody inside does. Ends with the signal. */
+async function helpOut(group: MemoryGroup, signal: AbortSignal): Promise<void> {
+  for (let since: number | undefined; !signal.aborted; await sleep(20)) {
+    const { underOom } = await group.counters()
+    if (underOom !== true) {
+      since = undefined
+    } else if (performance.now() - (since ??= performance.now()) > STARVED_MS) {
+      await group.setLimits({ max: LIMIT + 2 * HEADROOM })
+      return
+    }
+  }
+}
+
+function checkHeadroom(steps: readonly StepTold[], outcome: string): string {
+  const headroom = steps.find(step => step.action === 'headroom')
+  if (headroom === undefined) throw new StepFailed(`it was not tried; outcome: ${outcome}`)
+  if (headroom.errno !== 0) throw new StepFailed(`${CALLS.headroom}: ${headroom.code}`)
+  return `${size(HEADROOM)} more`
+}
+
+/** Makes its group below `within`, by default the group of this process. */
+export async function selfTest(
+  within: string | undefined,
+  onStep: (step: Step) => void,
+): Promise<SelfTest> {
+  const result: SelfTest = { steps: [], failed: undefined }
+  const step = async <T>(name: string, work: () => Promise<T>, told?: (value: T) => string) => {
+    const record = (ok: boolean, detail: string) => {
+      const done = { name, ok, detail }
+      result.steps.push(done)
+      onStep(done)
+    }
+    try {
+      const value = await work()
+      record(true, told?.(value) ?? '')
+      return value
+    } catch (error) {
+      const call = error instanceof StepFailed ? error.message : callOf(failureOf(error))
+      record(false, call)
+      result.failed ??= { step: name, call }
+      throw new StepFailed(call)
+    }
+  }
+  await using cleanup = new Cleanup()
+  try {
+    await steps(within, step, cleanup)
+  } catch (error) {
+    if (!(error instanceof StepFailed)) throw error
+  }
+  const { group } = cleanup
+  if (group !== undefined) {
+    await step('remove the group', () => group.remove({ kill: true })).catch(() => {})
+  }
+  return result
+}
+
+/** What is there when it is over, however it went. */
+class Cleanup implements AsyncDisposable {
+  group: MemoryGroup | undefined
+  keeper: ChildProcess | undefined
+  readonly over = new AbortController()
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.over.abort()
+    this.keeper?.stdin?.end()
+    await this.group?.close()
+  }
+}
+
+type RunStep = <T>(name: string, work: () => Promise<T>, told?: (value: T) => string) => Promise<T>
+
+async function steps(within: string | undefined, step: RunStep, cleanup: Cleanup): Promise<void> {
+  const group = await step(
+    'make a scratch group',
+    async () => {
+      await using parent =
+        within === undefined ? await MemoryGroup.of('self') : await MemoryGroup.open(within)
+      const path = join(parent.path, `cgroup-oom-self-test-${process.pid}`)
+      return (cleanup.group = await MemoryGroup.create(path, { max: LIMIT }))
+    },
+    ({ path }) => path,
+  )
+
+  await step('start a keeper outside', async () => {
+    const args = [program('keeper'), group.path, String(KEEPER_SECONDS)]
+    cleanup.keeper = spawnProcess(process.execPath, args, { detached: true })
+    cleanup.keeper.unref()
+    await new Lines(cleanup.keeper).next()
+  })
+
+  const lines = await step('start Node.js inside', async () => {
+    const child = spawn(process.execPath, [program('inside'), group.path], { group, stdio: 'pipe' })
+    return new Lines(child)
+  })
+  await step(
+    'guard the group from inside',
+    () => lines.word('armed'),
+    ({ afterNs }) => `armed in ${duration(afterNs)}`,
+  )
+  await lines.word('filling')
+  void helpOut(group, cleanup.over.signal).catch(() => {})
+  const told = await step(
+    'fill it until it is starved',
+    () => lines.word('went on'),
+    ({ usage, limit }) => `${size(usage)} of ${size(limit)}`,
+  )
+  await step(
+    'headroom by the native thread',
+    async () => checkHeadroom(told.steps, told.outcome),
+    text => text,
+  )
+  await step(
+    'JavaScript goes on',
+    async () => {
+      if (!HELPED.includes(told.outcome)) throw new StepFailed(`outcome: ${told.outcome}`)
+    },
+    () => `${duration(told.afterNs)} after the group was out of memory`,
+  )
+  await step('give the killer back', async () => {
+    await lines.word('disposed')
+    if (isHeld(group.path)) throw new StepFailed('it is still disabled')
+  })
+}

@@ -1,0 +1,58 @@
+// The command as its users have it: the built package in a process of its own, without the test
+// runner's loader, where asked for inside a scratch group.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+
+export const CLI = join(process.cwd(), 'dist/esm/lib/cli.js')
+
+export interface CliOptions {
+  /** The group (its directory) that it is started in. */
+  inside?: string
+  input?: string
+  /** Put before the command: programs that exec it. */
+  under?: readonly string[]
+}
+
+export interface CliResult {
+  status: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export class RunningCli {
+  readonly child: ChildProcess
+  readonly done: Promise<CliResult>
+  stdout = ''
+  stderr = ''
+
+  constructor(args: readonly string[], { inside, input, under = [] }: CliOptions = {}) {
+    const join =
+      inside === undefined ? [] : ['sh', '-c', 'echo $$ >"$0"/cgroup.procs; exec "$@"', inside]
+    const line = [
+      '-i',
+      `PATH=${process.env.PATH}`,
+      ...join,
+      ...under,
+      process.execPath,
+      CLI,
+      ...args,
+    ]
+    this.child = spawn('env', line, { stdio: 'pipe' })
+    this.child.stdout!.on('data', text => (this.stdout += String(text)))
+    this.child.stderr!.on('data', text => (this.stderr += String(text)))
+    this.child.stdin!.on('error', () => {})
+    if (input !== undefined) this.child.stdin!.end(input)
+    this.done = once(this.child, 'close').then(([status, signal]) => ({
+      status: status as number | null,
+      signal: signal as NodeJS.Signals | null,
+      stdout: this.stdout,
+      stderr: this.stderr,
+    }))
+  }
+}
+
+export function cli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  return new RunningCli(args, { input: '', ...options }).done
+}

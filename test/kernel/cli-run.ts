@@ -1,0 +1,227 @@
+// cgroup-oom run: exit statuses, signals, what becomes of a greedy command and of what a command leaves.
+import t from 'tap'
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { CLI, cli, RunningCli, type CliResult } from '../helpers/cli.js'
+import { hogProgram } from '../helpers/hog.js'
+import { child, killerDisabled, read, scratch, until } from '../helpers/scratch.js'
+
+const below = (dir: string): string[] =>
+  readdirSync(dir, { withFileTypes: true })
+    .filter(entry => entry.isDirectory())
+    .map(entry => entry.name)
+
+/** A zombie that nobody has waited for yet is not. */
+function isAlive(pid: string): boolean {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+const sh = (script: string): string[] => ['--', 'sh', '-c', script]
+
+t.test('the status of the command, and what a shell says where it has none', async t => {
+  const dir = scratch(t)
+  const statuses: [command: string[], status: number][] = [
+    [['--', 'true'], 0],
+    [sh('exit 7'), 7],
+    [sh('kill -TERM $$'), 143],
+    [sh('kill -KILL $$'), 137],
+    [['--', './no such command'], 127],
+    [['--', '/etc/passwd'], 126],
+    [['--', 'printf', '--help'], 0],
+  ]
+  for (const [command, status] of statuses) {
+    const result = await cli(['run', '--parent', dir, ...command])
+    t.equal(result.status, status, command.join(' '))
+    t.same(below(dir), [], 'the group is removed')
+  }
+})
+
+t.test("stdin, stdout and stderr are the command's; --quiet says nothing of its own", async t => {
+  const dir = scratch(t)
+  const script = 'cat; echo err >&2; cat /proc/self/cgroup | grep memory >&2'
+  const quiet = await cli(['run', '--quiet', '--parent', dir, '--name', 'job', ...sh(script)], {
+    input: 'in',
+  })
+  t.match(quiet, { status: 0, stdout: 'in' })
+  const lines = quiet.stderr.trimEnd().split('\n')
+  t.equal(lines.length, 2)
+  t.equal(lines[0], 'err')
+  t.ok(lines[1]!.endsWith('/job'), 'it is in the group')
+  const told = await cli(['run', '--max', '64M', '--parent', dir, ...sh('exit 3')])
+  t.match(told.stderr, /^cgroup-oom: exited with 3 after .*; peak [\d.]+ [KM]iB of 64\.0 MiB\n$/)
+})
+
+t.test('below the group that it is started in', async t => {
+  const dir = scratch(t)
+  const running = new RunningCli(['run', ...sh('read line')], { inside: dir })
+  await until(() => below(dir).length > 0)
+  t.same(below(dir), [`cgroup-oom-run-${running.child.pid}`])
+  const group = join(dir, below(dir)[0]!)
+  await until(() => read(group, 'cgroup.procs') !== '')
+  t.notOk(read(group, 'cgroup.procs').includes(String(running.child.pid)))
+  running.child.stdin!.end('line\n')
+  t.match(await running.done, { status: 0 })
+  t.same(below(dir), [])
+})
+
+const fill = { input: 'fill 67108864\n' }
+const greedy = (options: string[]): string[] => [
+  'run',
+  '--max',
+  '16M',
+  ...options,
+  '--',
+  hogProgram(),
+]
+
+t.test('a greedy command is killed at the deadline, not before', async t => {
+  const dir = scratch(t)
+  const began = performance.now()
+  const { status, stderr } = await cli(greedy(['--delay', '700', '--parent', dir]), fill)
+  t.equal(status, 137)
+  t.ok(performance.now() - began > 700)
+  const [episode, summary, ...more] = stderr.trimEnd().split('\n')
+  t.match(
+    episode,
+    /out of memory: .* at 16\.0 MiB of 16\.0 MiB; after 7\d\d ms: fallback \(kernel\), 1 process killed$/,
+  )
+  t.match(
+    summary,
+    /ended by SIGKILL after .*; peak 16\.0 MiB of 16\.0 MiB; out of memory 1 time, 1 process killed$/,
+  )
+  t.same(more, [])
+  t.same(below(dir), [])
+})
+
+t.test('with another fallback', async t => {
+  const dir = scratch(t)
+  const { status, stderr } = await cli(
+    greedy(['--delay', '100', '--fallback', 'kill-group', '--parent', dir]),
+    fill,
+  )
+  t.equal(status, 137)
+  t.match(stderr, /: fallback \(kill-group\), 1 process killed$/m)
+})
+
+t.test('in time: the limit is raised, and it goes on', async t => {
+  const dir = scratch(t)
+  const running = new RunningCli(greedy(['--delay', '60000', '--name', 'job', '--parent', dir]))
+  running.child.stdin!.write(fill.input)
+  const group = join(dir, 'job')
+  await until(() => existsSync(group) && /under_oom 1/.test(read(group, 'memory.oom_control')))
+  const raised = await cli([
+    'run',
+    '--quiet',
+    '--parent',
+    dir,
+    ...sh('echo 128M >"$0"/memory.memsw.limit_in_bytes; echo 128M >"$0"/memory.limit_in_bytes'),
+    group,
+  ])
+  t.equal(raised.status, 0)
+  await until(() => running.stdout.includes('filled'))
+  running.child.stdin!.end()
+  const { status, stderr } = await running.done
+  t.equal(status, 0)
+  t.match(stderr, /: the limit was raised$/m)
+  t.match(stderr, /peak 6\d\.\d MiB of 16\.0 MiB; out of memory 1 time, 0 processes killed$/m)
+})
+
+t.test('without a delay the kernel decides at once', async t => {
+  const dir = scratch(t)
+  const running = new RunningCli(greedy(['--name', 'job', '--parent', dir]))
+  const group = join(dir, 'job')
+  await until(() => existsSync(group) && running.stdout.includes('pid'))
+  t.notOk(killerDisabled(group))
+  running.child.stdin!.end(fill.input)
+  const { status, stderr } = await running.done
+  t.equal(status, 137)
+  t.match(stderr, /^cgroup-oom: out of memory: .*job; the kernel killed 1 task$/m)
+  t.match(stderr, /out of memory 1 time, 1 process killed$/m)
+})
+
+t.test('what it leaves behind is ended', async t => {
+  const dir = scratch(t)
+  for (const guarded of [[], ['--delay', '60000']]) {
+    const script = 'setsid sleep 1000 >/dev/null 2>&1 & echo $!'
+    const { status, stdout, stderr } = await cli([
+      'run',
+      ...guarded,
+      '--parent',
+      dir,
+      ...sh(script),
+    ])
+    t.equal(status, 0)
+    t.match(stderr, /; 1 process left behind and ended$/m)
+    t.notOk(isAlive(stdout.trim()))
+    t.same(below(dir), [])
+  }
+})
+
+for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT'] as const) {
+  t.test(`${signal} is passed on`, async t => {
+    const dir = scratch(t)
+    const trap = `trap 'echo got ${signal}; exit 5' ${signal.slice(3)}; echo ready; while :; do sleep 0.05; done`
+    const running = new RunningCli(['run', '--parent', dir, ...sh(trap)])
+    await until(() => running.stdout === 'ready\n')
+    running.child.kill(signal)
+    t.match(await running.done, { status: 5, stdout: `ready\ngot ${signal}\n` })
+    t.same(below(dir), [])
+  })
+}
+
+t.test('a signal before the command runs: no command, no group', async t => {
+  const dir = scratch(t)
+  const running = new RunningCli([
+    'run',
+    '--name',
+    'job',
+    '--parent',
+    dir,
+    ...sh('echo ran; sleep 1000'),
+  ])
+  await until(() => existsSync(join(dir, 'job')))
+  running.child.kill('SIGTERM')
+  const { status, signal } = await running.done
+  t.match({ status, signal }, { status: 143, signal: null })
+  t.same(below(dir), [])
+})
+
+t.test('Ctrl-C in a terminal comes once', async t => {
+  const dir = scratch(t)
+  const trap = `trap 'echo got it' INT; trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done`
+  const line = `exec "$NODE" "$CLI" run --quiet --name job --parent ${dir} -- sh -c "${trap}"`
+  const variables = [`PATH=${process.env.PATH}`, `NODE=${process.execPath}`, `CLI=${CLI}`]
+  const script = ['script', '--quiet', '--return', '--command', line, '/dev/null']
+  const terminal = spawn('env', ['-i', ...variables, 'SHELL=/bin/sh', ...script])
+  let output = ''
+  terminal.stdout.on('data', text => (output += String(text)))
+  const done = new Promise<number | null>(resolve => terminal.once('close', resolve))
+  await until(() => output.includes('ready'))
+  terminal.stdin.write('\x03')
+  await until(() => output.includes('got it'))
+  // TERM comes after whatever else was sent.
+  const pids = read(join(dir, 'job'), 'cgroup.procs').split('\n').filter(Boolean).map(Number)
+  process.kill(Math.min(...pids), 'SIGTERM')
+  t.equal(await done, 5)
+  t.equal(output.split('got it').length - 1, 1)
+})
+
+t.test('what it cannot do: 125, and nothing is left', async t => {
+  const dir = scratch(t)
+  child(dir, 'taken')
+  const bad: [options: string[], reason: RegExp][] = [
+    [['--parent', dir, '--name', 'taken'], /EEXIST/],
+    [['--parent', join(dir, 'gone')], /ENOENT/],
+    [['--parent', '/tmp'], /not a directory of a memory cgroup/],
+  ]
+  for (const [options, reason] of bad) {
+    const result: CliResult = await cli(['run', ...options, '--', 'echo', 'ran'])
+    t.match(result, { status: 125, stdout: '', stderr: reason })
+  }
+  t.same(below(dir), ['taken'])
+})
