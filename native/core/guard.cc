@@ -1,5 +1,6 @@
 #include "core/guard.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -36,7 +37,7 @@ void pause_ms(int ms) {
 }
 
 // Errors that one kind of status says better: an own code has no system call.
-Status failed(int err, const char* syscall, const char* file) {
+Status failure_of(int err, const char* syscall, const char* file) {
   return err == code::kKillerDisabled ? code::fail(err, file) : Status::of(err, syscall, file);
 }
 
@@ -145,7 +146,7 @@ Status Guard::hold_all() {
     // One below that has gone meanwhile is no matter.
     if (err == 0 || (is_gone(err) && sub != 1)) continue;
     trouble_ = entry.name;
-    return failed(err, "write", kControl);
+    return failure_of(err, "write", kControl);
   }
   return Status::success();
 }
@@ -163,6 +164,7 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   if (inherits && !config_.guard_descendants) sys::write_at(dir, kControl, "0");
   uint32_t sub = 0;
   Status status = take(parent, place.name(), dir, sub);
+  if (status.ok()) take_spares();
   if (status.ok() || is_gone(status.err)) return sub;
   if (state_ == State::kArming) {
     if (failure_.ok()) {
@@ -172,8 +174,26 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
     return 0;
   }
   // It cannot be guarded: then the kernel shall have it. Nobody may hang.
+  let_spares_go();
   if (inherits) sys::write_at(dir, kControl, "0");
+  take_spares();
   return kNotOurs;
+}
+
+// The tree could not even open it, and tries again soon: then it shall be able to.
+void Guard::failed(const Status& why) {
+  Lock lock(lock_);
+  if (why.err == -EMFILE) let_spares_go();
+}
+
+void Guard::take_spares() {
+  for (Fd& spare : spares_) {
+    if (!spare) spare.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  }
+}
+
+void Guard::let_spares_go() {
+  for (Fd& spare : spares_) spare.reset();
 }
 
 Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& sub) {
@@ -214,7 +234,7 @@ Status Guard::enter(Entry& entry, int dir) {
   if (state_ == State::kArmed) {
     int err = 0;
     sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
-    return failed(err, "write", kControl);
+    return failure_of(err, "write", kControl);
   }
   int held = group.held();
   if (held < 0) return Status::of(held, "read", kControl);
@@ -234,6 +254,7 @@ void Guard::dispose() {
 void Guard::let_go_all(bool failed) {
   Lock lock(lock_);
   state_ = State::kDisposing;
+  let_spares_go();
   each_guarded([&](Sentinel& sentinel, Entry& entry) {
     entry.group->give_back(sentinel, !failed || !entry.found_held);
   });

@@ -20,6 +20,24 @@ async function attempt(): Promise<Error & { code?: string }> {
 
 let error
 let left = 0
+if (limit === 'later') {
+  // Armed, then out of descriptors: says so, and stays until told to go.
+  const guard = await group.guard({ delayMs: 60_000, ...JSON.parse(options) })
+  const taken: number[] = []
+  execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${fds() + 10}:${fds() + 10}`])
+  for (;;) {
+    try {
+      taken.push(openSync('/dev/null', 'r'))
+    } catch {
+      break
+    }
+  }
+  process.send!({ full: true })
+  await new Promise(resolve => process.once('message', resolve))
+  await guard.dispose()
+  process.disconnect()
+  process.exit(0)
+}
 if (limit === 'nofile') {
   // The first attempt starts threads that stay. Then each number of free descriptors, one more at a
   // time, until it works: wherever it fails, nothing may stay behind.

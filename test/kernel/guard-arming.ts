@@ -293,3 +293,20 @@ for (const [limit, options, code] of [
     await guard.dispose()
   })
 }
+
+t.test('out of descriptors later on: new groups get their killer back', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const program = join(import.meta.dirname, '../helpers/limited-program.ts')
+  const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
+  t.teardown(() => process.kill('SIGKILL'))
+  t.same(await once(process, 'message'), [{ full: true }, undefined])
+  t.ok(killerDisabled(dir))
+  for (let i = 0; i < 5; i++) {
+    const where = child(dir, `c${i}`)
+    const deep = child(where, 'deep')
+    await until(() => !killerDisabled(where) && !killerDisabled(deep))
+  }
+  process.send('go')
+  t.same(await once(process, 'exit'), [0, null])
+  t.notOk(killerDisabled(dir))
+})
