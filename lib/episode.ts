@@ -172,8 +172,12 @@ class Episode implements OomEpisode {
     this.#steps.push(report)
   }
 
-  /** More processes of the step that was reported last. */
-  killed(pids: number[]): void {
+  /** By the program's own kill(), or more processes of the step that was reported last. */
+  killed(pids: number[], own: boolean): void {
+    if (own) {
+      for (const pid of pids) this.#killed.add(pid)
+      return
+    }
     this.#steps.at(-1)?.killed.push(...pids)
     // Signals other than SIGKILL are steps too, but no kills.
     if (this.#steps.at(-1)?.action !== 'signal') for (const pid of pids) this.#killed.add(pid)
@@ -207,7 +211,8 @@ class Episode implements OomEpisode {
   }
 }
 
-const endedError = () =>
+/** Of every method once the episode is over. */
+export const endedError = (): OomError =>
   new OomError('ERR_EPISODE_ENDED', 'the group is no longer out of memory: the episode has ended')
 
 const keyOf = ({ sub, episode }: EpisodeKey) => `${sub}:${episode}`
@@ -229,6 +234,8 @@ export class Guard implements OomGuard {
   readonly #byOutcome = Object.fromEntries(OUTCOMES.map(o => [o, 0])) as Record<Outcome, number>
   /** Told when the first iterator is made and when the last has ended. */
   onIterating: (iterating: boolean) => void = () => {}
+  /** Told once, when it is being disposed. */
+  onDisposed: () => void = () => {}
 
   constructor(
     group: MemoryGroup,
@@ -259,9 +266,10 @@ export class Guard implements OomGuard {
   setDelay(ms: number): void {
     checkDelay('ms', ms, this.maxDelayMs)
     if (this.#disposed) throw new OomError('ERR_CLOSED', 'the guard has been disposed')
+    // Before the call: the deadline as shown is never later than the native one.
+    const now = this.backend.now()
     this.backend.setDelay(ms)
     this.#delayMs = ms
-    const now = this.backend.now()
     for (const episode of this.#running.values()) episode.restart(now, ms)
   }
 
@@ -287,8 +295,8 @@ export class Guard implements OomGuard {
     this.#running.get(keyOf(key))?.stepped(report)
   }
 
-  killed(key: EpisodeKey, pids: number[]): void {
-    this.#running.get(keyOf(key))?.killed(pids)
+  killed(key: EpisodeKey, pids: number[], own = false): void {
+    this.#running.get(keyOf(key))?.killed(pids, own)
   }
 
   /** Driver: it is over. */
@@ -347,6 +355,7 @@ export class Guard implements OomGuard {
 
   #dispose(end: (queue: EventQueue<OomEpisode>) => void): Promise<void> {
     this.#disposed ??= (async () => {
+      this.onDisposed()
       try {
         await this.backend.dispose()
       } finally {
