@@ -56,7 +56,10 @@ Status Guard::arm(const std::shared_ptr<const Fd>& root) {
     Helpers::stop();
     GuardianLink::stop();
   });
-  if (status.ok() && has_guardian()) status = GuardianLink::start();
+  if (status.ok() && has_guardian()) {
+    status = GuardianLink::start();
+    guardian_used_ = status.ok();
+  }
   if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
   size_t locked;
   if (status.ok()) status = lock_scope(LockScope::kOomPath, &locked);
@@ -223,11 +226,8 @@ void Guard::put_back(bool held) {
   if (held && !config_.episode.dry_run) tree_.rescan();
   tree_.close();
   if (guardian_id_ != 0) {
-    GuardianLink::remove(guardian_id_);
-    // It writes no more; what it may have held again after an episode of its own is let go of now.
-    for (auto& [sub, entry] : entries_) {
-      if (held && entry.group->held() == 1) entry.group->hot().let_go();
-    }
+    // It writes no more; what it may have held again after an episode of its own it lets go of.
+    GuardianLink::remove(guardian_id_, held && !config_.episode.dry_run);
   }
   // A helper may still be at a job, and reads the list for it; each ends by itself.
   while (busy()) pause_ms(1);
