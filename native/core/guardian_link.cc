@@ -20,6 +20,7 @@
 #include <new>
 
 #include "core/lock.h"
+#include "core/mutex_lock.h"
 #include "core/thread.h"
 #include "guardian/protocol.h"
 
@@ -54,16 +55,7 @@ struct Link {
   std::atomic<bool> running{false};
 };
 
-class Lock {
- public:
-  explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
-  ~Lock() { pthread_mutex_unlock(&mutex_); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-
- private:
-  pthread_mutex_t& mutex_;
-};
+using Lock = MutexLock;
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 Link* link = nullptr;

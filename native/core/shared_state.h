@@ -30,6 +30,7 @@ struct alignas(64) SharedSlot {
   std::atomic<int64_t> started_at{0};
   std::atomic<uint64_t> own_limit{0};  // before headroom was lent; 0: none is
   std::atomic<uint64_t> own_memsw{0};
+  std::atomic<uint64_t> lent_to{0};  // what the limit was raised to, at most
   std::atomic<uint32_t> frozen{0};
 
   static constexpr uint32_t word(uint32_t episode, Claimant who) {

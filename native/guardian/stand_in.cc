@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "core/sys.h"
@@ -231,16 +232,38 @@ void StandIn::fall_back(Sentinel& sentinel) {
   thaw();
   Victims& victims = *terms_.victims;
   victims.begin();
-  int err = 0;
-  if (machine_.config().fallback == Fallback::kKillLargest) {
-    victims.consider(hot_.procs_fd());
-    err = victims.signal_largest(SIGKILL);
-  } else {
-    err = victims.signal_all(hot_.procs_fd(), SIGKILL);
-  }
+  int err = kill(victims);
   uint32_t killed = victims.count();
-  step(sentinel, Fact::kFallbackDone, sys::now_ns(), err, killed);
   victims.reap();
+  step(sentinel, Fact::kFallbackDone, sys::now_ns(), err, killed);
+}
+
+// Here and below, as the sentinel would.
+int StandIn::kill(Victims& victims) {
+  bool largest = machine_.config().fallback == Fallback::kKillLargest;
+  int result = -ESRCH;
+  for (int attempt = 0; attempt < 3; attempt++) {
+    victims.search();
+    for (auto& [id, group] : *terms_.groups) {
+      if (!group->below(*this)) continue;
+      if (largest) {
+        victims.consider(group->hot_.procs_fd());
+      } else {
+        victims.signal_all(group->hot_.procs_fd(), SIGKILL);
+      }
+    }
+    result = largest ? victims.signal_largest(SIGKILL) : victims.count() > 0 ? 0 : -ESRCH;
+    // Again where the largest has just ended by itself.
+    if (result != -ESRCH || !largest || !victims.searched()) break;
+  }
+  return result;
+}
+
+bool StandIn::below(const StandIn& top) const {
+  for (const StandIn* at = this; at; at = at->above_.get()) {
+    if (at == &top) return true;
+  }
+  return false;
 }
 
 void StandIn::let_go() {
@@ -263,7 +286,7 @@ void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked, sy
 int StandIn::repay() {
   SharedSlot* slot = this->slot();
   if (!slot || slot->own_limit.load() == 0) return 0;
-  int err = hot_.repay_to(slot->own_limit.load(), slot->own_memsw.load());
+  int err = hot_.repay_for(slot->own_limit.load(), slot->own_memsw.load(), slot->lent_to.load());
   if (err == 0) slot->own_limit.store(0);
   return err;
 }

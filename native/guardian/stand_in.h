@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "core/episode.h"
 #include "core/hot_v1.h"
@@ -27,6 +28,7 @@ struct Terms {
   EpisodeConfig episode;
   bool parent_alive = true;
   int freezer = -1;  // the guarded group's freezer directory, where there is one
+  const std::unordered_map<uint32_t, std::shared_ptr<class StandIn>>* groups = nullptr;
   // Called when a group has been put back or is gone.
   void (*on_done)(void*) = nullptr;
   void* on_done_arg = nullptr;
@@ -60,6 +62,8 @@ class StandIn final : public Source {
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void carry_out(Sentinel& sentinel, const Actions& actions);
   void fall_back(Sentinel& sentinel);
+  int kill(Victims& victims);
+  bool below(const StandIn& top) const;
   void let_go();
   void thaw();
   SharedSlot* heard(uint32_t& episode) const;

@@ -8,6 +8,7 @@
 
 #include <utility>
 
+#include "core/members_now.h"
 #include "core/sys.h"
 
 namespace oom::guardian {
@@ -36,6 +37,7 @@ Ward::Ward(House& house, const Question& question)
     : house_(house), guard_descendants_(question.guard_descendants != 0) {
   terms_.shared = house.shared;
   terms_.victims = house.victims;
+  terms_.groups = &groups_;
   terms_.grace_ns = question.grace_ns;
   terms_.parent_alive = house.parent_alive;
   terms_.on_done = house.on_done;
@@ -143,7 +145,8 @@ Residence residence(int dir, uint64_t procs_inode) {
   struct stat st;
   if (procs && fstat(procs.get(), &st) == 0) {
     found.procs = procs_inode != 0 && st.st_ino == procs_inode;
-    found.process = Victims::lists(procs.get(), getpid());
+    // Opened anew at each look: the kernel would repeat what it said first.
+    each_member_now(-1, procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
   }
   int own = sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY);
   DIR* entries = own < 0 ? nullptr : fdopendir(own);
