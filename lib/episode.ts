@@ -192,7 +192,8 @@ class Episode implements OomEpisode {
   }
 }
 
-const endedError = () =>
+/** Of every method once the episode is over. */
+export const endedError = (): OomError =>
   new OomError('ERR_EPISODE_ENDED', 'the group is no longer out of memory: the episode has ended')
 
 const keyOf = ({ sub, episode }: EpisodeKey) => `${sub}:${episode}`
@@ -214,6 +215,8 @@ export class Guard implements OomGuard {
   readonly #byOutcome = Object.fromEntries(OUTCOMES.map(o => [o, 0])) as Record<Outcome, number>
   /** Told when the first iterator is made and when the last has ended. */
   onIterating: (iterating: boolean) => void = () => {}
+  /** Told once, when it is being disposed. */
+  onDisposed: () => void = () => {}
 
   constructor(
     group: MemoryGroup,
@@ -244,9 +247,10 @@ export class Guard implements OomGuard {
   setDelay(ms: number): void {
     checkDelay('ms', ms, this.maxDelayMs)
     if (this.#disposed) throw new OomError('ERR_CLOSED', 'the guard has been disposed')
+    // Before the call: the deadline as shown is never later than the native one.
+    const now = this.backend.now()
     this.backend.setDelay(ms)
     this.#delayMs = ms
-    const now = this.backend.now()
     for (const episode of this.#running.values()) episode.restart(now, ms)
   }
 
@@ -332,6 +336,7 @@ export class Guard implements OomGuard {
 
   #dispose(end: (queue: EventQueue<OomEpisode>) => void): Promise<void> {
     this.#disposed ??= (async () => {
+      this.onDisposed()
       try {
         await this.backend.dispose()
       } finally {

@@ -2,6 +2,7 @@
   "variables": {
     "core_sources": [
       "native/core/ballast.cc",
+      "native/core/census.cc",
       "native/core/control.cc",
       "native/core/episode.cc",
       "native/core/event_control.cc",
@@ -9,18 +10,22 @@
       "native/core/group.cc",
       "native/core/guard.cc",
       "native/core/guarded_group.cc",
+      "native/core/guarded_jobs.cc",
+      "native/core/guarded_shared.cc",
       "native/core/guardian_link.cc",
       "native/core/helpers.cc",
       "native/core/hierarchy.cc",
       "native/core/hot_v1.cc",
       "native/core/limits_v1.cc",
       "native/core/lock.cc",
+      "native/core/locked.cc",
       "native/core/maps.cc",
       "native/core/members.cc",
       "native/core/memcg.cc",
       "native/core/memcg_v1.cc",
       "native/core/parse.cc",
       "native/core/pidfd.cc",
+      "native/core/reports.cc",
       "native/core/resolve.cc",
       "native/core/sentinel.cc",
       "native/core/signals.cc",
@@ -53,17 +58,31 @@
       "native/binding/subscriptions.cc"
     ],
     "guardian_sources": [
+      "native/core/control.cc",
       "native/core/episode.cc",
       "native/core/event_control.cc",
+      "native/core/freezer_v1.cc",
+      "native/core/group.cc",
+      "native/core/hierarchy.cc",
       "native/core/hot_v1.cc",
+      "native/core/limits_v1.cc",
+      "native/core/lock.cc",
+      "native/core/maps.cc",
+      "native/core/members.cc",
+      "native/core/memcg.cc",
+      "native/core/memcg_v1.cc",
       "native/core/parse.cc",
+      "native/core/pidfd.cc",
+      "native/core/resolve.cc",
       "native/core/sentinel.cc",
+      "native/core/signals.cc",
       "native/core/sys.cc",
       "native/core/thread.cc",
       "native/core/tree.cc",
       "native/core/victims.cc",
       "native/guardian/guardian.cc",
-      "native/guardian/stand_in.cc"
+      "native/guardian/stand_in.cc",
+      "native/guardian/ward.cc"
     ]
   }
 }

@@ -4,6 +4,7 @@
 // a freezable sleep does not stop: among them those that wait for the end of an out-of-memory.
 #include "core/freezer_v1.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "core/members.h"
 #include "core/parse.h"
 #include "core/resolve.h"
+#include "core/sys.h"
 
 namespace oom::freezer_v1 {
 
@@ -25,14 +27,11 @@ namespace {
 constexpr const char* kState = "freezer.state";
 constexpr const char* kParent = "freezer.parent_freezing";
 
-Status open_twin(const Group& group, Fd& out) {
-  // The path says nothing once the group is gone: it may be another group's by now.
-  uint64_t usage = 0;
-  if (Status s = group.usage(usage); !s.ok()) return s;
+Status open_path(const std::string& memory_path, Fd& out, std::string& path) {
   hierarchy::Mount memory, freezer;
-  std::string path, absolute;
-  if (!hierarchy::containing("memory", group.path(), memory).ok() ||
-      !hierarchy::to_hierarchy(memory, group.path(), path) ||
+  std::string absolute;
+  if (!hierarchy::containing("memory", memory_path, memory).ok() ||
+      !hierarchy::to_hierarchy(memory, memory_path, path) ||
       !hierarchy::controller("freezer", path, freezer).ok() ||
       !hierarchy::to_absolute(freezer, path, absolute)) {
     return code::fail(code::kNoFreezer);
@@ -41,6 +40,14 @@ Status open_twin(const Group& group, Fd& out) {
   if (!dir || !control::has(dir.get(), kState)) return code::fail(code::kNoFreezer);
   out = std::move(dir);
   return Status::success();
+}
+
+Status open_twin(const Group& group, Fd& out) {
+  // The path says nothing once the group is gone: it may be another group's by now.
+  uint64_t usage = 0;
+  if (Status s = group.usage(usage); !s.ok()) return s;
+  std::string path;
+  return open_path(group.path(), out, path);
 }
 
 Status read_state(int dir, parse::FreezerState& out) {
@@ -124,6 +131,34 @@ Status let_die(const Group& group) {
     if (!s.ok() && s.err != -ENOENT && s.err != -ENODEV) return s;
   }
   return Status::success();
+}
+
+Status check(const Group& group) {
+  Fd dir;
+  if (Status s = open_twin(group, dir); !s.ok()) return s;
+  return check_members(group, dir.get());
+}
+
+Status find(const std::string& memory_path, Twin& out) {
+  if (Status s = open_path(memory_path, out.dir, out.path); !s.ok()) return s;
+  out.state.reset(sys::open_at(out.dir.get(), kState, O_WRONLY));
+  return out.state ? Status::success() : Status::of(out.state.release(), "open", kState);
+}
+
+int write(const Twin& twin, bool frozen) {
+  if (!twin.state) return -ENOENT;
+  if (frozen) {
+    char text[4096];
+    std::string_view own;
+    ssize_t n = sys::read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof text);
+    if (n < 0) return static_cast<int>(n);
+    if (parse::cgroup_path({text, static_cast<size_t>(n)}, "freezer", own) == 0 &&
+        own.starts_with(twin.path) &&
+        (own.size() == twin.path.size() || own[twin.path.size()] == '/')) {
+      return -EDEADLK;
+    }
+  }
+  return sys::write_small(twin.state.get(), frozen ? "FROZEN" : "THAWED");
 }
 
 }  // namespace oom::freezer_v1

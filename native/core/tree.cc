@@ -1,6 +1,7 @@
 #include "core/tree.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -110,6 +111,7 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool own_thread) {
   root_ = std::move(root);
   inotify_.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify_) return Status::last("inotify_init1");
+  keep_spare();
   pthread_mutex_lock(&lock_);
   found(0, "");
   bool any = !by_watch_.empty();
@@ -131,6 +133,7 @@ void Tree::close() {
     by_watch_.clear();
     watch_by_name_.clear();
   }
+  for (Fd& spare : spare_) spare.reset();
   pthread_mutex_unlock(&life_);
 }
 
@@ -151,6 +154,7 @@ void Tree::rescan() {
 
 void Tree::found(uint32_t parent, const std::string& name) {
   Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
+  if (!dir && !is_gone(dir.get())) return blind(dir.get(), name);
   struct stat st;
   if (!dir || fstat(dir.get(), &st) != 0) return;
   if (auto it = watch_by_name_.find(name); it != watch_by_name_.end()) {
@@ -160,7 +164,10 @@ void Tree::found(uint32_t parent, const std::string& name) {
   char self[40];
   snprintf(self, sizeof self, "/proc/self/fd/%d", dir.get());
   int watch = inotify_add_watch(inotify_.get(), self, IN_CREATE | IN_DELETE | IN_ONLYDIR);
-  if (watch < 0) return;
+  if (watch < 0) {
+    if (!is_gone(-errno)) listener_.out_of_sight(-errno, Place(root_, name, st.st_ino), dir.get());
+    return;
+  }
   uint32_t id = listener_.appeared(parent, Place(root_, name, st.st_ino), dir.get());
   if (id == 0) {
     inotify_rm_watch(inotify_.get(), watch);
@@ -169,6 +176,25 @@ void Tree::found(uint32_t parent, const std::string& name) {
   by_watch_[watch] = {name, st.st_ino, id};
   watch_by_name_[name] = watch;
   list({name, st.st_ino, id}, dir.get());
+}
+
+void Tree::keep_spare() {
+  for (Fd& spare : spare_) {
+    if (!spare) spare.reset(fcntl(root_->get(), F_DUPFD_CLOEXEC, 0));
+  }
+}
+
+// One descriptor for the directory, one for whoever is told.
+void Tree::blind(int err, const std::string& name) {
+  for (Fd& spare : spare_) spare.reset();
+  {
+    Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
+    struct stat st;
+    if (dir && fstat(dir.get(), &st) == 0) {
+      listener_.out_of_sight(err, Place(root_, name, st.st_ino), dir.get());
+    }
+  }
+  keep_spare();
 }
 
 void Tree::lost(const std::string& name) {
@@ -199,10 +225,10 @@ void Tree::list(const Dir& dir, int fd) {
   closedir(entries);
 }
 
-void Tree::events() {
+void Tree::events(int batches) {
   alignas(inotify_event) char buffer[16 * 1024];
   bool overflowed = false;
-  for (;;) {
+  while (batches-- > 0) {
     ssize_t n = ::read(inotify_.get(), buffer, sizeof buffer);
     if (n <= 0) break;
     pthread_mutex_lock(&lock_);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -27,6 +28,9 @@ class TreeListener {
   virtual uint32_t appeared(uint32_t parent, const Place& place, int dir) = 0;
   // It is gone from the tree; what its own files and events have to say may still come.
   virtual void vanished(uint32_t id) = 0;
+  // A group was found that cannot be looked after: no fd or no inotify watch (a negative errno) can
+  // be had for it, so that what appears below it will not be seen.
+  virtual void out_of_sight(int, const Place&, int) {}
 };
 
 class Tree {
@@ -38,9 +42,10 @@ class Tree {
 
   // Reports the root and everything below it, then keeps watching.
   Status open(std::shared_ptr<const Fd> root, bool own_thread = true);
-  // Without a thread of its own: events() whenever fd() is readable.
+  // Without a thread of its own: events() whenever fd() is readable. Handles so many batches at
+  // most.
   int fd() const { return inotify_.get(); }
-  void events();
+  void events(int batches = std::numeric_limits<int>::max());
   // Once more over everything: reports what was missed.
   void rescan();
   // No more reports once it has returned.
@@ -55,12 +60,15 @@ class Tree {
     uint32_t id;
   };
   void found(uint32_t parent, const std::string& name);
+  void keep_spare();
+  void blind(int err, const std::string& name);
   void lost(const std::string& name);
   void list(const Dir& dir, int fd);
 
   TreeListener& listener_;
   std::shared_ptr<const Fd> root_;
   Fd inotify_;
+  Fd spare_[2];  // given up where a group that is to be refused could not even be opened
   bool closed_ = false;
   bool scouted_ = false;
   pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // open() and close() exclude each other
