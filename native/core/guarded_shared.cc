@@ -14,6 +14,7 @@
 #include "core/guard.h"
 #include "core/helpers.h"
 #include "core/mutex_lock.h"
+#include "core/slot_writer.h"
 #include "core/sys.h"
 
 namespace oom {
@@ -129,52 +130,27 @@ void GuardedGroup::abandon(Sentinel& sentinel, int err) {
   sentinel.send(*this, r);
 }
 
-// For the guardian: before and after each turn of the machine is carried out. What belongs to an
-// episode is there before its number is, and the number before the state.
 void GuardedGroup::publish() {
   if (!slot_) return;
-  slot_->deadline.store(machine_.deadline());
-  slot_->started_at.store(machine_.started_at());
-  slot_->lent_to.store(hot_.lent_to());
-  slot_->own_memsw.store(hot_.memsw_lent());
-  slot_->own_limit.store(hot_.lent() ? machine_.base_limit() : 0);
-  slot_->frozen.store(freezing_ || hot_.frozen());
-  if (uint32_t id = machine_.id(); slot_->claim.load() >> 2 != id) {
-    slot_->claim.store(SharedSlot::word(id, Claimant::kNobody));
-  }
-  bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
-  slot_->state.store(kernel              ? SlotState::kKernel
-                     : machine_.active() ? SlotState::kEpisode
-                                         : SlotState::kArmed);
+  oom::publish(*slot_, machine_,
+               {.open = hot_.lent(),
+                .to = hot_.lent_to(),
+                .memsw = hot_.memsw_lent(),
+                .frozen = freezing_ || hot_.frozen()});
 }
 
-// Before the limit is raised: should this process end in between, somebody has to know.
 void GuardedGroup::announce_loan(uint64_t to) {
   if (!slot_) return;
-  slot_->lent_to.store(std::max(to, hot_.lent_to()));
-  slot_->own_memsw.store(hot_.memsw_before());
-  slot_->own_limit.store(machine_.base_limit());
+  oom::announce_loan(*slot_, machine_,
+                     {.to = std::max(to, hot_.lent_to()), .memsw = hot_.memsw_before()});
 }
 
 bool GuardedGroup::claimed_by_guardian() const {
-  return slot_ && machine_.phase() == EpisodeMachine::Phase::kDelaying &&
-         slot_->claim.load() == SharedSlot::word(machine_.id(), Claimant::kGuardian);
+  return slot_ && oom::claimed_by_guardian(*slot_, machine_);
 }
 
-// Whether this episode's fallback is ours; if not, the machine is told whose it was.
 bool GuardedGroup::claim() {
-  if (!slot_ || !machine_.active()) return true;
-  if (slot_->claim_for(machine_.id(), Claimant::kSentinel)) return true;
-  Input input;
-  if (machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
-    input.fact = Fact::kFallbackDone;
-    input.episode = machine_.id();
-    input.killed = 1;
-    answer(input);
-  }
-  input.fact = Fact::kGuardianActed;
-  answer(input);
-  return false;
+  return !slot_ || oom::claim(*slot_, machine_, [this](const Input& input) { answer(input); });
 }
 
 }  // namespace oom

@@ -25,9 +25,7 @@ class HotGroupV1 final : public HotGroup {
   int lend_to(uint64_t bytes) override;
   bool lent() const override { return set_limit_.load() != 0; }
   int repay(uint64_t base) override;
-  // Puts back what another process has lent, of whose loan the limit was raised to `lent_to` at
-  // most.
-  int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to);
+  int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
   uint64_t lent_to() const { return set_limit_.load(); }
   uint64_t memsw_lent() const { return own_memsw_.load(); }
   // memory.memsw.limit_in_bytes as it was before anything was lent; 0: there is none.

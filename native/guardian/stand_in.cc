@@ -1,19 +1,16 @@
 #include "guardian/stand_in.h"
 
-#include <signal.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <utility>
 
-#include "core/sys.h"
-
 namespace oom::guardian {
 namespace {
 
 // All looks share one thread: with very many running episodes each is looked at less often.
-int running = 0;
+thread_local int running = 0;
 int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000}); }
 
 // Whoever has claimed a fallback has so long to carry it out.
@@ -29,32 +26,31 @@ bool acts(const Actions& actions) {
 
 }  // namespace
 
-StandIn::StandIn(const Terms& terms, std::shared_ptr<StandIn> above, uint64_t inode,
-                 std::string name)
+StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
+                 uint64_t inode, std::string name)
     : terms_(terms),
       above_(std::move(above)),
       inode_(inode),
       name_(std::move(name)),
+      hot_(std::move(hot)),
       machine_(terms.episode) {}
 
 StandIn::~StandIn() { running -= counted_; }
 
-Status StandIn::arm(int dir) { return hot_.arm(dir); }
-
 int StandIn::attach(Sentinel& sentinel) {
-  int err = sentinel.add(hot_.event_fd(), *this, EPOLLIN);
+  int err = sentinel.add(hot_->event_fd(), *this, EPOLLIN);
   attached_ = err == 0;
   return err;
 }
 
 void StandIn::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
-  if (attached_) sentinel.remove(hot_.event_fd());
+  if (attached_) sentinel.remove(hot_->event_fd());
   attached_ = false;
 }
 
 int StandIn::look(Sample& sample) {
-  if (int err = hot_.sample(sample)) return err;
+  if (int err = hot_->sample(sample)) return err;
   SharedSlot* slot = this->slot();
   uint64_t own = slot ? slot->own_limit.load() : 0;
   if (own != 0 && sample.limit > own) {
@@ -64,11 +60,11 @@ int StandIn::look(Sample& sample) {
     bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
     if (!kernel && slot->state.load() == SlotState::kEpisode) sample.starved |= sample.usage > own;
   }
-  if (!sample.starved || hot_.at_limit(sample)) return 0;
+  if (!sample.starved || hot_->at_limit(sample)) return 0;
   // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
   for (StandIn* above = above_.get(); above; above = above->above_.get()) {
     Sample theirs;
-    if (above->hot_.sample(theirs) == 0 && theirs.starved) {
+    if (above->hot_->sample(theirs) == 0 && theirs.starved) {
       sample.starved = false;
       return 0;
     }
@@ -78,7 +74,7 @@ int StandIn::look(Sample& sample) {
 
 void StandIn::ready(Sentinel& sentinel, int64_t now) {
   if (done_) return;
-  hot_.consume();
+  hot_->consume();
   step(sentinel, Fact::kNotified, now);
 }
 
@@ -92,7 +88,7 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   if (look(input.sample) != 0) return;
   // The parent holds and lets go; here it only changes what is waited for.
   Actions ignored;
-  int64_t now = sys::now_ns();
+  int64_t now = terms_.hands->now();
   machine_.step(now, input, ignored);
   own_deadline_ = now + ns;
   step(sentinel, Fact::kLooked, now);
@@ -217,7 +213,7 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         let_go();
         break;
       case Do::kHold:
-        if (terms_.parent_alive && let_go_) hot_.hold();
+        if (terms_.parent_alive && let_go_) hot_->hold();
         let_go_ = false;
         break;
       case Do::kStep:
@@ -230,33 +226,10 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
 
 void StandIn::fall_back(Sentinel& sentinel) {
   thaw();
-  Victims& victims = *terms_.victims;
-  victims.begin();
-  int err = kill(victims);
-  uint32_t killed = victims.count();
-  victims.reap();
-  step(sentinel, Fact::kFallbackDone, sys::now_ns(), err, killed);
-}
-
-// Here and below, as the sentinel would.
-int StandIn::kill(Victims& victims) {
+  uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
-  int result = -ESRCH;
-  for (int attempt = 0; attempt < 3; attempt++) {
-    victims.search();
-    for (auto& [id, group] : *terms_.groups) {
-      if (!group->below(*this)) continue;
-      if (largest) {
-        victims.consider(group->hot_.procs_fd());
-      } else {
-        victims.signal_all(group->hot_.procs_fd(), SIGKILL);
-      }
-    }
-    result = largest ? victims.signal_largest(SIGKILL) : victims.count() > 0 ? 0 : -ESRCH;
-    // Again where the largest has just ended by itself.
-    if (result != -ESRCH || !largest || !victims.searched()) break;
-  }
-  return result;
+  int err = terms_.hands->kill(*this, largest, killed);
+  step(sentinel, Fact::kFallbackDone, terms_.hands->now(), err, killed);
 }
 
 bool StandIn::below(const StandIn& top) const {
@@ -267,45 +240,44 @@ bool StandIn::below(const StandIn& top) const {
 }
 
 void StandIn::let_go() {
-  let_go_ = hot_.let_go() == 0;
+  let_go_ = hot_->let_go() == 0;
   thaw();
   // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
 }
 
-// SIGKILL of a frozen v1 task waits for it.
 void StandIn::thaw() {
   SharedSlot* slot = this->slot();
-  if (terms_.freezer < 0 || !slot || slot->frozen.load() == 0) return;
-  std::string file = name_.empty() ? "freezer.state" : name_ + "/freezer.state";
-  sys::write_at(terms_.freezer, file.c_str(), "THAWED");
+  if (slot && slot->frozen.load() != 0) terms_.hands->thaw(*this);
 }
 
-void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked, sys::now_ns()); }
+void StandIn::parent_gone(Sentinel& sentinel) {
+  step(sentinel, Fact::kLooked, terms_.hands->now());
+}
 
 int StandIn::repay() {
   SharedSlot* slot = this->slot();
   if (!slot || slot->own_limit.load() == 0) return 0;
-  int err = hot_.repay_for(slot->own_limit.load(), slot->own_memsw.load(), slot->lent_to.load());
+  int err = hot_->repay_for(slot->own_limit.load(), slot->own_memsw.load(), slot->lent_to.load());
   if (err == 0) slot->own_limit.store(0);
   return err;
 }
 
 void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
-  hot_.let_go();
+  hot_->let_go();
   thaw();
   if (repay() == -EBUSY && !last) {
     // The group needs more than it has a right to. The kernel decides about it again; its limit
     // comes down as soon as it can.
-    sentinel.set_timer(*this, sys::now_ns() + kRepayRetry);
+    sentinel.set_timer(*this, terms_.hands->now() + kRepayRetry);
     return;
   }
   finish(sentinel);
 }
 
 void StandIn::retire(Sentinel& sentinel, bool held) {
-  if (held && !done_ && hot_.held() == 1) hot_.let_go();
+  if (held && !done_ && hot_->held() == 1) hot_->let_go();
   done_ = true;
   detach(sentinel);
 }

@@ -10,25 +10,34 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <unordered_map>
 
 #include "core/episode.h"
-#include "core/hot_v1.h"
+#include "core/hot.h"
 #include "core/sentinel.h"
 #include "core/shared_state.h"
-#include "core/victims.h"
 
 namespace oom::guardian {
+
+class StandIn;
+
+// What a StandIn needs besides the group's own files: the ward's, or a simulation's.
+class Hands {
+ public:
+  virtual ~Hands() = default;
+  virtual int64_t now() = 0;
+  // SIGKILL to the largest or to all of the members here and below: 0 or -errno.
+  virtual int kill(const StandIn& top, bool largest, uint32_t& killed) = 0;
+  // SIGKILL of a frozen v1 task waits for this.
+  virtual void thaw(const StandIn& group) = 0;
+};
 
 // What all groups of one guard share.
 struct Terms {
   SharedState* shared = nullptr;
-  Victims* victims = nullptr;
+  Hands* hands = nullptr;
   int64_t grace_ns = 0;
   EpisodeConfig episode;
   bool parent_alive = true;
-  int freezer = -1;  // the guarded group's freezer directory, where there is one
-  const std::unordered_map<uint32_t, std::shared_ptr<class StandIn>>* groups = nullptr;
   // Called when a group has been put back or is gone.
   void (*on_done)(void*) = nullptr;
   void* on_done_arg = nullptr;
@@ -36,11 +45,11 @@ struct Terms {
 
 class StandIn final : public Source {
  public:
-  // `name` is relative to the guarded group.
-  StandIn(const Terms& terms, std::shared_ptr<StandIn> above, uint64_t inode, std::string name);
+  // `hot` is armed; `name` is relative to the guarded group.
+  StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
+          uint64_t inode, std::string name);
   ~StandIn() override;
 
-  Status arm(int dir);
   int attach(Sentinel& sentinel);
   void detach(Sentinel& sentinel);
   void ready(Sentinel& sentinel, int64_t now) override;
@@ -55,6 +64,11 @@ class StandIn final : public Source {
   // The parent has put it back itself. `held`: what was held again meanwhile is let go of.
   void retire(Sentinel& sentinel, bool held);
   bool done() const { return done_; }
+  // Whether it is `top` or below it.
+  bool below(const StandIn& top) const;
+  const std::string& name() const { return name_; }
+  const HotGroup& hot() const { return *hot_; }
+  const EpisodeMachine& machine() const { return machine_; }
 
  private:
   int look(Sample& sample);
@@ -62,8 +76,6 @@ class StandIn final : public Source {
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void carry_out(Sentinel& sentinel, const Actions& actions);
   void fall_back(Sentinel& sentinel);
-  int kill(Victims& victims);
-  bool below(const StandIn& top) const;
   void let_go();
   void thaw();
   SharedSlot* heard(uint32_t& episode) const;
@@ -78,7 +90,7 @@ class StandIn final : public Source {
   std::shared_ptr<StandIn> above_;
   uint64_t inode_;
   std::string name_;
-  HotGroupV1 hot_;
+  std::unique_ptr<HotGroup> hot_;
   EpisodeMachine machine_;
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;

@@ -2,12 +2,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
+#include "core/hot_v1.h"
 #include "core/members_now.h"
 #include "core/sys.h"
 
@@ -36,8 +39,7 @@ void Graveyard::bury(std::shared_ptr<void> dead) {
 Ward::Ward(House& house, const Question& question)
     : house_(house), guard_descendants_(question.guard_descendants != 0) {
   terms_.shared = house.shared;
-  terms_.victims = house.victims;
-  terms_.groups = &groups_;
+  terms_.hands = this;
   terms_.grace_ns = question.grace_ns;
   terms_.parent_alive = house.parent_alive;
   terms_.on_done = house.on_done;
@@ -50,7 +52,6 @@ Ward::~Ward() { retire(false); }
 
 Status Ward::open(Fd root, Fd freezer) {
   freezer_ = std::move(freezer);
-  terms_.freezer = freezer_ ? freezer_.get() : -1;
   root_ = std::make_shared<const Fd>(std::move(root));
   Status status = tree_.open(root_, false);
   if (status.ok()) status = failure_;
@@ -103,9 +104,11 @@ uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
   auto above = groups_.find(parent);
   Status status;
   {
-    auto group = std::make_shared<StandIn>(terms_, above == groups_.end() ? nullptr : above->second,
+    auto hot = std::make_unique<HotGroupV1>();
+    status = hot->arm(dir);
+    auto group = std::make_shared<StandIn>(terms_, std::move(hot),
+                                           above == groups_.end() ? nullptr : above->second,
                                            st.st_ino, place.name());
-    status = group->arm(dir);
     if (status.ok()) status = Status::of(group->attach(*house_.loop), "epoll_ctl");
     if (status.ok()) {
       groups_[++last_id_] = std::move(group);
@@ -137,6 +140,43 @@ void Ward::events() {
   // A piece at a time: a storm of new groups makes nobody's deadline late.
   tree_.events(1);
   if (!house_.parent_alive) house_.on_done(house_.on_done_arg);
+}
+
+int64_t Ward::now() { return sys::now_ns(); }
+
+// As the sentinel would.
+int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
+  house_.victims->begin();
+  int err = signal(top, largest);
+  killed = house_.victims->count();
+  house_.victims->reap();
+  return err;
+}
+
+int Ward::signal(const StandIn& top, bool largest) {
+  Victims& victims = *house_.victims;
+  int result = -ESRCH;
+  for (int attempt = 0; attempt < 3; attempt++) {
+    victims.search();
+    for (auto& [id, group] : groups_) {
+      if (!group->below(top)) continue;
+      if (largest) {
+        victims.consider(group->hot().procs_fd());
+      } else {
+        victims.signal_all(group->hot().procs_fd(), SIGKILL);
+      }
+    }
+    result = largest ? victims.signal_largest(SIGKILL) : victims.count() > 0 ? 0 : -ESRCH;
+    // Again where the largest has just ended by itself.
+    if (result != -ESRCH || !largest || !victims.searched()) break;
+  }
+  return result;
+}
+
+void Ward::thaw(const StandIn& group) {
+  if (!freezer_) return;
+  std::string file = group.name().empty() ? "freezer.state" : group.name() + "/freezer.state";
+  sys::write_at(freezer_.get(), file.c_str(), "THAWED");
 }
 
 Residence residence(int dir, uint64_t procs_inode) {

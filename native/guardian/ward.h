@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/tree.h"
+#include "core/victims.h"
 #include "guardian/protocol.h"
 #include "guardian/stand_in.h"
 
@@ -56,7 +57,7 @@ class Watched final : public Source {
   void (T::*call_)();
 };
 
-class Ward final : public TreeListener {
+class Ward final : public TreeListener, public Hands {
  public:
   Ward(House& house, const Question& question);
   ~Ward() override;
@@ -78,8 +79,13 @@ class Ward final : public TreeListener {
   void vanished(uint32_t id) override;
   void out_of_sight(int err, const Place& place, int dir) override;
 
+  int64_t now() override;
+  int kill(const StandIn& top, bool largest, uint32_t& killed) override;
+  void thaw(const StandIn& group) override;
+
  private:
   void events();
+  int signal(const StandIn& top, bool largest);
 
   House& house_;
   Terms terms_;
