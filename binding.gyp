@@ -26,6 +26,17 @@
                     # The thread must never run in unmapped code: Node unloads an addon with the
                     # worker that loaded it.
                     "ldflags": ["-Wl,-z,nodelete", "-Wl,-z,now", "-Wl,-z,relro"],
+                }, {
+                    # Elsewhere there are no cgroups, but there is cgroup-oom/testing.
+                    "sources": ["<@(portable_sources)"],
+                    "xcode_settings": {
+                        "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
+                        "GCC_ENABLE_CPP_EXCEPTIONS": "NO",
+                        "GCC_ENABLE_CPP_RTTI": "NO",
+                    },
+                    "msvs_settings": {
+                        "VCCLCompilerTool": {"AdditionalOptions": ["/std:c++20", "/utf-8"]},
+                    },
                 }],
             ],
         },

@@ -27,12 +27,12 @@ import { EventQueue, failOnAbort, throwIfAborted } from './queue.js'
 const ORIGINS: readonly OomOrigin[] = ['self', 'ancestor', 'unknown']
 const MAX_QUEUE = 2 ** 20
 
-interface Checked {
+export interface CheckedWatchOptions {
   signal: AbortSignal | undefined
   maxQueue: number
 }
 
-function check(options: WatchOptions | undefined): Checked {
+export function checkWatchOptions(options: WatchOptions | undefined): CheckedWatchOptions {
   const { signal, events, maxQueue } = objectOf('options', options)
   if (events !== undefined) {
     if (!Array.isArray(events)) throw invalidType('options.events', 'an instance of Array', events)
@@ -66,7 +66,7 @@ function eventOf(record: NativeRecord, group: string): OomEvent | undefined {
 }
 
 /** Joins an event to an earlier one of the same group and type that nobody has taken yet. */
-function coalesce(waiting: OomEvent, event: OomEvent): boolean {
+export function coalesce(waiting: OomEvent, event: OomEvent): boolean {
   if (!('count' in waiting) || !('count' in event)) return false
   waiting.count += event.count
   waiting.counters = event.counters
@@ -76,9 +76,9 @@ function coalesce(waiting: OomEvent, event: OomEvent): boolean {
   return true
 }
 
-const keyOf = (event: OomEvent) => ('group' in event ? `${event.type}\0${event.group}` : '')
+export const keyOf = (event: OomEvent) => ('group' in event ? `${event.type}\0${event.group}` : '')
 
-const overflowed = (missed: number, first: OomEvent): EventsOverflowed => ({
+export const overflowed = (missed: number, first: OomEvent): EventsOverflowed => ({
   type: 'overflow',
   at: first.at,
   missed,
@@ -91,7 +91,10 @@ class Watch implements OomWatch {
   readonly ready: Promise<void>
   #close = () => {}
 
-  constructor(options: Checked, start: (watch: Watch, target: number) => Promise<void> | void) {
+  constructor(
+    options: CheckedWatchOptions,
+    start: (watch: Watch, target: number) => Promise<void> | void,
+  ) {
     let stopListening = () => {}
     this.#queue = new EventQueue<OomEvent>({
       limit: options.maxQueue,
@@ -181,7 +184,7 @@ class Watch implements OomWatch {
 
 /** {@link MemoryGroup.watch} */
 export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch {
-  const checked = check(options)
+  const checked = checkWatchOptions(options)
   const handle = handleOf(group)
   return new Watch(checked, (watch, target) => {
     watch.pathOf = () => group.path
@@ -203,7 +206,7 @@ export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch
  */
 export function watchTree(root: string, options?: WatchOptions): OomWatch {
   const path = groupPath('root', root)
-  const checked = check(options)
+  const checked = checkWatchOptions(options)
   binding()
   return new Watch(checked, (watch, target) => startTree(watch, target, path))
 }

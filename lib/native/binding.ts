@@ -7,6 +7,7 @@ import type { GroupBinding } from './group.js'
 import type { GuardsBinding } from './guards.js'
 import type { LockBinding } from './lock.js'
 import type { PrimitivesBinding } from './primitives.js'
+import type { SimulationBinding } from './simulation.js'
 import type { SpawnBinding } from './spawn.js'
 
 export interface NativeFailure extends Error {
@@ -25,4 +26,5 @@ export interface Binding
     GuardsBinding,
     LockBinding,
     PrimitivesBinding,
+    SimulationBinding,
     SpawnBinding {}

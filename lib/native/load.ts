@@ -19,11 +19,12 @@ function packageRoot(): string {
   }
 }
 
-/** glibc or musl, told apart as Node.js itself reports it. */
-function libc(): 'glibc' | 'musl' {
+/** glibc or musl, told apart as Node.js itself reports it; '' where there is neither. */
+function libc(): string {
+  if (process.platform !== 'linux') return ''
   const header = (process.report?.getReport() as { header?: { glibcVersionRuntime?: string } })
     .header
-  return header?.glibcVersionRuntime === undefined ? 'musl' : 'glibc'
+  return header?.glibcVersionRuntime === undefined ? '-musl' : '-glibc'
 }
 
 let directories: readonly string[] | undefined
@@ -33,7 +34,7 @@ export function nativeDirectories(): readonly string[] {
   if (directories) return directories
   const root = packageRoot()
   return (directories = [
-    join(root, 'prebuilds', `${process.platform}-${process.arch}-${libc()}`),
+    join(root, 'prebuilds', `${process.platform}-${process.arch}${libc()}`),
     join(root, 'build', 'Release'),
   ])
 }
@@ -50,12 +51,17 @@ let failure: Error | undefined
 
 /** The addon, or the reason why there is none. Never throws. */
 export function tryBinding(): Binding | Error {
+  if (process.platform !== 'linux') {
+    return new Error(`memory cgroups are a Linux feature; this is ${process.platform}`)
+  }
+  return tryAddon()
+}
+
+/** As {@link tryBinding}; on other platforms it is an addon with nothing but the simulation. */
+export function tryAddon(): Binding | Error {
   if (loaded) return loaded
   if (failure) return failure
   try {
-    if (process.platform !== 'linux') {
-      throw new Error(`memory cgroups are a Linux feature; this is ${process.platform}`)
-    }
     const file = nativeFile('cgroup_oom.node')
     if (file === undefined) {
       throw new Error(

@@ -298,6 +298,10 @@ void EpisodeMachine::run_plan(int64_t now, Actions& out) {
   out.add(Do::kStep, next_step_++);
 }
 
+bool EpisodeMachine::answers_running_step(const Input& input) const {
+  return step_running_ && (input.episode == 0 || input.episode == id_);
+}
+
 // Lent is lent, also when the step is done only after the deadline or the end.
 void EpisodeMachine::credit(const Input& input) {
   bool running = answers_running_step(input);

@@ -196,9 +196,7 @@ class EpisodeMachine {
   void insist(int64_t now, Actions& out);
   void finish(int64_t now, Outcome outcome, Actions& out);
   int64_t next_look(int64_t now) const;
-  bool answers_running_step(const Input& input) const {
-    return step_running_ && (input.episode == 0 || input.episode == id_);
-  }
+  bool answers_running_step(const Input& input) const;
   const PlanStep& running_step() const { return config_.plan[next_step_ - 1]; }
 
   EpisodeConfig config_;

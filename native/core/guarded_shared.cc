@@ -1,142 +1,26 @@
-// What a guard and its groups share with the guardian: who stands behind them, what it is told, and
-// what becomes of the groups when it is replaced or lost.
-//
-// Threads: Guard's part runs on those that arm and dispose, and on the guardian's keeper;
-// GuardedGroup's on the sentinel.
-#include <sys/stat.h>
-#include <unistd.h>
-
+// What the guardian sees of a guarded group, and who of both carries out an episode's fallback.
 #include <algorithm>
-#include <vector>
 
-#include "core/codes.h"
-#include "core/freezer_v1.h"
-#include "core/guard.h"
-#include "core/helpers.h"
-#include "core/mutex_lock.h"
+#include "core/guarded_group.h"
 #include "core/sys.h"
 
 namespace oom {
 
-// A process that is out of memory with its own group goes nowhere before there is some.
-Status Guard::check_self(const Group& group) const {
-  const EpisodeConfig& config = config_.episode;
-  if (config.dry_run || config.max_delay_ns == 0) return Status::success();
-  std::vector<pid_t> pids;
-  if (Status s = group.pids(true, pids); !s.ok()) return s;
-  if (!std::binary_search(pids.begin(), pids.end(), getpid())) return Status::success();
-  const PlanStep& first = config.plan[0];
-  bool helps = config.plan_size > 0 && first.after_ns == 0 &&
-               (first.kind == StepKind::kHeadroom || first.kind == StepKind::kBallast);
-  return helps ? Status::success() : code::fail(code::kPlanNeeded);
-}
+GuardedGroup::~GuardedGroup() { free_slot(); }
 
-Status Guard::start_guardian() {
-  sentinel_.set_before_stop([] {
-    Helpers::stop();
-    GuardianLink::stop();
-  });
-  if (!has_guardian()) return Status::success();
-  Status status = GuardianLink::start();
-  guardian_used_ = status.ok();
-  return status;
-}
-
-Status Guard::call_guardian() {
-  {
-    MutexLock lock(lock_);
-    if (!failure_.ok()) return failure_;
-  }
-  if (!has_guardian()) return Status::success();
-  GuardianTerms terms;
-  terms.delay_ns = config_.episode.delay_ns;
-  terms.grace_ns = config_.grace_ns;
-  terms.fallback = static_cast<uint32_t>(config_.episode.fallback);
-  terms.guard_descendants = config_.guard_descendants;
-  terms.root = group_->fd().get();
-  terms.place = config_.place;
-  freezer_v1::Twin twin;
-  if (freezes() && freezer_v1::find(group_->path(), twin).ok()) terms.freezer = twin.dir.get();
-  return GuardianLink::add(*this, terms, guardian_id_);
-}
-
-// `held`: the groups have been held.
-void Guard::dismiss_guardian(bool held) {
-  if (guardian_id_ != 0) GuardianLink::remove(guardian_id_, held);
-  guardian_id_ = 0;
-  if (guardian_used_) GuardianLink::release();
-  guardian_used_ = false;
-}
-
-// All slots taken: a group that the guardian cannot be told of is not held.
-Status Guard::share(GuardedGroup& group, int dir) {
-  if (!has_guardian()) return Status::success();
-  struct stat st;
-  if (fstat(dir, &st) != 0) return Status::last("fstat");
-  SharedSlot* slot = GuardianLink::shared()->take(st.st_ino);
-  if (!slot) return Status::of(-ENOSPC, "guard", "oom-guardian");
-  group.set_slot(slot);
-  return Status::success();
-}
-
-// Another guardian: the one before may have put everything back when it left.
-void Guard::guardian_replaced() {
-  MutexLock lock(lock_);
-  if (state_ != State::kArmed) return;
-  for (auto& [sub, entry] : entries_) {
-    GuardedGroup& group = *entry.group;
-    sentinel_.call([&](Sentinel&) { group.hold_again(); });
-  }
-}
-
-void Guard::guardian_lost(const Status& why) {
-  MutexLock lock(lock_);
-  if (state_ == State::kArming) failure_ = why;
-  if (state_ != State::kArmed) return;
-  // Nothing that appears from here on is held.
-  config_.episode.delay_ns = 0;
-  for (auto& [sub, entry] : entries_) {
-    if (!entry.guarded) continue;
-    GuardedGroup& group = *entry.group;
-    int err = sub == 1 ? why.err : 0;
-    sentinel_.call([&](Sentinel& sentinel) { group.abandon(sentinel, err); });
-  }
-}
-
-GuardedGroup::~GuardedGroup() {
+void GuardedGroup::free_slot() {
   if (slot_) slot_->state.store(SlotState::kFree);
+  slot_ = nullptr;
 }
 
-void GuardedGroup::hold_again() {
-  if (taken_ && !gone_ && machine_.holding()) hot_.hold();
-}
-
-void GuardedGroup::abandon(Sentinel& sentinel, int err) {
-  if (taken_) {
-    Input input;
-    input.fact = Fact::kSetDelay;
-    input.ns = 0;
-    command(sentinel, input);
-    if (!gone_) hot_.let_go();
-  }
-  if (err == 0) return;
-  Record r;
-  r.target = guard_.target();
-  r.sub = sub_;
-  r.kind = RecordKind::kTrouble;
-  r.at = sys::now_ns();
-  r.a = static_cast<uint64_t>(static_cast<int64_t>(err));
-  sentinel.send(*this, r);
-}
-
-// For the guardian: before and after each turn of the machine is carried out. What belongs to an
-// episode is there before its number is, and the number before the state.
+// Before and after each turn of the machine is carried out. What belongs to an episode is there
+// before its number is, and the number before the state.
 void GuardedGroup::publish() {
   if (!slot_) return;
   slot_->deadline.store(machine_.deadline());
   slot_->started_at.store(machine_.started_at());
   slot_->lent_to.store(hot_.lent_to());
-  slot_->own_memsw.store(hot_.memsw_lent());
+  slot_->own_memsw.store(hot_.own_memsw());
   slot_->own_limit.store(hot_.lent() ? machine_.base_limit() : 0);
   slot_->frozen.store(freezing_ || hot_.frozen());
   if (uint32_t id = machine_.id(); slot_->claim.load() >> 2 != id) {
@@ -156,15 +40,11 @@ void GuardedGroup::announce_loan(uint64_t to) {
   slot_->own_limit.store(machine_.base_limit());
 }
 
-bool GuardedGroup::claimed_by_guardian() const {
-  return slot_ && machine_.phase() == EpisodeMachine::Phase::kDelaying &&
-         slot_->claim.load() == SharedSlot::word(machine_.id(), Claimant::kGuardian);
-}
-
-// Whether this episode's fallback is ours; if not, the machine is told whose it was.
+// Whether this episode's fallback is ours; if not, the machine is told who it was.
 bool GuardedGroup::claim() {
-  if (!slot_ || !machine_.active()) return true;
-  if (slot_->claim_for(machine_.id(), Claimant::kSentinel)) return true;
+  if (!slot_ || !machine_.active() || slot_->claim_for(machine_.id(), Claimant::kSentinel)) {
+    return true;
+  }
   Input input;
   if (machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
     input.fact = Fact::kFallbackDone;
@@ -175,6 +55,27 @@ bool GuardedGroup::claim() {
   input.fact = Fact::kGuardianActed;
   answer(input);
   return false;
+}
+
+bool GuardedGroup::guardian_acted() const {
+  return slot_ && machine_.phase() == EpisodeMachine::Phase::kDelaying &&
+         slot_->claim.load() == SharedSlot::word(machine_.id(), Claimant::kGuardian);
+}
+
+void GuardedGroup::hold_again(Sentinel& sentinel) {
+  if (!taken_ || gone_ || !machine_.holding() || hot_.hold() == 0) return;
+  Input input;
+  input.fact = Fact::kSwitchFailed;
+  command(sentinel, input);
+}
+
+void GuardedGroup::abandon(Sentinel& sentinel, int err) {
+  Input input;
+  input.fact = Fact::kSetDelay;
+  input.ns = 0;
+  command(sentinel, input);
+  if (!gone_) hot_.let_go();
+  if (err != 0) reports_.trouble(sentinel, sys::now_ns(), err);
 }
 
 }  // namespace oom

@@ -59,6 +59,7 @@ class SimDriver {
   int64_t next_event() const;
 
   const EpisodeMachine& machine() const { return machine_; }
+  int32_t ballast_pid() const { return ballast_pid_; }
   // Nothing of what the machine asked for is still to be repeated.
   bool settled() const { return !switch_pending_ && !closing_; }
 

@@ -56,14 +56,12 @@ int SimGroup::add(int32_t pid, uint64_t size) {
   return 0;
 }
 
-// A move leaves the charges behind (as v1 does by default); nothing here takes them back but
-// reclaim, so they count as cache.
+// A move leaves the charges behind, as v1 and v2 do, and nothing here ever takes them back.
 int SimGroup::take_out(int32_t pid) {
   SimProcess* p = live(pid);
   if (!p) return -ESRCH;
   if (p->state == State::kWaiting) waiting_--;
   if (lock_ == pid) lock_ = 0;
-  cache_ += p->size;
   processes_.erase(processes_.begin() + (p - processes_.data()));
   return 0;
 }

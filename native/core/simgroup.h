@@ -52,7 +52,7 @@ class SimGroup {
   // Processes. Results: 0, or a negative errno.
   int32_t spawn(uint64_t size, bool spared = false);
   int add(int32_t pid, uint64_t size);  // a process from elsewhere, with what it will charge here
-  int take_out(int32_t pid);            // moved or exited: its charges go too if `uncharge`
+  int take_out(int32_t pid);            // moved to another group
   int allocate(int32_t pid, uint64_t bytes);
   int release(int32_t pid, uint64_t bytes);
   void cache(uint64_t bytes);  // reads that much of files: reclaimable

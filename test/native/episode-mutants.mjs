@@ -18,6 +18,16 @@ const schedules = '500000'
 // [name, what stands there, what stands there without the rule]; each must match exactly once.
 const mutants = [
   [
+    "the guardian's fallback is not heard",
+    'if (phase_ == Phase::kDelaying) note_kill(now, Outcome::kGuardian);',
+    '',
+  ],
+  [
+    "the guardian's fallback while ours runs is not heard",
+    'if (phase_ == Phase::kKernel || phase_ == Phase::kFallingBack) pending_ = Outcome::kGuardian;',
+    '',
+  ],
+  [
     'holds with delay 0',
     'return config_.delay_ns > 0 && !config_.dry_run &&',
     'return !config_.dry_run &&',
@@ -327,9 +337,8 @@ async function link(name, objectFiles) {
 }
 
 /** Who notices the mutant: 'simulation', 'unit tests' or undefined. */
-async function verdict(index, [name, from, to], shared) {
+async function verdict(index, [, from, to], shared) {
   const parts = source.split(from)
-  if (parts.length !== 2) throw new Error(`'${name}' matches ${parts.length - 1} times`)
   const file = join(dir, `mutant-${index}.cc`)
   writeFileSync(file, parts.join(to))
   await run(compiler, [...flags, '-c', file, '-o', `${file}.o`])
@@ -350,8 +359,13 @@ async function verdict(index, [name, from, to], shared) {
   return unit === undefined ? undefined : ['unit tests', unit]
 }
 
+for (const [name, from] of mutants) {
+  const matches = source.split(from).length - 1
+  if (matches !== 1) throw new Error(`'${name}' matches ${matches} times`)
+}
 const wanted = process.argv.slice(2)
 const list = mutants.filter(([name]) => wanted.length === 0 || wanted.includes(name))
+if (list.length === 0) throw new Error('no such mutant')
 const shared = objects()
 const tally = { simulation: 0, 'unit tests': 0 }
 let next = 0

@@ -1,5 +1,6 @@
 // A million random schedules of the episode machine on a simulated group, with injected faults.
-//   episode_sim_test                       OOM_SIM_SCHEDULES (default 200,000) on all cores
+//   episode_sim_test                       OOM_SIM_SCHEDULES (default 1,000,000; with sanitizers
+//                                          50,000) on all cores
 //   episode_sim_test --schedules N [--from SEED]
 //   episode_sim_test --seed N              one schedule, with a trace
 #include <atomic>
@@ -16,6 +17,12 @@ using oom::test::Schedule;
 using oom::test::Tally;
 
 namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t kSchedules = 50'000;
+#else
+constexpr uint64_t kSchedules = 1'000'000;
+#endif
 
 int replay(uint64_t seed) {
   Tally tally;
@@ -83,7 +90,7 @@ int run(uint64_t from, uint64_t count, const char* program) {
 
 int main(int argc, char** argv) {
   const char* wanted = std::getenv("OOM_SIM_SCHEDULES");
-  uint64_t count = wanted ? std::strtoull(wanted, nullptr, 10) : 200'000;
+  uint64_t count = wanted ? std::strtoull(wanted, nullptr, 10) : kSchedules;
   uint64_t from = 1;
   for (int i = 1; i + 1 < argc; i += 2) {
     uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);

@@ -162,9 +162,16 @@ TEST_CASE("an end must last") {
   CHECK(rig.machine.end().at == rig.now);
   CHECK(rig.machine.end().late_ns == 0);
   CHECK(rig.machine.end().id == 1);
-  CHECK(rig.wakes_in() == 5 * kMs);  // it is looked after for a while
-  CHECK(rig.after(100) == "");
-  CHECK(rig.machine.next_wake() == kNever);
+
+  Rig found(guard(300));
+  found.sample.starved = true;
+  found.look();
+  found.relieve();
+  found.after(200);
+  CHECK(found.after(2) == "end");
+  CHECK(found.wakes_in() == 5 * kMs);  // it is looked after for a while
+  CHECK(found.after(100) == "");
+  CHECK(found.machine.next_wake() == kNever);
 }
 
 TEST_CASE("the deadline: not before, at it, and how late") {
@@ -544,10 +551,17 @@ TEST_CASE("a loan that was refused is not owed") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();
   rig.answer(Fact::kStepDone, 0, -12);
+  CHECK(rig.machine.lent() == 0);
   rig.sample.limit = 72 * kMiB;  // so this is somebody else's
   CHECK(rig.after(1) == "end");
   CHECK(rig.outcome() == Outcome::kLimitRaised);
   CHECK(rig.machine.base_limit() == 72 * kMiB);
+
+  Rig same(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  same.starve();
+  same.sample.limit = 70 * kMiB;
+  CHECK(same.answer(Fact::kStepDone, 0, -12) == "end");
+  CHECK(same.outcome() == Outcome::kLimitRaised);
 }
 
 TEST_CASE("headroom that usage does not allow to repay is owed, asked for, and not added to") {
@@ -602,6 +616,23 @@ TEST_CASE("at the deadline lent headroom is called in before anybody is killed")
   Rig waiting = lent();
   waiting.sample.limit = 70 * kMiB;
   CHECK(waiting.starve() == "fallback");
+}
+
+TEST_CASE("coming to rest now and then, past the deadline, is not flapping") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}, Fallback::kKillLargest));
+  rig.starve();
+  rig.sample.limit = 72 * kMiB;
+  rig.relieve();
+  rig.answer(Fact::kStepDone, 0);
+  rig.now += 100 * kMs;
+  CHECK(rig.tell(Fact::kNotified) == "");  // not out of memory, not yet quiet
+  rig.sample.usage = 70 * kMiB;
+  CHECK(rig.after(1) == "squeeze");
+  rig.sample.usage = 40 * kMiB;
+  rig.now += 24 * kMs;
+  CHECK(rig.tell(Fact::kNotified) == "");
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kPlan);
 }
 
 TEST_CASE("the program's raise while headroom is lent") {
@@ -677,6 +708,32 @@ TEST_CASE("disposed or removed, in every phase: one end, then nothing") {
   killed.answer(Fact::kUserKilled, 1);
   killed.tell(Fact::kRemoved);
   CHECK(killed.outcome() == Outcome::kKilled);
+}
+
+TEST_CASE("the guardian's fallback is the episode's") {
+  Rig rig(guard());
+  rig.starve();
+  rig.now += 150 * kMs;
+  CHECK(rig.tell(Fact::kGuardianActed) == "");  // nobody falls back twice
+  rig.relieve();
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kGuardian);
+
+  Rig useless(guard());
+  useless.starve();
+  useless.now += 150 * kMs;
+  useless.tell(Fact::kGuardianActed);
+  CHECK(useless.after(100) == "end begin");
+  CHECK(useless.outcome() == Outcome::kGuardian);
+
+  Rig kernel(guard());
+  kernel.starve();
+  CHECK(kernel.after(100) == "letgo");
+  kernel.tell(Fact::kGuardianActed);
+  kernel.relieve();
+  CHECK(kernel.after(100) == "end hold");
+  CHECK(kernel.outcome() == Outcome::kGuardian);
 }
 
 TEST_CASE("a dry run reports and does nothing") {

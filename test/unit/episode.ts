@@ -1,0 +1,244 @@
+import { channel } from 'node:diagnostics_channel'
+import t from 'tap'
+import { Guard, type EpisodeKey, type GuardBackend } from '../../lib/episode.js'
+import type { MemoryGroup } from '../../lib/group.js'
+import type { OomEpisode } from '../../types/guard.js'
+
+type Call = [name: string, ...args: unknown[]]
+
+// A backend that writes down what it is asked for, so that the objects' own rules show.
+function setUp(options = { delayMs: 100, maxDelayMs: 300 }) {
+  const calls: Call[] = []
+  const state = { running: true, now: 1000n, fail: undefined as Error | undefined }
+  const note = (name: string, ...args: unknown[]) => {
+    calls.push([name, ...args])
+    if (state.fail) throw state.fail
+  }
+  const backend: GuardBackend = {
+    raiseLimit: async (_, group, to) => note('raiseLimit', group, to),
+    kill: async (_, group, victim) => {
+      note('kill', group, victim)
+      return [5, 6]
+    },
+    move: async (_, group, pid) => note('move', group, pid),
+    extend: (_, ms) => {
+      note('extend', ms)
+      return state.running
+    },
+    yield: () => {
+      note('yield')
+      return state.running
+    },
+    setDelay: ms => note('setDelay', ms),
+    dispose: async () => note('dispose'),
+    groups: () => 3,
+    now: () => state.now,
+  }
+  const guard = new Guard({ path: '/g' } as MemoryGroup, options, backend)
+  const start = (episode: number, sub = 1) =>
+    guard.started({
+      sub,
+      episode,
+      group: '/g',
+      startedAt: 1000n,
+      deadline: 1000n + 100_000_000n,
+      usage: 64,
+      limit: 65,
+    })
+  const key = (episode: number, sub = 1): EpisodeKey => ({ sub, episode })
+  const end = (episode: number, sub = 1) =>
+    guard.ended({
+      ...key(episode, sub),
+      outcome: 'recovered',
+      at: 6000n,
+      lateNs: 17,
+      kernelKills: 2,
+    })
+  return { guard, calls, state, start, end, key }
+}
+
+const idOf = ({ value }: IteratorResult<OomEpisode>) => (value as OomEpisode).id
+
+t.test('an iterator that comes late still gets the episodes from before the first', async t => {
+  const { guard, start, end } = setUp()
+  start(1)
+  end(1)
+  start(2)
+  const first = guard[Symbol.asyncIterator]()
+  t.equal(idOf(await first.next()), 1)
+  t.equal(idOf(await first.next()), 2)
+  const second = guard[Symbol.asyncIterator]()
+  start(3)
+  t.equal(idOf(await second.next()), 3, 'one made later: from then on')
+  t.equal(idOf(await first.next()), 3, 'each sees each')
+  await guard.dispose()
+  t.same(await first.next(), { value: undefined, done: true })
+  t.same(await second.next(), { value: undefined, done: true })
+})
+
+t.test('episodes nobody iterates over, and a consumer too slow, cost bounded memory', async t => {
+  const { guard, start, end } = setUp()
+  for (let i = 1; i <= 1000; i++) {
+    start(i)
+    end(i)
+  }
+  t.match(guard.stats, { episodes: 1000, missed: 0, byOutcome: { recovered: 1000 } })
+  const iterator = guard[Symbol.asyncIterator]()
+  t.equal(idOf(await iterator.next()), 1000 - 63, 'the newest 64')
+  for (let i = 1001; i <= 3000; i++) start(i)
+  t.ok(guard.stats.missed > 0)
+  let received = 1
+  await guard.dispose()
+  while (!(await iterator.next()).done) received++
+  t.equal(received + guard.stats.missed, 64 + 2000)
+})
+
+t.test('an episode from its start to its end', async t => {
+  const { guard, calls, start, end, key } = setUp()
+  const published: unknown[][] = []
+  const onStart = (message: unknown) => published.push(['start', message])
+  const onEnd = (message: unknown) => published.push(['end', message])
+  channel('cgroup-oom:episode:start').subscribe(onStart)
+  channel('cgroup-oom:episode:end').subscribe(onEnd)
+  start(1)
+  const iterator = guard[Symbol.asyncIterator]()
+  const { value: episode } = (await iterator.next()) as { value: OomEpisode }
+  t.match(episode, { id: 1, group: '/g', startedAt: 1000n, usage: 64, limit: 65 })
+  t.same(await episode.kill('all'), [5, 6])
+  await episode.raiseLimit('1K')
+  await episode.raiseLimit({ by: '2K' })
+  await episode.yield()
+  await episode.move(9, { add: () => {} } as never)
+  t.same(calls, [
+    ['kill', '/g', 'all'],
+    ['raiseLimit', '/g', 1024],
+    ['raiseLimit', '/g', { by: 2048 }],
+    ['yield'],
+    ['move', '/g', 9],
+  ])
+  const report = { at: 1n, errno: 0, dryRun: false }
+  guard.stepped(key(1), { ...report, action: 'signal', killed: [] })
+  guard.killed(key(1), [7])
+  guard.stepped(key(1), { ...report, action: 'kill-largest', killed: [] })
+  guard.killed(key(1), [8])
+  t.notOk(episode.signal.aborted)
+  end(1)
+  t.ok(episode.signal.aborted)
+  const result = await episode.ended
+  t.match(result, { outcome: 'recovered', at: 6000n, lateNs: 17, kernelKills: 2 })
+  t.same(result.killed, [5, 6, 8], 'a signal is no kill')
+  t.same(
+    result.steps.map(s => [s.action, s.killed]),
+    [
+      ['signal', [7]],
+      ['kill-largest', [8]],
+    ],
+  )
+  t.match(guard.stats, { episodes: 1, worstLateNs: 17, totalOomNs: 5000, groups: 3, missed: 0 })
+  t.same(published, [
+    ['start', episode],
+    ['end', { episode, end: result }],
+  ])
+  channel('cgroup-oom:episode:start').unsubscribe(onStart)
+  channel('cgroup-oom:episode:end').unsubscribe(onEnd)
+  const over = { code: 'ERR_EPISODE_ENDED' }
+  await t.rejects(episode.raiseLimit(1), over)
+  await t.rejects(episode.kill('all'), over)
+  await t.rejects(episode.move(9, { add: () => {} } as never), over)
+  await t.rejects(episode.yield(), over)
+  t.throws(() => episode.extend(1), over)
+  t.equal(calls.length, 5)
+})
+
+t.test('episodes of several groups of one guard do not mix', async t => {
+  const { guard, start, end } = setUp()
+  const iterator = guard[Symbol.asyncIterator]()
+  start(1, 1)
+  start(1, 2)
+  const one = (await iterator.next()).value as OomEpisode
+  const two = (await iterator.next()).value as OomEpisode
+  t.same([one.id, two.id], [1, 2])
+  end(1, 2)
+  t.same([one.signal.aborted, two.signal.aborted], [false, true])
+  end(9, 9)
+  t.equal(guard.stats.byOutcome.recovered, 1)
+})
+
+t.test('arguments are checked before the backend hears of it', async t => {
+  const { guard, calls, start, state } = setUp()
+  start(1)
+  const { value: episode } = (await guard[Symbol.asyncIterator]().next()) as { value: OomEpisode }
+  const type = { code: 'ERR_INVALID_ARG_TYPE' }
+  const range = { code: 'ERR_OUT_OF_RANGE' }
+  await t.rejects(episode.raiseLimit(-1), range)
+  await t.rejects(episode.raiseLimit(null as never), type)
+  await t.rejects(episode.raiseLimit({ by: 0 }), range)
+  await t.rejects(episode.raiseLimit({} as never), type)
+  await t.rejects(episode.raiseLimit('5X'), { code: 'ERR_INVALID_ARG_VALUE' })
+  await t.rejects(episode.kill('some' as never), type)
+  await t.rejects(episode.kill(0), range)
+  await t.rejects(episode.kill(1.5), range)
+  await t.rejects(episode.move(1, {} as never), type)
+  await t.rejects(episode.move(-1, { add: () => {} } as never), range)
+  for (const ms of [0, -1, 1.5, NaN, 301]) t.throws(() => episode.extend(ms), range)
+  t.throws(() => episode.extend('5' as never), type)
+  t.throws(() => guard.setDelay(-1), range)
+  t.throws(() => guard.setDelay(301), range)
+  t.throws(() => guard.setDelay(2 ** 31), range)
+  t.throws(() => guard.setDelay('5' as never), type)
+  t.same(calls, [])
+  t.equal(guard.delayMs, 100)
+  episode.extend(150)
+  t.equal(episode.deadline, 1000n + 250_000_000n)
+  t.throws(() => episode.extend(51), range)
+  state.running = false
+  t.throws(() => episode.extend(50), { code: 'ERR_EPISODE_ENDED' })
+  await t.rejects(episode.yield(), { code: 'ERR_EPISODE_ENDED' })
+  t.equal(episode.deadline, 1000n + 250_000_000n, 'not moved by what was refused')
+  state.now = 5_000_000n
+  guard.setDelay(200)
+  t.equal(guard.delayMs, 200)
+  t.equal(episode.deadline, 205_000_000n)
+})
+
+t.test('dispose ends everything once, whatever the backend says', async t => {
+  const { guard, calls, start, state } = setUp()
+  const iterator = guard[Symbol.asyncIterator]()
+  start(1)
+  const { value: episode } = (await iterator.next()) as { value: OomEpisode }
+  state.fail = new Error('no')
+  await t.rejects(guard.dispose(), { message: 'no' })
+  await t.rejects(guard[Symbol.asyncDispose](), { message: 'no' })
+  t.same(calls, [['dispose']])
+  t.equal((await episode.ended).outcome, 'cancelled', 'its end never found its way here')
+  t.match(guard.stats, { groups: 0, byOutcome: { cancelled: 1 } })
+  t.same(await iterator.next(), { value: undefined, done: true })
+  t.same(await guard[Symbol.asyncIterator]().next(), { value: undefined, done: true })
+  t.throws(() => guard.setDelay(5), { code: 'ERR_CLOSED' })
+})
+
+t.test('abort: iterators throw', async t => {
+  const { guard } = setUp()
+  const waiting = guard[Symbol.asyncIterator]().next()
+  const later = guard[Symbol.asyncIterator]()
+  await guard.abort('because')
+  await t.rejects(waiting, { name: 'AbortError', code: 'ABORT_ERR', cause: 'because' })
+  await t.rejects(later.next(), { name: 'AbortError' })
+  t.same(await later.next(), { value: undefined, done: true })
+})
+
+t.test('the event loop is kept alive while somebody iterates', async t => {
+  const { guard } = setUp()
+  const told: boolean[] = []
+  guard.onIterating = iterating => told.push(iterating)
+  const one = guard[Symbol.asyncIterator]()
+  const two = guard[Symbol.asyncIterator]()
+  await one.return!()
+  t.same(told, [true])
+  await two.return!()
+  t.same(told, [true, false])
+  guard[Symbol.asyncIterator]()
+  t.same(told, [true, false, true])
+  await guard.dispose()
+  t.same(told, [true, false, true, false])
+})

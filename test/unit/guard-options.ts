@@ -1,0 +1,207 @@
+import fc from 'fast-check'
+import { constants } from 'node:os'
+import t from 'tap'
+import { actionOf, ACTIONS, checkGuardOptions, FALLBACKS } from '../../lib/guard-options.js'
+import type { GuardOptions, PlanAction, PlanStep } from '../../types/guard.js'
+
+const MAX = 2 ** 31 - 1
+const check = (options: unknown) => checkGuardOptions(options as GuardOptions)
+const failsWith = (code: string, options: unknown) => t.throws(() => check(options), { code })
+
+t.test('defaults', async t => {
+  t.same(check({ delayMs: 500 }), {
+    delayMs: 500,
+    maxDelayMs: 5000,
+    fallback: 0,
+    plan: [],
+    headroom: 0,
+    ballast: 0,
+    guardian: { graceMs: 100 },
+    guardDescendants: true,
+    dryRun: false,
+    takeOver: false,
+    hold: { band: undefined, freeze: 'if-needed' },
+    signal: undefined,
+  })
+  t.equal(check({ delayMs: MAX }).maxDelayMs, MAX, 'ten times, capped')
+  t.equal(check({ delayMs: 0 }).maxDelayMs, 0)
+})
+
+t.test('everything given', async t => {
+  const { signal } = new AbortController()
+  t.match(
+    check({
+      delayMs: 100,
+      maxDelayMs: 100,
+      fallback: 'kill-group',
+      plan: [
+        { afterMs: 50, action: 'kernel' },
+        { afterMs: 0, action: 'headroom' },
+        { afterMs: 10, action: 'headroom', bytes: '2M' },
+        { afterMs: 0, action: 'signal', signal: 'SIGUSR2' },
+        { afterMs: 0, action: 'signal', signal: 'SIGTERM', to: 'largest' },
+        { afterMs: 0, action: 'signal', signal: 'SIGTERM', to: 77 },
+        { afterMs: 0, action: 'ballast' },
+      ],
+      reserve: { headroom: '1M', ballast: 4096 },
+      guardian: { graceMs: 50 },
+      descendants: 'kernel',
+      dryRun: true,
+      takeOver: true,
+      hold: { band: '4M', freeze: 'always' },
+      signal,
+    }),
+    {
+      fallback: 2,
+      headroom: 2 ** 20,
+      ballast: 4096,
+      guardian: { graceMs: 50 },
+      guardDescendants: false,
+      dryRun: true,
+      takeOver: true,
+      hold: { band: 4 * 2 ** 20, freeze: 'always' },
+      signal,
+      // By time, those of one time as they were given.
+      plan: [
+        { kind: 0, afterMs: 0, bytes: 2 ** 20 },
+        { kind: 3, signal: constants.signals.SIGUSR2, target: 0 },
+        { kind: 3, signal: constants.signals.SIGTERM, target: -1 },
+        { kind: 3, target: 77 },
+        { kind: 1 },
+        { kind: 0, afterMs: 10, bytes: 2 * 2 ** 20 },
+        { kind: 6, afterMs: 50 },
+      ],
+    },
+  )
+  t.equal(check({ delayMs: 1, guardian: false }).guardian, undefined)
+  t.same(check({ delayMs: 1, guardian: {} }).guardian, { graceMs: 100 })
+})
+
+t.test('what is refused, with which code', async () => {
+  const type = 'ERR_INVALID_ARG_TYPE'
+  const range = 'ERR_OUT_OF_RANGE'
+  const value = 'ERR_INVALID_ARG_VALUE'
+  for (const options of [undefined, null, 5, 'x', [], {}, { delayMs: '5' }])
+    failsWith(type, options)
+  for (const delayMs of [-1, 1.5, NaN, Infinity, MAX + 1]) failsWith(range, { delayMs })
+  const with100 = (rest: object) => ({ delayMs: 100, ...rest })
+  const table: [string, object][] = [
+    [range, { maxDelayMs: 99 }],
+    [range, { maxDelayMs: MAX + 1 }],
+    [type, { maxDelayMs: '1' }],
+    [value, { fallback: 'none' }],
+    [type, { fallback: 1 }],
+    [type, { plan: {} }],
+    [type, { plan: [null] }],
+    [type, { plan: [{}] }],
+    [value, { plan: [{ afterMs: 0, action: 'wait' }] }],
+    [type, { plan: [{ action: 'kernel' }] }],
+    [range, { plan: [{ afterMs: 100, action: 'kernel' }] }],
+    [range, { plan: [{ afterMs: -1, action: 'kernel' }] }],
+    [range, { plan: [{ afterMs: 0.5, action: 'kernel' }] }],
+    [range, { plan: Array(17).fill({ afterMs: 0, action: 'kernel' }) }],
+    [range, { plan: [{ afterMs: 0, action: 'headroom' }] }],
+    [range, { plan: [{ afterMs: 0, action: 'headroom', bytes: 0 }] }],
+    [range, { plan: [{ afterMs: 0, action: 'headroom' }], reserve: { headroom: 0 } }],
+    [range, { plan: [{ afterMs: 0, action: 'headroom', bytes: -1 }] }],
+    [value, { plan: [{ afterMs: 0, action: 'ballast' }] }],
+    [type, { plan: [{ afterMs: 0, action: 'signal' }] }],
+    ['ERR_UNKNOWN_SIGNAL', { plan: [{ afterMs: 0, action: 'signal', signal: 'SIGNOT' }] }],
+    [value, { plan: [{ afterMs: 0, action: 'signal', signal: 'SIGTERM', to: 'some' }] }],
+    [range, { plan: [{ afterMs: 0, action: 'signal', signal: 'SIGTERM', to: 0 }] }],
+    [type, { reserve: 5 }],
+    [type, { reserve: { headroom: true } }],
+    [range, { reserve: { ballast: 0 } }],
+    [type, { guardian: 'yes' }],
+    [type, { guardian: null }],
+    [type, { guardian: { group: {} } }],
+    [range, { guardian: { graceMs: -1 } }],
+    [type, { guardian: { graceMs: '1' } }],
+    [value, { descendants: 'none' }],
+    [type, { dryRun: 1 }],
+    [type, { takeOver: 'no' }],
+    [type, { hold: 5 }],
+    [value, { hold: { freeze: 'maybe' } }],
+    [type, { hold: { band: {} } }],
+    [type, { signal: {} }],
+  ]
+  for (const [code, rest] of table) failsWith(code, with100(rest))
+})
+
+const action = fc.constantFrom<PlanAction>(...ACTIONS)
+const step = (delayMs: number) =>
+  fc
+    .record({ afterMs: fc.integer({ min: 0, max: delayMs - 1 }), action })
+    .map(
+      ({ afterMs, action }) =>
+        (action === 'signal'
+          ? { afterMs, action, signal: 'SIGTERM' }
+          : action === 'headroom'
+            ? { afterMs, action, bytes: 4096 }
+            : { afterMs, action }) as PlanStep,
+    )
+const options = fc.integer({ min: 1, max: MAX }).chain(delayMs =>
+  fc.record({
+    delayMs: fc.constant(delayMs),
+    plan: fc.array(step(delayMs), { maxLength: 16 }),
+    fallback: fc.constantFrom(...FALLBACKS),
+    reserve: fc.constant({ ballast: 4096 }),
+  }),
+)
+
+t.test(
+  'whatever is valid becomes numbers in their ranges, sorted, and the input stays',
+  async () => {
+    fc.assert(
+      fc.property(options, given => {
+        const before = JSON.stringify(given)
+        const out = check(given)
+        return (
+          JSON.stringify(given) === before &&
+          out.maxDelayMs >= out.delayMs &&
+          out.maxDelayMs <= MAX &&
+          out.plan.length === given.plan.length &&
+          out.plan.every((s, i) => i === 0 || s.afterMs >= out.plan[i - 1]!.afterMs) &&
+          out.plan.every(s => s.afterMs < out.delayMs && s.kind >= 0 && s.kind < 8) &&
+          given.plan.every(s => out.plan.some(n => ACTIONS[n.kind] === s.action))
+        )
+      }),
+    )
+  },
+)
+
+t.test('whatever is not an object of options is refused with a code, never otherwise', async () => {
+  const codes = /^ERR_(INVALID_ARG_TYPE|INVALID_ARG_VALUE|OUT_OF_RANGE|UNKNOWN_SIGNAL)$/
+  const anything = fc.anything()
+  const names = ['delayMs', 'maxDelayMs', 'fallback', 'plan', 'reserve', 'guardian', 'descendants']
+  const more = ['dryRun', 'takeOver', 'hold', 'signal']
+  const weird = fc.record(Object.fromEntries([...names, ...more].map(name => [name, anything])), {
+    requiredKeys: [],
+  })
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        anything,
+        weird,
+        weird.map(o => ({ ...o, delayMs: 100 })),
+      ),
+      given => {
+        try {
+          const out = check(given)
+          return Number.isInteger(out.delayMs) && out.plan.length <= 16
+        } catch (error) {
+          const { code } = error as { code: string }
+          return (error instanceof TypeError || error instanceof RangeError) && codes.test(code)
+        }
+      },
+    ),
+    { numRuns: 2000 },
+  )
+})
+
+t.test('the words of step reports', async t => {
+  t.same(actionOf(0), { action: 'headroom', dryRun: false })
+  t.same(actionOf(0x202), { action: 'reclaim', dryRun: true })
+  t.same(actionOf(0x100), { action: 'kernel', dryRun: false })
+  t.same(actionOf(0x302), { action: 'kill-group', dryRun: true })
+})

@@ -1,0 +1,54 @@
+import type { MemoryGroup } from '../lib/group.js'
+import type { Bytes, MonotonicNs } from './common.js'
+
+export interface SimulateOptions {
+  /** The group's limit. Default `'max'`. */
+  max?: Bytes
+  /** What `group.path` says. Default `'/simulated'`. */
+  path?: string
+  /** The kernel's killer is disabled already, by nobody in particular. Default false. */
+  killerDisabled?: boolean
+  /** Told of each signal but SIGKILL that is sent to a process of the group. */
+  onSignal?: (pid: number, signal: NodeJS.Signals) => void
+}
+
+export interface SimulatedProcessOptions {
+  /** What it allocates at once. Default 0. */
+  size?: Bytes
+  /** oom_score_adj is -1000: neither the kernel nor a fallback kills it. Default false. */
+  spared?: boolean
+}
+
+export interface SimulatedTarget {
+  /** Default: the first process; one is made where there is none. */
+  pid?: number
+}
+
+/** What can be done with a simulated group that cannot be done with a real one. */
+export interface Simulation {
+  /** The virtual clock, nanoseconds: `at`, `startedAt` and `deadline` are on it. */
+  readonly now: MonotonicNs
+  /** A process joins the group; its pid is made up. */
+  spawn(options?: SimulatedProcessOptions): number
+  /**
+   * A process touches memory. What does not fit makes the group run out of memory: with a guard the
+   * process then waits, without one the kernel kills.
+   *
+   * @throws ESRCH
+   */
+  allocate(bytes: Bytes, target?: SimulatedTarget): void
+  /** A process gives memory back. @throws ESRCH */
+  free(bytes: Bytes, target?: SimulatedTarget): void
+  /** Files are read: page cache, which is reclaimed before the group runs out of memory. */
+  cache(bytes: Bytes): void
+  /** A process ends by itself. @throws ESRCH */
+  exit(pid: number): void
+  /**
+   * Lets so much virtual time pass. At each thing that happens on the way it stops for a turn of the
+   * event loop, so that iterators and handlers act at that very instant.
+   */
+  advance(ms: number): Promise<void>
+}
+
+/** A group that is made of numbers, for tests: everything a MemoryGroup has, and a virtual clock. */
+export type SimulatedGroup = MemoryGroup & Simulation
