@@ -145,7 +145,8 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   Input input;
   input.fact = fact;
   if (!observe(input.sample)) return removed(sentinel, now);
-  if (fact == Fact::kLooked && guardian_acted()) input.fact = Fact::kGuardianActed;
+  // Before the kernel's kill is taken for anybody's.
+  if (guardian_acted()) input.fact = Fact::kGuardianActed;
   // Whose kill it was is known only when the killer has answered.
   if (killing() && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     input.sample.starved = true;
