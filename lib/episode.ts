@@ -164,8 +164,12 @@ class Episode implements OomEpisode {
     this.#steps.push(report)
   }
 
-  /** More processes of the step that was reported last. */
-  killed(pids: number[]): void {
+  /** By the program's own kill(), or more processes of the step that was reported last. */
+  killed(pids: number[], own: boolean): void {
+    if (own) {
+      for (const pid of pids) this.#killed.add(pid)
+      return
+    }
     this.#steps.at(-1)?.killed.push(...pids)
     // Signals other than SIGKILL are steps too, but no kills.
     if (this.#steps.at(-1)?.action !== 'signal') for (const pid of pids) this.#killed.add(pid)
@@ -276,8 +280,8 @@ export class Guard implements OomGuard {
     this.#running.get(keyOf(key))?.stepped(report)
   }
 
-  killed(key: EpisodeKey, pids: number[]): void {
-    this.#running.get(keyOf(key))?.killed(pids)
+  killed(key: EpisodeKey, pids: number[], own = false): void {
+    this.#running.get(keyOf(key))?.killed(pids, own)
   }
 
   /** Driver: it is over. */

@@ -67,8 +67,13 @@ class NativeBackend implements GuardBackend {
 
   constructor(group: MemoryGroup, options: CheckedGuardOptions, on: (r: NativeRecord) => void) {
     this.#group = group
-    this.#place = prepareGuardian(options)
     this.#target = subscribe(on)
+    try {
+      this.#place = prepareGuardian(options)
+    } catch (error) {
+      unsubscribe(this.#target)
+      throw error
+    }
     this.#handle = new (binding().Guard)(this.#target, {
       ...options,
       graceMs: options.guardian?.graceMs ?? 0,
@@ -213,7 +218,7 @@ function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): vo
       break
     }
     case RecordKind.pids:
-      guard.killed(key, pidsOf(record))
+      guard.killed(key, pidsOf(record), record.detail === 1)
       break
     case RecordKind.episodeEnd:
       guard.ended({

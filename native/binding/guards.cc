@@ -104,10 +104,7 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
     return Napi::Number::New(info.Env(), result);
   }
   void set_delay(const Napi::CallbackInfo& info) {
-    Input input;
-    input.fact = Fact::kSetDelay;
-    input.ns = info[0].As<Napi::Number>().Int64Value() * kMs;
-    guard_->command_all(input);
+    guard_->set_delay(info[0].As<Napi::Number>().Int64Value() * kMs);
   }
   // baseLimit(sub, episode): bytes, or -1: the episode has ended
   Napi::Value base_limit(const Napi::CallbackInfo& info) {
@@ -129,7 +126,6 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
           victims->begin();
           int err = guard->kill(sub, episode, target, *victims);
           pids.assign(victims->pids(), victims->pids() + victims->pid_count());
-          victims->reap();
           return Status::of(err, "kill");
         },
         [](Napi::Env env, Pids& pids) {

@@ -9,7 +9,7 @@ void Census::take(int procs_fd) {
   Fd proc(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!proc) return;
   int found = 0;
-  each_member_now(proc.get(), procs_fd, [&](pid_t pid) {
+  each_member_now(procs_fd, [&](pid_t pid) {
     if (found == kMost) return;
     char text[1024];
     ssize_t n = read_process_file(proc.get(), pid, "stat", text, sizeof text);
@@ -24,7 +24,7 @@ bool Census::somebody_gone(int procs_fd) const {
   Fd proc(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!proc) return false;
   bool here[kMost] = {};
-  int err = each_member_now(proc.get(), procs_fd, [&](pid_t pid) {
+  int err = each_member_now(procs_fd, [&](pid_t pid) {
     for (int i = 0; i < count_; i++) here[i] |= waiting_[i] == pid;
   });
   // Removed meanwhile: nobody is left.

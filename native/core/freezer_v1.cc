@@ -4,7 +4,6 @@
 // a freezable sleep does not stop: among them those that wait for the end of an out-of-memory.
 #include "core/freezer_v1.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,12 +12,11 @@
 #include "core/codes.h"
 #include "core/control.h"
 #include "core/fd.h"
+#include "core/freezer_twin.h"
 #include "core/group.h"
-#include "core/hierarchy.h"
 #include "core/members.h"
 #include "core/parse.h"
 #include "core/resolve.h"
-#include "core/sys.h"
 
 namespace oom::freezer_v1 {
 
@@ -27,27 +25,12 @@ namespace {
 constexpr const char* kState = "freezer.state";
 constexpr const char* kParent = "freezer.parent_freezing";
 
-Status open_path(const std::string& memory_path, Fd& out, std::string& path) {
-  hierarchy::Mount memory, freezer;
-  std::string absolute;
-  if (!hierarchy::containing("memory", memory_path, memory).ok() ||
-      !hierarchy::to_hierarchy(memory, memory_path, path) ||
-      !hierarchy::controller("freezer", path, freezer).ok() ||
-      !hierarchy::to_absolute(freezer, path, absolute)) {
-    return code::fail(code::kNoFreezer);
-  }
-  Fd dir(resolve::open_directory(-1, absolute.c_str()));
-  if (!dir || !control::has(dir.get(), kState)) return code::fail(code::kNoFreezer);
-  out = std::move(dir);
-  return Status::success();
-}
-
 Status open_twin(const Group& group, Fd& out) {
   // The path says nothing once the group is gone: it may be another group's by now.
   uint64_t usage = 0;
   if (Status s = group.usage(usage); !s.ok()) return s;
   std::string path;
-  return open_path(group.path(), out, path);
+  return open_directory(group.path(), out, path);
 }
 
 Status read_state(int dir, parse::FreezerState& out) {
@@ -137,28 +120,6 @@ Status check(const Group& group) {
   Fd dir;
   if (Status s = open_twin(group, dir); !s.ok()) return s;
   return check_members(group, dir.get());
-}
-
-Status find(const std::string& memory_path, Twin& out) {
-  if (Status s = open_path(memory_path, out.dir, out.path); !s.ok()) return s;
-  out.state.reset(sys::open_at(out.dir.get(), kState, O_WRONLY));
-  return out.state ? Status::success() : Status::of(out.state.release(), "open", kState);
-}
-
-int write(const Twin& twin, bool frozen) {
-  if (!twin.state) return -ENOENT;
-  if (frozen) {
-    char text[4096];
-    std::string_view own;
-    ssize_t n = sys::read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof text);
-    if (n < 0) return static_cast<int>(n);
-    if (parse::cgroup_path({text, static_cast<size_t>(n)}, "freezer", own) == 0 &&
-        own.starts_with(twin.path) &&
-        (own.size() == twin.path.size() || own[twin.path.size()] == '/')) {
-      return -EDEADLK;
-    }
-  }
-  return sys::write_small(twin.state.get(), frozen ? "FROZEN" : "THAWED");
 }
 
 }  // namespace oom::freezer_v1

@@ -3,9 +3,6 @@
 // and put the same processes there (as container runtimes do). Cold path, any thread.
 #pragma once
 
-#include <string>
-
-#include "core/fd.h"
 #include "core/result.h"
 
 namespace oom {
@@ -22,17 +19,7 @@ Status thaw(const Group& group, bool& done);
 // Thaws the freezer group, if there is one and it is frozen, with the groups below it.
 Status let_die(const Group& group);
 
-// For a guard, which freezes when nothing can be opened any more: what a freeze would be refused
-// for, without freezing; ERR_NO_FREEZER, ERR_SELF_IN_GROUP.
+// What a freeze would be refused for, without freezing: ERR_NO_FREEZER, ERR_SELF_IN_GROUP.
 Status check(const Group& group);
-struct Twin {
-  Fd dir;
-  Fd state;          // freezer.state
-  std::string path;  // within the freezer's hierarchy
-};
-// The freezer group of the memory group at this absolute path: ERR_NO_FREEZER.
-Status find(const std::string& memory_path, Twin& out);
-// 0, -ENOENT: there is none; -EDEADLK: this process is in it. Returns before all have stopped.
-int write(const Twin& twin, bool frozen);
 
 }  // namespace oom::freezer_v1

@@ -1,14 +1,17 @@
 #include "core/guard.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "core/codes.h"
+#include "core/freezer_v1.h"
 #include "core/lock.h"
-#include "core/mutex_lock.h"
 #include "core/sys.h"
 
 namespace oom {
@@ -18,11 +21,25 @@ constexpr const char* kControl = "memory.oom_control";
 // What appeared() returns for a group that is not ours while those below it may be.
 constexpr uint32_t kNotOurs = UINT32_MAX;
 
-using Lock = MutexLock;
+class Lock {
+ public:
+  explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
+  ~Lock() { pthread_mutex_unlock(&mutex_); }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  pthread_mutex_t& mutex_;
+};
 
 void pause_ms(int ms) {
   timespec ts{0, ms * 1'000'000L};
   nanosleep(&ts, nullptr);
+}
+
+bool freezes(const EpisodeConfig& config) {
+  return std::any_of(config.plan, config.plan + config.plan_size,
+                     [](const PlanStep& step) { return step.kind == StepKind::kFreeze; });
 }
 
 // Errors that one kind of status says better: an own code has no system call.
@@ -41,18 +58,15 @@ Status Guard::arm(std::shared_ptr<const Group> group) {
   Lock life(life_);
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = prepare(group);
-  if (status.ok()) status = tree_.open(std::shared_ptr<const Fd>(group, &group->fd()));
-  // From here on somebody stands behind everything below, before the first of them is held.
-  if (status.ok()) status = call_guardian();
+  if (status.ok()) {
+    status = tree_.open(std::shared_ptr<const Fd>(group, &group->fd()));
+    // The tree only knows that its root was not wanted.
+    if (!status.ok() && !failure_.ok()) status = failure_;
+  }
+  if (status.ok() && has_guardian()) status = call_guardian();
   if (status.ok()) status = hold_all();
   if (!status.ok()) put_back(true);
   return status;
-}
-
-bool Guard::freezes() const {
-  const EpisodeConfig& config = config_.episode;
-  return std::any_of(config.plan, config.plan + config.plan_size,
-                     [](const PlanStep& step) { return step.kind == StepKind::kFreeze; });
 }
 
 // What all groups share, before any of them is touched.
@@ -63,18 +77,95 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     state_ = State::kArming;
   }
   if (Status s = check_self(*group); !s.ok()) return s;
-  if (freezes()) {
+  if (freezes(config_.episode)) {
     if (Status s = freezer_v1::check(*group); !s.ok()) return s;
   }
+  sentinel_.set_before_stop([] {
+    Helpers::stop();
+    GuardianLink::stop();
+  });
   if (Status s = Helpers::start(sentinel_); !s.ok()) return s;
-  if (Status s = start_guardian(); !s.ok()) return s;
   size_t bytes;
   if (Status s = lock_scope(LockScope::kOomPath, &bytes); !s.ok()) return s;
   locked_ = true;
   Status status;
   roster_ = make_locked<Roster<GuardedGroup>>(status);
   if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
+  // A process: the last that may fail.
+  if (status.ok() && has_guardian()) {
+    status = GuardianLink::start();
+    guardian_used_ = status.ok();
+  }
   return status;
+}
+
+// A process that is out of memory with its own group goes nowhere before there is some.
+Status Guard::check_self(const Group& group) const {
+  const EpisodeConfig& config = config_.episode;
+  if (config.dry_run || config.max_delay_ns == 0) return Status::success();
+  std::vector<pid_t> pids;
+  if (Status s = group.pids(true, pids); !s.ok()) return s;
+  if (!std::binary_search(pids.begin(), pids.end(), getpid())) return Status::success();
+  const PlanStep& first = config.plan[0];
+  bool helps = config.plan_size > 0 && first.after_ns == 0 &&
+               (first.kind == StepKind::kHeadroom || first.kind == StepKind::kBallast);
+  return helps ? Status::success() : code::fail(code::kPlanNeeded);
+}
+
+// From here on somebody stands behind everything below the group, before the first of them is held.
+Status Guard::call_guardian() {
+  {
+    Lock lock(lock_);
+    if (!failure_.ok()) return failure_;
+  }
+  GuardianTerms terms;
+  terms.delay_ns = config_.episode.delay_ns;
+  terms.grace_ns = config_.grace_ns;
+  terms.fallback = static_cast<uint32_t>(config_.episode.fallback);
+  terms.guard_descendants = config_.guard_descendants;
+  terms.root = group_->dir();
+  terms.place = config_.place;
+  Fd freezer;
+  std::string path;
+  if (freezes(config_.episode) && freezer_v1::open_directory(group_->path(), freezer, path).ok()) {
+    terms.freezer = freezer.get();
+  }
+  return GuardianLink::add(*this, terms, guardian_id_);
+}
+
+// Not with our lock: its keeper takes that inside its own.
+void Guard::dismiss_guardian() {
+  if (guardian_id_ != 0) GuardianLink::remove(guardian_id_, held_);
+  guardian_id_ = 0;
+  if (guardian_used_) GuardianLink::release();
+  guardian_used_ = false;
+}
+
+template <class Use>
+void Guard::each_guarded(Use&& use) {
+  for (uint32_t sub = 1; sub < next_sub_; sub++) {
+    auto it = entries_.find(sub);
+    if (it == entries_.end() || !it->second.guarded) continue;
+    sentinel_.call([&](Sentinel& sentinel) { use(sentinel, it->second); });
+  }
+}
+
+// Another guardian: the one before may have put everything back when it left.
+void Guard::guardian_replaced() {
+  Lock lock(lock_);
+  if (state_ != State::kArmed) return;
+  each_guarded([](Sentinel& sentinel, Entry& entry) { entry.group->hold_again(sentinel); });
+}
+
+void Guard::guardian_lost(const Status& why) {
+  Lock lock(lock_);
+  if (state_ == State::kArming) failure_ = why;
+  if (state_ != State::kArmed) return;
+  // Nothing that appears from here on is held.
+  config_.episode.delay_ns = 0;
+  each_guarded([&](Sentinel& sentinel, Entry& entry) {
+    entry.group->abandon(sentinel, entry.name.empty() ? why.err : 0);
+  });
 }
 
 // Everything is prepared: now hold, from the top, so that what is born meanwhile is born held and
@@ -83,6 +174,7 @@ Status Guard::hold_all() {
   Lock lock(lock_);
   if (!failure_.ok()) return failure_;
   state_ = State::kArmed;
+  held_ = !config_.episode.dry_run;
   for (uint32_t sub = 1; sub < next_sub_; sub++) {
     auto it = entries_.find(sub);
     if (it == entries_.end() || !it->second.guarded) continue;
@@ -103,7 +195,7 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   sweep();
   if (state_ == State::kDisposing || state_ == State::kDisposed) {
     // Born held in the last moment, and nobody's.
-    if (!config_.episode.dry_run) sys::write_at(dir, kControl, "0");
+    if (held_) sys::write_at(dir, kControl, "0");
     return kNotOurs;
   }
   bool inherits = state_ == State::kArmed && parent != 0 && !config_.episode.dry_run;
@@ -148,7 +240,14 @@ Status Guard::enter(Entry& entry, int dir) {
   if (!entry.name.empty()) path += "/" + entry.name;
   if (Status s = group.arm(dir, path); !s.ok()) return s;
   if (!entry.guarded) return Status::success();
-  if (Status s = share(group, dir); !s.ok()) return s;
+  if (has_guardian()) {
+    struct stat st;
+    if (fstat(dir, &st) != 0) return Status::last("fstat");
+    SharedSlot* slot = GuardianLink::shared()->take(st.st_ino);
+    // All slots taken: a group that the guardian cannot be told of is not held.
+    if (!slot) return Status::of(-ENOSPC, "guard", "oom-guardian");
+    group.set_slot(slot);
+  }
   if (state_ == State::kArmed) {
     int err = 0;
     sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
@@ -172,18 +271,15 @@ void Guard::dispose() {
 void Guard::let_go_all(bool failed) {
   Lock lock(lock_);
   state_ = State::kDisposing;
-  for (uint32_t sub = 1; sub < next_sub_; sub++) {
-    auto it = entries_.find(sub);
-    if (it == entries_.end() || !it->second.guarded) continue;
-    Entry& entry = it->second;
-    bool killer_too = !failed || !entry.found_held;
-    sentinel_.call([&](Sentinel& sentinel) { entry.group->give_back(sentinel, killer_too); });
-  }
+  each_guarded([&](Sentinel& sentinel, Entry& entry) {
+    entry.group->give_back(sentinel, !failed || !entry.found_held);
+  });
 }
 
 void Guard::put_back(bool failed) {
   let_go_all(failed);
-  tree_.rescan();
+  // What was born held before the groups above it let go, and nobody has seen yet.
+  if (held_) tree_.rescan();
   tree_.close();
   // A helper may still be at a job, or a kill() under way; each ends by itself. What they have
   // handed to the sentinel is done when a call of ours is.
@@ -193,8 +289,8 @@ void Guard::put_back(bool failed) {
     Lock lock(lock_);
     for (auto& [sub, entry] : entries_) entry.group->settle();
   }
-  // Last, and not with our lock: its keeper takes that inside its own.
-  dismiss_guardian(!failed);
+  // The last: until here it would have put back what is left.
+  dismiss_guardian();
   Lock lock(lock_);
   entries_.clear();
   roster_.reset();
@@ -211,20 +307,21 @@ bool Guard::busy() {
                      [](const auto& entry) { return entry.second.group->busy(); });
 }
 
-int Guard::command_all(const Input& input) {
-  // The guardian follows the sentinel's deadlines; this one counts for what it sees alone.
-  if (input.fact == Fact::kSetDelay && guardian_id_ != 0) {
-    GuardianLink::set_delay(guardian_id_, input.ns);
+void Guard::set_delay(int64_t ns) {
+  {
+    Lock lock(lock_);
+    if (state_ != State::kArmed) return;
+    config_.episode.delay_ns = ns;
   }
+  // The guardian waits for the sentinel's deadlines; this one counts for what it sees alone. Not
+  // with our lock: the guardian's keeper takes it inside its own.
+  if (guardian_id_ != 0) GuardianLink::set_delay(guardian_id_, ns);
+  Input input;
+  input.fact = Fact::kSetDelay;
+  input.ns = ns;
   Lock lock(lock_);
-  if (state_ != State::kArmed) return -ESRCH;
-  if (input.fact == Fact::kSetDelay) config_.episode.delay_ns = input.ns;
-  for (auto& [sub, entry] : entries_) {
-    if (!entry.guarded) continue;
-    GuardedGroup& group = *entry.group;
-    sentinel_.call([&](Sentinel& sentinel) { group.command(sentinel, input); });
-  }
-  return 0;
+  if (state_ != State::kArmed) return;
+  each_guarded([&](Sentinel& sentinel, Entry& entry) { entry.group->command(sentinel, input); });
 }
 
 int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
@@ -275,11 +372,9 @@ int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims
   }
   int err = group->signal(victims, SIGKILL, target);
   if (victims.count() > 0) {
-    Input input;
-    input.fact = Fact::kUserKilled;
-    input.killed = victims.count();
-    sentinel_.call([&](Sentinel& sentinel) { group->command(sentinel, input); });
+    sentinel_.call([&](Sentinel& sentinel) { group->killed(sentinel, victims); });
   }
+  victims.hand_over(&Helpers::free_later);
   group->users--;
   return err;
 }
@@ -333,7 +428,7 @@ void Guard::out_of_sight(int err, const Place& place, int dir) {
       failure_ = Status::of(err, "inotify_add_watch");
       trouble_ = place.name();
     }
-  } else if (!config_.episode.dry_run) {
+  } else if (held_) {
     sys::write_at(dir, kControl, "0");
   }
 }

@@ -6,7 +6,8 @@
 // and locked; when arming fails everything is as it was. Groups made below a held one are born held
 // by the kernel: each is taken over as it appears, or given its killer back.
 //
-// Order of locks: life_, the tree's own, lock_, the roster's; the sentinel takes none of them.
+// Order of locks: life_, the guardian link's or the tree's, lock_, the roster's; the sentinel takes
+// none of them.
 #pragma once
 
 #include <pthread.h>
@@ -47,10 +48,11 @@ class Guard final : public TreeListener, public GuardianClient {
   // Puts back what was found, everywhere. Idempotent.
   void dispose();
 
-  // Any thread but the sentinel. To all groups, or (kExtend, kYield, kUserRaised) to one episode:
-  // -ESRCH if that has ended, or is past its deadline.
-  int command_all(const Input& input);
+  // Any thread but the sentinel. kExtend, kYield, kUserRaised to one episode: -ESRCH if that has
+  // ended, or is past its deadline.
   int command(uint32_t sub, uint32_t episode, const Input& input);
+  // For all groups, running episodes included.
+  void set_delay(int64_t ns);
   // The limit of a group in an episode, headroom left aside; false: it has ended.
   bool base_limit(uint32_t sub, uint32_t episode, uint64_t& out);
   // Kills members of the group or of those below, as a plan would: a pid, 0 for all, -1 for the
@@ -73,7 +75,7 @@ class Guard final : public TreeListener, public GuardianClient {
   int release_ballast();
   int refill_ballast();
 
-  // guarded_shared.cc; the guardian's keeper.
+  // The guardian's keeper.
   void guardian_replaced() override;
   void guardian_lost(const Status& why) override;
 
@@ -94,23 +96,21 @@ class Guard final : public TreeListener, public GuardianClient {
     bool forgotten = false;
   };
   Status prepare(const std::shared_ptr<const Group>& group);
+  Status check_self(const Group& group) const;
+  Status call_guardian();
+  void dismiss_guardian();
   Status hold_all();
   Status take(uint32_t parent, const std::string& name, int dir, uint32_t& sub);
   Status enter(Entry& entry, int dir);
-  bool freezes() const;
-  // guarded_shared.cc
-  bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
-  Status check_self(const Group& group) const;
-  Status start_guardian();
-  Status call_guardian();
-  void dismiss_guardian(bool held);
-  Status share(GuardedGroup& group, int dir);
-
   void let_go_all(bool failed);
   void put_back(bool failed);
   void drop(uint32_t sub);
   void sweep();
   bool busy();
+  bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
+  // Each group that is guarded, on the sentinel.
+  template <class Use>
+  void each_guarded(Use&& use);
 
   Sentinel& sentinel_;
   Channel& channel_;
@@ -119,6 +119,9 @@ class Guard final : public TreeListener, public GuardianClient {
   std::shared_ptr<const Group> group_;
   Ballast ballast_;
   bool locked_ = false;
+  bool held_ = false;  // from when on groups may be born held
+  uint32_t guardian_id_ = 0;
+  bool guardian_used_ = false;
   Tree tree_{*this};
   Status failure_;
   std::string trouble_;
@@ -130,8 +133,6 @@ class Guard final : public TreeListener, public GuardianClient {
   std::unordered_map<uint32_t, Entry> entries_;
   std::vector<uint32_t> leaving_;  // forgotten while a helper was still at them
   uint32_t next_sub_ = 1;
-  uint32_t guardian_id_ = 0;
-  bool guardian_used_ = false;
 };
 
 }  // namespace oom

@@ -122,6 +122,7 @@ bool GuardedGroup::observe(Sample& sample) {
     // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
     sample = last_;
     sample.starved = machine_.active();
+    if (machine_.active()) sample.limit = machine_.base_limit() + machine_.lent();
   }
   return true;
 }
@@ -144,11 +145,12 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   Input input;
   input.fact = fact;
   if (!observe(input.sample)) return removed(sentinel, now);
+  // Before the kernel's kill is taken for anybody's.
+  if (guardian_acted()) input.fact = Fact::kGuardianActed;
   // Whose kill it was is known only when the killer has answered.
   if (killing() && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     input.sample.starved = true;
   }
-  if (fact == Fact::kLooked && claimed_by_guardian()) input.fact = Fact::kGuardianActed;
   feed(sentinel, now, input);
 }
 
@@ -198,7 +200,7 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         run_step(sentinel, now, actions.list[i].index);
         break;
       case Do::kFallback:
-        fall_back(sentinel, now);
+        if (claim()) fall_back(sentinel, now);
         break;
       case Do::kLetGo: {
         // Letting go twice does no harm; the report is the claimant's.

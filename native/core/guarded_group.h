@@ -3,7 +3,7 @@
 // Threads: made and armed by any thread that may allocate; from attach() to detach() it belongs to
 // the sentinel, except run_job() and signal(), which others run on the warm files. Lies in locked
 // memory. guarded_group.cc is the way from facts to the machine and its actions,
-// guarded_jobs.cc what is done by helpers.
+// guarded_jobs.cc what is done by helpers, guarded_shared.cc what the guardian sees.
 //
 // Contract rules kept here: the machine's actions are carried out in order and at once; what an
 // episode lent is taken back at its end; who killed is told truly.
@@ -45,8 +45,8 @@ class GuardedGroup final : public Source {
   // Ends a running episode and gives the kernel its killer back.
   void give_back(Sentinel& sentinel, bool killer_too);
   void detach(Sentinel& sentinel);
-  // Once more: somebody else has let go of it.
-  void hold_again();
+  // Again, after somebody has let go in our place.
+  void hold_again(Sentinel& sentinel);
   // Nobody stands behind it any more: let go for good. `err` is reported if it is not 0.
   void abandon(Sentinel& sentinel, int err);
   void command(Sentinel& sentinel, const Input& input);
@@ -54,6 +54,8 @@ class GuardedGroup final : public Source {
   void due(Sentinel& sentinel, int64_t now) override;
   void flush(Sentinel& sentinel) override { reports_.flush(sentinel); }
   void job_done(Sentinel& sentinel, Job& job);
+  // The program has killed these itself.
+  void killed(Sentinel& sentinel, const Victims& victims);
 
   // After detach() and not busy(): takes back what is still lent.
   void settle();
@@ -96,8 +98,9 @@ class GuardedGroup final : public Source {
   // guarded_shared.cc
   void publish();
   void announce_loan(uint64_t to);
+  void free_slot();
   bool claim();
-  bool claimed_by_guardian() const;
+  bool guardian_acted() const;
 
   // guarded_jobs.cc
   void run_step(Sentinel& sentinel, int64_t now, uint8_t index);

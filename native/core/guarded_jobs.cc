@@ -81,7 +81,6 @@ void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
 }
 
 void GuardedGroup::fall_back(Sentinel& sentinel, int64_t now) {
-  if (!claim()) return;
   Fallback fallback = machine_.config().fallback;
   freezing_ = false;
   int32_t target = fallback == Fallback::kKillLargest ? -1 : 0;
@@ -226,6 +225,14 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
   bool census = kind == JobKind::kCensus || kind == JobKind::kVerdict;
   if (!census && !gone_) command(sentinel, input);
   schedule(sentinel);
+}
+
+void GuardedGroup::killed(Sentinel& sentinel, const Victims& victims) {
+  reports_.killed(sentinel, machine_.id(), victims.pids(), victims.pid_count());
+  Input input;
+  input.fact = Fact::kUserKilled;
+  input.killed = victims.count();
+  command(sentinel, input);
 }
 
 void GuardedGroup::report_job(Sentinel& sentinel, const Job& job) {

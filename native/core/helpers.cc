@@ -99,7 +99,7 @@ void run(Helper& helper, Job& job) {
   job.pid_count = helper.victims.pid_count();
   job.run = &answer;
   helper.sentinel->post(job);  // from here on the job is not ours
-  helper.victims.hand_over([](int fd) { reaper->push(fd); });
+  helper.victims.hand_over(&Helpers::free_later);
   // The pids lie here: they must not change before the sentinel has taken them.
   helper.sentinel->call([](Sentinel&) {});
 }
@@ -167,7 +167,6 @@ Status Helpers::start(Sentinel& sentinel) {
       registered = &sentinel;
     }
   }
-  sentinel.set_before_stop(&Helpers::stop);
   pthread_mutex_unlock(&start_lock);
   return status;
 }
@@ -180,6 +179,8 @@ void Helpers::stop() {
   registered = nullptr;
   pthread_mutex_unlock(&start_lock);
 }
+
+void Helpers::free_later(int pidfd) { reaper->push(pidfd); }
 
 void Helpers::hand(Job& job) {
   bool slow = job.kind >= JobKind::kBallast;

@@ -54,9 +54,12 @@ struct Job : Command {
 class Helpers {
  public:
   static Status start(Sentinel& sentinel);
+  // Before the sentinel stops: Sentinel::set_before_stop().
   static void stop();
   // Sentinel: to the one with the least to do.
   static void hand(Job& job);
+  // Any thread, while a guard exists: frees the memory of a killed process and closes its pidfd.
+  static void free_later(int pidfd);
 };
 
 }  // namespace oom

@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-#include "core/freezer_v1.h"
+#include "core/freezer_twin.h"
 #include "core/hot.h"
 
 namespace oom {
@@ -27,7 +27,7 @@ class HotGroupV1 final : public HotGroup {
   int repay(uint64_t base) override;
   int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
   uint64_t lent_to() const { return set_limit_.load(); }
-  uint64_t memsw_lent() const { return own_memsw_.load(); }
+  uint64_t own_memsw() const { return own_memsw_.load(); }
   // memory.memsw.limit_in_bytes as it was before anything was lent; 0: there is none.
   uint64_t memsw_before();
   int freeze(bool frozen) override;

@@ -15,13 +15,13 @@
 
 namespace oom {
 
-// Calls use(pid_t) for each. `proc`: an fd of /proc. 0 or -errno.
+// Calls use(pid_t) for each. 0 or -errno.
 template <class Use>
-int each_member_now(int proc, int procs_fd, Use&& use) {
+int each_member_now(int procs_fd, Use&& use) {
   char name[32];
-  snprintf(name, sizeof name, "self/fd/%d", procs_fd);
+  snprintf(name, sizeof name, "/proc/self/fd/%d", procs_fd);
   // Not sys::open_at: this is a link that has to be followed.
-  Fd fresh(openat(proc, name, O_RDONLY | O_CLOEXEC));
+  Fd fresh(open(name, O_RDONLY | O_CLOEXEC));
   int fd = fresh ? fresh.get() : procs_fd;
   char piece[4096];
   parse::PidLines lines;

@@ -37,18 +37,29 @@ void Reports::step(Sentinel& sentinel, const StepReport& report) {
   r.a = static_cast<uint64_t>(static_cast<int64_t>(report.result));
   r.b = report.pid_count;
   sentinel.send(source_, r);
-  for (uint32_t i = 0; i < report.pid_count; i += 8) {
-    Record more = record(RecordKind::kPids, report.episode, report.at);
+  pids(sentinel, record(RecordKind::kPids, report.episode, report.at), report.pids,
+       report.pid_count);
+}
+
+void Reports::killed(Sentinel& sentinel, uint32_t episode, const pid_t* pids, uint32_t count) {
+  if (last_end_waits_ || begin_waits_ || !source_.channel->room((count + 7) / 8)) return;
+  Record r = record(RecordKind::kPids, episode, 0);
+  r.detail = 1;
+  this->pids(sentinel, r, pids, count);
+}
+
+void Reports::pids(Sentinel& sentinel, Record r, const pid_t* pids, uint32_t count) {
+  for (uint32_t i = 0; i < count; i += 8) {
     uint64_t pairs[4] = {};
-    for (uint32_t k = 0; k < 8 && i + k < report.pid_count; k++) {
-      auto pid = static_cast<uint64_t>(static_cast<uint32_t>(report.pids[i + k]));
+    for (uint32_t k = 0; k < 8 && i + k < count; k++) {
+      auto pid = static_cast<uint64_t>(static_cast<uint32_t>(pids[i + k]));
       pairs[k / 2] |= pid << (k % 2 * 32);
     }
-    more.a = pairs[0];
-    more.b = pairs[1];
-    more.c = pairs[2];
-    more.d = pairs[3];
-    sentinel.send(source_, more);
+    r.a = pairs[0];
+    r.b = pairs[1];
+    r.c = pairs[2];
+    r.d = pairs[3];
+    sentinel.send(source_, r);
   }
 }
 
@@ -76,6 +87,13 @@ void Reports::gone(Sentinel& sentinel, int64_t now) {
   flush(sentinel);
 }
 
+void Reports::trouble(Sentinel& sentinel, int64_t now, int err) {
+  trouble_ = record(RecordKind::kTrouble, 0, now);
+  trouble_.a = static_cast<uint64_t>(static_cast<int64_t>(err));
+  trouble_waits_ = true;
+  flush(sentinel);
+}
+
 void Reports::flush(Sentinel& sentinel) {
   if (last_end_waits_) {
     if (!sentinel.send(source_, last_end_)) return;
@@ -91,7 +109,11 @@ void Reports::flush(Sentinel& sentinel) {
     if (!sentinel.send(source_, end_)) return;
     end_waits_ = false;
   }
-  if (gone_waits_ && sentinel.send(source_, gone_)) gone_waits_ = false;
+  if (gone_waits_) {
+    if (!sentinel.send(source_, gone_)) return;
+    gone_waits_ = false;
+  }
+  if (trouble_waits_ && sentinel.send(source_, trouble_)) trouble_waits_ = false;
 }
 
 }  // namespace oom

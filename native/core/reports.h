@@ -32,22 +32,28 @@ class Reports {
 
   void begin(Sentinel& sentinel, const EpisodeMachine& machine);
   void step(Sentinel& sentinel, const StepReport& report);
+  // The program itself has killed these.
+  void killed(Sentinel& sentinel, uint32_t episode, const pid_t* pids, uint32_t count);
   // `undecided`: the outcome is not known for certain, and waits for decide().
   void end(Sentinel& sentinel, const EpisodeEnd& end, bool undecided);
   void decide(Sentinel& sentinel, uint32_t episode, Outcome outcome);
   void gone(Sentinel& sentinel, int64_t now);
+  // The guard cannot go on.
+  void trouble(Sentinel& sentinel, int64_t now, int err);
   // There is room again.
   void flush(Sentinel& sentinel);
 
  private:
+  void pids(Sentinel& sentinel, Record record, const pid_t* pids, uint32_t count);
   Record record(RecordKind kind, uint32_t episode, int64_t at) const;
 
   Source& source_;
   uint32_t target_;
   uint32_t sub_;
   bool last_end_waits_ = false, begin_waits_ = false, end_waits_ = false, gone_waits_ = false;
+  bool trouble_waits_ = false;
   bool undecided_ = false;
-  Record last_end_, begin_, end_, gone_;
+  Record last_end_, begin_, end_, gone_, trouble_;
   uint32_t missed_ = 0;  // since the last begin that was sent
 };
 

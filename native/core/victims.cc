@@ -57,14 +57,15 @@ bool Victims::known(pid_t pid) const {
   return false;
 }
 
-template <class Use>
-int Victims::each(int procs_fd, Use&& use) {
-  return each_member_now(proc_, procs_fd, use);
+bool Victims::lists(int procs_fd, pid_t pid) {
+  bool found = false;
+  int err = each_member_now(procs_fd, [&](pid_t member) { found |= member == pid; });
+  return err == 0 && found;
 }
 
 int Victims::consider(int procs_fd) {
   int failed = 0;
-  int err = each(procs_fd, [&](pid_t pid) {
+  int err = each_member_now(procs_fd, [&](pid_t pid) {
     // Somebody who was killed in this job is on his way.
     if (spared(pid) || known(pid)) return;
     int why;
@@ -85,7 +86,7 @@ int Victims::signal_batch(int procs_fd, int signal) {
   bool member[kBatch] = {};
   for (int i = 0; i < batch_count_; i++) pins[i].reset(pidfd::open(batch_[i]));
   // A pidfd pins the process: still a member now means that it is the one that was seen.
-  int err = each(procs_fd, [&](pid_t pid) {
+  int err = each_member_now(procs_fd, [&](pid_t pid) {
     for (int i = 0; i < batch_count_; i++) member[i] |= batch_[i] == pid;
   });
   if (err != 0) return err;
@@ -122,7 +123,7 @@ int Victims::signal_all(int procs_fd, int signal) {
   for (int round = 0; round < 256; round++) {
     bool more = false;
     batch_count_ = 0;
-    int err = each(procs_fd, [&](pid_t pid) {
+    int err = each_member_now(procs_fd, [&](pid_t pid) {
       if (batch_count_ == kBatch) {
         more = true;
       } else if (!known(pid) && !spared(pid)) {

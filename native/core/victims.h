@@ -29,6 +29,9 @@ class Victims {
   Victims(const Victims&) = delete;
   Victims& operator=(const Victims&) = delete;
 
+  // Whether a cgroup.procs fd lists the process.
+  static bool lists(int procs_fd, pid_t pid);
+
   // A new job.
   void begin();
   // A new search for the largest, within the same job.
@@ -57,8 +60,6 @@ class Victims {
   uint32_t pid_count() const { return count_ < kPids ? count_ : kPids; }
 
  private:
-  template <class Use>
-  int each(int procs_fd, Use&& use);
   // Pins those of the batch that are still members and signals them.
   int signal_batch(int procs_fd, int signal);
   bool known(pid_t pid) const;

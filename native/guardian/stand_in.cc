@@ -210,6 +210,9 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kLetGo:
+        // A delay of 0 is the parent's to carry out; it may have set another one since, of which we
+        // have not heard yet.
+        if (terms_.parent_alive && machine_.config().delay_ns == 0) break;
         let_go();
         break;
       case Do::kHold:

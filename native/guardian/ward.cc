@@ -186,7 +186,7 @@ Residence residence(int dir, uint64_t procs_inode) {
   if (procs && fstat(procs.get(), &st) == 0) {
     found.procs = procs_inode != 0 && st.st_ino == procs_inode;
     // Opened anew at each look: the kernel would repeat what it said first.
-    each_member_now(-1, procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
+    each_member_now(procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
   }
   int own = sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY);
   DIR* entries = own < 0 ? nullptr : fdopendir(own);

@@ -29,6 +29,15 @@ export async function allGone(remote: Remote): Promise<void> {
   await until(() => remote.household().length === 0)
 }
 
+/** SIGSTOP, and waits until every thread has stopped: until then some go on. */
+export async function stop(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP')
+  const tasks = `/proc/${pid}/task`
+  await until(() =>
+    readdirSync(tasks).every(tid => / T /.test(readFileSync(`${tasks}/${tid}/stat`, 'utf8'))),
+  )
+}
+
 export function comm(pid: number): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()

@@ -1,7 +1,7 @@
 // Whatever happens to the process that guards, before, during and after an episode: the group is
 // never out of memory for longer than the delay and a little, and everything is put back.
 import t from 'tap'
-import { allEnabled, allGone, Clock, overfill, rounds, tell } from '../helpers/faults.js'
+import { allEnabled, allGone, Clock, overfill, rounds, stop, tell } from '../helpers/faults.js'
 import { Remote } from '../helpers/remote.js'
 import { field, killerDisabled, MiB, scratch, underOom } from '../helpers/scratch.js'
 
@@ -74,7 +74,7 @@ t.test('SIGSTOP and SIGCONT of the supervisor', async t => {
     const { lived } = await overfill(t, dir)
     const clock = await Clock.start(dir)
     await remote.event('episode')
-    remote.child.kill('SIGSTOP')
+    await stop(remote.pid)
     late.push((await clock.stop()) - DELAY)
     t.notOk(await lived)
     t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1)
@@ -99,7 +99,7 @@ t.test('stopped before it runs out of memory, and again: each one has the full d
   const dir = scratch(t, 16 * MiB)
   const remote = await Remote.start(t)
   await remote.guard(dir, { delayMs: DELAY })
-  remote.child.kill('SIGSTOP')
+  await stop(remote.pid)
   for (let round = 0; round < 2 * rounds + 1; round++) {
     const { lived } = await overfill(t, dir)
     const clock = await Clock.start(dir)
@@ -122,7 +122,7 @@ t.test('stopped and continued within the delay: the clock is that of the group',
     const dir = scratch(t, 16 * MiB)
     const remote = await Remote.start(t)
     await remote.guard(dir, { delayMs: 2 * DELAY })
-    remote.child.kill('SIGSTOP')
+    await stop(remote.pid)
     const { lived } = await overfill(t, dir)
     const clock = await Clock.start(dir)
     await new Promise(resolve => setTimeout(resolve, DELAY))
@@ -145,7 +145,7 @@ t.test('an extended delay is not cut short', async t => {
   const { lived } = await overfill(t, dir)
   const clock = await Clock.start(dir)
   await remote.event('extended')
-  remote.child.kill('SIGSTOP')
+  await stop(remote.pid)
   const took = await clock.stop()
   t.ok(took > 3 * DELAY - 20, `${took}`)
   t.notOk(await lived)
@@ -159,7 +159,7 @@ t.test('an episode that the stopped supervisor does not see the end of', async t
   const { hog, lived } = await overfill(t, dir)
   await Clock.start(dir)
   await remote.event('episode')
-  remote.child.kill('SIGSTOP')
+  await stop(remote.pid)
   await hog.end()
   t.notOk(await lived)
   t.notOk(underOom(dir))
