@@ -20,9 +20,9 @@ enum class RecordKind : uint16_t {
   kTimer,         // count; a: when it was due
   kEpisodeBegin,  // count: episode id; a: deadline, b: usage, c: limit
   kEpisodeStep,  // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that follow
-  kPids,         // count: id; up to 8 pids in a–d; detail 1: killed by the program, else of the step
-  kEpisodeEnd,   // count: id; detail: Outcome; a: late ns, b: kernel kills
-  kTrouble,      // something below a tree's root can no longer be watched; a: errno
+  kPids,  // count: id; up to 8 pids in a–d; detail 1: killed by the program, else of the step
+  kEpisodeEnd,  // count: id; detail: Outcome; a: late ns, b: kernel kills
+  kTrouble,     // something below a tree's root can no longer be watched; a: errno
 };
 
 struct Record {

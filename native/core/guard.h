@@ -82,6 +82,7 @@ class Guard final : public TreeListener, public GuardianClient {
   // The tree's thread, or the arming one.
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   void vanished(uint32_t sub) override;
+  bool out_of_sight(int err, const Place& place, int dir) override;
 
  private:
   enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed };
@@ -95,7 +96,9 @@ class Guard final : public TreeListener, public GuardianClient {
     bool forgotten = false;
   };
   Status prepare(const std::shared_ptr<const Group>& group);
+  Status check_self(const Group& group) const;
   Status call_guardian();
+  void dismiss_guardian();
   Status hold_all();
   Status take(uint32_t parent, const std::string& name, int dir, uint32_t& sub);
   Status enter(Entry& entry, int dir);
@@ -118,6 +121,7 @@ class Guard final : public TreeListener, public GuardianClient {
   bool locked_ = false;
   bool held_ = false;  // from when on groups may be born held
   uint32_t guardian_id_ = 0;
+  bool guardian_used_ = false;
   Tree tree_{*this};
   Status failure_;
   std::string trouble_;

@@ -9,7 +9,16 @@ import { MemoryGroup, type GuardOptions } from '../../lib/index.js'
 import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog } from '../helpers/hog.js'
-import { child, field, killerDisabled, MiB, mount, read, scratch, write } from '../helpers/scratch.js'
+import {
+  child,
+  field,
+  killerDisabled,
+  MiB,
+  mount,
+  read,
+  scratch,
+  write,
+} from '../helpers/scratch.js'
 
 const delayMs = 60_000
 

@@ -164,8 +164,7 @@ t.test('1,000 groups come and go: no descriptor and no memory stays', async t =>
   const dir = scratch(t)
   const g = await guarded(t, dir, { delayMs })
   const fds = () => readdirSync('/proc/self/fd').length
-  const locked = () =>
-    Number(/VmLck:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1])
+  const locked = () => Number(/VmLck:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1])
   const churn = async (count: number) => {
     for (let i = 0; i < count; i += 50) {
       const names = Array.from({ length: 50 }, (_, k) => child(dir, `c${i + k}`))

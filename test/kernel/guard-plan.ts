@@ -223,7 +223,10 @@ t.test('steps run in order, one after the other, and a failing one stops nothing
     { action: 'kernel' },
   ])
   const after = end.steps.map(step => Number(step.at - episode.startedAt) / 1e6)
-  t.same([...after].sort((a, b) => a - b), after)
+  t.same(
+    [...after].sort((a, b) => a - b),
+    after,
+  )
   for (const [i, ms] of [0, 10, 30, 30, 60].entries()) t.ok(after[i]! >= ms)
   t.equal(end.outcome, 'fallback')
 })
