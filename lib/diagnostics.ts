@@ -8,8 +8,8 @@ export const debug = debuglog('cgroup-oom')
 
 const events = channel('cgroup-oom:event')
 
-/** Each event of each watch, when it reaches JavaScript. */
+/** Each event of each watch, when it reaches JavaScript; a copy, since events that wait are joined. */
 export function publishEvent(event: OomEvent): void {
-  if (events.hasSubscribers) events.publish(event)
+  if (events.hasSubscribers) events.publish({ ...event })
   if (debug.enabled) debug('%j', { ...event, at: String(event.at) })
 }

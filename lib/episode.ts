@@ -76,6 +76,8 @@ class Episode implements OomEpisode {
   readonly #abort = new AbortController()
   readonly #steps: StepReport[] = []
   readonly #killed = new Set<number>()
+  /** Calls of kill() under way: the end may be told before their pids are. */
+  readonly #kills = new Set<Promise<number[]>>()
   #deadline: bigint
   #clockAt: bigint
   #over = false
@@ -121,9 +123,15 @@ class Episode implements OomEpisode {
       throw invalidType('victim', "a process id, 'largest' or 'all'", victim)
     }
     this.#check()
-    const pids = await this.#guard.backend.kill(this.#key, this.group, victim)
-    for (const pid of pids) this.#killed.add(pid)
-    return pids
+    const kill = this.#guard.backend.kill(this.#key, this.group, victim)
+    this.#kills.add(kill)
+    try {
+      const pids = await kill
+      for (const pid of pids) this.#killed.add(pid)
+      return pids
+    } finally {
+      this.#kills.delete(kill)
+    }
   }
 
   async move(pid: number, to: MemoryGroup): Promise<void> {
@@ -164,8 +172,12 @@ class Episode implements OomEpisode {
     this.#steps.push(report)
   }
 
-  /** More processes of the step that was reported last. */
-  killed(pids: number[]): void {
+  /** By the program's own kill(), or more processes of the step that was reported last. */
+  killed(pids: number[], own: boolean): void {
+    if (own) {
+      for (const pid of pids) this.#killed.add(pid)
+      return
+    }
     this.#steps.at(-1)?.killed.push(...pids)
     // Signals other than SIGKILL are steps too, but no kills.
     if (this.#steps.at(-1)?.action !== 'signal') for (const pid of pids) this.#killed.add(pid)
@@ -183,7 +195,14 @@ class Episode implements OomEpisode {
     }
     this.#over = true
     this.#abort.abort(new AbortError(`the episode has ended: ${outcome}`))
-    this.#resolve(end)
+    if (this.#kills.size === 0) {
+      this.#resolve(end)
+    } else {
+      void Promise.allSettled(this.#kills).then(() => {
+        end.killed = [...this.#killed]
+        this.#resolve(end)
+      })
+    }
     return end
   }
 
@@ -192,7 +211,8 @@ class Episode implements OomEpisode {
   }
 }
 
-const endedError = () =>
+/** Of every method once the episode is over. */
+export const endedError = (): OomError =>
   new OomError('ERR_EPISODE_ENDED', 'the group is no longer out of memory: the episode has ended')
 
 const keyOf = ({ sub, episode }: EpisodeKey) => `${sub}:${episode}`
@@ -214,6 +234,8 @@ export class Guard implements OomGuard {
   readonly #byOutcome = Object.fromEntries(OUTCOMES.map(o => [o, 0])) as Record<Outcome, number>
   /** Told when the first iterator is made and when the last has ended. */
   onIterating: (iterating: boolean) => void = () => {}
+  /** Told once, when it is being disposed. */
+  onDisposed: () => void = () => {}
 
   constructor(
     group: MemoryGroup,
@@ -244,9 +266,10 @@ export class Guard implements OomGuard {
   setDelay(ms: number): void {
     checkDelay('ms', ms, this.maxDelayMs)
     if (this.#disposed) throw new OomError('ERR_CLOSED', 'the guard has been disposed')
+    // Before the call: the deadline as shown is never later than the native one.
+    const now = this.backend.now()
     this.backend.setDelay(ms)
     this.#delayMs = ms
-    const now = this.backend.now()
     for (const episode of this.#running.values()) episode.restart(now, ms)
   }
 
@@ -272,8 +295,8 @@ export class Guard implements OomGuard {
     this.#running.get(keyOf(key))?.stepped(report)
   }
 
-  killed(key: EpisodeKey, pids: number[]): void {
-    this.#running.get(keyOf(key))?.killed(pids)
+  killed(key: EpisodeKey, pids: number[], own = false): void {
+    this.#running.get(keyOf(key))?.killed(pids, own)
   }
 
   /** Driver: it is over. */
@@ -332,6 +355,7 @@ export class Guard implements OomGuard {
 
   #dispose(end: (queue: EventQueue<OomEpisode>) => void): Promise<void> {
     this.#disposed ??= (async () => {
+      this.onDisposed()
       try {
         await this.backend.dispose()
       } finally {

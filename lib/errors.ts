@@ -38,7 +38,8 @@ export function errnoName(errno: number): string {
   return getSystemErrorMap().get(errno)?.[0] ?? `E${-errno}`
 }
 
-// The remedy by errno and file (a prefix of the control file's name, '' for any).
+// The remedy by errno and file (a prefix of the control file's name or, where there is no file, of the
+// system call's; '' for any).
 const REMEDIES: readonly [code: string, file: string, text: string][] = [
   [
     'EBUSY',
@@ -56,6 +57,14 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
   ['ENODEV', '', 'the group has been removed'],
   ['ENOENT', 'memory.', 'the group has been removed'],
   ['ENOENT', 'cgroup.', 'the group has been removed'],
+  ['ENOSPC', 'inotify', 'raise the sysctl fs.inotify.max_user_watches'],
+  ['EMFILE', 'inotify', 'raise the sysctl fs.inotify.max_user_instances, or RLIMIT_NOFILE'],
+  ['EMFILE', '', 'raise RLIMIT_NOFILE (ulimit -n): each watched group needs a file descriptor'],
+  ['ENOENT', '/proc/pressure', 'the kernel has no PSI: CONFIG_PSI, and psi=1 on its command line'],
+  ['EOPNOTSUPP', '/proc/pressure', 'PSI is switched off: boot with psi=1'],
+  ['EINVAL', '/proc/pressure', 'without CAP_SYS_RESOURCE windowMs must be a multiple of 2000'],
+  ['EPERM', '/proc/pressure', 'this kernel wants CAP_SYS_RESOURCE for it'],
+  ['EOPNOTSUPP', 'cgroup.event_control', 'the kernel (PREEMPT_RT) has no events of cgroup v1'],
   ['ESRCH', 'cgroup.procs', 'there is no such process, or it is ending'],
   ['EROFS', '', 'cgroupfs is mounted read-only, as in most containers: bind-mount it writable'],
   ['EACCES', '', 'the directory is not delegated to this user: run as root or have it delegated'],
@@ -67,7 +76,8 @@ const OWN: Record<string, string> = {
   ERR_NOT_A_MEMORY_CGROUP:
     'not a directory of a memory cgroup hierarchy (symbolic links are not followed)',
   ERR_CGROUP_UNSUPPORTED: 'this machine or this kind of group has no such thing',
-  ERR_ROOT_GROUP: 'the root group has no limits and cannot be guarded, emptied or removed',
+  ERR_ROOT_GROUP:
+    'the root group has no limits: it cannot be watched for OOMs, guarded, emptied or removed',
   ERR_SELF_IN_GROUP: 'this process is in the group: move it away first',
   ERR_NO_FREEZER:
     'no v1 freezer group of the same path has all members of this group: make one and add them',
@@ -108,9 +118,10 @@ export function fromNative(error: unknown, path?: string): unknown {
   const { errno, syscall, file, code: own } = error as NativeFailure
   if (own !== undefined) return ownError(own, path, file)
   const code = errnoName(errno)
-  const where = path !== undefined && file !== undefined ? `${path}/${file}` : (path ?? file)
+  const inGroup = path !== undefined && file !== undefined && !file.startsWith('/')
+  const where = inGroup ? `${path}/${file}` : file?.startsWith('/') ? file : (path ?? file)
   const text = getSystemErrorMap().get(errno)?.[1] ?? 'unknown error'
-  const help = remedy(code, file)
+  const help = remedy(code, file ?? syscall)
   const message = `${code}: ${text}, ${syscall ?? 'native'}${where === undefined ? '' : ` '${where}'`}`
   return new OomError(code, help === undefined ? message : `${message} (${help})`, {
     errno,

@@ -24,6 +24,7 @@ import {
 import { bytes, optionalBytes } from './bytes.js'
 import type { GuardOptions, OomGuard } from '../types/guard.js'
 import type {
+  EventIterator,
   OomWatch,
   PressureEvent,
   PressureOptions,
@@ -244,7 +245,7 @@ export class MemoryGroup implements AsyncDisposable {
    * Tells when usage crosses so many bytes, in either direction. v1: an eventfd threshold
    * (cgroup.event_control); the kernel looks every 128 pages, so it may be some hundred KiB late.
    */
-  watchUsage(size: Bytes, options?: SubscriptionOptions): AsyncIterableIterator<UsageEvent> {
+  watchUsage(size: Bytes, options?: SubscriptionOptions): EventIterator<UsageEvent> {
     return watchUsage(this, size, options)
   }
 
@@ -253,7 +254,7 @@ export class MemoryGroup implements AsyncDisposable {
    * memory.pressure_level), with `kind` PSI stalls, which on v1 are the whole system's
    * (/proc/pressure/memory).
    */
-  watchPressure(options: PressureOptions): AsyncIterableIterator<PressureEvent> {
+  watchPressure(options: PressureOptions): EventIterator<PressureEvent> {
     return watchPressure(this, options)
   }
 
@@ -262,7 +263,8 @@ export class MemoryGroup implements AsyncDisposable {
    * `delayMs` each time: then the fallback decides. In force when it resolves.
    *
    * @throws ERR_KILLER_DISABLED if somebody has disabled the killer already (see `takeOver`);
-   * ERR_ROOT_GROUP; ENOMEM or EPERM of mlock(2) where RLIMIT_MEMLOCK is too low; AbortError
+   * ERR_ROOT_GROUP; ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low; ERR_GUARDIAN_MISSING and
+   * ERR_GUARDIAN_INSIDE; AbortError
    */
   guard(options: GuardOptions): Promise<OomGuard> {
     return guardGroup(this, options)

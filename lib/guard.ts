@@ -4,7 +4,8 @@ import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { GuardOptions, OomGuard } from '../types/guard.js'
 import { binding, errnoName, fromNative, OomError, ownError } from './errors.js'
-import { Guard, type EpisodeKey, type GuardBackend } from './episode.js'
+import { debug } from './diagnostics.js'
+import { endedError, Guard, type EpisodeKey, type GuardBackend } from './episode.js'
 import { actionOf, checkGuardOptions, OUTCOMES, type CheckedGuardOptions } from './guard-options.js'
 import { handleOf, MemoryGroup } from './group.js'
 import {
@@ -21,6 +22,10 @@ import { memlockError } from './memlock.js'
 import { throwIfAborted } from './queue.js'
 
 const NS_PER_MS = 1_000_000
+// The guarded group's own number, those below count on (native/core/guard.cc).
+const TOP = 1
+// As the kernel writes "no limit": more than any size that can be told.
+const MOST = 2 ** 62
 
 // process.exit() runs no cleanup hooks: what is still held is put back here. A process that dies
 // without it is the guardian's to clean up after.
@@ -63,7 +68,12 @@ class NativeBackend implements GuardBackend {
   constructor(group: MemoryGroup, options: CheckedGuardOptions, on: (r: NativeRecord) => void) {
     this.#group = group
     this.#target = subscribe(on)
-    this.#place = prepareGuardian(options)
+    try {
+      this.#place = prepareGuardian(options)
+    } catch (error) {
+      unsubscribe(this.#target)
+      throw error
+    }
     this.#handle = new (binding().Guard)(this.#target, {
       ...options,
       graceMs: options.guardian?.graceMs ?? 0,
@@ -72,15 +82,17 @@ class NativeBackend implements GuardBackend {
   }
 
   async arm(): Promise<void> {
+    // Before it holds anything: the process may exit while it is being armed.
+    disposeAtExit(this.#handle)
     try {
       await this.#handle.arm(handleOf(this.#group))
     } catch (error) {
+      armed.delete(this.#handle)
       unsubscribe(this.#target)
       throw armingError(error, this.pathOf(this.#handle.trouble()))
     } finally {
       if (this.#place >= 0) closeSync(this.#place)
     }
-    disposeAtExit(this.#handle)
   }
 
   pathOf(name: string): string {
@@ -104,47 +116,49 @@ class NativeBackend implements GuardBackend {
   }
 
   async raiseLimit(key: EpisodeKey, path: string, to: number | { by: number }): Promise<void> {
-    await this.#with(key, path, async group => {
+    const { sub, episode } = key
+    const base = this.#handle.baseLimit(sub, episode)
+    if (base < 0) throw endedError()
+    // Headroom that a plan has lent is no limit of the group: it goes back when the episode ends.
+    const size = typeof to === 'number' ? to : base + to.by
+    if (size <= base) {
+      throw new OomError(
+        'ERR_LIMIT_NOT_RAISED',
+        `${size} bytes would not raise the limit of '${path}', which is ${base}`,
+        { path },
+      )
+    }
+    await this.#with(path, async group => {
       const { max } = await group.limits()
-      const size = typeof to === 'number' ? to : max + to.by
-      if (size <= max) {
-        throw new OomError(
-          'ERR_LIMIT_NOT_RAISED',
-          `${size} bytes would not raise the limit of '${path}', which is ${max}`,
-          { path },
-        )
-      }
-      await group.setLimits({ max: size })
+      if (size > max) await group.setLimits({ max: size })
     })
-    // The kernel tells nobody: have the sentinel look.
-    this.#handle.command(key.sub, 0, Fact.looked, 0)
+    // The kernel tells nobody. An episode that has ended meanwhile did so because of this, or is no
+    // reason to take it back.
+    this.#handle.command(sub, episode, Fact.userRaised, Math.min(size, MOST))
   }
 
   async kill(key: EpisodeKey, path: string, victim: number | 'largest' | 'all'): Promise<number[]> {
     const target = typeof victim === 'number' ? victim : victim === 'largest' ? -1 : 0
     try {
-      return await this.#handle.kill(key.sub, target)
+      return await this.#handle.kill(key.sub, key.episode, target)
     } catch (error) {
+      if ((error as { errno?: number }).errno === -constants.errno.ECANCELED) throw endedError()
       throw fromNative(error, path)
     }
   }
 
   async move(key: EpisodeKey, path: string, pid: number, to: MemoryGroup): Promise<void> {
-    await this.#with(key, path, async group => {
+    if (this.#handle.baseLimit(key.sub, key.episode) < 0) throw endedError()
+    await this.#with(path, async group => {
       if (!(await group.pids({ recursive: true })).includes(pid)) {
         throw new OomError('ESRCH', `process ${pid} is not in '${path}'`, { path })
       }
       await to.add(pid)
     })
-    this.#handle.command(key.sub, 0, Fact.looked, 0)
   }
 
   /** The group of an episode: the guarded one, or one below it. */
-  async #with(
-    key: EpisodeKey,
-    path: string,
-    use: (group: MemoryGroup) => Promise<void>,
-  ): Promise<void> {
+  async #with(path: string, use: (group: MemoryGroup) => Promise<void>): Promise<void> {
     if (path === this.#group.path) return use(this.#group)
     await using group = await MemoryGroup.open(path)
     await use(group)
@@ -159,12 +173,12 @@ class NativeBackend implements GuardBackend {
   }
 
   setDelay(ms: number): void {
-    this.#handle.command(0, 0, Fact.setDelay, ms * NS_PER_MS)
+    this.#handle.setDelay(ms)
   }
 
   async dispose(): Promise<void> {
-    armed.delete(this.#handle)
     await this.#handle.dispose()
+    armed.delete(this.#handle)
     // The ends of episodes that this cancelled.
     binding().drain()
     unsubscribe(this.#target)
@@ -204,7 +218,7 @@ function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): vo
       break
     }
     case RecordKind.pids:
-      guard.killed(key, pidsOf(record))
+      guard.killed(key, pidsOf(record), record.detail === 1)
       break
     case RecordKind.episodeEnd:
       guard.ended({
@@ -219,7 +233,12 @@ function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): vo
       void guard.fail(ownError('ERR_GUARDIAN_LOST', guard.group.path))
       break
     case RecordKind.removed:
-      backend.forget(record.sub)
+      if (record.sub === TOP) {
+        // The guarded group itself is gone: no episode can follow.
+        void guard.dispose()
+      } else {
+        backend.forget(record.sub)
+      }
       break
   }
 }
@@ -235,6 +254,7 @@ export async function guardGroup(group: MemoryGroup, options: GuardOptions): Pro
   )
   const guard: Guard = new Guard(group, checked, backend)
   await backend.arm()
+  debug('guarding %s: %d groups, %d ms', group.path, backend.groups(), checked.delayMs)
 
   const alive = new KeepAlive()
   guard.onIterating = iterating => (iterating ? alive.ref() : alive.unref())
@@ -246,6 +266,7 @@ export async function guardGroup(group: MemoryGroup, options: GuardOptions): Pro
       throwIfAborted(signal)
     }
     signal.addEventListener('abort', abort, { once: true })
+    guard.onDisposed = () => signal.removeEventListener('abort', abort)
   }
   return guard
 }

@@ -1,8 +1,10 @@
 // Early warnings: usage thresholds and memory pressure, each an async iterator of its own kind.
 import type { Bytes } from '../types/common.js'
 import type {
+  EventIterator,
   PressureEvent,
   PressureOptions,
+  StallPressureOptions,
   SubscriptionOptions,
   UsageEvent,
 } from '../types/watch.js'
@@ -10,6 +12,7 @@ import {
   abortSignal,
   integer,
   invalidType,
+  invalidValue,
   oneOf,
   options as objectOf,
   outOfRange,
@@ -28,11 +31,14 @@ import {
 import { EventQueue, failOnAbort, throwIfAborted } from './queue.js'
 
 interface Counted {
+  at: bigint
   count: number
 }
 
-/** An iterator over one native signal. What is not taken in time is joined to what waits. */
-class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDisposable {
+/** An iterator over one native signal. What is not taken in time is joined to what waits: the time of
+ * the first, the values of the last. */
+class Signals<T extends Counted> implements EventIterator<T> {
+  readonly #alive = new KeepAlive()
   readonly #queue: EventQueue<T>
 
   constructor(
@@ -41,20 +47,19 @@ class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDispo
     eventOf: (record: NativeRecord) => T,
   ) {
     throwIfAborted(signal)
-    const alive = new KeepAlive()
     let native: SignalHandle | undefined
     let stopListening = () => {}
     this.#queue = new EventQueue<T>({
       limit: 1,
       key: () => '',
       coalesce: (waiting, event) => {
-        Object.assign(waiting, event, { count: waiting.count + event.count })
+        Object.assign(waiting, event, { at: waiting.at, count: waiting.count + event.count })
         return true
       },
       onEnd: () => {
         stopListening()
         unsubscribe(target)
-        alive.unref()
+        this.#alive.unref()
         native?.close()
       },
     })
@@ -72,7 +77,17 @@ class Signals<T extends Counted> implements AsyncIterableIterator<T>, AsyncDispo
       throw error
     }
     stopListening = failOnAbort(this.#queue, signal)
-    alive.ref()
+    this.ref()
+  }
+
+  ref(): this {
+    if (!this.#queue.ended) this.#alive.ref()
+    return this
+  }
+
+  unref(): this {
+    this.#alive.unref()
+    return this
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -106,7 +121,7 @@ export function watchUsage(
   group: MemoryGroup,
   size: Bytes,
   options?: SubscriptionOptions,
-): AsyncIterableIterator<UsageEvent> {
+): EventIterator<UsageEvent> {
   const threshold = bytes('bytes', size)
   const { signal } = objectOf('options', options)
   const handle = handleOf(group)
@@ -134,14 +149,18 @@ const KINDS = ['some', 'full'] as const
 export function watchPressure(
   group: MemoryGroup,
   options: PressureOptions,
-): AsyncIterableIterator<PressureEvent> {
+): EventIterator<PressureEvent> {
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'of type object', options)
   }
   const signal = abortSignal('options.signal', options.signal)
   const event = ({ at, count }: NativeRecord) =>
     ({ type: 'pressure', group: group.path, at, count }) as const
-  if ('level' in options) {
+  const { level: asLevel, kind: asKind } = options as { level?: unknown; kind?: unknown }
+  if (asLevel !== undefined && asKind !== undefined) {
+    throw invalidValue('options.kind', "must not be given together with 'level'", asKind)
+  }
+  if ('level' in options && asLevel !== undefined) {
     const level = oneOf('options.level', options.level, LEVELS)
     const mode = oneOf('options.mode', options.mode, MODES, 'default')
     const handle = handleOf(group)
@@ -152,9 +171,10 @@ export function watchPressure(
       record => ({ ...event(record), level }),
     )
   }
-  const kind = oneOf('options.kind', options.kind, KINDS)
-  const windowMs = integer('options.windowMs', options.windowMs, 500, 10_000)
-  const { stallMs } = options
+  const stalls = options as StallPressureOptions
+  const kind = oneOf('options.kind', stalls.kind, KINDS)
+  const windowMs = integer('options.windowMs', stalls.windowMs, 500, 10_000)
+  const { stallMs } = stalls
   if (typeof stallMs !== 'number') throw invalidType('options.stallMs', 'of type number', stallMs)
   // The kernel counts in microseconds.
   if (!(stallMs >= 0.001 && stallMs <= windowMs)) {

@@ -22,7 +22,9 @@ export interface QueueOptions<T> {
 /** One consumer; values pushed before the first `next()` wait. */
 export class EventQueue<T> {
   readonly #options: QueueOptions<T>
-  readonly #values: T[] = []
+  // Taken from `#head` on: shift() would move all of a long queue each time.
+  #values: T[] = []
+  #head = 0
   readonly #byKey = new Map<string, T>()
   readonly #takers: Taker<T>[] = []
   #missed = 0
@@ -40,7 +42,7 @@ export class EventQueue<T> {
 
   /** Values that wait to be taken. */
   get length(): number {
-    return this.#values.length
+    return this.#values.length - this.#head
   }
 
   /** `always`: also when the queue is full, for what must not be lost. */
@@ -53,7 +55,7 @@ export class EventQueue<T> {
     const waiting = name === undefined ? undefined : this.#byKey.get(name)
     if (waiting !== undefined && coalesce?.(waiting, value)) return
     // Once something was lost, nothing may overtake the report of it.
-    if (!always && (this.#missed > 0 || this.#values.length >= limit)) {
+    if (!always && (this.#missed > 0 || this.length >= limit)) {
       this.#missed++
       this.#firstMissed ??= value
       return
@@ -70,6 +72,29 @@ export class EventQueue<T> {
     this.#firstMissed = undefined
   }
 
+  #shift(): T | undefined {
+    if (this.length === 0) return undefined
+    const value = this.#values[this.#head]!
+    this.#head++
+    if (this.#head === this.#values.length) {
+      this.#values = []
+      this.#head = 0
+    } else if (this.#head >= 1024 && this.#head * 2 >= this.#values.length) {
+      this.#values = this.#values.slice(this.#head)
+      this.#head = 0
+    }
+    return value
+  }
+
+  /** Drops what waits; what comes from now on is kept. */
+  clear(): void {
+    this.#values = []
+    this.#head = 0
+    this.#missed = 0
+    this.#firstMissed = undefined
+    this.#byKey.clear()
+  }
+
   /** Forgets that values with this key may still be joined. */
   seal(key: string): void {
     this.#byKey.delete(key)
@@ -82,6 +107,7 @@ export class EventQueue<T> {
 
   /** As `break` out of the loop: what waits is dropped. */
   stop(): void {
+    this.#failure = undefined
     this.#close(true)
   }
 
@@ -98,10 +124,7 @@ export class EventQueue<T> {
   }
 
   #close(drop: boolean): void {
-    if (drop) {
-      this.#values.length = 0
-      this.#missed = 0
-    }
+    if (drop) this.clear()
     if (this.#ended) return
     this.#reportMissed()
     this.#ended = true
@@ -117,8 +140,8 @@ export class EventQueue<T> {
 
       return Promise.reject(reason)
     }
-    if (this.#values.length === 0) this.#reportMissed()
-    const value = this.#values.shift()
+    if (this.length === 0) this.#reportMissed()
+    const value = this.#shift()
     if (value !== undefined) {
       const name = this.#options.key?.(value)
       if (name !== undefined && this.#byKey.get(name) === value) this.#byKey.delete(name)

@@ -12,11 +12,12 @@ import type {
 import type { OomCounters } from '../types/group.js'
 import { abortSignal, groupPath, integer, invalidType, oneOf, options as objectOf } from './args.js'
 import { publishEvent } from './diagnostics.js'
-import { binding, fromNative } from './errors.js'
+import { binding, fromNative, OomError, ownError } from './errors.js'
 import { handleOf, MemoryGroup } from './group.js'
 import {
   KeepAlive,
   RecordKind,
+  ROOT_SUB,
   subscribe,
   unsubscribe,
   type NativeRecord,
@@ -84,12 +85,25 @@ export const overflowed = (missed: number, first: OomEvent): EventsOverflowed =>
   missed,
 })
 
+/** What a watch needs of the native side; set by what starts it. */
+interface Feed {
+  /** The path of a group; undefined for one that is forgotten. */
+  pathOf(sub: number): string | undefined
+  /** After a group's last event: how many groups are left. */
+  forget(sub: number): number
+  /** The failure that a record has told of. */
+  trouble?(): unknown
+  close(): void
+}
+
 class Watch implements OomWatch {
   readonly #alive = new KeepAlive()
   readonly #target: number
   readonly #queue: EventQueue<OomEvent>
   readonly ready: Promise<void>
-  #close = () => {}
+  #feed: Feed | undefined
+  /** The removal of a tree's root, until those below have told of theirs. */
+  #rootRemoved: OomEvent | undefined
 
   constructor(
     options: CheckedWatchOptions,
@@ -105,7 +119,7 @@ class Watch implements OomWatch {
         stopListening()
         unsubscribe(this.#target)
         this.#alive.unref()
-        this.#close()
+        this.#feed?.close()
       },
     })
     this.#target = subscribe(record => this.#record(record))
@@ -117,45 +131,49 @@ class Watch implements OomWatch {
     }
     // A failed start also ends the iterator with its reason; nobody has to wait for `ready`.
     this.ready.catch(reason => this.#queue.fail(reason))
-    stopListening = failOnAbort(this.#queue, options.signal)
+    const { signal } = options
+    stopListening = failOnAbort(this.#queue, signal)
     this.ref()
   }
 
-  /** What ends with the watch. */
-  owns(close: () => void): void {
-    this.#close = close
-    if (this.#queue.ended) close()
+  /** What tells of events, and ends with the watch. */
+  feed(feed: Feed): void {
+    this.#feed = feed
+    if (this.ended) feed.close()
   }
 
   get ended(): boolean {
     return this.#queue.ended
   }
 
-  pathOf: (sub: number) => string = () => ''
-  /** Called after a group's last event. */
-  forget: (sub: number) => void = () => {}
-  single = true
-
   #record(record: NativeRecord): void {
-    const event = eventOf(record, this.pathOf(record.sub))
+    const feed = this.#feed
+    if (feed === undefined) return
+    if (record.kind === RecordKind.trouble) return this.#queue.fail(feed.trouble?.())
+    const group = feed.pathOf(record.sub)
+    const event = group === undefined ? undefined : eventOf(record, group)
     if (event === undefined) return
-    publishEvent(event)
-    const last = event.type === 'removed'
-    this.#queue.push(event, last && this.single)
-    if (!last) return
+    if (event.type !== 'removed') return this.#tell(event)
+    const left = feed.forget(record.sub)
+    if (record.sub === ROOT_SUB && left > 0) {
+      this.#rootRemoved = event
+      return
+    }
+    this.#tell(event, left === 0)
     // Another group of the same name is another group.
     for (const type of ['oom', 'kill']) this.#queue.seal(`${type}\0${event.group}`)
-    this.forget(record.sub)
-    if (this.single) this.#queue.end()
-  }
-
-  /** No more groups: the root of a tree is gone. */
-  finish(): void {
+    if (left > 0) return
+    if (this.#rootRemoved) this.#tell(this.#rootRemoved, true)
     this.#queue.end()
   }
 
+  #tell(event: OomEvent, last = false): void {
+    publishEvent(event)
+    this.#queue.push(event, last)
+  }
+
   ref(): this {
-    if (!this.#queue.ended) this.#alive.ref()
+    if (!this.ended) this.#alive.ref()
     return this
   }
 
@@ -186,11 +204,12 @@ class Watch implements OomWatch {
 export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch {
   const checked = checkWatchOptions(options)
   const handle = handleOf(group)
+  // The kernel takes the registration and never fires: better no watch than one that is deaf.
+  if (handle.isRoot) throw ownError('ERR_ROOT_GROUP', group.path)
   return new Watch(checked, (watch, target) => {
-    watch.pathOf = () => group.path
     try {
       const native = new (binding().Watch)(handle, target)
-      watch.owns(() => native.close())
+      watch.feed({ pathOf: () => group.path, forget: () => 0, close: () => native.close() })
     } catch (error) {
       throw fromNative(error, group.path)
     }
@@ -198,9 +217,15 @@ export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch
 }
 
 /**
- * Watches a group and every group below it, new ones as they appear, with no window in between.
+ * Watches a group and every group below it, new ones as they appear, with no window in between: what
+ * happens in a group that is made after `ready` is told from its beginning. The hierarchy's root may
+ * be given (`'.'`): it has no events of its own, and its tree never ends.
+ *
  * `ready` resolves when all that exist are armed, and rejects (as the first `next()` does) when that is
- * not possible. Ends after the root's own `removed`.
+ * not possible. When a group that appears later cannot be watched (EMFILE, ENOSPC), the iterator throws
+ * that. Ends after the root's own `removed`, which comes last.
+ *
+ * inotify(7) and one eventfd(2) per group: fs.inotify.max_user_watches and RLIMIT_NOFILE bound it.
  *
  * @param root an absolute directory, or one relative to the memory hierarchy's mount
  */
@@ -208,28 +233,39 @@ export function watchTree(root: string, options?: WatchOptions): OomWatch {
   const path = groupPath('root', root)
   const checked = checkWatchOptions(options)
   binding()
-  return new Watch(checked, (watch, target) => startTree(watch, target, path))
+  return new Watch(checked, (watch, target) => startTree(watch, target, path, checked.signal))
 }
 
-async function startTree(watch: Watch, target: number, path: string): Promise<void> {
+async function startTree(
+  watch: Watch,
+  target: number,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   await using group = await MemoryGroup.open(path)
-  if (watch.ended) return
-  const tree: TreeWatchHandle = new (binding().TreeWatch)(handleOf(group), target)
   const at = group.path
-  watch.single = false
-  watch.pathOf = sub => {
-    const name = tree.path(sub)
-    return name === '' ? at : `${at}/${name}`
+  if (!watch.ended) {
+    const tree = new (binding().TreeWatch)(handleOf(group), target)
+    watch.feed(feedOf(tree, at))
+    try {
+      await tree.scan()
+    } catch (error) {
+      if (!watch.ended) throw fromNative(error, at)
+    }
   }
-  watch.forget = sub => {
-    const isRoot = tree.path(sub) === ''
-    tree.forget(sub)
-    if (isRoot) watch.finish()
-  }
-  watch.owns(() => tree.close())
-  try {
-    await tree.scan()
-  } catch (error) {
-    throw fromNative(error, at)
+  throwIfAborted(signal)
+  if (watch.ended) throw new OomError('ERR_CLOSED', `the watch of '${at}' has been ended`)
+}
+
+function feedOf(tree: TreeWatchHandle, at: string): Feed {
+  return {
+    pathOf: sub => {
+      const name = tree.path(sub)
+      if (name === undefined) return undefined
+      return name === '' ? at : `${at}/${name}`
+    },
+    forget: sub => tree.forget(sub),
+    trouble: () => fromNative(tree.trouble(), at),
+    close: () => tree.close(),
   }
 }

@@ -4,7 +4,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail, files, inParallel, must, root, run } from './run.mjs'
 
-const sources = ['native', 'test/native'].flatMap(dir => files(dir, ['.cc', '.h', '.c']))
+const sources = ['native', 'test/native', 'bench/native'].flatMap(dir =>
+  files(dir, ['.cc', '.h', '.c']),
+)
 
 // Versions format differently; Debian 12's is the one that counts.
 const versioned = await run('clang-format-14', ['--version'])

@@ -26,7 +26,7 @@ export interface MemoryLimitsInit {
   oomGroup?: boolean
 }
 
-/** The kernel's own counters of a group; `undefined` where the group's version has none. */
+/** The kernel's own counters of a group, since it was made; `undefined` where the group's version has none. */
 export interface OomCounters {
   /** Times the group was out of memory: v2 `memory.events`. v1 has no such counter. */
   oom?: number | undefined
@@ -36,7 +36,10 @@ export interface OomCounters {
   oomGroupKill?: number | undefined
   /** Times the group was throttled at `memory.high`: v2. */
   high?: number | undefined
-  /** Times the group met its limit: v2 `max`, v1 `memory.failcnt`. */
+  /**
+   * Times the group met its limit: v2 `max`, v1 `memory.failcnt`, which does not count where the limit
+   * is that of memory with swap (`swapMax: 0`).
+   */
   max?: number | undefined
   /** Whether tasks of the group wait for user space to decide: v1 `memory.oom_control`. */
   underOom?: boolean | undefined

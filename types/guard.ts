@@ -9,17 +9,17 @@ interface StepBase {
   afterMs: number
 }
 
-/** Raise the group's limit for the rest of the episode. */
+/** Raise the group's limit for the rest of the episode; taken back as far as usage allows. */
 export interface HeadroomStep extends StepBase {
   action: 'headroom'
   /** Default `reserve.headroom`. */
   bytes?: Bytes
 }
-/** Give the reserve's resident memory of this process back. */
+/** Give the reserve's resident memory of this process back: madvise(2). Needs `reserve.ballast`. */
 export interface BallastStep extends StepBase {
   action: 'ballast'
 }
-/** Ask the kernel to reclaim. */
+/** Ask the kernel to reclaim; v1: memory.force_empty. */
 export interface ReclaimStep extends StepBase {
   action: 'reclaim'
 }
@@ -151,16 +151,29 @@ export interface OomEpisode {
   readonly signal: AbortSignal
   /** How it ended. Never rejects. */
   readonly ended: Promise<EpisodeEnd>
-  /** Raises the limit to an absolute size, or by an amount; on v1 memsw too, in the right order. */
+  /**
+   * Raises the limit to an absolute size, or by an amount; on v1 memsw too, in the right order.
+   *
+   * @throws ERR_LIMIT_NOT_RAISED: it would be no higher than it is
+   */
   raiseLimit(to: Bytes | { by: Bytes }): Promise<void>
-  /** Kills a member, the one with the largest resident size, or all. Resolves with the pids. */
+  /**
+   * Kills a member, the one with the largest resident size, or all, those of groups below included.
+   * Resolves with the pids. Never this process, its parents, pid 1 or who is at oom_score_adj -1000.
+   *
+   * @throws ESRCH: no such member, or none that may be killed; EPERM
+   */
   kill(victim: number | 'largest' | 'all'): Promise<number[]>
   /**
    * Moves a member to another group. What it has been charged for stays with this group, on v1 and
    * v2 alike: only what it allocates from now on is charged to the other.
    */
   move(pid: number, to: MemoryGroup): Promise<void>
-  /** More time: moves the deadline by `ms`, to at most `maxDelayMs` after the start. */
+  /**
+   * More time: moves the deadline by `ms` (1 or more), to at most `maxDelayMs` after the clock's start.
+   *
+   * @throws RangeError beyond it
+   */
   extend(ms: number): void
   /** Lets the kernel's killer decide now. */
   yield(): Promise<void>
@@ -168,7 +181,8 @@ export interface OomEpisode {
 
 /**
  * Takes OOM handling of a group over from the kernel, for at most the delay. Iterating gives the
- * episodes; nobody needs to. Keeps the event loop alive only while it is iterated.
+ * episodes; nobody needs to. Keeps the event loop alive only while it is iterated: waiting for an
+ * episode's `ended` elsewhere does not.
  */
 export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
   readonly group: MemoryGroup

@@ -60,16 +60,27 @@ export interface WatchOptions {
 
 /**
  * A passive subscription. One consumer: two concurrent loops share the events between them.
- * It keeps the event loop alive as a timer does; see `ref` and `unref`.
+ * It keeps the event loop alive as a timer does; see `ref` and `unref`. Its end (`break`, `return()`,
+ * `await using`, a signal) takes effect at once; what has not been taken by then is dropped.
  */
-export interface OomWatch extends AsyncIterableIterator<OomEvent>, AsyncDisposable {
-  /** Resolves when armed. A group is armed before `watch()` returns; a tree when all of it is. */
-  readonly ready: Promise<void>
+export interface EventIterator<T> extends AsyncIterableIterator<T>, AsyncDisposable {
   ref(): this
   unref(): this
-  next(): Promise<IteratorResult<OomEvent, undefined>>
-  return(): Promise<IteratorResult<OomEvent, undefined>>
+  next(): Promise<IteratorResult<T, undefined>>
+  return(): Promise<IteratorResult<T, undefined>>
   [Symbol.asyncIterator](): this
+}
+
+/**
+ * A watch of one group or of a tree.
+ *
+ * What the kernel does not tell on v1 cannot be told here: a kill by the system's own OOM, in no
+ * group, is found with the group's next event; of the last kill before a group's removal the count
+ * may be missing, its OOM never is.
+ */
+export interface OomWatch extends EventIterator<OomEvent> {
+  /** Resolves when armed. A group is armed before `watch()` returns; a tree when all of it is. */
+  readonly ready: Promise<void>
 }
 
 export interface UsageEvent extends GroupEvent {

@@ -36,10 +36,17 @@ interface Closable {
   close(): void
 }
 
+/** `sub` of the root of a tree. */
+export const ROOT_SUB = 1
+
 export interface TreeWatchHandle extends Closable {
   scan(): Promise<void>
-  path(sub: number): string
-  forget(sub: number): void
+  /** Relative to the root; undefined for a group that is forgotten. */
+  path(sub: number): string | undefined
+  /** How many are left. */
+  forget(sub: number): number
+  /** After a record of `trouble`: the failure. */
+  trouble(): Error
 }
 
 export interface SignalHandle extends Closable {
@@ -49,8 +56,12 @@ export interface SignalHandle extends Closable {
 }
 
 export interface EventsBinding {
-  listen(callback: (record: NativeRecord) => void): void
-  setRef(on: boolean): void
+  /** The target under which it gets its records. */
+  subscribe(callback: (record: NativeRecord) => void): number
+  unsubscribe(target: number): void
+  /** Claims on the event loop: each ref() has its unref(). */
+  ref(): void
+  unref(): void
   /** Delivers the records that wait, now. */
   drain(): void
   Watch: new (group: GroupHandle, target: number) => Closable
@@ -69,28 +80,14 @@ export interface EventsBinding {
   }
 }
 
-type Handler = (record: NativeRecord) => void
-
-const handlers = new Map<number, Handler>()
-let lastTarget = 0
-let listening = false
-
 /** A number under which the handler gets its records, until `unsubscribe`. */
-export function subscribe(handler: Handler): number {
-  if (!listening) {
-    binding().listen(record => handlers.get(record.target)?.(record))
-    listening = true
-  }
-  const target = ++lastTarget
-  handlers.set(target, handler)
-  return target
+export function subscribe(handler: (record: NativeRecord) => void): number {
+  return binding().subscribe(handler)
 }
 
 export function unsubscribe(target: number): void {
-  handlers.delete(target)
+  binding().unsubscribe(target)
 }
-
-let alive = 0
 
 /** One thing's claim on the event loop, as a timer's: held and let go any number of times. */
 export class KeepAlive {
@@ -98,11 +95,11 @@ export class KeepAlive {
   ref(): void {
     if (this.#held) return
     this.#held = true
-    if (++alive === 1) binding().setRef(true)
+    binding().ref()
   }
   unref(): void {
     if (!this.#held) return
     this.#held = false
-    if (--alive === 0) binding().setRef(false)
+    binding().unref()
   }
 }

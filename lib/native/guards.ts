@@ -3,15 +3,18 @@ import type { CheckedGuardOptions } from '../guard-options.js'
 import type { GroupHandle } from './group.js'
 
 /** native/core/episode.h: Fact, those that a program may state. */
-export const Fact = { looked: 1, setDelay: 5, extend: 6, yield: 8 } as const
+export const Fact = { extend: 6, yield: 8, userRaised: 11 } as const
 
 export interface GuardHandle {
   /** Rejects with the group's path below the guarded one in `trouble`. */
   arm(group: GroupHandle): Promise<void>
-  /** `sub` 0: all groups. 0, or -ESRCH: that episode has ended. `value` is in nanoseconds. */
+  /** 0, or -ESRCH: that episode has ended, or is past its deadline. Nanoseconds or bytes. */
   command(sub: number, episode: number, fact: number, value: number): number
-  /** `target`: a pid, 0 for all, -1 for the largest. */
-  kill(sub: number, target: number): Promise<number[]>
+  setDelay(ms: number): void
+  /** The limit in bytes, lent headroom left aside; -1: that episode has ended. */
+  baseLimit(sub: number, episode: number): number
+  /** `target`: a pid, 0 for all, -1 for the largest. ECANCELED: that episode has ended. */
+  kill(sub: number, episode: number, target: number): Promise<number[]>
   /** Relative to the guarded group. */
   path(sub: number): string
   /** What kept arm() from it, relative to the guarded group. */

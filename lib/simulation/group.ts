@@ -22,6 +22,7 @@ import type {
 } from '../../types/testing.js'
 import type {
   OomEvent,
+  EventIterator,
   OomWatch,
   PressureEvent,
   PressureOptions,
@@ -165,7 +166,7 @@ export class SimulatedMemoryGroup implements GroupInterface, Simulation {
     return watch
   }
 
-  watchUsage(size: Bytes, options?: SubscriptionOptions): AsyncIterableIterator<UsageEvent> {
+  watchUsage(size: Bytes, options?: SubscriptionOptions): EventIterator<UsageEvent> {
     const threshold = bytes('bytes', size)
     const signal = check.abortSignal('options.signal', check.options('options', options).signal)
     throwIfAborted(signal)
@@ -177,7 +178,7 @@ export class SimulatedMemoryGroup implements GroupInterface, Simulation {
   }
 
   /** Not simulated: throws ERR_CGROUP_UNSUPPORTED. */
-  watchPressure(_options: PressureOptions): AsyncIterableIterator<PressureEvent> {
+  watchPressure(_options: PressureOptions): EventIterator<PressureEvent> {
     const text = 'pressure is not simulated'
     throw new OomError('ERR_CGROUP_UNSUPPORTED', text, { path: this.path })
   }

@@ -1,5 +1,5 @@
 // Watching a simulated group: the same events, queues and rules for consumers as with a real one.
-import type { OomEvent, OomWatch, UsageEvent } from '../../types/watch.js'
+import type { EventIterator, OomEvent, OomWatch, UsageEvent } from '../../types/watch.js'
 import { publishEvent } from '../diagnostics.js'
 import { EventQueue, failOnAbort } from '../queue.js'
 import { coalesce, keyOf, overflowed, type CheckedWatchOptions } from '../watch.js'
@@ -59,7 +59,7 @@ export class SimulatedWatch implements OomWatch {
 }
 
 /** {@link MemoryGroup.watchUsage}: told whenever it is looked at and is on the other side. */
-export class SimulatedThreshold implements AsyncIterableIterator<UsageEvent>, AsyncDisposable {
+export class SimulatedThreshold implements EventIterator<UsageEvent> {
   readonly #queue: EventQueue<UsageEvent>
   readonly #threshold: number
   #above: boolean
@@ -98,6 +98,14 @@ export class SimulatedThreshold implements AsyncIterableIterator<UsageEvent>, As
 
   end(): void {
     this.#queue.end()
+  }
+
+  ref(): this {
+    return this
+  }
+
+  unref(): this {
+    return this
   }
 
   next(): Promise<IteratorResult<UsageEvent, undefined>> {

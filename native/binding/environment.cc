@@ -77,6 +77,7 @@ void Environment::cleanup(void* arg) {
   self->sentinel_->call([&](Sentinel& sentinel) { sentinel.detach(*self->channel_); });
   Sentinel::release();
   self->wake_->async.data = nullptr;
+  self->subscribers_.clear();
 }
 
 void Environment::add(Member& member) {
@@ -96,16 +97,23 @@ void Environment::remove(Member& member) {
   member.next_ = member.previous_ = nullptr;
 }
 
-void Environment::set_ref(bool on) {
-  auto* handle = reinterpret_cast<uv_handle_t*>(&wake_->async);
-  if (on) {
-    uv_ref(handle);
-  } else {
-    uv_unref(handle);
-  }
+void Environment::ref() {
+  if (refs_++ == 0) uv_ref(reinterpret_cast<uv_handle_t*>(&wake_->async));
 }
 
-void Environment::set_callback(Napi::Function callback) { callback_ = Napi::Persistent(callback); }
+void Environment::unref() {
+  if (refs_ > 0 && --refs_ == 0) uv_unref(reinterpret_cast<uv_handle_t*>(&wake_->async));
+}
+
+uint32_t Environment::subscribe(Napi::Function callback) {
+  // 2^32 subscriptions later the numbers begin again; 0 is none.
+  do last_target_++;
+  while (last_target_ == 0 || subscribers_.contains(last_target_));
+  subscribers_[last_target_] = Napi::Persistent(callback);
+  return last_target_;
+}
+
+void Environment::unsubscribe(uint32_t target) { subscribers_.erase(target); }
 
 void Environment::drain() {
   Napi::HandleScope scope(env_);
@@ -114,7 +122,11 @@ void Environment::drain() {
   // A bounded number of records a turn: a storm must not keep the loop from everything else.
   for (size_t i = 0; i < Channel::kSize; i++) {
     if (!channel_->pop(r)) break;
+    auto subscriber = subscribers_.find(r.target);
+    if (subscriber == subscribers_.end()) continue;
     Napi::HandleScope inner(env_);
+    // It may unsubscribe itself.
+    Napi::Function callback = subscriber->second.Value();
     Napi::Object record = Napi::Object::New(env_);
     record.Set("target", r.target);
     record.Set("sub", r.sub);
@@ -126,8 +138,7 @@ void Environment::drain() {
     record.Set("b", Napi::BigInt::New(env_, r.b));
     record.Set("c", Napi::BigInt::New(env_, r.c));
     record.Set("d", Napi::BigInt::New(env_, r.d));
-    if (callback_.IsEmpty()) continue;
-    callback_.MakeCallback(env_.Global(), {record}, *context_);
+    callback.MakeCallback(env_.Global(), {record}, *context_);
     // An exception in a consumer is an uncaught one, as in any other callback; the rest still
     // comes.
     if (env_.IsExceptionPending()) {

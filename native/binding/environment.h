@@ -3,16 +3,20 @@
 //
 // Life cycle, all on the environment's thread:
 //   first use           the sentinel is started or joined, the channel attached
-//   records waiting     uv_async_send on the sentinel → drain() here → the JavaScript callback,
-//   once each environment ends    a synchronous cleanup hook ends all members (guards give back
-//   what they hold) and
-//                       leaves the sentinel, which is joined by the last; then an asynchronous one
-//                       closes the uv_async_t
+//   records waiting     uv_async_send on the sentinel → drain() here → the subscriber's callback,
+//                       once each
+//   environment ends    a synchronous cleanup hook ends all members (guards give back what they
+//                       hold) and leaves the sentinel, which is joined by the last; then an
+//                       asynchronous one closes the uv_async_t
+//
+// Subscribers and claims on the event loop are counted here and not in JavaScript: several copies
+// of the package (ESM and CommonJS, a cleared module cache) may use one addon.
 #pragma once
 
 #include <uv.h>
 
 #include <memory>
+#include <unordered_map>
 
 #include "binding/addon.h"
 #include "core/channel.h"
@@ -41,9 +45,12 @@ class Environment {
   Channel& channel() { return *channel_; }
   void add(Member& member);
   void remove(Member& member);
-  // The loop stays alive while anything is referenced.
-  void set_ref(bool on);
-  void set_callback(Napi::Function callback);
+  // The loop stays alive while there are more refs than unrefs.
+  void ref();
+  void unref();
+  // The target under which the callback gets its records, until unsubscribed.
+  uint32_t subscribe(Napi::Function callback);
+  void unsubscribe(uint32_t target);
   // Delivers the records that wait.
   void drain();
 
@@ -58,7 +65,9 @@ class Environment {
   std::unique_ptr<Channel> channel_;
   Wake* wake_ = nullptr;
   Member* members_ = nullptr;
-  Napi::FunctionReference callback_;
+  std::unordered_map<uint32_t, Napi::FunctionReference> subscribers_;
+  uint32_t last_target_ = 0;
+  uint32_t refs_ = 0;
   std::unique_ptr<Napi::AsyncContext> context_;
 };
 

@@ -54,6 +54,10 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
     return DefineClass(
         env, "Guard",
         {InstanceMethod<&GuardHandle::arm>("arm"), InstanceMethod<&GuardHandle::command>("command"),
+         InstanceMethod<&GuardHandle::set_delay>("setDelay"),
+         InstanceMethod<&GuardHandle::base_limit>("baseLimit"),
+         InstanceMethod<&GuardHandle::kill>("kill"),
+         InstanceMethod<&GuardHandle::trouble>("trouble"),
          InstanceMethod<&GuardHandle::path>("path"), InstanceMethod<&GuardHandle::forget>("forget"),
          InstanceMethod<&GuardHandle::groups>("groups"),
          InstanceMethod<&GuardHandle::dispose>("dispose"),
@@ -84,7 +88,7 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
     return run_async<Nothing>(
         info.Env(),
         [guard = guard_, group](Nothing&) {
-          return guard->arm(std::shared_ptr<const Fd>(group, &group->fd()));
+          return guard->arm(group);
         },
         [](Napi::Env env, Nothing&) { return env.Undefined(); });
   }
@@ -93,27 +97,34 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
     Input input;
     input.fact = static_cast<Fact>(info[2].As<Napi::Number>().Int32Value());
     int64_t value = info[3].As<Napi::Number>().Int64Value();
-    if (input.fact == Fact::kSetDelay) {
-      guard_->set_delay(value);
-      return Napi::Number::New(info.Env(), 0);
-    }
     input.ns = value;
-    input.killed = input.fact == Fact::kUserKilled ? static_cast<uint32_t>(value) : 0;
+    input.bytes = static_cast<uint64_t>(value);
     int result = guard_->command(info[0].As<Napi::Number>().Uint32Value(),
                                  info[1].As<Napi::Number>().Uint32Value(), input);
     return Napi::Number::New(info.Env(), result);
   }
-  // kill(sub, target): the pids
+  void set_delay(const Napi::CallbackInfo& info) {
+    guard_->set_delay(info[0].As<Napi::Number>().Int64Value() * kMs);
+  }
+  // baseLimit(sub, episode): bytes, or -1: the episode has ended
+  Napi::Value base_limit(const Napi::CallbackInfo& info) {
+    uint64_t bytes;
+    bool running = guard_->base_limit(info[0].As<Napi::Number>().Uint32Value(),
+                                      info[1].As<Napi::Number>().Uint32Value(), bytes);
+    return Napi::Number::New(info.Env(), running ? static_cast<double>(bytes) : -1);
+  }
+  // kill(sub, episode, target): the pids
   Napi::Value kill(const Napi::CallbackInfo& info) {
     uint32_t sub = info[0].As<Napi::Number>().Uint32Value();
-    int32_t target = info[1].As<Napi::Number>().Int32Value();
+    uint32_t episode = info[1].As<Napi::Number>().Uint32Value();
+    int32_t target = info[2].As<Napi::Number>().Int32Value();
     using Pids = std::vector<pid_t>;
     return run_async<Pids>(
         info.Env(),
-        [guard = guard_, sub, target](Pids& pids) {
+        [guard = guard_, sub, episode, target](Pids& pids) {
           auto victims = std::make_unique<Victims>();
           victims->begin();
-          int err = guard->kill(sub, target, *victims);
+          int err = guard->kill(sub, episode, target, *victims);
           pids.assign(victims->pids(), victims->pids() + victims->pid_count());
           return Status::of(err, "kill");
         },

@@ -4,10 +4,8 @@
 // Life cycle: made on the environment's thread (watch: armed when the constructor returns; tree:
 // when the promise of scan() resolves) → records → close(), garbage collection or the environment's
 // end, whichever comes first; close() waits for the sentinel to let go, which takes microseconds.
-#include <pthread.h>
-
+#include <memory>
 #include <string>
-#include <unordered_map>
 
 #include "binding/addon.h"
 #include "binding/async.h"
@@ -16,7 +14,7 @@
 #include "binding/group.h"
 #include "core/group.h"
 #include "core/signals.h"
-#include "core/tree.h"
+#include "core/tree_watch.h"
 #include "core/watch.h"
 
 namespace oom::binding {
@@ -67,8 +65,7 @@ class Watch final : public Closable<Watch> {
     if (status.ok()) {
       sentinel_->call([&](Sentinel& s) { status = Status::of(source->attach(s), "epoll_ctl"); });
     }
-    if (throw_if_failed(info.Env(), status)) return;
-    source_ = std::move(source);
+    if (!throw_if_failed(info.Env(), status)) source_ = std::move(source);
   }
   void stop() {
     if (source_) sentinel_->call([&](Sentinel& s) { source_->detach(s); });
@@ -80,96 +77,58 @@ class Watch final : public Closable<Watch> {
   std::unique_ptr<OomWatchV1> source_;
 };
 
-// new TreeWatch(group, target): scan() → promise; path(sub), forget(sub)
-class TreeWatch final : public Closable<TreeWatch>, public TreeListener {
+// new TreeWatch(group, target): scan() → promise; path(sub), forget(sub), trouble()
+class TreeWatchHandle final : public Closable<TreeWatchHandle> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(
-        env, "TreeWatch",
-        {InstanceMethod<&TreeWatch::scan>("scan"), InstanceMethod<&TreeWatch::path>("path"),
-         InstanceMethod<&TreeWatch::forget>("forget"), InstanceMethod<&TreeWatch::close>("close")});
+    return DefineClass(env, "TreeWatch",
+                       {InstanceMethod<&TreeWatchHandle::scan>("scan"),
+                        InstanceMethod<&TreeWatchHandle::path>("path"),
+                        InstanceMethod<&TreeWatchHandle::forget>("forget"),
+                        InstanceMethod<&TreeWatchHandle::trouble>("trouble"),
+                        InstanceMethod<&TreeWatchHandle::close>("close")});
   }
-  ~TreeWatch() override { close_now(); }
+  ~TreeWatchHandle() override { close_now(); }
   void close(const Napi::CallbackInfo&) { close_now(); }
-  explicit TreeWatch(const Napi::CallbackInfo& info) : Closable(info) {
+  explicit TreeWatchHandle(const Napi::CallbackInfo& info) : Closable(info) {
     if (!environment_) return;
-    sentinel_ = &environment_->sentinel();
-    channel_ = &environment_->channel();
     group_ = group_of(info[0]);
-    target_ = info[1].As<Napi::Number>().Uint32Value();
+    watch_ = std::make_shared<TreeWatch>(environment_->sentinel(), environment_->channel(),
+                                         info[1].As<Napi::Number>().Uint32Value());
   }
+  // A scan that is under way is cut short.
   void stop() {
-    tree_.close();
-    pthread_mutex_lock(&lock_);
-    for (auto& [sub, watch] : watches_) {
-      sentinel_->call([&](Sentinel& s) { watch->detach(s); });
-    }
-    watches_.clear();
-    stopped_ = true;
-    pthread_mutex_unlock(&lock_);
+    watch_->close();
+    group_.reset();
   }
-
-  uint32_t appeared(uint32_t, const Place& place, int) override {
-    pthread_mutex_lock(&lock_);
-    uint32_t sub = next_sub_++;
-    auto watch = std::make_unique<OomWatchV1>(*channel_, target_, sub, place);
-    Status status = stopped_ ? Status::of(-ECANCELED, "arm") : watch->arm();
-    if (status.ok()) {
-      sentinel_->call([&](Sentinel& s) { status = Status::of(watch->attach(s), "epoll_ctl"); });
-    }
-    if (status.ok()) {
-      watches_[sub] = std::move(watch);
-    } else if (!is_gone(status.err) && failure_.ok()) {
-      failure_ = status;
-    }
-    pthread_mutex_unlock(&lock_);
-    return status.ok() ? sub : 0;
-  }
-  void vanished(uint32_t) override {}  // its watch tells, in order with its events
 
  private:
   Napi::Value scan(const Napi::CallbackInfo& info) {
     struct Nothing {};
-    // The wrapper must outlive the scan.
-    Ref();
     return run_async<Nothing>(
         info.Env(),
-        [this](Nothing&) {
-          Status status = tree_.open(std::shared_ptr<const Fd>(group_, &group_->fd()));
-          return status.ok() ? failure_ : status;
+        [watch = watch_, group = group_](Nothing&) {
+          return watch->open(std::shared_ptr<const Fd>(group, &group->fd()));
         },
-        [this](Napi::Env env, Nothing&) {
-          Unref();
-          return env.Undefined();
-        });
+        [](Napi::Env env, Nothing&) { return env.Undefined(); });
   }
   Napi::Value path(const Napi::CallbackInfo& info) {
-    pthread_mutex_lock(&lock_);
-    auto it = watches_.find(info[0].As<Napi::Number>().Uint32Value());
-    std::string name = it == watches_.end() ? "" : it->second->name();
-    pthread_mutex_unlock(&lock_);
+    std::string name;
+    if (!watch_->path_of(info[0].As<Napi::Number>().Uint32Value(), name)) {
+      return info.Env().Undefined();
+    }
     return Napi::String::New(info.Env(), name);
   }
-  void forget(const Napi::CallbackInfo& info) {
-    pthread_mutex_lock(&lock_);
-    auto it = watches_.find(info[0].As<Napi::Number>().Uint32Value());
-    if (it != watches_.end()) {
-      sentinel_->call([&](Sentinel& s) { it->second->detach(s); });
-      watches_.erase(it);
-    }
-    pthread_mutex_unlock(&lock_);
+  Napi::Value forget(const Napi::CallbackInfo& info) {
+    size_t left = watch_->forget(info[0].As<Napi::Number>().Uint32Value());
+    return Napi::Number::New(info.Env(), static_cast<double>(left));
+  }
+  Napi::Value trouble(const Napi::CallbackInfo& info) {
+    return to_error(info.Env(), watch_->trouble()).Value();
   }
 
-  Sentinel* sentinel_ = nullptr;
-  Channel* channel_ = nullptr;
   std::shared_ptr<Group> group_;
-  uint32_t target_ = 0;
-  uint32_t next_sub_ = 1;
-  bool stopped_ = false;
-  Status failure_;
-  Tree tree_{*this};
-  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  std::unordered_map<uint32_t, std::unique_ptr<OomWatchV1>> watches_;
+  std::shared_ptr<TreeWatch> watch_;
 };
 
 // new Signal(target, kind, group | null, …): 'usage' bytes; 'level' args; 'psi' full, stallUs,
@@ -207,9 +166,10 @@ class Signal final : public Closable<Signal> {
                          static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
       source_ = std::move(made);
     } else {
-      auto made =
-          std::make_unique<DelaySource>(channel, target, info[3].As<Napi::Number>().Int32Value());
-      delay_ = made.get();
+      auto made = std::make_unique<DelaySource>(channel, target);
+      int32_t eventfd = info[3].As<Napi::Number>().Int32Value();
+      if (eventfd >= 0) status = made->arm(eventfd);
+      if (status.ok()) delay_ = made.get();
       source_ = std::move(made);
     }
     if (status.ok()) {
@@ -240,17 +200,28 @@ class Signal final : public Closable<Signal> {
   DelaySource* delay_ = nullptr;
 };
 
-Napi::Value listen(const Napi::CallbackInfo& info) {
+// subscribe(callback): the target under which it gets its records
+Napi::Value subscribe(const Napi::CallbackInfo& info) {
+  auto* environment = Environment::of(info.Env());
+  if (!environment) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), environment->subscribe(info[0].As<Napi::Function>()));
+}
+
+Napi::Value unsubscribe(const Napi::CallbackInfo& info) {
   if (auto* environment = Environment::of(info.Env())) {
-    environment->set_callback(info[0].As<Napi::Function>());
+    environment->unsubscribe(info[0].As<Napi::Number>().Uint32Value());
   }
   return info.Env().Undefined();
 }
 
-Napi::Value set_ref(const Napi::CallbackInfo& info) {
-  if (auto* environment = Environment::of(info.Env())) {
-    environment->set_ref(info[0].As<Napi::Boolean>());
-  }
+// Claims on the event loop; each ref() has its unref().
+Napi::Value ref(const Napi::CallbackInfo& info) {
+  if (auto* environment = Environment::of(info.Env())) environment->ref();
+  return info.Env().Undefined();
+}
+
+Napi::Value unref(const Napi::CallbackInfo& info) {
+  if (auto* environment = Environment::of(info.Env())) environment->unref();
   return info.Env().Undefined();
 }
 
@@ -264,11 +235,13 @@ Napi::Value drain(const Napi::CallbackInfo& info) {
 
 Napi::Object init_subscriptions(Napi::Env env, Napi::Object exports) {
   exports.Set("Watch", Watch::define(env));
-  exports.Set("TreeWatch", TreeWatch::define(env));
+  exports.Set("TreeWatch", TreeWatchHandle::define(env));
   exports.Set("Signal", Signal::define(env));
-  exports.Set("listen", Napi::Function::New<listen>(env, "listen"));
+  exports.Set("subscribe", Napi::Function::New<subscribe>(env, "subscribe"));
+  exports.Set("unsubscribe", Napi::Function::New<unsubscribe>(env, "unsubscribe"));
+  exports.Set("ref", Napi::Function::New<ref>(env, "ref"));
+  exports.Set("unref", Napi::Function::New<unref>(env, "unref"));
   exports.Set("drain", Napi::Function::New<drain>(env, "drain"));
-  exports.Set("setRef", Napi::Function::New<set_ref>(env, "setRef"));
   return exports;
 }
 

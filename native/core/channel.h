@@ -12,17 +12,17 @@
 namespace oom {
 
 enum class RecordKind : uint16_t {
-  kOom,   // detail: Origin; count; a: oom_kill, b: failcnt, c: under_oom
-  kKill,  // count; a: oom_kill, b: failcnt, c: under_oom
-  kRemoved,
+  kOom,           // detail: Origin; count; a: oom_kill, b: failcnt, c: under_oom
+  kKill,          // count; a: oom_kill, b: failcnt, c: under_oom
+  kRemoved,       // a: oom_kill, b: failcnt, c: under_oom, as last seen
   kUsage,         // count; a: usage; detail: 1 above
-  kPressure,      // count; a: total= in µs
+  kPressure,      // count; a: total= in µs (PSI)
   kTimer,         // count; a: when it was due
   kEpisodeBegin,  // count: episode id; a: deadline, b: usage, c: limit
   kEpisodeStep,  // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that follow
-  kPids,         // count: id; up to 8 pids in a–d
+  kPids,         // count: id; up to 8 pids in a–d; detail 1: killed by the program, else of the step
   kEpisodeEnd,   // count: id; detail: Outcome; a: late ns, b: kernel kills
-  kTrouble,      // detail: what; a: errno
+  kTrouble,      // something below a tree's root can no longer be watched; a: errno
 };
 
 struct Record {
@@ -70,7 +70,7 @@ class Channel {
   }
 
   // Consumer. Begins a drain: whatever is pushed from now on wakes again.
-  void acknowledge() { pending_.store(false); }
+  void acknowledge() { pending_.exchange(false); }
   bool pop(Record& record) {
     size_t tail = tail_.load(std::memory_order_relaxed);
     if (tail == head_.load(std::memory_order_acquire)) return false;
@@ -78,15 +78,21 @@ class Channel {
     tail_.store(tail + 1, std::memory_order_release);
     return true;
   }
-  // Set by the sentinel when a source waits for room, cleared by the consumer, who then asks the
-  // sentinel to flush.
-  std::atomic<bool> backlog{false};
+  // Sentinel: a source waits for room. True when there is some again: the consumer has been here
+  // meanwhile and does not know of it.
+  bool wait_for_room() {
+    backlog_.exchange(true);
+    return room();
+  }
+  // Consumer, after it has made room: whether the sentinel must be asked to flush.
+  bool take_backlog() { return backlog_.exchange(false); }
 
  private:
   void (*wake_)(void*);
   void* arg_;
   bool dirty_ = false;
   std::atomic<bool> pending_{false};
+  std::atomic<bool> backlog_{false};
   std::atomic<size_t> head_{0};
   std::atomic<size_t> tail_{0};
   Record ring_[kSize];

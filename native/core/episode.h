@@ -48,6 +48,13 @@ struct EpisodeConfig {
   bool dry_run = false;
   uint8_t plan_size = 0;
   PlanStep plan[kMaxPlan];  // by after_ns
+
+  bool plans(StepKind kind) const {
+    for (uint8_t i = 0; i < plan_size; i++) {
+      if (plan[i].kind == kind) return true;
+    }
+    return false;
+  }
 };
 
 enum class Outcome : uint8_t {

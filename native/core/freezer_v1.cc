@@ -12,8 +12,8 @@
 #include "core/codes.h"
 #include "core/control.h"
 #include "core/fd.h"
+#include "core/freezer_twin.h"
 #include "core/group.h"
-#include "core/hierarchy.h"
 #include "core/members.h"
 #include "core/parse.h"
 #include "core/resolve.h"
@@ -29,18 +29,8 @@ Status open_twin(const Group& group, Fd& out) {
   // The path says nothing once the group is gone: it may be another group's by now.
   uint64_t usage = 0;
   if (Status s = group.usage(usage); !s.ok()) return s;
-  hierarchy::Mount memory, freezer;
-  std::string path, absolute;
-  if (!hierarchy::containing("memory", group.path(), memory).ok() ||
-      !hierarchy::to_hierarchy(memory, group.path(), path) ||
-      !hierarchy::controller("freezer", path, freezer).ok() ||
-      !hierarchy::to_absolute(freezer, path, absolute)) {
-    return code::fail(code::kNoFreezer);
-  }
-  Fd dir(resolve::open_directory(-1, absolute.c_str()));
-  if (!dir || !control::has(dir.get(), kState)) return code::fail(code::kNoFreezer);
-  out = std::move(dir);
-  return Status::success();
+  std::string path;
+  return open_directory(group.path(), out, path);
 }
 
 Status read_state(int dir, parse::FreezerState& out) {
@@ -124,6 +114,12 @@ Status let_die(const Group& group) {
     if (!s.ok() && s.err != -ENOENT && s.err != -ENODEV) return s;
   }
   return Status::success();
+}
+
+Status check(const Group& group) {
+  Fd dir;
+  if (Status s = open_twin(group, dir); !s.ok()) return s;
+  return check_members(group, dir.get());
 }
 
 }  // namespace oom::freezer_v1

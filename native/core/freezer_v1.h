@@ -19,4 +19,7 @@ Status thaw(const Group& group, bool& done);
 // Thaws the freezer group, if there is one and it is frozen, with the groups below it.
 Status let_die(const Group& group);
 
+// What a freeze would be refused for, without freezing: ERR_NO_FREEZER, ERR_SELF_IN_GROUP.
+Status check(const Group& group);
+
 }  // namespace oom::freezer_v1

@@ -4,26 +4,20 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "core/codes.h"
+#include "core/freezer_v1.h"
 #include "core/lock.h"
 #include "core/sys.h"
 
 namespace oom {
 namespace {
 
-class WriteLock {
- public:
-  explicit WriteLock(pthread_rwlock_t& lock) : lock_(lock) { pthread_rwlock_wrlock(&lock_); }
-  ~WriteLock() { pthread_rwlock_unlock(&lock_); }
-  WriteLock(const WriteLock&) = delete;
-  WriteLock& operator=(const WriteLock&) = delete;
-
- private:
-  pthread_rwlock_t& lock_;
-};
+constexpr const char* kControl = "memory.oom_control";
+// What appeared() returns for a group that is not ours while those below it may be.
+constexpr uint32_t kNotOurs = UINT32_MAX;
 
 class Lock {
  public:
@@ -41,6 +35,11 @@ void pause_ms(int ms) {
   nanosleep(&ts, nullptr);
 }
 
+// Errors that one kind of status says better: an own code has no system call.
+Status refusal(int err, const char* syscall, const char* file) {
+  return err == code::kKillerDisabled ? code::fail(err, file) : Status::of(err, syscall, file);
+}
+
 }  // namespace
 
 Guard::Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardConfig& config)
@@ -48,94 +47,120 @@ Guard::Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardC
 
 Guard::~Guard() { dispose(); }
 
-Status Guard::arm(const std::shared_ptr<const Fd>& root) {
+Status Guard::arm(std::shared_ptr<const Group> group) {
   Lock life(life_);
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
-  Status status = Helpers::start(sentinel_);
-  sentinel_.set_before_stop([] {
-    Helpers::stop();
-    GuardianLink::stop();
-  });
-  if (status.ok() && has_guardian()) status = GuardianLink::start();
-  if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
-  size_t locked;
-  if (status.ok()) status = lock_scope(LockScope::kOomPath, &locked);
-  if (!status.ok()) return status;
-  state_ = State::kArming;
-  int dir = root->get();
-  status = tree_.open(root);
-  if (status.ok()) status = failure_;
-  if (status.ok() && has_guardian()) status = call_guardian(dir);
-  if (!status.ok()) {
-    put_back(false);
-    return status;
+  Status status = prepare(group);
+  if (status.ok()) {
+    status = tree_.open(std::shared_ptr<const Fd>(group, &group->fd()));
+    // The tree only knows that its root was not wanted.
+    if (!status.ok() && !failure_.ok()) status = failure_;
   }
-  // Everything is prepared: now hold, from the top, so that what is born meanwhile is born held and
-  // seen by the tree.
-  {
-    WriteLock lock(lock_);
-    state_ = State::kArmed;
-    for (uint32_t sub = 1; sub < next_sub_; sub++) {
-      auto it = entries_.find(sub);
-      if (it == entries_.end()) continue;
-      GuardedGroup& group = *it->second.group;
-      int err = 0;
-      sentinel_.call([&](Sentinel&) { err = group.hold(); });
-      if (err != 0 && err != -ENODEV) {
-        trouble_ = it->second.name;
-        status = Status::of(err, "write", "memory.oom_control");
-        break;
-      }
-    }
-  }
+  if (status.ok() && has_guardian()) status = call_guardian();
+  if (status.ok()) status = hold_all();
   if (!status.ok()) put_back(true);
   return status;
 }
 
+// What all groups share, before any of them is touched.
+Status Guard::prepare(const std::shared_ptr<const Group>& group) {
+  {
+    Lock lock(lock_);
+    group_ = group;
+    state_ = State::kArming;
+  }
+  if (config_.episode.plans(StepKind::kFreeze)) {
+    if (Status s = freezer_v1::check(*group); !s.ok()) return s;
+  }
+  sentinel_.set_before_stop([] {
+    Helpers::stop();
+    GuardianLink::stop();
+  });
+  if (Status s = Helpers::start(sentinel_); !s.ok()) return s;
+  size_t bytes;
+  if (Status s = lock_scope(LockScope::kOomPath, &bytes); !s.ok()) return s;
+  locked_ = true;
+  Status status;
+  roster_ = make_locked<Roster<GuardedGroup>>(status);
+  if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
+  // A process: the last that may fail.
+  if (status.ok() && has_guardian()) status = GuardianLink::start();
+  return status;
+}
+
 // From here on somebody stands behind everything below the group, before the first of them is held.
-Status Guard::call_guardian(int root) {
+Status Guard::call_guardian() {
+  {
+    Lock lock(lock_);
+    if (!failure_.ok()) return failure_;
+  }
   GuardianTerms terms;
   terms.delay_ns = config_.episode.delay_ns;
   terms.grace_ns = config_.grace_ns;
   terms.fallback = static_cast<uint32_t>(config_.episode.fallback);
   terms.guard_descendants = config_.guard_descendants;
-  terms.root = root;
+  terms.root = group_->dir();
   terms.place = config_.place;
   return GuardianLink::add(*this, terms, guardian_id_);
 }
 
+template <class Use>
+void Guard::each_guarded(Use&& use) {
+  for (uint32_t sub = 1; sub < next_sub_; sub++) {
+    auto it = entries_.find(sub);
+    if (it == entries_.end() || !it->second.guarded) continue;
+    sentinel_.call([&](Sentinel& sentinel) { use(sentinel, it->second); });
+  }
+}
+
 // Another guardian: the one before may have put everything back when it left.
 void Guard::guardian_replaced() {
-  WriteLock lock(lock_);
+  Lock lock(lock_);
   if (state_ != State::kArmed) return;
-  for (auto& [sub, entry] : entries_) {
-    if (sub != 1 && !config_.guard_descendants) continue;
-    GuardedGroup& group = *entry.group;
-    sentinel_.call([&](Sentinel&) { group.hold(); });
-  }
+  each_guarded([](Sentinel& sentinel, Entry& entry) { entry.group->hold_again(sentinel); });
 }
 
 void Guard::guardian_lost(const Status& why) {
-  WriteLock lock(lock_);
+  Lock lock(lock_);
   if (state_ != State::kArmed) return;
-  for (auto& [sub, entry] : entries_) {
-    if (sub != 1 && !config_.guard_descendants) continue;
-    GuardedGroup& group = *entry.group;
-    int err = sub == 1 ? why.err : 0;
-    sentinel_.call([&](Sentinel& sentinel) { group.abandon(sentinel, err); });
+  each_guarded([&](Sentinel& sentinel, Entry& entry) {
+    entry.group->abandon(sentinel, entry.name.empty() ? why.err : 0);
+  });
+}
+
+// Everything is prepared: now hold, from the top, so that what is born meanwhile is born held and
+// seen by the tree.
+Status Guard::hold_all() {
+  Lock lock(lock_);
+  if (!failure_.ok()) return failure_;
+  state_ = State::kArmed;
+  held_ = !config_.episode.dry_run;
+  for (uint32_t sub = 1; sub < next_sub_; sub++) {
+    auto it = entries_.find(sub);
+    if (it == entries_.end() || !it->second.guarded) continue;
+    Entry& entry = it->second;
+    bool refuse = !config_.take_over && !config_.episode.dry_run;
+    int err = 0;
+    sentinel_.call([&](Sentinel& sentinel) { err = entry.group->take_over(sentinel, refuse); });
+    // One below that has gone meanwhile is no matter.
+    if (err == 0 || (is_gone(err) && sub != 1)) continue;
+    trouble_ = entry.name;
+    return refusal(err, "write", kControl);
   }
+  return Status::success();
 }
 
 uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
-  if (state_ == State::kDisposing) {
+  Lock lock(lock_);
+  sweep();
+  if (state_ == State::kDisposing || state_ == State::kDisposed) {
     // Born held in the last moment, and nobody's.
-    sys::write_at(dir, "memory.oom_control", "0");
-    return UINT32_MAX;
+    if (held_) sys::write_at(dir, kControl, "0");
+    return kNotOurs;
   }
-  if (parent != 0 && !config_.guard_descendants) {
-    // The kernel hands the disabled killer down. One that was there before keeps what it has.
-    if (state_ == State::kArmed) sys::write_at(dir, "memory.oom_control", "0");
-  }
+  bool inherits = state_ == State::kArmed && parent != 0 && !config_.episode.dry_run;
+  // The kernel hands the disabled killer down. One that was there before keeps what it has.
+  if (inherits && !config_.guard_descendants) sys::write_at(dir, kControl, "0");
   uint32_t sub = 0;
   Status status = take(parent, place.name(), dir, sub);
   if (status.ok() || is_gone(status.err)) return sub;
@@ -147,167 +172,189 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
     return 0;
   }
   // It cannot be guarded: then the kernel shall have it. Nobody may hang.
-  sys::write_at(dir, "memory.oom_control", "0");
-  return 0;
+  if (inherits) sys::write_at(dir, kControl, "0");
+  return kNotOurs;
 }
 
 Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& sub) {
-  WriteLock lock(lock_);
   GuardedGroup* above = nullptr;
   if (auto it = entries_.find(parent); it != entries_.end()) above = it->second.group.get();
+  Entry entry;
+  entry.name = name;
+  entry.parent = parent;
+  entry.guarded = name.empty() || config_.guard_descendants;
   Status status;
-  auto group = make_locked<GuardedGroup>(status, *this, above, next_sub_);
-  if (!group) return status;
-  status = group->arm(dir);
+  entry.group = make_locked<GuardedGroup>(status, *this, above, next_sub_);
   if (!status.ok()) return status;
-  bool guarded = parent == 0 || config_.guard_descendants;
-  if (guarded && has_guardian()) {
+  if (status = enter(entry, dir); !status.ok()) {
+    entry.group->free_slot();
+    return status;
+  }
+  sub = next_sub_++;
+  if (above) entries_[parent].children++;
+  roster_->add(*entry.group);
+  entries_[sub] = std::move(entry);
+  return Status::success();
+}
+
+Status Guard::enter(Entry& entry, int dir) {
+  GuardedGroup& group = *entry.group;
+  std::string path = group_->path();
+  if (!entry.name.empty()) path += "/" + entry.name;
+  if (Status s = group.arm(dir, path); !s.ok()) return s;
+  if (!entry.guarded) return Status::success();
+  if (has_guardian()) {
     struct stat st;
     if (fstat(dir, &st) != 0) return Status::last("fstat");
     SharedSlot* slot = GuardianLink::shared()->take(st.st_ino);
     // All slots taken: a group that the guardian cannot be told of is not held.
     if (!slot) return Status::of(-ENOSPC, "guard", "oom-guardian");
-    group->set_slot(slot);
+    group.set_slot(slot);
   }
-  if (state_ == State::kArming && guarded && !config_.take_over && !config_.episode.dry_run) {
-    int held = group->held();
-    if (held < 0) return Status::of(held, "read", "memory.oom_control");
-    if (held == 1) return code::fail(code::kKillerDisabled, "memory.oom_control");
-  }
-  if (guarded) {
+  if (state_ == State::kArmed) {
     int err = 0;
-    bool armed = state_ == State::kArmed;
-    sentinel_.call([&](Sentinel& sentinel) {
-      err = group->attach(sentinel);
-      if (err == 0 && armed) {
-        int held = group->hold();
-        if (held != 0) err = held;
-      }
-      if (err != 0) group->detach(sentinel);
-    });
-    if (err != 0) return Status::of(err, "epoll_ctl");
+    sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
+    return refusal(err, "write", kControl);
   }
-  sub = next_sub_++;
-  if (above) entries_[parent].children++;
-  entries_[sub] = {std::move(group), name, parent, 0, false};
-  return Status::success();
+  int held = group.held();
+  if (held < 0) return Status::of(held, "read", kControl);
+  entry.found_held = held == 1;
+  bool refuse = !config_.take_over && !config_.episode.dry_run;
+  return entry.found_held && refuse ? code::fail(code::kKillerDisabled, kControl)
+                                    : Status::success();
 }
 
 void Guard::dispose() {
   Lock life(life_);
   if (state_ == State::kNew) state_ = State::kDisposed;
-  if (state_ != State::kDisposed) put_back(true);
+  if (state_ != State::kDisposed) put_back(false);
 }
 
-// `held`: what was armed has been held; without that nothing in any group is touched.
-void Guard::put_back(bool held) {
+// From the top down, so that what is born meanwhile is born free, or found by the last look.
+void Guard::let_go_all(bool failed) {
+  Lock lock(lock_);
   state_ = State::kDisposing;
-  {
-    WriteLock lock(lock_);
-    for (uint32_t sub = 1; sub < next_sub_; sub++) {
-      auto it = entries_.find(sub);
-      if (it == entries_.end()) continue;
-      GuardedGroup& group = *it->second.group;
-      bool guarded = sub == 1 || config_.guard_descendants;
-      if (!guarded) continue;
-      sentinel_.call([&](Sentinel& sentinel) {
-        Input input;
-        input.fact = Fact::kCancel;
-        group.command(sentinel, input);
-        if (held && !config_.episode.dry_run) group.hot().let_go();
-        group.detach(sentinel);
-      });
-    }
-  }
-  // From the top down all let go: what was born before its parent did is found now.
-  if (held && !config_.episode.dry_run) tree_.rescan();
+  each_guarded([&](Sentinel& sentinel, Entry& entry) {
+    entry.group->give_back(sentinel, !failed || !entry.found_held);
+  });
+}
+
+void Guard::put_back(bool failed) {
+  let_go_all(failed);
+  // What was born held before the groups above it let go, and nobody has seen yet.
+  if (held_) tree_.rescan();
   tree_.close();
   if (guardian_id_ != 0) {
     GuardianLink::remove(guardian_id_);
     // It writes no more; what it may have held again after an episode of its own is let go of now.
+    Lock lock(lock_);
     for (auto& [sub, entry] : entries_) {
-      if (held && entry.group->held() == 1) entry.group->hot().let_go();
+      if (!failed && entry.guarded && entry.group->held() == 1) entry.group->hot().let_go();
     }
   }
-  // A helper may still be at a job, and reads the list for it; each ends by itself.
+  // A helper may still be at a job, or a kill() under way; each ends by itself. What they have
+  // handed to the sentinel is done when a call of ours is.
   while (busy()) pause_ms(1);
-  WriteLock lock(lock_);
+  sentinel_.call([](Sentinel&) {});
+  Lock lock(lock_);
   for (auto& [sub, entry] : entries_) {
     entry.group->settle();
     entry.group->free_slot();
   }
   entries_.clear();
+  roster_.reset();
   ballast_.close();
-  unlock_scope(LockScope::kOomPath);
+  if (locked_) unlock_scope(LockScope::kOomPath);
+  locked_ = false;
+  group_.reset();
   state_ = State::kDisposed;
 }
 
 bool Guard::busy() {
-  WriteLock lock(lock_);
-  for (auto& [sub, entry] : entries_) {
-    if (entry.group->busy()) return true;
-  }
-  return false;
-}
-
-int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
-  WriteLock lock(lock_);
-  if (state_ != State::kArmed) return -ESRCH;
-  int result = sub == 0 ? 0 : -ESRCH;
-  for (auto& [id, entry] : entries_) {
-    if (sub != 0 && id != sub) continue;
-    GuardedGroup& group = *entry.group;
-    sentinel_.call([&](Sentinel& sentinel) {
-      if (episode != 0 && (!group.in_episode() || group.episode() != episode)) return;
-      result = 0;
-      group.command(sentinel, input);
-    });
-  }
-  return result;
+  Lock lock(lock_);
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [](const auto& entry) { return entry.second.group->busy(); });
 }
 
 void Guard::set_delay(int64_t ns) {
   {
-    WriteLock lock(lock_);
+    Lock lock(lock_);
+    if (state_ != State::kArmed) return;
     config_.episode.delay_ns = ns;
   }
-  Input input;
-  input.fact = Fact::kSetDelay;
-  input.ns = ns;
   // The guardian waits for the sentinel's deadlines; this one counts for what it sees alone. Not
   // with our lock: the guardian's keeper takes it inside its own.
   if (guardian_id_ != 0) GuardianLink::set_delay(guardian_id_, ns);
-  command(0, 0, input);
+  Input input;
+  input.fact = Fact::kSetDelay;
+  input.ns = ns;
+  Lock lock(lock_);
+  if (state_ != State::kArmed) return;
+  each_guarded([&](Sentinel& sentinel, Entry& entry) { entry.group->command(sentinel, input); });
 }
 
-int Guard::kill(uint32_t sub, int32_t target, Victims& victims) {
+int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
+  Lock lock(lock_);
+  auto it = entries_.find(sub);
+  if (state_ != State::kArmed || it == entries_.end()) return -ESRCH;
+  GuardedGroup& group = *it->second.group;
+  int result = -ESRCH;
+  sentinel_.call([&](Sentinel& sentinel) {
+    const EpisodeMachine& machine = group.machine();
+    bool raised = input.fact == Fact::kUserRaised && machine.active();
+    if (machine.id() != episode) return;
+    if (!raised && machine.phase() != EpisodeMachine::Phase::kDelaying) return;
+    result = 0;
+    group.command(sentinel, input);
+  });
+  return result;
+}
+
+bool Guard::base_limit(uint32_t sub, uint32_t episode, uint64_t& out) {
+  Lock lock(lock_);
+  auto it = entries_.find(sub);
+  if (state_ != State::kArmed || it == entries_.end()) return false;
+  const EpisodeMachine& machine = it->second.group->machine();
+  bool running = false;
+  sentinel_.call([&](Sentinel&) {
+    running = machine.active() && machine.id() == episode;
+    out = machine.base_limit();
+  });
+  return running;
+}
+
+int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims) {
   GuardedGroup* group = nullptr;
   {
-    WriteLock lock(lock_);
+    Lock lock(lock_);
     auto it = entries_.find(sub);
-    if (state_ != State::kArmed || it == entries_.end()) return -ESRCH;
+    if (state_ != State::kArmed || it == entries_.end()) return -ECANCELED;
+    bool running = false;
+    sentinel_.call([&](Sentinel&) {
+      const EpisodeMachine& machine = it->second.group->machine();
+      running = machine.active() && machine.id() == episode;
+      // Held like a helper's job: it is not freed meanwhile, and does not end unexplained.
+      if (running) it->second.group->users++;
+    });
+    if (!running) return -ECANCELED;
     group = it->second.group.get();
-    // Held like a helper's job: it is not freed meanwhile.
-    group->users++;
   }
   int err = group->signal(victims, SIGKILL, target);
   if (victims.count() > 0) {
-    Input input;
-    input.fact = Fact::kUserKilled;
-    input.killed = victims.count();
-    sentinel_.call([&](Sentinel& sentinel) { group->command(sentinel, input); });
+    sentinel_.call([&](Sentinel& sentinel) { group->killed(sentinel, victims); });
   }
-  victims.reap();
+  victims.hand_over(&Helpers::free_later);
   group->users--;
   return err;
 }
 
 void Guard::forget(uint32_t sub) {
-  WriteLock lock(lock_);
+  Lock lock(lock_);
   auto it = entries_.find(sub);
   if (it == entries_.end() || state_ != State::kArmed) return;
   it->second.forgotten = true;
   drop(sub);
+  sweep();
 }
 
 // Frees an entry that is forgotten and has none below it, then perhaps the one above.
@@ -316,8 +363,14 @@ void Guard::drop(uint32_t sub) {
     auto it = entries_.find(sub);
     if (it == entries_.end() || !it->second.forgotten || it->second.children > 0) return;
     GuardedGroup& group = *it->second.group;
-    if (group.busy()) return;
+    // Nothing is started on it any more, but what was may not be over.
     sentinel_.call([&](Sentinel& sentinel) { group.detach(sentinel); });
+    if (group.busy()) {
+      leaving_.push_back(sub);
+      return;
+    }
+    sentinel_.call([](Sentinel&) {});
+    roster_->remove(group);
     group.free_slot();
     uint32_t parent = it->second.parent;
     entries_.erase(it);
@@ -328,13 +381,17 @@ void Guard::drop(uint32_t sub) {
   }
 }
 
+void Guard::sweep() {
+  for (uint32_t sub : std::exchange(leaving_, {})) drop(sub);
+}
+
 // Seen by the tree. A guarded group reports its own removal, in order with its events.
 void Guard::vanished(uint32_t sub) {
   if (!config_.guard_descendants && sub != 1) forget(sub);
 }
 
 bool Guard::path_of(uint32_t sub, std::string& out) {
-  WriteLock lock(lock_);
+  Lock lock(lock_);
   auto it = entries_.find(sub);
   if (it == entries_.end()) return false;
   out = it->second.name;
@@ -342,15 +399,23 @@ bool Guard::path_of(uint32_t sub, std::string& out) {
 }
 
 uint32_t Guard::groups() {
-  WriteLock lock(lock_);
-  uint32_t count = 0;
-  for (auto& [sub, entry] : entries_) count += !entry.forgotten;
-  return count;
+  Lock lock(lock_);
+  return static_cast<uint32_t>(
+      std::count_if(entries_.begin(), entries_.end(), [](const auto& entry) {
+        return entry.second.guarded && !entry.second.forgotten;
+      }));
 }
 
 int Guard::release_ballast() {
   ssize_t freed = ballast_.release();
-  return freed < 0 ? static_cast<int>(freed) : 0;
+  if (freed < 0) return static_cast<int>(freed);
+  return freed > 0 ? 0 : -ENODATA;  // given back already, and not refilled yet
+}
+
+int Guard::refill_ballast() {
+  Lock one(refill_);
+  Status status = ballast_.refill();
+  return status.err;
 }
 
 }  // namespace oom

@@ -5,17 +5,25 @@
 // A group is held only when everything that its out-of-memory path needs is open, read, prefaulted
 // and locked; when arming fails everything is as it was. Groups made below a held one are born held
 // by the kernel: each is taken over as it appears, or given its killer back.
+//
+// Order of locks: life_, the guardian link's or the tree's, lock_, the roster's; the sentinel takes
+// none of them.
 #pragma once
 
 #include <pthread.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "core/ballast.h"
+#include "core/group.h"
 #include "core/guarded_group.h"
 #include "core/guardian_link.h"
+#include "core/locked.h"
+#include "core/roster.h"
 #include "core/tree.h"
 
 namespace oom {
@@ -34,24 +42,27 @@ class Guard final : public TreeListener, public GuardianClient {
   Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardConfig& config);
   ~Guard() override;
 
-  // `root` is the group's directory. On failure trouble() is the group that was the problem,
-  // relative to it. ERR_KILLER_DISABLED: it is already.
-  Status arm(const std::shared_ptr<const Fd>& root);
+  // On failure trouble() is the group that was the problem, relative to `group`.
+  // ERR_KILLER_DISABLED: it is already; ERR_NO_FREEZER, ERR_SELF_IN_GROUP: for a plan that freezes.
+  Status arm(std::shared_ptr<const Group> group);
   // Puts back what was found, everywhere. Idempotent.
   void dispose();
 
-  // Any thread but the sentinel. `sub` 0: all groups; else only if that episode is still running,
-  // unless `episode` is 0: -ESRCH.
+  // Any thread but the sentinel. kExtend, kYield, kUserRaised to one episode: -ESRCH if that has
+  // ended, or is past its deadline.
   int command(uint32_t sub, uint32_t episode, const Input& input);
   // For all groups, running episodes included.
   void set_delay(int64_t ns);
-  // Ends members of the group or of those below, as a plan would: a pid, 0 for all, -1 for the
-  // largest. Sleeps. The pids are in `victims`.
-  int kill(uint32_t sub, int32_t target, Victims& victims);
+  // The limit of a group in an episode, headroom left aside; false: it has ended.
+  bool base_limit(uint32_t sub, uint32_t episode, uint64_t& out);
+  // Kills members of the group or of those below, as a plan would: a pid, 0 for all, -1 for the
+  // largest. Sleeps. The pids are in `victims`. -ECANCELED: the episode has ended.
+  int kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims);
   // The consumer has seen the group's removal.
   void forget(uint32_t sub);
   // Relative to the guarded group.
   bool path_of(uint32_t sub, std::string& out);
+  // How many are guarded.
   uint32_t groups();
   const std::string& trouble() const { return trouble_; }
 
@@ -59,20 +70,10 @@ class Guard final : public TreeListener, public GuardianClient {
   const GuardConfig& config() const { return config_; }
   Channel& channel() { return channel_; }
   uint32_t target() const { return target_; }
+  // Helpers.
+  Roster<GuardedGroup>& roster() { return *roster_; }
   int release_ballast();
-  // Helpers: `top` and all groups below it; the list stands still meanwhile.
-  template <class Use>
-  void each_below(const GuardedGroup& top, Use&& use) {
-    pthread_rwlock_rdlock(&lock_);
-    for (auto& [sub, entry] : entries_) {
-      for (const GuardedGroup* g = entry.group.get(); g; g = g->parent()) {
-        if (g != &top) continue;
-        use(*entry.group);
-        break;
-      }
-    }
-    pthread_rwlock_unlock(&lock_);
-  }
+  int refill_ballast();
 
   // The guardian's keeper.
   void guardian_replaced() override;
@@ -83,35 +84,51 @@ class Guard final : public TreeListener, public GuardianClient {
   void vanished(uint32_t sub) override;
 
  private:
+  enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed };
   struct Entry {
     LockedPtr<GuardedGroup> group;
     std::string name;
     uint32_t parent = 0;
     uint32_t children = 0;
+    bool guarded = false;     // else only known, for kills in the groups above
+    bool found_held = false;  // takeOver
     bool forgotten = false;
   };
+  Status prepare(const std::shared_ptr<const Group>& group);
+  Status call_guardian();
+  Status hold_all();
   Status take(uint32_t parent, const std::string& name, int dir, uint32_t& sub);
+  Status enter(Entry& entry, int dir);
+  void let_go_all(bool failed);
+  void put_back(bool failed);
   void drop(uint32_t sub);
+  void sweep();
   bool busy();
-  Status call_guardian(int root);
   bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
-  void put_back(bool held);
+  // Each group that is guarded, on the sentinel.
+  template <class Use>
+  void each_guarded(Use&& use);
 
   Sentinel& sentinel_;
   Channel& channel_;
   uint32_t target_;
   GuardConfig config_;
+  std::shared_ptr<const Group> group_;
   Ballast ballast_;
+  bool locked_ = false;
+  bool held_ = false;  // from when on groups may be born held
+  uint32_t guardian_id_ = 0;
   Tree tree_{*this};
   Status failure_;
   std::string trouble_;
-  enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed } state_ = State::kNew;
-  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // arming and disposing exclude each other
-  // Guards the list; never taken by the sentinel.
-  pthread_rwlock_t lock_ = PTHREAD_RWLOCK_INITIALIZER;
+  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;    // arming and disposing exclude each other
+  pthread_mutex_t refill_ = PTHREAD_MUTEX_INITIALIZER;  // one helper at a time
+  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;    // the rest
+  State state_ = State::kNew;
+  LockedPtr<Roster<GuardedGroup>> roster_;
   std::unordered_map<uint32_t, Entry> entries_;
+  std::vector<uint32_t> leaving_;  // forgotten while a helper was still at them
   uint32_t next_sub_ = 1;
-  uint32_t guardian_id_ = 0;
 };
 
 }  // namespace oom

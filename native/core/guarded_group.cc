@@ -3,9 +3,10 @@
 #include <sys/epoll.h>
 
 #include <algorithm>
-#include <csignal>
 
+#include "core/codes.h"
 #include "core/guard.h"
+#include "core/place.h"
 #include "core/sys.h"
 
 namespace oom {
@@ -15,30 +16,70 @@ namespace {
 int active_episodes = 0;  // sentinel only
 int64_t poll_interval() { return std::max<int64_t>(10 * kMs, active_episodes * int64_t{200'000}); }
 
-constexpr int64_t kRepayRetry = 100 * kMs;
-constexpr uint16_t kFallbackBit = 0x100;
-constexpr uint16_t kDryBit = 0x200;
+// A group with room whose tasks are still marked as waiting after so long really has some that
+// nobody woke.
+constexpr int64_t kWokenAtLast = 250 * kMs;
+constexpr int64_t kWokenPoll = 50 * kMs;
 
 }  // namespace
 
 GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
-    : guard_(guard), parent_(parent), sub_(sub), machine_(guard.config().episode) {
+    : guard_(guard),
+      parent_(parent),
+      sub_(sub),
+      machine_(guard.config().episode),
+      reports_(*this, guard.target(), sub) {
   channel = &guard.channel();
-  for (Job* job : {&step_job_, &fallback_job_, &repay_job_, &thaw_job_}) job->group = this;
+  for (Job* job :
+       {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_}) {
+    job->group = this;
+  }
 }
 
-Status GuardedGroup::arm(int dir) {
+Status GuardedGroup::arm(int dir, const std::string& path) {
   Status status = hot_.arm(dir);
+  if (status.ok() && !parent_) status = hot_.arm_above(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_.arm_reclaim(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kFreeze)) {
+    // Groups below need no freezer of their own: there the step fails when it is its turn.
+    Status found = hot_.arm_freezer(path);
+    if (!found.ok() && (!parent_ || found.err != code::kNoFreezer)) return found;
+  }
   if (!status.ok()) return status;
   // The dry run: every call of the out-of-memory path that changes nothing, once, before it counts.
-  Sample sample;
-  return Status::of(look(sample), "read", "memory.oom_control");
+  int err = look(last_);
+  if (err == 0) hot_.at_limit(last_);
+  hot_.starved_above();
+  return Status::of(err, "read", "memory.oom_control");
 }
 
-int GuardedGroup::attach(Sentinel& sentinel) {
-  int err = sentinel.add(hot_.event_fd(), *this, EPOLLIN);
-  attached_ = err == 0;
-  return err;
+int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
+  int held = refuse_held ? hot_.held() : 0;
+  if (held != 0) return held < 0 ? held : code::kKillerDisabled;
+  // What was told before is over, or shows in the first look.
+  if (machine_.config().dry_run) hot_.consume();
+  if (int err = sentinel.add(hot_.event_fd(), *this, EPOLLIN)) return err;
+  attached_ = true;
+  int err = machine_.holding() ? hot_.hold() : 0;
+  if (err != 0) {
+    detach(sentinel);
+    return err;
+  }
+  taken_ = true;
+  // Adopted in the middle of an OOM, or one from before the file was registered.
+  step(sentinel, Fact::kLooked, sys::now_ns());
+  return 0;
+}
+
+void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
+  if (taken_) {
+    Input input;
+    input.fact = Fact::kCancel;
+    command(sentinel, input);
+    if (killer_too && !gone_ && !machine_.config().dry_run) hot_.let_go();
+  }
+  detach(sentinel);
+  taken_ = false;
 }
 
 void GuardedGroup::detach(Sentinel& sentinel) {
@@ -48,45 +89,58 @@ void GuardedGroup::detach(Sentinel& sentinel) {
   attached_ = false;
 }
 
-int GuardedGroup::hold() { return machine_.holding() ? hot_.hold() : 0; }
-
-void GuardedGroup::free_slot() {
-  if (slot_) slot_->state.store(SlotState::kFree);
-  slot_ = nullptr;
-}
-
-void GuardedGroup::abandon(Sentinel& sentinel, int err) {
-  Input input;
-  input.fact = Fact::kSetDelay;
-  input.ns = 0;
-  command(sentinel, input);
-  if (!gone_) hot_.let_go();
-  if (err == 0) return;
-  Record r;
-  r.target = guard_.target();
-  r.sub = sub_;
-  r.kind = RecordKind::kTrouble;
-  r.at = sys::now_ns();
-  r.a = static_cast<uint64_t>(static_cast<int64_t>(err));
-  sentinel.send(*this, r);
-}
-
 bool GuardedGroup::busy() const {
-  return users > 0 || step_job_.busy || fallback_job_.busy || repay_job_.busy || thaw_job_.busy;
+  if (users.load() > 0) return true;
+  for (const Job* job :
+       {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_}) {
+    if (job->busy.load()) return true;
+  }
+  return false;
 }
 
 int GuardedGroup::look(Sample& sample) {
   if (int err = hot_.sample(sample)) return err;
-  if (!sample.starved || hot_.at_limit(sample)) return 0;
+  bool far = sample.starved && !hot_.at_limit(sample);
+  if (!far) {
+    far_since_ = 0;
+    return 0;
+  }
   // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
+  GuardedGroup* top = this;
   for (GuardedGroup* above = parent_; above; above = above->parent_) {
     Sample theirs;
     if (!above->gone_ && above->hot_.sample(theirs) == 0 && theirs.starved) {
+      far_since_ = 0;
       sample.starved = false;
       return 0;
     }
+    top = above;
   }
+  if (top->hot_.starved_above()) {
+    far_since_ = 0;
+    sample.starved = false;
+    return 0;
+  }
+  // There is room: those that waited have been woken, and are marked until they get to run.
+  int64_t now = sys::now_ns();
+  if (far_since_ == 0) far_since_ = now;
+  sample.starved = now - far_since_ >= kWokenAtLast;
   return 0;
+}
+
+// Fills the sample; false when the group is gone.
+bool GuardedGroup::observe(Sample& sample) {
+  int err = look(sample);
+  if (is_gone(err)) return false;
+  if (err == 0) {
+    last_ = sample;
+  } else {
+    // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
+    sample = last_;
+    sample.starved = machine_.active();
+    if (machine_.active()) sample.limit = machine_.base_limit() + machine_.lent();
+  }
+  return true;
 }
 
 void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
@@ -96,130 +150,94 @@ void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
 
 void GuardedGroup::due(Sentinel& sentinel, int64_t now) {
   if (gone_) return;
-  if (now >= repay_at_) repay(sentinel, now);
+  if (now >= thaw_at_) thaw(now);
   step(sentinel, Fact::kLooked, now);
+  if (now >= refill_at_) refill(now);
+  schedule(sentinel);
+}
+
+void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
+  if (gone_) return;
+  Input input;
+  input.fact = fact;
+  if (!observe(input.sample)) return removed(sentinel, now);
+  if (fact == Fact::kLooked && guardian_acted()) input.fact = Fact::kGuardianActed;
+  // Whose kill it was is known only when the killer has answered.
+  if (killing() && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
+    input.sample.starved = true;
+  }
+  feed(sentinel, now, input);
 }
 
 void GuardedGroup::command(Sentinel& sentinel, const Input& input) {
   if (gone_) return;
   Input filled = input;
-  int err = look(filled.sample);
   int64_t now = sys::now_ns();
-  if (err == -ENODEV && filled.fact != Fact::kCancel) return removed(sentinel, now);
+  if (!observe(filled.sample)) {
+    if (filled.fact != Fact::kCancel) return removed(sentinel, now);
+    filled.sample = last_;
+  }
   feed(sentinel, now, filled);
 }
 
-void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, uint32_t killed,
-                        uint32_t episode) {
-  if (gone_) return;
-  Input input;
-  input.episode = episode;
-  input.fact = fact;
-  input.result = result;
-  input.killed = killed;
-  int err = look(input.sample);
-  if (err == -ENODEV) return removed(sentinel, now);
-  if (fact == Fact::kLooked && slot_ && machine_.phase() == EpisodeMachine::Phase::kDelaying &&
-      slot_->claim.load() == SharedSlot::word(machine_.id(), Claimant::kGuardian)) {
-    input.fact = Fact::kGuardianActed;
-  }
-  if (err != 0) {
-    // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
-    input.sample = machine_.first();
-    input.sample.starved = machine_.active();
-    input.sample.limit = machine_.base_limit() + machine_.lent();
-  }
-  feed(sentinel, now, input);
+void GuardedGroup::answer(const Input& input) {
+  if (answer_count_ < std::size(answers_)) answers_[answer_count_++] = input;
 }
 
 void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
-  Actions actions;
-  machine_.set_poll(poll_interval());
-  bool was_active = machine_.active();
-  machine_.step(now, input, actions);
-  active_episodes += machine_.active() - was_active;
-  publish();
-  carry_out(sentinel, now, actions);
-  publish();
+  Input next = input;
+  for (;;) {
+    Actions actions;
+    machine_.set_poll(poll_interval());
+    bool was_active = machine_.active();
+    machine_.step(now, next, actions);
+    active_episodes += machine_.active() - was_active;
+    publish();
+    carry_out(sentinel, now, actions);
+    publish();
+    if (answer_count_ == 0) break;
+    next = answers_[0];
+    std::copy(answers_ + 1, answers_ + answer_count_, answers_);
+    answer_count_--;
+    now = sys::now_ns();
+    if (!observe(next.sample)) next.sample = last_;  // the next look will find it gone
+  }
   schedule(sentinel);
-}
-
-// For the guardian: before and after each turn of the machine is carried out.
-void GuardedGroup::publish() {
-  if (!slot_) return;
-  if (uint32_t id = machine_.id(); slot_->claim.load() >> 2 != id) {
-    slot_->claim.store(SharedSlot::word(id, Claimant::kNobody));
-  }
-  slot_->deadline.store(machine_.deadline());
-  slot_->started_at.store(machine_.started_at());
-  slot_->own_limit.store(hot_.own_limit());
-  slot_->own_memsw.store(hot_.own_memsw());
-  slot_->frozen.store(frozen_);
-  bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
-  slot_->state.store(kernel              ? SlotState::kKernel
-                     : machine_.active() ? SlotState::kEpisode
-                                         : SlotState::kArmed);
-}
-
-// Whether this episode's fallback is ours; if not, the machine is told who it was.
-bool GuardedGroup::claim(Sentinel& sentinel, int64_t now) {
-  if (!slot_ || !machine_.active() || slot_->claim_for(machine_.id(), Claimant::kSentinel)) {
-    return true;
-  }
-  step(sentinel, Fact::kGuardianActed, now);
-  return false;
 }
 
 void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
     switch (actions.list[i].what) {
       case Do::kBegin:
-        if (begin_waits_) {
-          missed_++;  // overtaken as a whole
-        } else if (end_waits_) {
-          last_end_ = end_;
-          last_end_waits_ = true;
-        }
-        begin_ = {};
-        begin_.target = guard_.target();
-        begin_.sub = sub_;
-        begin_.kind = RecordKind::kEpisodeBegin;
-        begin_.count = machine_.id();
-        begin_.at = machine_.started_at();
-        begin_.a = static_cast<uint64_t>(machine_.deadline());
-        begin_.b = machine_.first().usage;
-        begin_.c = machine_.first().limit;
-        begin_.d = missed_;
-        begin_waits_ = true;
-        end_waits_ = false;
-        report(sentinel);
-        if (machine_.config().dry_run) rehearse(sentinel);
+        begin(sentinel, now);
         break;
       case Do::kStep:
         run_step(sentinel, now, actions.list[i].index);
         break;
       case Do::kFallback:
-        if (!claim(sentinel, now)) break;
-        thaw();
-        start(fallback_job_, JobKind::kKill, SIGKILL,
-              machine_.config().fallback == Fallback::kKillLargest ? -1 : 0);
+        if (claim()) fall_back(sentinel, now);
         break;
       case Do::kLetGo: {
-        // Letting go twice does no harm; the report is the claimant's.
-        claim(sentinel, now);
+        // Letting go twice does no harm.
+        claim();
         int err = hot_.let_go();
-        switched(sentinel, now, err);
-        if (machine_.active()) {
-          step_report(sentinel, kFallbackBit | static_cast<uint16_t>(Fallback::kKernel), now,
-                      nullptr, err);
+        switched(err);
+        thaw(now);
+        if (machine_.active() && let_go_told_ != machine_.id()) {
+          let_go_told_ = machine_.id();
+          constexpr auto kKernel = static_cast<uint16_t>(Fallback::kKernel);
+          reports_.step(sentinel, {.what = StepReport::kFallback | kKernel,
+                                   .episode = machine_.id(),
+                                   .at = now,
+                                   .result = err});
         }
         break;
       }
       case Do::kHold:
-        switched(sentinel, now, hot_.hold());
+        switched(hot_.hold());
         break;
       case Do::kSqueeze:
-        repay(sentinel, now);
+        repay(now);
         break;
       case Do::kEnd:
         end(sentinel);
@@ -228,264 +246,61 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
   }
 }
 
-void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
-  const PlanStep& plan = machine_.config().plan[index];
-  step_at_ = now;
-  auto at_once = [&](int32_t result) {
-    step_report(sentinel, static_cast<uint16_t>(plan.kind), now, nullptr, result);
-    step(sentinel, Fact::kStepDone, sys::now_ns(), result);
-  };
-  switch (plan.kind) {
-    case StepKind::kHeadroom: {
-      int err = hot_.lend_to(machine_.lend_to(index));
-      if (err == 0) lent_ = true;
-      return at_once(err);
-    }
-    case StepKind::kKernel:  // reported when it lets go
-      return step(sentinel, Fact::kStepDone, now, 0);
-    case StepKind::kBallast:
-      return start(step_job_, JobKind::kBallast, 0, 0);
-    case StepKind::kReclaim:
-      return start(step_job_, JobKind::kReclaim, 0, 0);
-    case StepKind::kFreeze:
-      frozen_ = true;
-      return start(step_job_, JobKind::kFreeze, 0, 0);
-    case StepKind::kSignal:
-      return start(step_job_, JobKind::kSignal, plan.signal, plan.target);
-    case StepKind::kKillLargest:
-      thaw();
-      return start(step_job_, JobKind::kKill, SIGKILL, -1);
-    case StepKind::kKillGroup:
-      thaw();
-      return start(step_job_, JobKind::kKill, SIGKILL, 0);
-  }
-}
-
-void GuardedGroup::start(Job& job, JobKind kind, int32_t signal, int32_t target) {
-  // Still at work since the last episode: the machine hands over to the kernel after a while.
-  if (job.busy) return;
-  job.kind = kind;
-  job.signal = signal;
-  job.target = target;
-  job.episode = machine_.id();
-  job.result = 0;
-  job.count = 0;
-  Helpers::hand(job);
-}
-
-void GuardedGroup::run_job(Job& job, Victims& victims) {
-  switch (job.kind) {
-    case JobKind::kBallast:
-      job.result = guard_.release_ballast();
-      break;
-    case JobKind::kReclaim:
-      job.result = hot_.reclaim();
-      break;
-    case JobKind::kRepay:
-      job.result = hot_.repay();
-      break;
-    case JobKind::kFreeze:
-    case JobKind::kThaw:
-      job.result = hot_.freeze(job.kind == JobKind::kFreeze);
-      break;
-    case JobKind::kSignal:
-    case JobKind::kKill:
-      job.result = signal(victims, job.signal, job.target);
-      job.count = victims.count();
-      break;
-  }
-}
-
-int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
-  int result = 0;
-  if (target == -1) {
-    guard_.each_below(*this, [&](GuardedGroup& g) {
-      if (int err = victims.consider(g.hot_.procs_fd())) result = err;
-    });
-    // Some members could not be looked at (ENOMEM): the largest of the others will do.
-    int err = victims.signal_largest(signal);
-    return err == 0 || result == 0 ? err : result;
-  }
-  if (target == 0) {
-    guard_.each_below(*this, [&](GuardedGroup& g) {
-      if (int err = victims.signal_all(g.hot_.procs_fd(), signal)) result = err;
-    });
-    return victims.count() > 0 ? 0 : result;
-  }
-  result = -ESRCH;
-  guard_.each_below(*this, [&](GuardedGroup& g) {
-    if (result == -ESRCH) result = victims.signal_member(g.hot_.procs_fd(), target, signal);
-  });
-  return result;
-}
-
-void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
-  int64_t now = sys::now_ns();
-  if (&job == &step_job_) {
-    uint16_t kind = 0;
-    switch (job.kind) {
-      case JobKind::kBallast:
-        kind = static_cast<uint16_t>(StepKind::kBallast);
-        break;
-      case JobKind::kReclaim:
-        kind = static_cast<uint16_t>(StepKind::kReclaim);
-        break;
-      case JobKind::kFreeze:
-        kind = static_cast<uint16_t>(StepKind::kFreeze);
-        break;
-      case JobKind::kSignal:
-        kind = static_cast<uint16_t>(StepKind::kSignal);
-        break;
-      default:
-        kind =
-            static_cast<uint16_t>(job.target == -1 ? StepKind::kKillLargest : StepKind::kKillGroup);
-    }
-    step_report(sentinel, kind, step_at_, &job, job.result);
-  } else if (&job == &fallback_job_) {
-    step_report(sentinel, kFallbackBit | static_cast<uint16_t>(machine_.config().fallback), now,
-                &job, job.result);
-  } else if (&job == &repay_job_) {
-    if (job.result == -EBUSY) {
-      repay_at_ = now + kRepayRetry;
-    } else {
-      lent_ = false;
-      repay_at_ = kNever;
-    }
-  }
-  job.busy.store(false);
-  if (&job == &step_job_) {
-    step(sentinel, Fact::kStepDone, now, job.result, job.count, job.episode);
-  } else if (&job == &fallback_job_) {
-    step(sentinel, Fact::kFallbackDone, now, job.result, job.count, job.episode);
-  } else if (&job == &repay_job_) {
-    step(sentinel, Fact::kLooked, now);  // the limit is another one, and it was us
-  }
-  schedule(sentinel);
-}
-
-void GuardedGroup::step_report(Sentinel& sentinel, uint16_t what, int64_t at, const Job* job,
-                               int32_t result) {
-  uint32_t pids = job ? job->pid_count : 0;
-  // A step that finds no room is left out; begin and end of its episode are not.
-  if (last_end_waits_ || begin_waits_ || !channel->room(1 + (pids + 7) / 8)) return;
-  Record r;
-  r.target = guard_.target();
-  r.sub = sub_;
-  r.kind = RecordKind::kEpisodeStep;
-  r.detail = what;
-  r.count = machine_.id();
-  r.at = at;
-  r.a = static_cast<uint64_t>(static_cast<int64_t>(result));
-  r.b = pids;
-  r.c = static_cast<uint64_t>(machine_.deadline());
-  sentinel.send(*this, r);
-  r.kind = RecordKind::kPids;
-  for (uint32_t i = 0; i < pids; i += 8) {
-    uint64_t pairs[4] = {};
-    for (uint32_t k = 0; k < 8 && i + k < pids; k++) {
-      pairs[k / 2] |= static_cast<uint64_t>(static_cast<uint32_t>(job->pids[i + k]))
-                      << (k % 2 * 32);
-    }
-    r.a = pairs[0];
-    r.b = pairs[1];
-    r.c = pairs[2];
-    r.d = pairs[3];
-    sentinel.send(*this, r);
-  }
+void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
+  reports_.begin(sentinel, machine_);
+  census_.clear();
+  if (machine_.config().dry_run) return rehearse(sentinel);
+  start(census_job_, JobKind::kCensus, now);
 }
 
 // What the plan and the fallback would have done, each at the time it would have been due.
 void GuardedGroup::rehearse(Sentinel& sentinel) {
   const EpisodeConfig& config = machine_.config();
+  auto tell = [&](int what, int64_t at) {
+    reports_.step(sentinel, {.what = static_cast<uint16_t>(StepReport::kDry | what),
+                             .episode = machine_.id(),
+                             .at = at});
+  };
   for (uint8_t i = 0; i < config.plan_size; i++) {
-    step_report(sentinel, kDryBit | static_cast<uint16_t>(config.plan[i].kind),
-                machine_.started_at() + config.plan[i].after_ns, nullptr, 0);
+    tell(static_cast<int>(config.plan[i].kind), machine_.started_at() + config.plan[i].after_ns);
   }
-  step_report(sentinel, kDryBit | kFallbackBit | static_cast<uint16_t>(config.fallback),
-              machine_.deadline(), nullptr, 0);
+  tell(StepReport::kFallback | static_cast<int>(config.fallback), machine_.deadline());
 }
 
 void GuardedGroup::end(Sentinel& sentinel) {
   const EpisodeEnd& how = machine_.end();
-  end_ = {};
-  end_.target = guard_.target();
-  end_.sub = sub_;
-  end_.kind = RecordKind::kEpisodeEnd;
-  end_.detail = static_cast<uint16_t>(how.outcome);
-  end_.count = how.id;
-  end_.at = how.at;
-  end_.a = static_cast<uint64_t>(how.late_ns);
-  end_.b = how.kernel_kills;
-  end_waits_ = true;
-  report(sentinel);
-  if (lent_) {
-    if (how.outcome == Outcome::kLimitRaised && !repay_job_.busy) {
-      hot_.forgive();
-      lent_ = false;
-    } else {
-      repay(sentinel, how.at);
-    }
-  }
-  thaw();
-}
-
-// SIGKILL of a frozen v1 task waits for it.
-void GuardedGroup::thaw() {
-  if (frozen_) start(thaw_job_, JobKind::kThaw, 0, 0);
-  frozen_ = false;
+  bool ask = how.outcome == Outcome::kRecovered && !census_job_.busy && !census_.empty() &&
+             start(census_job_, JobKind::kVerdict, how.at);
+  // The machine may be in the next episode already.
+  if (ask) census_job_.episode = how.id;
+  reports_.end(sentinel, how, ask);
+  repay(how.at);
+  thaw(how.at);
 }
 
 // The machine repeats a switch that failed.
-void GuardedGroup::switched(Sentinel& sentinel, int64_t now, int err) {
-  if (err != 0 && err != -ENODEV) step(sentinel, Fact::kSwitchFailed, now);
-}
-
-void GuardedGroup::repay(Sentinel&, int64_t) {
-  repay_at_ = kNever;
-  if (lent_) start(repay_job_, JobKind::kRepay, 0, 0);
-}
-
-void GuardedGroup::settle() {
-  if (lent_) hot_.repay();
-  if (frozen_) hot_.freeze(false);
+void GuardedGroup::switched(int err) {
+  if (err == 0 || is_gone(err)) return;
+  Input input;
+  input.fact = Fact::kSwitchFailed;
+  answer(input);
 }
 
 void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
   Input input;
   input.fact = Fact::kRemoved;
-  input.sample = machine_.first();
+  input.sample = last_;
   feed(sentinel, now, input);
   gone_ = true;
-  gone_record_ = {};
-  gone_record_.target = guard_.target();
-  gone_record_.sub = sub_;
-  gone_record_.kind = RecordKind::kRemoved;
-  gone_record_.at = now;
-  gone_waits_ = true;
   sentinel.clear_timer(*this);
-  sentinel.remove(hot_.event_fd());
+  if (attached_) sentinel.remove(hot_.event_fd());
   attached_ = false;
-  report(sentinel);
-}
-
-void GuardedGroup::report(Sentinel& sentinel) {
-  if (last_end_waits_) {
-    if (!sentinel.send(*this, last_end_)) return;
-    last_end_waits_ = false;
-  }
-  if (begin_waits_) {
-    if (!sentinel.send(*this, begin_)) return;
-    begin_waits_ = false;
-  }
-  if (end_waits_) {
-    if (!sentinel.send(*this, end_)) return;
-    end_waits_ = false;
-  }
-  if (gone_waits_ && sentinel.send(*this, gone_record_)) gone_waits_ = false;
+  reports_.gone(sentinel, now);
 }
 
 void GuardedGroup::schedule(Sentinel& sentinel) {
-  int64_t when = std::min(machine_.next_wake(), repay_at_);
+  int64_t when = std::min({machine_.next_wake(), refill_at_, thaw_at_});
+  if (far_since_ != 0) when = std::min(when, sys::now_ns() + kWokenPoll);
   if (!attached_ || when == kNever) {
     sentinel.clear_timer(*this);
   } else {

@@ -1,20 +1,25 @@
 // One group under guard: its warm files, its episode machine and what it has lent.
 //
 // Threads: made and armed by any thread that may allocate; from attach() to detach() it belongs to
-// the sentinel, except run_job(), which a helper runs on the warm files. Lies in locked memory.
+// the sentinel, except run_job() and signal(), which others run on the warm files. Lies in locked
+// memory. guarded_group.cc is the way from facts to the machine and its actions,
+// guarded_jobs.cc what is done by helpers, guarded_shared.cc what the guardian sees.
 //
 // Contract rules kept here: the machine's actions are carried out in order and at once; what an
-// episode lent is taken back at its end; reports that find no room wait here, and never hold up the
-// machine.
+// episode lent is taken back at its end; who killed is told truly.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
+#include "core/census.h"
 #include "core/episode.h"
 #include "core/helpers.h"
 #include "core/hot_v1.h"
 #include "core/locked.h"
+#include "core/reports.h"
+#include "core/roster.h"
 #include "core/sentinel.h"
 #include "core/shared_state.h"
 #include "core/victims.h"
@@ -27,65 +32,83 @@ class GuardedGroup final : public Source {
  public:
   GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub);
 
-  // Opens and reads what the out-of-memory path needs; changes nothing in the group.
-  Status arm(int dir);
+  // Opens and reads what the out-of-memory path needs; changes nothing in the group. `path` is
+  // absolute.
+  Status arm(int dir, const std::string& path);
   // Whether the kernel's killer is disabled already: 0, 1 or -errno.
   int held() { return hot().held(); }
 
-  // On the sentinel.
-  int attach(Sentinel& sentinel);
+  // On the sentinel. take_over() is hold() and attach(); with `refuse_held` it fails with
+  // kKillerDisabled where somebody else was faster.
+  int take_over(Sentinel& sentinel, bool refuse_held);
+  // Ends a running episode and gives the kernel its killer back.
+  void give_back(Sentinel& sentinel, bool killer_too);
   void detach(Sentinel& sentinel);
-  int hold();
+  // Again, after somebody has let go in our place.
+  void hold_again(Sentinel& sentinel);
   // Nobody stands behind it any more: let go for good. `err` is reported if it is not 0.
   void abandon(Sentinel& sentinel, int err);
   void command(Sentinel& sentinel, const Input& input);
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
-  void flush(Sentinel& sentinel) override { report(sentinel); }
+  void flush(Sentinel& sentinel) override { reports_.flush(sentinel); }
   void job_done(Sentinel& sentinel, Job& job);
+  // The program has killed these itself.
+  void killed(Sentinel& sentinel, const Victims& victims);
 
-  // After detach(), any thread: takes back what is still lent.
+  // After detach() and not busy(): takes back what is still lent.
   void settle();
 
   // On a helper.
   void run_job(Job& job, Victims& victims);
-  // Signals a pid, all (0) or the largest (-1) of the members here and below: 0 or -errno.
+  // Signals a pid, all (0) or the largest (-1) of the members here and below: 0 or -errno. Thaws
+  // them to die.
   int signal(Victims& victims, int signal, int32_t target);
   // Whether a helper still has a job of this group, or a user of kill() is at it.
   bool busy() const;
 
-  // What the guardian sees of it; before attach().
+  // What the guardian sees of it; before take_over().
   void set_slot(SharedSlot* slot) { slot_ = slot; }
   void free_slot();
 
   HotGroup& hot() { return hot_; }
   uint32_t sub() const { return sub_; }
-  GuardedGroup* parent() const { return parent_; }
-  uint32_t episode() const { return machine_.id(); }
-  bool in_episode() const { return machine_.active(); }
+  const GuardedGroup* parent() const { return parent_; }
+  const EpisodeMachine& machine() const { return machine_; }
+  bool taken() const { return taken_; }
+  bool gone() const { return gone_; }
 
-  std::atomic<int> users{0};
+  std::atomic<int> users{0};  // of kill()
+  RosterNode<GuardedGroup> listed;
 
  private:
   int look(Sample& sample);
-  void step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result = 0, uint32_t killed = 0,
-            uint32_t episode = 0);
-  void switched(Sentinel& sentinel, int64_t now, int err);
-  void thaw();
+  bool observe(Sample& sample);
+  void step(Sentinel& sentinel, Fact fact, int64_t now);
   void feed(Sentinel& sentinel, int64_t now, const Input& input);
+  void answer(const Input& input);
   void carry_out(Sentinel& sentinel, int64_t now, const Actions& actions);
-  void run_step(Sentinel& sentinel, int64_t now, uint8_t index);
-  void start(Job& job, JobKind kind, int32_t signal, int32_t target);
-  void step_report(Sentinel& sentinel, uint16_t what, int64_t at, const Job* job, int32_t result);
+  void begin(Sentinel& sentinel, int64_t now);
   void rehearse(Sentinel& sentinel);
   void end(Sentinel& sentinel);
-  void repay(Sentinel& sentinel, int64_t now);
+  void switched(int err);
   void removed(Sentinel& sentinel, int64_t now);
-  void report(Sentinel& sentinel);
   void schedule(Sentinel& sentinel);
 
+  // guarded_shared.cc
   void publish();
-  bool claim(Sentinel& sentinel, int64_t now);
+  bool claim();
+  bool guardian_acted() const;
+
+  // guarded_jobs.cc
+  void run_step(Sentinel& sentinel, int64_t now, uint8_t index);
+  void fall_back(Sentinel& sentinel, int64_t now);
+  bool start(Job& job, JobKind kind, int64_t now, int32_t signal = 0, int32_t target = 0);
+  void report_job(Sentinel& sentinel, const Job& job);
+  bool killing() const;
+  void repay(int64_t now);
+  void refill(int64_t now);
+  void thaw(int64_t now);
 
   Guard& guard_;
   GuardedGroup* parent_;
@@ -93,18 +116,22 @@ class GuardedGroup final : public Source {
   HotGroupV1 hot_;
   SharedSlot* slot_ = nullptr;
   EpisodeMachine machine_;
-  Job step_job_, fallback_job_, repay_job_, thaw_job_;
-  int64_t step_at_ = 0;
-  int64_t repay_at_ = kNever;  // when to try again to put the limit back
-  bool lent_ = false;
-  bool frozen_ = false;
-  bool attached_ = false;
-  bool gone_ = false;
+  Reports reports_;
+  Census census_;
+  Sample last_;  // the last that could be read
+  // Answers to actions, given when all actions of a round have been carried out.
+  Input answers_[4];
+  uint8_t answer_count_ = 0;
 
-  // Reports that found no room: one episode's; `missed_` counts those that were overtaken.
-  bool last_end_waits_ = false, begin_waits_ = false, end_waits_ = false, gone_waits_ = false;
-  Record last_end_, begin_, end_, gone_record_;
-  uint32_t missed_ = 0;
+  Job step_job_, fallback_job_, repay_job_, refill_job_, thaw_job_, census_job_;
+  int64_t refill_at_ = kNever, refill_wait_ = 0;  // when ballast is to be there again
+  int64_t thaw_at_ = kNever;                      // when to try again to thaw
+  int64_t far_since_ = 0;                         // since when it waits with room; 0: it does not
+  uint32_t let_go_told_ = 0;                      // the episode whose kernel fallback was reported
+  bool freezing_ = false;                         // the members shall stand still
+  bool attached_ = false;
+  bool taken_ = false;  // we have disabled its killer, or would have
+  bool gone_ = false;
 };
 
 }  // namespace oom

@@ -18,6 +18,7 @@
 #include <memory>
 #include <new>
 
+#include "core/lock.h"
 #include "core/thread.h"
 #include "guardian/protocol.h"
 
@@ -243,7 +244,7 @@ Status make(std::unique_ptr<Link>& made) {
                   made->shared_fd.get(), 0);
   if (at == MAP_FAILED) return Status::last("mmap");
   if (mlock(at, sizeof(SharedState)) != 0) {
-    Status status = Status::last("mlock");
+    Status status = Status::last("mlock", kMemlockLimit);
     munmap(at, sizeof(SharedState));
     return status;
   }

@@ -7,28 +7,85 @@
 #include <climits>
 
 #include "core/guarded_group.h"
+#include "core/lock.h"
 #include "core/locked.h"
+#include "core/pidfd.h"
+#include "core/victims.h"
 
 namespace oom {
 namespace {
 
+constexpr int kUrgent = 2;
+constexpr int kSlow = 2;
+constexpr int kHelpers = kUrgent + kSlow;
+
+// Sleeps until it is poked; a poke between a look and the sleep is not lost.
+class Doorbell {
+ public:
+  uint32_t listen() const { return word_.load(std::memory_order_acquire); }
+  void ring() {
+    word_.fetch_add(1, std::memory_order_release);
+    syscall(SYS_futex, &word_, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, nullptr, nullptr, 0);
+  }
+  void wait(uint32_t heard) {
+    syscall(SYS_futex, &word_, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, heard, nullptr, nullptr, 0);
+  }
+
+ private:
+  std::atomic<uint32_t> word_{0};
+};
+
+// Takes pidfds of the killed, frees their memory and closes them.
+struct Reaper {
+  static constexpr int kRoom = 256;
+  PreparedThread thread;
+  Doorbell bell;
+  std::atomic<bool> stopping{false};
+  std::atomic<int> next{0};
+  std::atomic<int> fds[kRoom];
+
+  Reaper() {
+    for (auto& fd : fds) fd.store(-1);
+  }
+  void push(int fd) {
+    for (int tries = 0; tries < kRoom; tries++) {
+      int none = -1;
+      auto slot = static_cast<unsigned>(next.fetch_add(1)) % kRoom;
+      if (fds[slot].compare_exchange_strong(none, fd)) return bell.ring();
+    }
+    close(fd);  // they die all the same, only later
+  }
+  static void* main(void* arg) {
+    auto& self = *static_cast<Reaper*>(arg);
+    for (;;) {
+      uint32_t heard = self.bell.listen();
+      bool stop = self.stopping.load();
+      for (auto& slot : self.fds) {
+        int fd = slot.exchange(-1);
+        if (fd < 0) continue;
+        if (!stop) pidfd::mrelease(fd);
+        close(fd);
+      }
+      if (stop) return nullptr;
+      self.bell.wait(heard);
+    }
+  }
+};
+
 struct Helper {
   PreparedThread thread;
   Sentinel* sentinel = nullptr;
+  Doorbell bell;
   std::atomic<Command*> inbox{nullptr};
-  std::atomic<uint32_t> word{0};  // futex: grows with each job
   std::atomic<uint32_t> load{0};
   std::atomic<bool> stopping{false};
   Victims victims;
 };
 
-Helper* helpers[Helpers::kThreads];
+Helper* helpers[kHelpers];
+Reaper* reaper;
+Sentinel* registered;  // as a locked region
 pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
-
-void wake(Helper& helper) {
-  helper.word.fetch_add(1, std::memory_order_release);
-  syscall(SYS_futex, &helper.word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT_MAX, nullptr, nullptr, 0);
-}
 
 void answer(Command& command, Sentinel& sentinel) {
   auto& job = static_cast<Job&>(command);
@@ -40,10 +97,9 @@ void run(Helper& helper, Job& job) {
   job.group->run_job(job, helper.victims);
   job.pids = helper.victims.pids();
   job.pid_count = helper.victims.pid_count();
-  // The answer first: a large victim may take long to be reaped.
-  job.run = [](Command& command, Sentinel& sentinel) { answer(command, sentinel); };
-  helper.sentinel->post(job);
-  helper.victims.reap();
+  job.run = &answer;
+  helper.sentinel->post(job);  // from here on the job is not ours
+  helper.victims.hand_over(&Helpers::free_later);
   // The pids lie here: they must not change before the sentinel has taken them.
   helper.sentinel->call([](Sentinel&) {});
 }
@@ -51,11 +107,11 @@ void run(Helper& helper, Job& job) {
 void* main(void* arg) {
   auto& helper = *static_cast<Helper*>(arg);
   for (;;) {
-    uint32_t seen = helper.word.load(std::memory_order_acquire);
+    uint32_t heard = helper.bell.listen();
     Command* list = helper.inbox.exchange(nullptr, std::memory_order_acquire);
     if (!list) {
       if (helper.stopping.load()) return nullptr;
-      syscall(SYS_futex, &helper.word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, seen, nullptr, nullptr, 0);
+      helper.bell.wait(heard);
       continue;
     }
     Command* ordered = nullptr;
@@ -74,42 +130,63 @@ void* main(void* arg) {
   }
 }
 
+template <class T>
+Status start_one(T*& slot, const char* name, void* (*run)(void*), Sentinel* sentinel) {
+  if (slot) return Status::success();
+  Status status;
+  auto made = make_locked<T>(status);
+  if (!made) return status;
+  if constexpr (requires { made->sentinel; }) made->sentinel = sentinel;
+  status = made->thread.start(name, run, made.get());
+  if (status.ok()) slot = made.release();
+  return status;
+}
+
+template <class T>
+void stop_one(T*& slot) {
+  if (!slot) return;
+  slot->stopping.store(true);
+  slot->bell.ring();
+  slot->thread.join();
+  LockedDelete<T>()(slot);
+  slot = nullptr;
+}
+
 }  // namespace
 
 Status Helpers::start(Sentinel& sentinel) {
-  Status status;
   pthread_mutex_lock(&start_lock);
+  Status status = start_one(reaper, "oom-freer", &Reaper::main, nullptr);
   for (auto& helper : helpers) {
-    if (helper) continue;
-    auto made = make_locked<Helper>(status);
-    if (!made) break;
-    made->sentinel = &sentinel;
-    status = made->thread.start("oom-helper", main, made.get());
-    if (!status.ok()) break;
-    helper = made.release();
+    if (status.ok()) status = start_one(helper, "oom-helper", &main, &sentinel);
   }
-  sentinel.set_before_stop(&Helpers::stop);
+  if (status.ok() && !registered) {
+    if (int err = LockedRegions::add(&sentinel, sizeof sentinel)) {
+      status = Status::of(err, "mlock", kMemlockLimit);
+    } else {
+      registered = &sentinel;
+    }
+  }
   pthread_mutex_unlock(&start_lock);
   return status;
 }
 
 void Helpers::stop() {
   pthread_mutex_lock(&start_lock);
-  for (auto& helper : helpers) {
-    if (!helper) continue;
-    helper->stopping.store(true);
-    wake(*helper);
-    helper->thread.join();
-    LockedDelete<Helper>()(helper);
-    helper = nullptr;
-  }
+  for (auto& helper : helpers) stop_one(helper);
+  stop_one(reaper);
+  if (registered) LockedRegions::remove(registered, sizeof *registered);
+  registered = nullptr;
   pthread_mutex_unlock(&start_lock);
 }
 
+void Helpers::free_later(int pidfd) { reaper->push(pidfd); }
+
 void Helpers::hand(Job& job) {
-  Helper* least = helpers[0];
-  for (Helper* helper : helpers) {
-    if (helper->load.load() < least->load.load()) least = helper;
+  bool slow = job.kind >= JobKind::kBallast;
+  Helper* least = nullptr;
+  for (int i = slow ? kUrgent : 0; i < (slow ? kHelpers : kUrgent); i++) {
+    if (!least || helpers[i]->load.load() < least->load.load()) least = helpers[i];
   }
   job.busy.store(true);
   least->load.fetch_add(1);
@@ -118,7 +195,7 @@ void Helpers::hand(Job& job) {
     job.next = head;
   } while (!least->inbox.compare_exchange_weak(head, &job, std::memory_order_release,
                                                std::memory_order_relaxed));
-  wake(*least);
+  least->bell.ring();
 }
 
 }  // namespace oom

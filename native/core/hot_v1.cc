@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <string>
 
 #include "core/event_control.h"
 #include "core/parse.h"
@@ -14,8 +15,12 @@
 namespace oom {
 namespace {
 
-// A charge that is refused stands within a page of the limit; a little may be freed before we look.
-constexpr uint64_t kSlack = 64 * 4096;
+// Charges are taken in batches of 64 pages per CPU, and what a CPU has not used is given back
+// without waking anybody: a group that was full may then stand so much below its limit for each.
+uint64_t slack_of_machine() {
+  long cpus = sysconf(_SC_NPROCESSORS_CONF);
+  return static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * 64 * 4096;
+}
 
 int read_u64(const Fd& file, uint64_t& out) {
   char text[32];
@@ -32,6 +37,7 @@ int read_control(const Fd& file, parse::OomControl& out) {
 }  // namespace
 
 Status HotGroupV1::arm(int dir) {
+  slack_ = slack_of_machine();
   struct {
     Fd& fd;
     const char* name;
@@ -42,7 +48,6 @@ Status HotGroupV1::arm(int dir) {
       {usage_, "memory.usage_in_bytes", O_RDONLY, false},
       {limit_, "memory.limit_in_bytes", O_RDWR, false},
       {procs_, "cgroup.procs", O_RDONLY, false},
-      {force_empty_, "memory.force_empty", O_WRONLY, true},
       {memsw_usage_, "memory.memsw.usage_in_bytes", O_RDONLY, true},
       {memsw_limit_, "memory.memsw.limit_in_bytes", O_RDWR, true},
   };
@@ -53,7 +58,6 @@ Status HotGroupV1::arm(int dir) {
       if (file.optional && err == -ENOENT) continue;
       return Status::of(err, "open", file.name);
     }
-    if (file.flags == O_WRONLY) continue;
     // The first read makes the kernel allocate the read buffer, charged to us.
     char text[4096];
     if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
@@ -61,6 +65,32 @@ Status HotGroupV1::arm(int dir) {
   eventfd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!eventfd_) return Status::last("eventfd");
   return register_event(dir, "memory.oom_control", eventfd_.get(), "");
+}
+
+Status HotGroupV1::arm_reclaim(int dir) {
+  constexpr const char* kFile = "memory.force_empty";
+  force_empty_.reset(sys::open_at(dir, kFile, O_WRONLY));
+  return force_empty_ ? Status::success() : Status::of(force_empty_.release(), "open", kFile);
+}
+
+Status HotGroupV1::arm_above(int dir) {
+  std::string name = "../memory.oom_control";
+  for (Fd& control : above_) {
+    control.reset(sys::open_at(dir, name.c_str(), O_RDONLY));
+    if (!control) {
+      int err = control.release();
+      // Above the mount, or not for this user's eyes: then nothing more can be known.
+      return err == -EMFILE || err == -ENFILE || err == -ENOMEM
+                 ? Status::of(err, "open", "memory.oom_control")
+                 : Status::success();
+    }
+    char text[128];
+    if (pread(control.get(), text, sizeof text, 0) < 0) {
+      return Status::last("read", "memory.oom_control");
+    }
+    name.insert(0, "../");
+  }
+  return Status::success();
 }
 
 void HotGroupV1::consume() {
@@ -78,10 +108,20 @@ int HotGroupV1::sample(Sample& out) {
 }
 
 bool HotGroupV1::at_limit(const Sample& sample) {
-  if (sample.usage + kSlack >= sample.limit) return true;
+  if (sample.usage + slack_ >= sample.limit) return true;
   uint64_t usage, limit;
   return memsw_limit_ && read_u64(memsw_usage_, usage) == 0 && read_u64(memsw_limit_, limit) == 0 &&
-         usage + kSlack >= limit;
+         usage + slack_ >= limit;
+}
+
+// The kernel marks every group below the one that is out of memory.
+bool HotGroupV1::starved_above() {
+  for (const Fd& control : above_) {
+    parse::OomControl said;
+    if (!control || read_control(control, said) != 0) return false;
+    if (said.under_oom.value_or(false)) return true;
+  }
+  return false;
 }
 
 int HotGroupV1::held() {
@@ -99,55 +139,75 @@ int HotGroupV1::write_limit(const Fd& file, uint64_t bytes) {
   return sys::write_small(file.get(), {text, static_cast<size_t>(end - text)});
 }
 
-int HotGroupV1::lend_to(uint64_t raised) {
+int HotGroupV1::lend_to(uint64_t bytes) {
   uint64_t limit;
   if (int err = read_u64(limit_, limit)) return err;
-  if (raised <= limit) return 0;
-  // memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes: that one first.
-  uint64_t memsw;
-  if (memsw_limit_ && read_u64(memsw_limit_, memsw) == 0 && memsw < raised) {
-    if (int err = write_limit(memsw_limit_, raised)) return err;
-    if (own_memsw_ == 0) own_memsw_ = memsw;
-  }
-  if (own_limit_ == 0) own_limit_ = limit;
-  int err = write_limit(limit_, raised);
-  read_u64(limit_, set_limit_);
-  return err;
+  loans_.fetch_add(1);
+  if (bytes <= limit) return 0;
+  if (int err = lend_swap_too(bytes)) return err;
+  if (int err = write_limit(limit_, bytes)) return err;
+  // As the kernel has rounded it.
+  set_limit_.store(read_u64(limit_, limit) == 0 ? limit : bytes);
+  return 0;
 }
 
-int HotGroupV1::repay() {
-  if (own_limit_ == 0) return 0;
+// memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes: that one first.
+int HotGroupV1::lend_swap_too(uint64_t bytes) {
+  uint64_t memsw;
+  if (!memsw_limit_ || read_u64(memsw_limit_, memsw) != 0 || memsw >= bytes) return 0;
+  if (int err = write_limit(memsw_limit_, bytes)) return err;
+  uint64_t set;
+  if (own_memsw_.load() == 0) own_memsw_.store(memsw);
+  set_memsw_.store(read_u64(memsw_limit_, set) == 0 ? set : bytes);
+  // Without this the loan of swap would be forgotten if the limit itself cannot be raised.
+  if (set_limit_.load() == 0 && read_u64(limit_, set) == 0) set_limit_.store(set);
+  return 0;
+}
+
+int HotGroupV1::repay(uint64_t base) {
+  if (!lent()) return 0;
+  uint32_t loans = loans_.load();
+  uint64_t limit, usage;
+  if (int err = read_u64(limit_, limit)) return err;
+  int err = 0;
   // Somebody has set another one meanwhile: it is theirs now.
-  uint64_t limit;
-  if (read_u64(limit_, limit) == 0 && limit != set_limit_) {
-    forgive();
+  if (limit == set_limit_.load() && base < limit) err = write_limit(limit_, base);
+  if (err == 0) {
+    repay_swap(base);
+    if (loans_.load() == loans) set_limit_.store(0);
     return 0;
   }
-  int err = write_limit(limit_, own_limit_);
-  if (err == 0) {
-    if (own_memsw_ != 0) err = write_limit(memsw_limit_, own_memsw_);
-    forgive();
-    return err;
+  if (err != -EBUSY) return err;
+  // More is in use than the limit was, and cannot be reclaimed. Then no more than that.
+  if (loans_.load() != loans || read_u64(usage_, usage) != 0 || usage >= limit) return err;
+  int squeezed = write_limit(limit_, usage);
+  if (squeezed == 0 && read_u64(limit_, limit) == 0) set_limit_.store(limit);
+  return squeezed == 0 || squeezed == -EBUSY ? err : squeezed;
+}
+
+void HotGroupV1::repay_swap(uint64_t base) {
+  uint64_t own = own_memsw_.load(), now;
+  if (own == 0) return;
+  if (read_u64(memsw_limit_, now) == 0 && now == set_memsw_.load()) {
+    if (write_limit(memsw_limit_, own < base ? base : own) != 0) return;  // asked again
   }
-  // EBUSY: more is in use than the limit was, and cannot be reclaimed. Then no more than that.
-  uint64_t usage;
-  if (err == -EBUSY && read_u64(usage_, usage) == 0 && usage > own_limit_) {
-    int squeezed = write_limit(limit_, usage);
-    if (squeezed != 0 && squeezed != -EBUSY) return squeezed;
-    read_u64(limit_, set_limit_);
-  }
-  return err;
+  own_memsw_.store(0);
 }
 
 int HotGroupV1::repay_to(uint64_t limit, uint64_t memsw) {
-  own_limit_ = limit;
-  own_memsw_ = memsw;
-  read_u64(limit_, set_limit_);
-  return repay();
+  if (limit == 0) return 0;
+  uint64_t now;
+  if (int err = read_u64(limit_, now)) return err;
+  set_limit_.store(now);
+  own_memsw_.store(memsw);
+  if (memsw != 0 && memsw_limit_ && read_u64(memsw_limit_, now) == 0) set_memsw_.store(now);
+  return repay(limit);
 }
 
 int HotGroupV1::freeze(bool frozen) {
-  return freezer_ ? sys::write_small(freezer_.get(), frozen ? "FROZEN" : "THAWED") : -ENOENT;
+  int err = freezer_v1::write(freezer_, frozen);
+  if (err == 0) frozen_.store(frozen);
+  return err;
 }
 
 int HotGroupV1::reclaim() {

@@ -2,6 +2,9 @@
 // page faults. Kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 10.
 #pragma once
 
+#include <atomic>
+
+#include "core/freezer_twin.h"
 #include "core/hot.h"
 
 namespace oom {
@@ -9,33 +12,48 @@ namespace oom {
 class HotGroupV1 final : public HotGroup {
  public:
   Status arm(int dir) override;
+  Status arm_above(int dir) override;
+  Status arm_reclaim(int dir) override;
+  Status arm_freezer(const std::string& path) override { return freezer_v1::find(path, freezer_); }
   int event_fd() const override { return eventfd_.get(); }
   void consume() override;
   int sample(Sample& out) override;
   bool at_limit(const Sample& sample) override;
+  bool starved_above() override;
   int held() override;
   int hold() override;
   int let_go() override;
   int lend_to(uint64_t bytes) override;
-  void forgive() override { own_limit_ = own_memsw_ = 0; }
-  int repay() override;
+  bool lent() const override { return set_limit_.load() != 0; }
+  int repay(uint64_t base) override;
   // Puts back what another process has lent; 0 and 0: nothing.
   int repay_to(uint64_t limit, uint64_t memsw);
-  uint64_t own_limit() const { return own_limit_; }
-  uint64_t own_memsw() const { return own_memsw_; }
+  uint64_t own_memsw() const { return own_memsw_.load(); }
   int freeze(bool frozen) override;
+  bool frozen() const override { return frozen_.load(); }
   int reclaim() override;
   int procs_fd() const override { return procs_.get(); }
 
  private:
-  int write_limit(const Fd& file, uint64_t bytes);
+  static constexpr int kAbove = 8;
 
-  Fd eventfd_, oom_control_, usage_, limit_, procs_, force_empty_;
-  Fd freezer_;                    // freezer.state, where the group has one
+  int write_limit(const Fd& file, uint64_t bytes);
+  int lend_swap_too(uint64_t bytes);
+  void repay_swap(uint64_t base);
+
+  Fd eventfd_, oom_control_, usage_, limit_, procs_;
+  Fd force_empty_;                // for a plan that reclaims
   Fd memsw_usage_, memsw_limit_;  // absent without swap accounting
-  uint64_t own_limit_ = 0;        // before headroom was lent; 0: none is
-  uint64_t set_limit_ = 0;        // as we have set it
-  uint64_t own_memsw_ = 0;        // 0: was not touched
+  Fd above_[kAbove];              // memory.oom_control, from the parent up
+  uint64_t slack_ = 0;            // how far below its limit a full group may stand
+  freezer_v1::Twin freezer_;
+  std::atomic<bool> frozen_{false};
+  // What headroom has changed. The sentinel lends, a helper puts back: both may be at it when one
+  // episode follows another.
+  std::atomic<uint32_t> loans_{0};
+  std::atomic<uint64_t> set_limit_{0};  // as we have set it; 0: nothing is lent
+  std::atomic<uint64_t> own_memsw_{0};  // before; 0: was not touched
+  std::atomic<uint64_t> set_memsw_{0};
 };
 
 }  // namespace oom

@@ -1,10 +1,10 @@
-// Memory of the out-of-memory path: whole pages, prefaulted and locked, so that touching it never
-// faults. Owned by a LockedPtr.
+// Memory of the out-of-memory path: prefaulted, and locked while the scope LockScope::kOomPath is,
+// so that touching it never faults. Owned by a LockedPtr.
+//
+// Any thread but the sentinel may make and free it. Objects of one size share chunks, so that ten
+// thousand guarded groups cost no more locked memory than they need.
 #pragma once
 
-#include <sys/mman.h>
-
-#include <cerrno>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -14,35 +14,28 @@
 
 namespace oom {
 
+// At most locked_most() bytes. Null with the reason in `status`; kMemlockLimit is its file where
+// RLIMIT_MEMLOCK is the reason.
+void* locked_alloc(size_t size, Status& status);
+void locked_free(void* at);
+constexpr size_t locked_most() { return 96 * 1024; }
+
 template <class T>
 struct LockedDelete {
-  static constexpr size_t kSize = (sizeof(T) + 4095) & ~size_t{4095};
   void operator()(T* object) const {
     object->~T();
-    munmap(static_cast<void*>(object), kSize);
+    locked_free(object);
   }
 };
 
 template <class T>
 using LockedPtr = std::unique_ptr<T, LockedDelete<T>>;
 
-// Null with the reason in `status`: ENOMEM from mlock(2) means RLIMIT_MEMLOCK.
 template <class T, class... Args>
 LockedPtr<T> make_locked(Status& status, Args&&... args) {
-  constexpr size_t size = LockedDelete<T>::kSize;
-  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-                  -1, 0);
-  if (at == MAP_FAILED) {
-    status = Status::last("mmap");
-    return nullptr;
-  }
-  if (mlock(at, size) != 0) {
-    status = Status::last("mlock");
-    munmap(at, size);
-    return nullptr;
-  }
-  status = Status::success();
-  return LockedPtr<T>(new (at) T(std::forward<Args>(args)...));
+  static_assert(sizeof(T) <= locked_most());
+  void* at = locked_alloc(sizeof(T), status);
+  return LockedPtr<T>(at ? new (at) T(std::forward<Args>(args)...) : nullptr);
 }
 
 }  // namespace oom

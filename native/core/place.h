@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <climits>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -36,6 +38,22 @@ class Place {
     if (fstat(dir.get(), &st) != 0) return -errno;
     if (st.st_ino != inode_) return -ENOENT;
     return use(dir.get());
+  }
+
+  // Whether this group still has the file: 0, -ENOENT when it is gone, or another -errno when that
+  // cannot be known now. Opens nothing: it works without a free fd.
+  int exists(const char* file) const {
+    struct stat st;
+    if (name_.empty()) return fstatat(base_->get(), file, &st, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
+    char path[PATH_MAX];
+    size_t length = strlen(file);
+    if (name_.size() + length + 2 > sizeof path) return -ENAMETOOLONG;
+    memcpy(path, name_.c_str(), name_.size() + 1);
+    if (fstatat(base_->get(), path, &st, AT_SYMLINK_NOFOLLOW) != 0) return -errno;
+    if (st.st_ino != inode_) return -ENOENT;
+    path[name_.size()] = '/';
+    memcpy(path + name_.size() + 1, file, length + 1);
+    return fstatat(base_->get(), path, &st, AT_SYMLINK_NOFOLLOW) ? -errno : 0;
   }
 
  private:

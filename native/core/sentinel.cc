@@ -8,6 +8,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 
@@ -98,11 +99,13 @@ void Sentinel::loop() {
   epoll_event events[kBatch];
   while (!stopping_.load(std::memory_order_acquire)) {
     arm_timerfd();
-    int n = epoll_wait(epoll_.get(), events, kBatch, -1);
+    // A consumer that made room while a source was told that there is none: flush at once.
+    int timeout = flush_wanted_.load(std::memory_order_acquire) ? 0 : -1;
+    int n = epoll_wait(epoll_.get(), events, kBatch, timeout);
     int64_t now = sys::now_ns();
-    // Deadlines first: no burst of events may make one late.
-    run_timers();
     for (int i = 0; i < n; i++) {
+      // Deadlines first, each time: no burst of events may make one late.
+      run_deadlines();
       void* what = events[i].data.ptr;
       if (what == &wake_ || what == &timer_) {
         uint64_t count;
@@ -123,29 +126,55 @@ void Sentinel::loop() {
   run_commands();
 }
 
-void Sentinel::run_timers() {
-  for (;;) {
-    TimerNode* first = timers_.first();
-    if (!first) return;
+void Sentinel::set_timer(Source& source, int64_t when) {
+  if (!source.patient()) return deadlines_.set(source, when);
+  if (!source.set()) patient_count_++;
+  patient_.set(source, when);
+}
+
+void Sentinel::clear_timer(Source& source) {
+  if (!source.patient()) return deadlines_.clear(source);
+  if (source.set()) patient_count_--;
+  patient_.clear(source);
+}
+
+void Sentinel::run_deadlines() {
+  while (TimerNode* first = deadlines_.first()) {
     int64_t now = sys::now_ns();
     if (first->when() > now) return;
-    timers_.clear(*first);
+    deadlines_.clear(*first);
     static_cast<Source*>(first)->due(*this, now);
   }
 }
 
+void Sentinel::run_timers() {
+  // Of the patient ones no more than so many a round: events must not wait for them either.
+  for (int i = 0; i < 64; i++) {
+    run_deadlines();
+    TimerNode* first = patient_.first();
+    int64_t now = sys::now_ns();
+    if (!first || first->when() > now) return;
+    auto& source = *static_cast<Source*>(first);
+    clear_timer(source);
+    source.due(*this, now);
+  }
+}
+
+TimerNode* Sentinel::first_timer() const {
+  TimerNode* a = deadlines_.first();
+  TimerNode* b = patient_.first();
+  return a && b ? (b->when() < a->when() ? b : a) : (a ? a : b);
+}
+
 void Sentinel::arm_timerfd() {
-  TimerNode* first = timers_.first();
-  int64_t when = first ? first->when() : 0;
+  TimerNode* first = first_timer();
+  // A time in the past fires at once; all zero would disarm.
+  int64_t when = first ? std::max<int64_t>(first->when(), 1) : 0;
   if (when == armed_for_) return;
   armed_for_ = when;
   itimerspec spec{};
-  // All zero disarms; a time in the past fires at once.
-  if (first) {
-    if (when <= 0) when = 1;
-    spec.it_value.tv_sec = when / 1'000'000'000;
-    spec.it_value.tv_nsec = when % 1'000'000'000;
-  }
+  spec.it_value.tv_sec = when / 1'000'000'000;
+  spec.it_value.tv_nsec = when % 1'000'000'000;
   timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &spec, nullptr);
 }
 
@@ -216,7 +245,7 @@ void Sentinel::wait_for_room(Source& source) {
     source.backlog_next = backlog_;
     backlog_ = &source;
   }
-  source.channel->backlog.store(true);
+  if (source.channel->wait_for_room()) flush_wanted_.store(true);
 }
 
 void Sentinel::flush_backlog() {
@@ -231,7 +260,7 @@ void Sentinel::flush_backlog() {
 }
 
 void Sentinel::flush(Channel& channel) {
-  if (!channel.backlog.exchange(false)) return;
+  if (!channel.take_backlog()) return;
   flush_wanted_.store(true);
   uint64_t one = 1;
   if (::write(wake_.get(), &one, sizeof one) < 0) {
@@ -240,7 +269,7 @@ void Sentinel::flush(Channel& channel) {
 }
 
 void Sentinel::forget(Source& source) {
-  timers_.clear(source);
+  clear_timer(source);
   Source** link = &backlog_;
   while (*link) {
     if (*link == &source) {

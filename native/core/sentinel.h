@@ -31,6 +31,8 @@ class Source : public TimerNode {
   virtual void due(Sentinel& sentinel, int64_t now) = 0;
   // The channel has room again.
   virtual void flush(Sentinel&) {}
+  // Its timers are no deadlines: whatever else is due comes first, however many they are.
+  virtual bool patient() const { return false; }
 
   Channel* channel = nullptr;
   Source* backlog_next = nullptr;
@@ -76,11 +78,15 @@ class Sentinel {
     await(call.done);
   }
 
-  // On the sentinel.
+  // Any thread: from its return on, or before, the sentinel calls the source.
   int add(int fd, Source& source, uint32_t events);  // 0 or -errno
+  // On the sentinel.
   void remove(int fd);
-  void set_timer(Source& source, int64_t when) { timers_.set(source, when); }
-  void clear_timer(Source& source) { timers_.clear(source); }
+  void set_timer(Source& source, int64_t when);
+  void clear_timer(Source& source);
+  // How many patient sources wait: each that looks again and again does so less often when they are
+  // many.
+  int patient() const { return patient_count_; }
   // Sends, or keeps the source for a flush when there is no room: false.
   bool send(Source& source, const Record& record);
   bool room(Source& source, size_t records);
@@ -103,14 +109,18 @@ class Sentinel {
   static void* main(void* self);
   void loop();
   void run_commands();
+  void run_deadlines();
   void run_timers();
+  TimerNode* first_timer() const;
   void arm_timerfd();
   void flush_backlog();
   static void wake_waiter(std::atomic<uint32_t>& word);
   static void await(std::atomic<uint32_t>& word);
 
   Fd epoll_, wake_, timer_;
-  Timers timers_;
+  Timers deadlines_;
+  Timers patient_;
+  int patient_count_ = 0;
   int64_t armed_for_ = 0;
   std::atomic<Command*> inbox_{nullptr};
   std::atomic<bool> stopping_{false};

@@ -21,11 +21,12 @@ void Subscription::detach(Sentinel& sentinel) {
 void Subscription::happened(Sentinel& sentinel, RecordKind kind, uint64_t count, int64_t at,
                             uint64_t value, uint16_t detail) {
   if (waiting_.count == 0) waiting_.at = at;
+  // Of timers the first that waits is told, of everything else the newest value.
+  if (waiting_.count == 0 || kind != RecordKind::kTimer) waiting_.a = value;
   waiting_.target = target_;
   waiting_.kind = kind;
   waiting_.detail = detail;
   waiting_.count = static_cast<uint32_t>(std::min<uint64_t>(waiting_.count + count, UINT32_MAX));
-  waiting_.a = value;
   flush(sentinel);
 }
 
@@ -60,23 +61,35 @@ Status EventWatchV1::arm(const char* file, const char* args) {
     return status.err;
   });
   if (err != 0 && status.ok()) return Status::of(err, "open", file);
-  return status;
+  if (!status.ok() || kind_ != RecordKind::kUsage) return status;
+  constexpr const char* kUsageFile = "memory.usage_in_bytes";
+  err = place_.with([&](int dir) { return sys::open_at(dir, kUsageFile, O_RDONLY); });
+  if (err < 0) return Status::of(err, "open", kUsageFile);
+  usage_.reset(err);
+  // The first read makes the kernel allocate the read buffer.
+  uint64_t now;
+  return Status::of(usage(now), "read", kUsageFile);
+}
+
+int EventWatchV1::usage(uint64_t& out) const {
+  char text[32];
+  ssize_t n = sys::read_small(usage_.get(), text, sizeof text);
+  return n < 0 ? static_cast<int>(n) : parse::u64({text, static_cast<size_t>(n)}, out);
 }
 
 int EventWatchV1::attach(Sentinel& sentinel) { return sentinel.add(fd_.get(), *this, EPOLLIN); }
 
 void EventWatchV1::ready(Sentinel& sentinel, int64_t now) {
-  uint64_t usage = 0;
-  // Before reading the eventfd: a removal signals too, after the files have vanished.
-  int err = place_.with([&](int dir) {
-    char text[32];
-    ssize_t n = sys::read_at(dir, "memory.usage_in_bytes", text, sizeof text);
-    return n < 0 ? static_cast<int>(n) : parse::u64({text, static_cast<size_t>(n)}, usage);
-  });
+  // A removal signals too, after the files have vanished: asked before and behind the read.
+  const char* file =
+      kind_ == RecordKind::kUsage ? "memory.usage_in_bytes" : "memory.pressure_level";
+  bool gone = is_gone(place_.exists(file));
   uint64_t signals = 0;
   if (::read(fd_.get(), &signals, sizeof signals) < 0) return;
-  if (is_gone(err)) return ended(sentinel, now);
-  happened(sentinel, kind_, signals, now, usage, usage > threshold_);
+  uint64_t value = threshold_;
+  int err = usage_ ? usage(value) : 0;
+  if (gone || is_gone(err) || is_gone(place_.exists(file))) return ended(sentinel, now);
+  happened(sentinel, kind_, signals, now, value, value >= threshold_);
 }
 
 Status PsiWatch::arm(int dir, uint64_t stall_us, uint64_t window_us) {
@@ -90,6 +103,7 @@ Status PsiWatch::arm(int dir, uint64_t stall_us, uint64_t window_us) {
   int n = snprintf(line, sizeof line, "%s %llu %llu", full_ ? "full" : "some",
                    static_cast<unsigned long long>(stall_us),
                    static_cast<unsigned long long>(window_us));
+  stall_us_ = stall_us;
   // With the trailing NUL: the kernel overwrites the last byte it was given.
   if (::write(fd_.get(), line, static_cast<size_t>(n) + 1) < 0) return Status::last("write", file);
   return Status::of(total(last_total_), "read", file);
@@ -114,21 +128,36 @@ void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
   uint64_t value;
   int err = total(value);
   if (is_gone(err)) return ended(sentinel, now);
-  // Unprivileged triggers fire once falsely after arming.
+  // Unprivileged triggers fire once falsely after arming, also for what was stalled before: a true
+  // first event has seen the whole of `stall_us` since.
   if (err != 0 || value <= last_total_) return;
+  if (!told_ && value - last_total_ < stall_us_) return;
+  told_ = true;
   last_total_ = value;
   happened(sentinel, RecordKind::kPressure, 1, now, value);
 }
 
-DelaySource::DelaySource(Channel& channel, uint32_t target, int eventfd)
-    : Subscription(channel, target) {
-  if (eventfd >= 0) eventfd_.reset(fcntl(eventfd, F_DUPFD_CLOEXEC, 0));
+int NoticeSource::attach(Sentinel&) { return 0; }
+
+void NoticeSource::tell(Sentinel& sentinel, RecordKind kind, int64_t now, uint64_t value) {
+  happened(sentinel, kind, 1, now, value);
+}
+
+Status DelaySource::arm(int eventfd) {
+  eventfd_.reset(fcntl(eventfd, F_DUPFD_CLOEXEC, 0));
+  return eventfd_ ? Status::success() : Status::last("fcntl");
 }
 
 void DelaySource::start(Sentinel& sentinel, int64_t when, int64_t period) {
+  stop(sentinel);
   when_ = when;
   period_ = period;
   sentinel.set_timer(*this, when);
+}
+
+void DelaySource::stop(Sentinel& sentinel) {
+  sentinel.forget(*this);
+  waiting_.count = 0;
 }
 
 void DelaySource::due(Sentinel& sentinel, int64_t now) {
@@ -140,7 +169,7 @@ void DelaySource::due(Sentinel& sentinel, int64_t now) {
     sentinel.set_timer(*this, when_);
   }
   if (eventfd_) {
-    // EAGAIN only, when nobody has read 2^64 - 2 expirations.
+    // EAGAIN only, when the counter is full: then it is readable as it is.
     [[maybe_unused]] ssize_t n = ::write(eventfd_.get(), &times, sizeof times);
   }
   happened(sentinel, RecordKind::kTimer, times, now, static_cast<uint64_t>(was_due));

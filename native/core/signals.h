@@ -27,9 +27,9 @@ class Subscription : public Source {
   void ended(Sentinel& sentinel, int64_t at);
 
   Fd fd_;
+  Record waiting_;
 
  private:
-  Record waiting_;
   uint32_t target_;
   int64_t removed_at_ = 0;
 };
@@ -42,15 +42,19 @@ class EventWatchV1 final : public Subscription {
         place_(std::move(place)),
         kind_(kind),
         threshold_(threshold) {}
+  // The usage is read from a file opened now: it can be read in a starved group as well.
   Status arm(const char* file, const char* args);
   int attach(Sentinel& sentinel) override;
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel&, int64_t) override {}
 
  private:
+  int usage(uint64_t& out) const;
+
   Place place_;
   RecordKind kind_;
   uint64_t threshold_;
+  Fd usage_;
 };
 
 // A PSI trigger: kernel Documentation/accounting/psi.rst.
@@ -67,18 +71,34 @@ class PsiWatch final : public Subscription {
  private:
   int total(uint64_t& out) const;
   bool full_;
+  uint64_t stall_us_ = 0;
   uint64_t last_total_ = 0;
+  bool told_ = false;
+};
+
+// What another thread has to say, in order with everything else.
+class NoticeSource final : public Subscription {
+ public:
+  using Subscription::Subscription;
+  int attach(Sentinel&) override;
+  // On the sentinel.
+  void tell(Sentinel& sentinel, RecordKind kind, int64_t now, uint64_t value);
+  void ready(Sentinel&, int64_t) override {}
+  void due(Sentinel&, int64_t) override {}
 };
 
 // Fires whatever the event loop does. Times are absolute, CLOCK_MONOTONIC nanoseconds.
 class DelaySource final : public Subscription {
  public:
-  // `eventfd` -1: none; else a duplicate of it is written to natively at each expiration.
-  DelaySource(Channel& channel, uint32_t target, int eventfd);
+  DelaySource(Channel& channel, uint32_t target) : Subscription(channel, target) {}
+  // A duplicate of this eventfd(2), which must not block, is written to natively at each
+  // expiration.
+  Status arm(int eventfd);
   int attach(Sentinel&) override { return 0; }
   // On the sentinel. period 0: once.
   void start(Sentinel& sentinel, int64_t when, int64_t period);
-  void stop(Sentinel& sentinel) { sentinel.clear_timer(*this); }
+  // Expirations that were not sent are forgotten: timerfd_settime(2) does so too.
+  void stop(Sentinel& sentinel);
   void ready(Sentinel&, int64_t) override {}
   void due(Sentinel& sentinel, int64_t now) override;
 

@@ -9,6 +9,11 @@
 #include "core/fd.h"
 
 namespace oom::sys {
+namespace {
+
+constexpr size_t kOneRead = 4096;
+
+}  // namespace
 
 int64_t now_ns() {
   timespec ts;
@@ -24,11 +29,13 @@ ssize_t read_small(int fd, char* buf, size_t size) {
       if (errno == EINTR) continue;
       return -errno;
     }
-    if (n == 0) {
+    used += static_cast<size_t>(n);
+    // The kernel's files give all that there is up to a page, so no second read has to ask for the
+    // end.
+    if (n == 0 || (used < size && used < kOneRead)) {
       buf[used] = '\0';
       return static_cast<ssize_t>(used);
     }
-    used += static_cast<size_t>(n);
   }
   return -E2BIG;
 }

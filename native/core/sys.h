@@ -13,7 +13,8 @@ namespace oom::sys {
 // CLOCK_MONOTONIC in nanoseconds: process.hrtime.bigint()'s clock.
 int64_t now_ns();
 
-// Reads a whole small file from its start into buf; the length, at most size - 1, or -errno.
+// Reads a whole small file of the kernel's (kernfs, proc: seq_file, which never splits less than a
+// page) from its start into buf; the length, at most size - 1, or -errno.
 // The text is terminated with NUL. -E2BIG when it did not fit.
 ssize_t read_small(int fd, char* buf, size_t size);
 

@@ -1,5 +1,5 @@
 // A thread of the out-of-memory path: named, all signals blocked, on a stack of our own that is
-// prefaulted (and locked where the limits allow), so that running it never faults.
+// prefaulted, and locked while LockScope::kOomPath is, so that running it never faults.
 #pragma once
 
 #include <pthread.h>
@@ -12,7 +12,11 @@ namespace oom {
 
 class PreparedThread {
  public:
-  static constexpr size_t kStack = 256 * 1024;
+#ifdef __SANITIZE_THREAD__
+  static constexpr size_t kStack = 2 * 1024 * 1024;  // ThreadSanitizer keeps its own state there
+#else
+  static constexpr size_t kStack = 128 * 1024;
+#endif
 
   PreparedThread() = default;
   PreparedThread(const PreparedThread&) = delete;

@@ -7,97 +7,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <utility>
 
+#include "core/scout.h"
 #include "core/sys.h"
-#include "core/thread.h"
 
 namespace oom {
-
-// The thread that waits for all trees. Started with the first, stopped with the last.
-class Scout {
- public:
-  static Status add(Tree& tree);
-  static void remove(Tree& tree);
-
- private:
-  static void* main(void*);
-};
-
-namespace {
-
-struct ScoutState {
-  PreparedThread thread;
-  Fd epoll, wake;
-  int trees = 0;
-};
-ScoutState* scout = nullptr;
-// Taken to start, stop and while a tree's events are handled, so that a removed tree is not in use.
-pthread_mutex_t scout_lock = PTHREAD_MUTEX_INITIALIZER;
-
-}  // namespace
-
-Status Scout::add(Tree& tree) {
-  pthread_mutex_lock(&scout_lock);
-  Status status;
-  if (!scout) {
-    auto made = std::make_unique<ScoutState>();
-    made->epoll.reset(epoll_create1(EPOLL_CLOEXEC));
-    if (!made->epoll) status = Status::last("epoll_create1");
-    made->wake.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (status.ok() && !made->wake) status = Status::last("eventfd");
-    epoll_event event{};
-    event.events = EPOLLIN;
-    if (status.ok() && epoll_ctl(made->epoll.get(), EPOLL_CTL_ADD, made->wake.get(), &event) != 0) {
-      status = Status::last("epoll_ctl");
-    }
-    if (status.ok()) status = made->thread.start("oom-scout", &Scout::main, made.get());
-    if (status.ok()) scout = made.release();
-  }
-  if (status.ok()) {
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.ptr = &tree;
-    if (epoll_ctl(scout->epoll.get(), EPOLL_CTL_ADD, tree.inotify_.get(), &event) != 0) {
-      status = Status::last("epoll_ctl");
-    } else {
-      scout->trees++;
-    }
-  }
-  pthread_mutex_unlock(&scout_lock);
-  return status;
-}
-
-void Scout::remove(Tree& tree) {
-  ScoutState* last = nullptr;
-  pthread_mutex_lock(&scout_lock);
-  epoll_ctl(scout->epoll.get(), EPOLL_CTL_DEL, tree.inotify_.get(), nullptr);
-  if (--scout->trees == 0) last = std::exchange(scout, nullptr);
-  pthread_mutex_unlock(&scout_lock);
-  if (!last) return;
-  uint64_t one = 1;
-  if (::write(last->wake.get(), &one, sizeof one) < 0) return;  // cannot fail: it is written once
-  last->thread.join();
-  delete last;
-}
-
-void* Scout::main(void* arg) {
-  auto* self = static_cast<ScoutState*>(arg);
-  for (;;) {
-    // One at a time: a tree may be taken away while another's events are handled.
-    epoll_event event;
-    if (epoll_wait(self->epoll.get(), &event, 1, -1) < 1) continue;
-    if (!event.data.ptr) return nullptr;
-    pthread_mutex_lock(&scout_lock);
-    // Removed meanwhile? Then it is not ready any more.
-    if (epoll_wait(self->epoll.get(), &event, 1, 0) == 1 && event.data.ptr) {
-      static_cast<Tree*>(event.data.ptr)->events();
-    }
-    pthread_mutex_unlock(&scout_lock);
-  }
-}
 
 Status Tree::open(std::shared_ptr<const Fd> root, bool own_thread) {
   pthread_mutex_lock(&life_);
@@ -111,121 +30,180 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool own_thread) {
   inotify_.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify_) return Status::last("inotify_init1");
   pthread_mutex_lock(&lock_);
-  found(0, "");
-  bool any = !by_watch_.empty();
+  unexplored_.push_back({0, ""});
+  explore();
+  Status status = failure_;
+  if (status.ok() && closing_) status = Status::of(-ECANCELED, nullptr);
+  if (status.ok() && dirs_.empty()) status = Status::of(-ENODEV, "open");
+  opened_ = true;
   pthread_mutex_unlock(&lock_);
-  if (!any) return Status::of(-ENODEV, "inotify_add_watch");
-  if (!own_thread) return Status::success();
-  Status status = Scout::add(*this);
-  scouted_ = status.ok();
-  if (!status.ok()) inotify_.reset();
+  if (status.ok() && own_thread) {
+    status = Scout::add(*this);
+    scouted_ = status.ok();
+  }
+  if (!status.ok()) {
+    inotify_.reset();
+    dirs_.clear();
+    names_.clear();
+    root_.reset();
+  }
   return status;
 }
 
 void Tree::close() {
+  closing_ = true;
   pthread_mutex_lock(&life_);
   closed_ = true;
   if (inotify_) {
     if (scouted_) Scout::remove(*this);
     inotify_.reset();
-    by_watch_.clear();
-    watch_by_name_.clear();
+    dirs_.clear();
+    names_.clear();
+    root_.reset();
   }
   pthread_mutex_unlock(&life_);
 }
 
 void Tree::rescan() {
   pthread_mutex_lock(&lock_);
-  // Listing adds to the map: walk over a copy.
-  auto dirs = by_watch_;
-  for (auto& item : dirs) {
-    const Dir& dir = item.second;
-    Place place(root_, dir.name, dir.inode);
-    place.with([&](int fd) {
-      list(dir, fd);
-      return 0;
-    });
+  incomplete_ = false;
+  // Exploring changes the map: walk over its names.
+  std::vector<std::string> names;
+  names.reserve(dirs_.size());
+  for (auto& [name, dir] : dirs_) names.push_back(name);
+  for (auto& name : names) {
+    auto it = dirs_.find(name);
+    if (it == dirs_.end() || closing_) continue;
+    Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
+    struct stat st;
+    if (!dir && !is_gone(dir.get())) {
+      trouble(dir.get(), "open");
+      continue;
+    }
+    if (!dir || fstat(dir.get(), &st) != 0 || st.st_ino != it->second.inode) {
+      // Removed; another one of the same name is found in the list of the group above.
+      lost(name);
+      continue;
+    }
+    if (it->second.watch < 0) it->second.watch = watch(name, dir.get());
+    uint32_t id = it->second.id;
+    list(name, id, std::move(dir));
+    explore();
   }
   pthread_mutex_unlock(&lock_);
+}
+
+void Tree::explore() {
+  while (!unexplored_.empty()) {
+    Unexplored next = std::move(unexplored_.back());
+    unexplored_.pop_back();
+    if (!closing_) found(next.parent, next.name);
+  }
 }
 
 void Tree::found(uint32_t parent, const std::string& name) {
   Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
   struct stat st;
-  if (!dir || fstat(dir.get(), &st) != 0) return;
-  if (auto it = watch_by_name_.find(name); it != watch_by_name_.end()) {
-    if (by_watch_[it->second].inode == st.st_ino) return;
+  if (!dir) return trouble(dir.get(), "open");
+  if (fstat(dir.get(), &st) != 0) return trouble(-errno, "fstat");
+  if (auto it = dirs_.find(name); it != dirs_.end()) {
+    if (it->second.inode == st.st_ino) return;
     lost(name);  // made again under the same name
   }
-  char self[40];
-  snprintf(self, sizeof self, "/proc/self/fd/%d", dir.get());
-  int watch = inotify_add_watch(inotify_.get(), self, IN_CREATE | IN_DELETE | IN_ONLYDIR);
-  if (watch < 0) return;
+  int descriptor = watch(name, dir.get());
+  // Told of even when what will be below it cannot be seen yet: who guards has to look after it.
   uint32_t id = listener_.appeared(parent, Place(root_, name, st.st_ino), dir.get());
   if (id == 0) {
-    inotify_rm_watch(inotify_.get(), watch);
+    names_.erase(descriptor);
+    if (descriptor >= 0) inotify_rm_watch(inotify_.get(), descriptor);
     return;
   }
-  by_watch_[watch] = {name, st.st_ino, id};
-  watch_by_name_[name] = watch;
-  list({name, st.st_ino, id}, dir.get());
+  dirs_[name] = {st.st_ino, id, descriptor};
+  // On cgroupfs the links of a directory are its subdirectories, itself and its entry: nothing
+  // below it yet, and what comes from now on is told.
+  if (descriptor >= 0 && fstat(dir.get(), &st) == 0 && st.st_nlink == 2) return;
+  list(name, id, std::move(dir));
+}
+
+// The watch descriptor, or -1 and another try later.
+int Tree::watch(const std::string& name, int dir) {
+  char self[40];
+  snprintf(self, sizeof self, "/proc/self/fd/%d", dir);
+  int descriptor = inotify_add_watch(inotify_.get(), self, IN_CREATE | IN_DELETE | IN_ONLYDIR);
+  if (descriptor >= 0) {
+    names_[descriptor] = name;
+  } else {
+    trouble(-errno, "inotify_add_watch");
+  }
+  return descriptor;
+}
+
+void Tree::trouble(int err, const char* syscall) {
+  if (is_gone(err)) return;
+  Status status = Status::of(err, syscall);
+  incomplete_ = true;
+  if (opened_) {
+    listener_.failed(status);
+  } else if (failure_.ok()) {
+    failure_ = status;
+  }
 }
 
 void Tree::lost(const std::string& name) {
-  auto it = watch_by_name_.find(name);
-  if (it == watch_by_name_.end()) return;
-  int watch = it->second;
-  auto dir = by_watch_.find(watch);
-  uint32_t id = dir->second.id;
-  watch_by_name_.erase(it);
-  by_watch_.erase(dir);
-  inotify_rm_watch(inotify_.get(), watch);
-  listener_.vanished(id);
+  auto it = dirs_.find(name);
+  if (it == dirs_.end()) return;
+  Dir dir = it->second;
+  dirs_.erase(it);
+  if (dir.watch >= 0) {
+    names_.erase(dir.watch);
+    // The kernel keeps it, and the inode, for as long as it is not told.
+    inotify_rm_watch(inotify_.get(), dir.watch);
+  }
+  listener_.vanished(dir.id);
 }
 
-void Tree::list(const Dir& dir, int fd) {
-  // A description of its own: the position of the other is not ours.
-  int own = sys::open_at(fd, ".", O_RDONLY | O_DIRECTORY);
-  if (own < 0) return;
-  DIR* entries = fdopendir(own);
-  if (!entries) {
-    ::close(own);
-    return;
-  }
+void Tree::list(const std::string& name, uint32_t id, Fd dir) {
+  DIR* entries = fdopendir(dir.get());
+  if (!entries) return trouble(-errno, "opendir");
+  dir.release();
   while (dirent* entry = readdir(entries)) {
-    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
-    found(dir.id, dir.name.empty() ? entry->d_name : dir.name + "/" + entry->d_name);
+    const char* own = entry->d_name;
+    if (entry->d_type != DT_DIR || strcmp(own, ".") == 0 || strcmp(own, "..") == 0) continue;
+    unexplored_.push_back({id, name.empty() ? own : name + "/" + own});
   }
   closedir(entries);
 }
 
+// One read: the scout comes again as long as there is more, and other trees have their turn.
 void Tree::events() {
   alignas(inotify_event) char buffer[16 * 1024];
+  ssize_t n = ::read(inotify_.get(), buffer, sizeof buffer);
   bool overflowed = false;
-  for (;;) {
-    ssize_t n = ::read(inotify_.get(), buffer, sizeof buffer);
-    if (n <= 0) break;
-    pthread_mutex_lock(&lock_);
-    for (char* at = buffer; at < buffer + n;) {
-      auto* event = reinterpret_cast<inotify_event*>(at);
-      at += sizeof(inotify_event) + event->len;
-      if (event->mask & IN_Q_OVERFLOW) overflowed = true;
-      auto it = by_watch_.find(event->wd);
-      if (it == by_watch_.end()) continue;
-      if (!(event->mask & IN_ISDIR)) continue;
-      uint32_t parent = it->second.id;
-      std::string name =
-          it->second.name.empty() ? event->name : it->second.name + "/" + event->name;
-      if (event->mask & IN_CREATE) found(parent, name);
-      if (event->mask & IN_DELETE) {
-        // Unless another has its name already: that one was found with its own event.
-        Fd dir(sys::open_at(root_->get(), name.c_str(), O_PATH | O_DIRECTORY));
-        if (!dir) lost(name);
-      }
-    }
-    pthread_mutex_unlock(&lock_);
+  pthread_mutex_lock(&lock_);
+  for (char* at = buffer; at < buffer + n && !closing_;) {
+    auto* one = reinterpret_cast<inotify_event*>(at);
+    at += sizeof(inotify_event) + one->len;
+    if (one->mask & IN_Q_OVERFLOW) overflowed = true;
+    if (one->mask & IN_ISDIR) event(one->wd, one->mask, one->name);
   }
+  pthread_mutex_unlock(&lock_);
   if (overflowed) rescan();
+}
+
+void Tree::event(int watch, uint32_t mask, const char* entry) {
+  auto above = names_.find(watch);
+  if (above == names_.end()) return;
+  std::string name = above->second.empty() ? entry : above->second + "/" + entry;
+  if (mask & IN_CREATE) {
+    unexplored_.push_back({dirs_[above->second].id, std::move(name)});
+    explore();
+  } else if (mask & IN_DELETE) {
+    // Unless another has its name already: that one was found with its own event.
+    struct stat st;
+    if (fstatat(root_->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 && is_gone(-errno)) {
+      lost(name);
+    }
+  }
 }
 
 }  // namespace oom

@@ -7,7 +7,8 @@
 // The kernel's side on v1 (kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 10;
 // measured): the eventfd counts notifications, removal adds one more about 20 ms after the control
 // files have vanished, and kills are counted in the group's own memory.oom_control a little after
-// the notification.
+// the notification. Kills of the system's own OOM (not of a group's) are told to nobody: they are
+// found at the next look.
 #pragma once
 
 #include <cstdint>
@@ -35,28 +36,37 @@ class OomWatchV1 final : public Source {
   OomWatchV1(Channel& channel, uint32_t target, uint32_t sub, Place place);
 
   // Any thread: registers with the kernel, reads the base line. Nothing is lost from its return on.
-  Status arm();
+  // `newborn`: the group is younger than the watch of its tree, all that happened in it counts.
+  Status arm(bool newborn = false);
   const std::string& name() const { return place_.name(); }
-  // On the sentinel: starts and stops listening.
+  // Starts listening; any thread where nothing is to be told yet (quiet), else on the sentinel.
   int attach(Sentinel& sentinel);
+  bool quiet() const { return looks_left_ == 0; }
+  // On the sentinel: stops listening.
   void detach(Sentinel& sentinel);
 
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
   void flush(Sentinel& sentinel) override { emit(sentinel); }
+  bool patient() const override { return true; }
 
  private:
-  bool look(GroupCounters& out) const;  // false: the group is gone
+  void look(GroupCounters& out) const;
+  int exists() const;
   Origin origin(const GroupCounters& now) const;
-  void noticed(Sentinel& sentinel, int64_t now, uint64_t ooms, const GroupCounters& c);
-  void note_kills(const GroupCounters& c, int64_t now);
+  void note_ooms(uint64_t ooms, Origin origin, int64_t at);
+  void note_counters(const GroupCounters& c, int64_t now);
+  void look_on(Sentinel& sentinel, int64_t now);
+  void told(Sentinel& sentinel, int64_t now);
+  void vanished(Sentinel& sentinel, int64_t now);
   void emit(Sentinel& sentinel);
 
   Place place_;
   Fd eventfd_;
   uint32_t target_;
   uint32_t sub_;
-  GroupCounters last_;
+  GroupCounters last_;    // as last read
+  GroupCounters at_oom_;  // as read at the last OOM
   // Not sent yet.
   uint64_t ooms_ = 0;
   uint64_t kills_ = 0;
@@ -64,11 +74,15 @@ class OomWatchV1 final : public Source {
   int64_t kill_at_ = 0;
   int64_t gone_at_ = 0;
   Origin origin_ = Origin::kUnknown;
+  // Seen: the control files have vanished; done: so has everything else been.
   bool removed_ = false;
   bool done_ = false;
-  // Signals read after the files had vanished: one of them is the removal's.
-  uint64_t last_signals_ = 0;
-  // The next look for kills; 0: none.
+  // Signals of which it is not known yet whether one of them is the removal's.
+  uint64_t unsure_ = 0;
+  // A newborn's OOMs so far. Each of its kills had one, told to us or too early for it.
+  uint64_t newborn_ooms_ = 0;
+  bool newborn_ = false;
+  // Looks for kills that are still to come.
   uint8_t looks_left_ = 0;
 };
 

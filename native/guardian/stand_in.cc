@@ -134,6 +134,9 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
         return;
       }
       case Do::kLetGo:
+        // A delay of 0 is the parent's to carry out; it may have set another one since, of which we
+        // have not heard yet.
+        if (terms_.parent_alive && machine_.config().delay_ns == 0) break;
         let_go_ = hot_.let_go() == 0;
         break;
       case Do::kHold:

@@ -60,6 +60,11 @@ export class Hog {
     this.child.stdin!.write('free\n')
     return this.#answer('freed')
   }
+  /** When the longest touch of the last fill began: CLOCK_MONOTONIC, nanoseconds. */
+  stalledAt(): Promise<number> {
+    this.child.stdin!.write('stall\n')
+    return this.#answer('stalled')
+  }
   fork(): Promise<number> {
     this.child.stdin!.write('fork\n')
     return this.#answer('forked')

@@ -4,9 +4,13 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Test } from 'tap'
 
 export const PREFIX = 'cgroup-oom-test-'
+
+/** What a test and a measurement (bench/lib/run.ts) have in common: something to do at the end. */
+export interface Ending {
+  teardown(end: () => Promise<void>): void
+}
 
 /** The mounted v1 memory hierarchy, or undefined. */
 export function v1Mount(): string | undefined {
@@ -111,7 +115,7 @@ let made = 0
  * A new group of the test's own with a limit in bytes, removed at the test's end. `keepSeconds` is
  * the time limit after which its killer (and every killer below it) is given back from outside.
  */
-export function scratch(t: Test, limit?: number, keepSeconds = 60): string {
+export function scratch(t: Ending, limit?: number, keepSeconds = 60): string {
   mkdirSync(own, { recursive: true })
   const dir = join(own, String(made++))
   mkdirSync(dir)

@@ -2,7 +2,8 @@
 //   fill BYTES   map and touch so many more bytes: "filled BYTES" (never answered while out of
 //   memory) free         unmap everything: "freed" fork         fork a child that sleeps: "forked
 //   PID" bomb         fork as fast as it goes, the children too: "bombing" (bound it with a pids
-//   group!) pid          "pid PID"
+//   group!) pid          "pid PID" stall        when the longest touch of the last fill began:
+//   "stalled NANOSECONDS" (CLOCK_MONOTONIC)
 // Started as `hog DIR`, it joins the v1 or v2 group DIR first. Ends with stdin.
 // Its own buffers are touched before it joins, so that it can answer in a full group.
 #define _GNU_SOURCE
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -26,6 +28,27 @@ static void say(const char* text, long long number) {
   static char out[128];
   int n = snprintf(out, sizeof out, "%s %lld\n", text, number);
   if (write(1, out, (size_t)n) < 0) _exit(3);
+}
+
+static long long now(void) {
+  struct timespec ts;
+  clock_gettime(CLOCK_MONOTONIC, &ts);
+  return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+// Touches each page; returns when the longest touch began.
+static long long touch(char* p, size_t size) {
+  long long longest = 0, began = 0, before = now();
+  for (size_t i = 0; i < size; i += 4096) {
+    ((volatile char*)p)[i] = 1;
+    long long after = now();
+    if (after - before > longest) {
+      longest = after - before;
+      began = before;
+    }
+    before = after;
+  }
+  return began;
 }
 
 int main(int argc, char** argv) {
@@ -43,9 +66,10 @@ int main(int argc, char** argv) {
   }
   say("pid", getpid());
   size_t used = 0;
+  long long stalled = 0;
   for (;;) {
     ssize_t n = read(0, line + used, 1);
-    if (n <= 0) return 0;
+    if (n <= 0) _exit(0);  // exit() would touch memory, and wait in a full group
     if (line[used] != '\n') {
       if (++used >= sizeof line) return 4;
       continue;
@@ -62,7 +86,7 @@ int main(int argc, char** argv) {
       madvise(p, size, MADV_NOHUGEPAGE);
       maps[count].at = p;
       maps[count++].size = size;
-      for (size_t i = 0; i < size; i += 4096) ((volatile char*)p)[i] = 1;
+      stalled = touch(p, size);
       say("filled", (long long)size);
     } else if (strcmp(line, "free") == 0) {
       while (count) {
@@ -80,6 +104,8 @@ int main(int argc, char** argv) {
     } else if (strcmp(line, "bomb") == 0) {
       say("bombing", getpid());
       for (;;) fork();
+    } else if (strcmp(line, "stall") == 0) {
+      say("stalled", stalled);
     } else if (strcmp(line, "pid") == 0) {
       say("pid", getpid());
     } else

@@ -297,7 +297,7 @@ t.test('watchUsage tells both directions', async t => {
   t.match(await usage.next(), { value: { type: 'usage', above: true, threshold: 32 * MiB } })
   sim.free('20M')
   t.match(await usage.next(), { value: { above: false, usage: 20 * MiB, count: 1 } })
-  await usage.return!()
+  await usage.return()
   t.throws(() => sim.watchPressure({ level: 'low' }), { code: 'ERR_CGROUP_UNSUPPORTED' })
 })
 

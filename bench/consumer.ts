@@ -1,0 +1,46 @@
+// From the sentinel's wake-up to the first line of a JavaScript consumer's `for await` body, on an idle
+// event loop, next to the least that this can take: a thread that calls uv_async_send, and a callback.
+// OOM and floor take turns.
+import { MemoryGroup } from 'cgroup-oom'
+import { floorAddon } from './lib/programs.js'
+import { measure } from './lib/run.js'
+import { Starver } from './lib/starver.js'
+import { median, p99, ratio, us } from './lib/stats.js'
+
+const OOMS = 300
+
+await measure('consumer: from the sentinel to the body of `for await`', async b => {
+  const floor = floorAddon()
+  const starver = await Starver.create(b)
+  await using group = await MemoryGroup.open(starver.dir)
+  const consumer: number[] = []
+  const async: number[] = []
+  const fire = () =>
+    new Promise<void>(resolve => {
+      floor.fire(sentAt => {
+        async.push(Number(process.hrtime.bigint() - sentAt))
+        resolve()
+      })
+    })
+  const watch = group.watch()
+  starver.starve()
+  for await (const event of watch) {
+    const now = process.hrtime.bigint()
+    if (event.type !== 'oom') continue
+    consumer.push(Number(now - event.at))
+    if (consumer.length === OOMS) break
+    await starver.relieve()
+    await fire()
+    starver.starve()
+  }
+  await starver.relieve()
+  // The first of each compile code.
+  for (const list of [consumer, async]) list.splice(0, 20)
+  b.table([
+    ['', 'median', 'p99', 'times'],
+    ['uv_async_send to a callback (floor)', us(median(async)), us(p99(async)), `${async.length}`],
+    ['sentinel to the consumer', us(median(consumer)), us(p99(consumer)), `${consumer.length}`],
+  ])
+  b.note(`ratio of the medians: ${ratio(median(consumer), median(async))}`)
+  b.target(`at most 100 µs at the median: ${us(median(consumer))}`, median(consumer) <= 100_000)
+})

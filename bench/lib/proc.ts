@@ -1,0 +1,43 @@
+// What the kernel says of a process and its threads: proc(5).
+import { readdirSync, readFileSync } from 'node:fs'
+
+const read = (file: string) => readFileSync(`/proc/${file}`, 'utf8')
+/** The kernel's clock tick in the files below /proc: USER_HZ. */
+const TICK_MS = 10
+
+export function threads(pid: number | 'self' = 'self'): number[] {
+  return readdirSync(`/proc/${pid}/task`).map(Number)
+}
+
+export const nameOf = (pid: number | 'self', tid: number) => read(`${pid}/task/${tid}/comm`).trim()
+
+export const fds = (): number => readdirSync('/proc/self/fd').length - 1
+
+/** Resident memory, bytes. */
+export const rss = (): number => Number(/^Rss:\s+(\d+)/m.exec(read('self/smaps_rollup'))![1]) * 1024
+
+function statFields(pid: number | 'self', tid: number): number[] {
+  const text = read(`${pid}/task/${tid}/stat`)
+  return text
+    .slice(text.lastIndexOf(')') + 2)
+    .split(' ')
+    .map(Number)
+}
+
+/** Page faults of a thread so far: minor and major. */
+export function faults(pid: number, tid: number): { minor: number; major: number } {
+  const fields = statFields(pid, tid)
+  return { minor: fields[7]!, major: fields[9]! }
+}
+
+/** CPU time and voluntary context switches of each thread so far. */
+export function activity(): Map<number, { name: string; cpuMs: number; woken: number }> {
+  return new Map(
+    threads().map(tid => {
+      const fields = statFields('self', tid)
+      const woken = /^voluntary_ctxt_switches:\s+(\d+)/m.exec(read(`self/task/${tid}/status`))!
+      const cpuMs = (fields[11]! + fields[12]!) * TICK_MS
+      return [tid, { name: nameOf('self', tid), cpuMs, woken: Number(woken[1]) }]
+    }),
+  )
+}

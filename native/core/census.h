@@ -1,0 +1,26 @@
+// Whether somebody from outside has killed a member that waited for memory. The kernel tells
+// nobody: so those that wait are noted when an episode begins, and looked for when it has ended by
+// itself. One that waits in its page fault cannot end in any other way than by SIGKILL.
+//
+// On a helper, in the group's locked memory. An answer of false is no proof: members beyond the
+// first kMost, and processes whose main thread does not wait, are not seen.
+#pragma once
+
+#include <sys/types.h>
+
+namespace oom {
+
+class Census {
+ public:
+  static constexpr int kMost = 32;
+  void take(int procs_fd);
+  bool somebody_gone(int procs_fd) const;
+  void clear() { count_ = 0; }
+  bool empty() const { return count_ == 0; }
+
+ private:
+  pid_t waiting_[kMost];
+  int count_ = 0;
+};
+
+}  // namespace oom

@@ -1,0 +1,283 @@
+// What a guarded group has done by helpers, and what becomes of the answers.
+#include <algorithm>
+#include <csignal>
+
+#include "core/guard.h"
+#include "core/guarded_group.h"
+#include "core/sys.h"
+
+namespace oom {
+namespace {
+
+// Ballast is taken back only when the group has room for it, and so much more.
+constexpr uint64_t kRefillSlack = uint64_t{1} << 20;
+constexpr int64_t kRefillFirst = 1000 * kMs;
+constexpr int64_t kRefillMost = 30'000 * kMs;
+constexpr int64_t kThawAgain = 10 * kMs;
+
+uint16_t word(Fallback fallback) { return StepReport::kFallback | static_cast<uint16_t>(fallback); }
+
+StepKind step_of(const Job& job) {
+  switch (job.kind) {
+    case JobKind::kBallast:
+      return StepKind::kBallast;
+    case JobKind::kReclaim:
+      return StepKind::kReclaim;
+    case JobKind::kFreeze:
+      return StepKind::kFreeze;
+    case JobKind::kSignal:
+      return StepKind::kSignal;
+    default:
+      return job.target == -1 ? StepKind::kKillLargest : StepKind::kKillGroup;
+  }
+}
+
+}  // namespace
+
+void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
+  const PlanStep& plan = machine_.config().plan[index];
+  Input done;
+  done.fact = Fact::kStepDone;
+  done.episode = machine_.id();
+  bool handed = true;
+  switch (plan.kind) {
+    case StepKind::kHeadroom:
+      done.bytes = machine_.lend_to(index);
+      done.result = hot_.lend_to(done.bytes);
+      break;
+    case StepKind::kKernel:  // reported when it lets go
+      return answer(done);
+    case StepKind::kBallast:
+      handed = start(step_job_, JobKind::kBallast, now);
+      break;
+    case StepKind::kReclaim:
+      handed = start(step_job_, JobKind::kReclaim, now);
+      break;
+    case StepKind::kFreeze:
+      freezing_ = true;
+      handed = start(step_job_, JobKind::kFreeze, now);
+      break;
+    case StepKind::kSignal:
+      handed = start(step_job_, JobKind::kSignal, now, plan.signal, plan.target);
+      break;
+    case StepKind::kKillLargest:
+      handed = start(step_job_, JobKind::kKill, now, SIGKILL, -1);
+      break;
+    case StepKind::kKillGroup:
+      handed = start(step_job_, JobKind::kKill, now, SIGKILL, 0);
+      break;
+  }
+  if (plan.kind != StepKind::kHeadroom) {
+    if (handed) return;
+    done.result = -EBUSY;  // still at a step of an earlier episode
+  }
+  reports_.step(sentinel, {.what = static_cast<uint16_t>(plan.kind),
+                           .episode = done.episode,
+                           .at = now,
+                           .result = done.result});
+  answer(done);
+}
+
+void GuardedGroup::fall_back(Sentinel& sentinel, int64_t now) {
+  Fallback fallback = machine_.config().fallback;
+  freezing_ = false;
+  int32_t target = fallback == Fallback::kKillLargest ? -1 : 0;
+  if (start(fallback_job_, JobKind::kKill, now, SIGKILL, target)) return;
+  reports_.step(
+      sentinel,
+      {.what = word(fallback), .episode = machine_.id(), .at = now, .result = -EBUSY});
+  Input done;
+  done.fact = Fact::kFallbackDone;
+  done.episode = machine_.id();
+  done.result = -EBUSY;
+  answer(done);
+}
+
+// False: it is still at work.
+bool GuardedGroup::start(Job& job, JobKind kind, int64_t now, int32_t signal, int32_t target) {
+  if (job.busy.load()) return false;
+  job.kind = kind;
+  job.signal = signal;
+  job.target = target;
+  job.episode = machine_.id();
+  job.at = now;
+  job.result = 0;
+  job.count = 0;
+  Helpers::hand(job);
+  return true;
+}
+
+void GuardedGroup::run_job(Job& job, Victims& victims) {
+  switch (job.kind) {
+    case JobKind::kBallast:
+      job.result = guard_.release_ballast();
+      break;
+    case JobKind::kRefill:
+      job.result = guard_.refill_ballast();
+      break;
+    case JobKind::kReclaim:
+      job.result = hot_.reclaim();
+      break;
+    case JobKind::kRepay:
+      job.result = hot_.repay(job.bytes);
+      break;
+    case JobKind::kFreeze:
+    case JobKind::kThaw:
+      job.result = hot_.freeze(job.kind == JobKind::kFreeze);
+      break;
+    case JobKind::kCensus:
+      census_.take(hot_.procs_fd());
+      break;
+    case JobKind::kVerdict:
+      job.count = census_.somebody_gone(hot_.procs_fd());
+      break;
+    case JobKind::kSignal:
+    case JobKind::kKill:
+      job.result = signal(victims, job.signal, job.target);
+      job.count = victims.count();
+      break;
+  }
+}
+
+int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
+  // A frozen v1 task dies only when it is thawed, and is frozen from above as well.
+  if (signal == SIGKILL) {
+    for (GuardedGroup* one = this; one; one = one->parent_) {
+      if (one->hot_.frozen()) one->hot_.freeze(false);
+    }
+  }
+  int result = 0;
+  auto note = [&](int err) {
+    // One that has been removed has no members.
+    if (err != 0 && err != -ENODEV) result = err;
+  };
+  Roster<GuardedGroup>& roster = guard_.roster();
+  if (target == -1) {
+    // Again where the largest has just ended by itself.
+    for (int attempt = 0; attempt < 3; attempt++) {
+      result = 0;
+      victims.search();
+      roster.each_below(*this, [&](GuardedGroup& g) { note(victims.consider(g.hot_.procs_fd())); });
+      // Some members could not be looked at (ENOMEM): the largest of the others will do.
+      int err = victims.signal_largest(signal);
+      if (err != -ESRCH || !victims.searched()) return err == 0 || result == 0 ? err : result;
+    }
+    return -ESRCH;
+  }
+  if (target == 0) {
+    roster.each_below(*this, [&](GuardedGroup& g) {
+      if (signal == SIGKILL && g.hot_.frozen()) g.hot_.freeze(false);
+      note(victims.signal_all(g.hot_.procs_fd(), signal));
+    });
+    if (victims.count() > 0) return 0;
+    return result != 0 ? result : -ESRCH;
+  }
+  result = -ESRCH;
+  roster.each_below(*this, [&](GuardedGroup& g) {
+    if (result == -ESRCH) result = victims.signal_member(g.hot_.procs_fd(), target, signal);
+  });
+  return result;
+}
+
+// Whether a kill is under way whose maker will say so.
+bool GuardedGroup::killing() const {
+  return users.load() > 0 || (step_job_.busy.load() && step_job_.kind == JobKind::kKill);
+}
+
+void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
+  int64_t now = sys::now_ns();
+  report_job(sentinel, job);
+  Input input;
+  input.fact = Fact::kLooked;
+  input.episode = job.episode;
+  input.result = job.result;
+  input.killed = job.kind == JobKind::kKill ||
+                         (job.kind == JobKind::kSignal && job.signal == SIGKILL)
+                     ? job.count
+                     : 0;
+  if (&job == &step_job_) input.fact = Fact::kStepDone;
+  if (&job == &fallback_job_) input.fact = Fact::kFallbackDone;
+  JobKind kind = job.kind;
+  job.busy.store(false);  // from here on it may be another job
+  switch (kind) {
+    case JobKind::kVerdict:
+      reports_.decide(sentinel, input.episode,
+                      job.count > 0 ? Outcome::kKilled : Outcome::kRecovered);
+      break;
+    case JobKind::kBallast:
+      refill_wait_ = kRefillFirst;
+      refill_at_ = now + refill_wait_;
+      break;
+    case JobKind::kRefill:
+      refill_wait_ = std::min(2 * refill_wait_, kRefillMost);
+      refill_at_ = input.result == 0 ? kNever : now + refill_wait_;
+      break;
+    case JobKind::kFreeze:
+      if (!freezing_) thaw(now);  // overtaken by the end, or by a kill
+      break;
+    case JobKind::kThaw:
+      thaw_at_ = hot_.frozen() && !freezing_ && input.result != -ENODEV ? now + kThawAgain : kNever;
+      break;
+    default:
+      break;
+  }
+  bool census = kind == JobKind::kCensus || kind == JobKind::kVerdict;
+  if (!census && !gone_) command(sentinel, input);
+  schedule(sentinel);
+}
+
+void GuardedGroup::killed(Sentinel& sentinel, const Victims& victims) {
+  reports_.killed(sentinel, machine_.id(), victims.pids(), victims.pid_count());
+  Input input;
+  input.fact = Fact::kUserKilled;
+  input.killed = victims.count();
+  command(sentinel, input);
+}
+
+void GuardedGroup::report_job(Sentinel& sentinel, const Job& job) {
+  uint16_t what;
+  if (&job == &step_job_) {
+    what = static_cast<uint16_t>(step_of(job));
+  } else if (&job == &fallback_job_) {
+    what = word(machine_.config().fallback);
+  } else {
+    return;
+  }
+  reports_.step(sentinel, {.what = what,
+                           .episode = job.episode,
+                           .at = job.at,
+                           .result = job.result,
+                           .pids = job.pids,
+                           .pid_count = job.pid_count});
+}
+
+void GuardedGroup::repay(int64_t now) {
+  if (!hot_.lent() || repay_job_.busy.load()) return;
+  repay_job_.bytes = machine_.base_limit();
+  start(repay_job_, JobKind::kRepay, now);
+}
+
+// Taking it back must not be what starts the next episode.
+void GuardedGroup::refill(int64_t now) {
+  refill_at_ = now + refill_wait_;
+  uint64_t wanted = guard_.config().ballast + kRefillSlack;
+  if (machine_.active() || last_.starved || last_.limit < wanted ||
+      last_.usage > last_.limit - wanted) {
+    return;
+  }
+  if (start(refill_job_, JobKind::kRefill, now)) refill_at_ = kNever;
+}
+
+void GuardedGroup::thaw(int64_t now) {
+  freezing_ = false;
+  thaw_at_ = kNever;
+  if (!hot_.frozen()) return;  // a freeze that is under way is undone when it has answered
+  if (!start(thaw_job_, JobKind::kThaw, now)) thaw_at_ = now + kThawAgain;
+}
+
+void GuardedGroup::settle() {
+  if (hot_.lent()) hot_.repay(machine_.base_limit());
+  if (hot_.frozen()) hot_.freeze(false);
+}
+
+}  // namespace oom

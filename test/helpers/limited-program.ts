@@ -1,0 +1,58 @@
+// Tries to guard under limits of its own (prlimit(1)) and without CAP_IPC_LOCK, and tells the error,
+// and how many descriptors the attempt has left behind.
+import { execFileSync } from 'node:child_process'
+import { closeSync, openSync, readdirSync } from 'node:fs'
+import { MemoryGroup } from '../../lib/index.js'
+
+const [dir, limit, options] = process.argv.slice(2) as [string, string, string]
+const fds = () => readdirSync('/proc/self/fd').length
+const group = await MemoryGroup.open(dir)
+
+async function attempt(): Promise<Error & { code?: string }> {
+  try {
+    const guard = await group.guard({ delayMs: 60_000, ...JSON.parse(options) })
+    await guard.dispose()
+    return Object.assign(new Error('it was not refused'), { code: 'NONE' })
+  } catch (error) {
+    return error as Error
+  }
+}
+
+let error
+let left = 0
+if (limit === 'nofile') {
+  // The first attempt starts threads that stay. Then each number of free descriptors, one more at a
+  // time, until it works: wherever it fails, nothing may stay behind.
+  await attempt()
+  const before = fds()
+  const taken: number[] = []
+  execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${before + 60}:${before + 60}`])
+  for (;;) {
+    try {
+      taken.push(openSync('/dev/null', 'r'))
+    } catch {
+      break
+    }
+  }
+  for (let i = 0; i < 50; i += 3) {
+    for (const fd of taken.splice(0, 3)) closeSync(fd)
+    const occupied = fds()
+    error = await attempt()
+    left = Math.max(left, fds() - occupied)
+    if ((error as { code?: string }).code !== 'EMFILE') break
+  }
+  for (const fd of taken) closeSync(fd)
+} else {
+  // SECBIT-free: without the capability the limit counts.
+  execFileSync('prlimit', ['--pid', String(process.pid), `--${limit}`])
+  process.setgid!(65534)
+  process.setuid!(65534)
+  error = await attempt()
+}
+process.send!({
+  name: error!.name,
+  code: (error as { code?: string }).code,
+  message: error!.message,
+  left,
+})
+process.disconnect()

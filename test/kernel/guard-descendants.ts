@@ -1,0 +1,219 @@
+// Groups below a guarded one: those that are there, those that appear, and whose OOM it is.
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { OomEpisode } from '../../lib/index.js'
+import { guarded } from '../helpers/guard.js'
+import { Hog } from '../helpers/hog.js'
+import { child, field, killerDisabled, MiB, scratch, until, write } from '../helpers/scratch.js'
+
+const delayMs = 60_000
+
+async function hogIn(t: Test, dir: string): Promise<Hog> {
+  const hog = await Hog.start(dir)
+  t.teardown(() => hog.end())
+  return hog
+}
+
+t.test("a child's own OOM is an episode of the child, existing and new, deep down", async t => {
+  const dir = scratch(t, 256 * MiB)
+  const old = child(dir, 'old', 16 * MiB)
+  const g = await guarded(t, dir, { delayMs })
+  t.ok(killerDisabled(old))
+  const a = child(dir, 'a')
+  const deep = child(child(a, 'b'), 'c', 16 * MiB)
+  await until(() => g.guard.stats.groups === 5)
+  for (const where of [old, deep]) {
+    const hog = await hogIn(t, where)
+    const filled = hog.fill(24 * MiB)
+    const episode = await g.next()
+    t.match(episode, { group: where, limit: 16 * MiB })
+    await episode.raiseLimit('64M')
+    t.equal((await episode.ended).outcome, 'limit-raised')
+    await filled
+  }
+  t.equal(g.guard.stats.episodes, 2)
+  await g.guard.dispose()
+  for (const where of [dir, old, a, deep]) t.notOk(killerDisabled(where), where)
+})
+
+t.test("an ancestor's OOM is one episode, of the ancestor", async t => {
+  const dir = scratch(t, 24 * MiB)
+  const a = child(dir, 'a')
+  const b = child(a, 'b')
+  const other = child(dir, 'other', 64 * MiB)
+  const g = await guarded(t, dir, { delayMs })
+  const idle = await hogIn(t, other)
+  await idle.fill(4 * MiB)
+  const hog = await hogIn(t, b)
+  const filled = t.rejects(hog.fill(32 * MiB))
+  const episode = await g.next()
+  t.equal(episode.group, dir)
+  // Members of groups below are members.
+  t.same(await episode.kill('largest'), [hog.pid])
+  t.equal((await episode.ended).outcome, 'killed')
+  await filled
+  t.equal(g.guard.stats.episodes, 1)
+})
+
+t.test("an unguarded ancestor's OOM is nobody's episode", async t => {
+  const dir = scratch(t, 24 * MiB)
+  write(dir, 'memory.oom_control', 1)
+  const a = child(dir, 'a', 64 * MiB)
+  write(a, 'memory.oom_control', 0)
+  const g = await guarded(t, a, { delayMs: 50, fallback: 'kill-group' })
+  const hog = await hogIn(t, a)
+  const filled = hog.fill(32 * MiB)
+  await until(() => field(dir, 'memory.oom_control', 'under_oom') === 1)
+  t.equal(field(a, 'memory.oom_control', 'under_oom'), 1, 'it shows in the group below')
+  await new Promise(resolve => setTimeout(resolve, 300))
+  t.equal(g.guard.stats.episodes, 0)
+  t.equal(hog.child.signalCode, null)
+  write(dir, 'memory.limit_in_bytes', 128 * MiB)
+  await filled
+})
+
+t.test('both at once: the child at its limit, the parent at its own', async t => {
+  const dir = scratch(t, 48 * MiB)
+  const a = child(dir, 'a', 16 * MiB)
+  const b = child(dir, 'b')
+  const g = await guarded(t, dir, { delayMs })
+  const inB = await hogIn(t, b)
+  const filledB = inB.fill(40 * MiB)
+  const inA = await hogIn(t, a)
+  await filledB
+  const filledA = inA.fill(24 * MiB)
+  const seen: OomEpisode[] = [await g.next()]
+  t.equal(seen[0]!.group, dir, '40 + 8 MiB: the parent is full first')
+  await seen[0]!.raiseLimit('128M')
+  const second = await g.next()
+  t.match(second, { group: a, limit: 16 * MiB })
+  await second.raiseLimit('32M')
+  await filledA
+})
+
+t.test("descendants: 'kernel' gives each its killer back", async t => {
+  const dir = scratch(t, 256 * MiB)
+  const old = child(dir, 'old', 16 * MiB)
+  const g = await guarded(t, dir, { delayMs, descendants: 'kernel' })
+  const young = child(dir, 'young', 16 * MiB)
+  const deep = child(young, 'deep', 16 * MiB)
+  await until(() => !killerDisabled(young) && !killerDisabled(deep))
+  t.notOk(killerDisabled(old))
+  t.equal(g.guard.stats.groups, 1)
+  for (const where of [old, young, deep]) {
+    const hog = await hogIn(t, where)
+    await t.rejects(hog.fill(24 * MiB), where)
+  }
+  t.equal(g.guard.stats.episodes, 0)
+  g.guard.setDelay(30_000)
+  for (const where of [old, young, deep]) t.notOk(killerDisabled(where), 'setDelay too')
+  await g.guard.dispose()
+})
+
+t.test('created, filled and starved at once', async t => {
+  const dir = scratch(t, 512 * MiB)
+  const g = await guarded(t, dir, { delayMs })
+  const hogs = await Promise.all(Array.from({ length: 10 }, () => hogIn(t, dir)))
+  const filled = hogs.map((hog, i) => {
+    const where = join(dir, `c${i}`)
+    mkdirSync(where)
+    writeFileSync(join(where, 'memory.limit_in_bytes'), String(4 * MiB))
+    writeFileSync(join(where, 'cgroup.procs'), String(hog.pid))
+    return hog.fill(8 * MiB)
+  })
+  const groups = new Set<string>()
+  for (let i = 0; i < 10; i++) {
+    const episode = await g.next()
+    groups.add(episode.group)
+    await episode.raiseLimit('32M')
+  }
+  t.equal(groups.size, 10)
+  await Promise.all(filled)
+})
+
+t.test('dispose restores every one, also those born meanwhile', async t => {
+  const dir = scratch(t)
+  for (let i = 0; i < 20; i++) child(dir, `old${i}`)
+  for (let round = 0; round < 6; round++) {
+    const g = await guarded(t, dir, { delayMs, guardian: round % 2 === 0 })
+    let n = 0
+    const born = () => {
+      const where = child(dir, `r${round}-${n++}`)
+      child(where, 'below')
+      return where
+    }
+    for (let i = 0; i < 5; i++) born()
+    const disposed = g.guard.dispose()
+    let over = false
+    void disposed.then(() => (over = true))
+    while (!over && n < 60) {
+      born()
+      await new Promise(setImmediate)
+    }
+    await disposed
+    for (let i = 0; i < 3; i++) born()
+    const all = readdirSync(dir, { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isDirectory())
+      .map(entry => join(entry.parentPath, entry.name))
+    t.same(all.filter(killerDisabled), [], `${all.length} groups`)
+  }
+})
+
+t.test('1,000 groups come and go: no descriptor and no memory stays', async t => {
+  const dir = scratch(t)
+  const g = await guarded(t, dir, { delayMs })
+  const fds = () => readdirSync('/proc/self/fd').length
+  const locked = () =>
+    Number(/VmLck:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1])
+  const churn = async (count: number) => {
+    for (let i = 0; i < count; i += 50) {
+      const names = Array.from({ length: 50 }, (_, k) => child(dir, `c${i + k}`))
+      await until(() => g.guard.stats.groups === 51)
+      for (const name of names) rmdirSync(name)
+      await until(() => g.guard.stats.groups === 1)
+    }
+  }
+  await churn(50)
+  const before = [fds(), locked()]
+  await churn(1000)
+  await until(() => fds() <= before[0]! && locked() <= before[1]!)
+  t.pass(`${before.join(' fds, ')} kB locked`)
+  // Faster than they can be told of.
+  for (let i = 0; i < 300; i++) {
+    mkdirSync(join(dir, 'x'))
+    rmdirSync(join(dir, 'x'))
+  }
+  await until(() => g.guard.stats.groups === 1)
+  await until(() => fds() <= before[0]!)
+})
+
+t.test('many groups out of memory at once', async t => {
+  const count = 200
+  const dir = scratch(t)
+  const g = await guarded(t, dir, { delayMs: 300_000 })
+  const hogs = await Promise.all(
+    Array.from({ length: count }, (_, i) => hogIn(t, child(dir, `c${i}`, 2 * MiB))),
+  )
+  const filled = hogs.map(hog => hog.fill(4 * MiB).catch(() => -1))
+  const episodes: OomEpisode[] = []
+  for (let i = 0; i < count; i++) episodes.push(await g.next())
+  t.equal(new Set(episodes.map(episode => episode.group)).size, count)
+  const half = count / 2
+  await Promise.all(episodes.slice(0, half).map(episode => episode.raiseLimit('16M')))
+  for (const episode of episodes.slice(0, half)) {
+    t.equal((await episode.ended).outcome, 'limit-raised')
+  }
+  g.guard.setDelay(200)
+  for (const episode of episodes.slice(half)) {
+    const end = await episode.ended
+    t.match(end, { outcome: 'fallback', kernelKills: 1 })
+    t.ok(end.steps[0]!.at >= episode.deadline)
+  }
+  await Promise.all(filled)
+  t.match(g.guard.stats, {
+    episodes: count,
+    missed: 0,
+    byOutcome: { 'limit-raised': count / 2, fallback: count / 2 },
+  })
+})

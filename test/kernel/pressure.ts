@@ -1,0 +1,171 @@
+// Memory pressure: v1 levels and modes of a group, PSI stalls of the system.
+import t from 'tap'
+import { closeSync, openSync, readFileSync, rmdirSync, writeSync } from 'node:fs'
+import { MemoryGroup, type PressureEvent } from '../../lib/index.js'
+import { Hog } from '../helpers/hog.js'
+import { child, MiB, scratch } from '../helpers/scratch.js'
+import { CLEAN, script } from '../helpers/script.js'
+import { rest } from '../helpers/watching.js'
+
+const LEVELS = ['low', 'medium', 'critical'] as const
+const MODES = ['default', 'hierarchy', 'local'] as const
+
+// More than the limit: the kernel tries to reclaim, finds little, and its vmpressure sees it.
+function squeeze(dir: string): Promise<unknown> {
+  return Hog.start(dir).then(async hog => {
+    await hog.fill(32 * MiB).catch(() => {})
+    await hog.end()
+  })
+}
+
+/** The first event, with the group squeezed until it comes. */
+async function squeezed(
+  events: AsyncIterator<PressureEvent>,
+  dir: string,
+): Promise<PressureEvent | undefined> {
+  let told = false
+  const first = events.next().then(({ value }) => {
+    told = true
+    return value as PressureEvent | undefined
+  })
+  while (!told) {
+    await squeeze(dir)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  return first
+}
+
+for (const level of LEVELS) {
+  t.test(level, async t => {
+    const dir = scratch(t, 8 * MiB)
+    await using group = await MemoryGroup.open(dir)
+    for (const mode of [undefined, ...MODES]) {
+      const events = group.watchPressure(mode ? { level, mode } : { level })
+      const event = await squeezed(events, dir)
+      t.match(event, { type: 'pressure', group: dir, level }, mode ?? 'the default mode')
+      t.ok(event!.count >= 1)
+      t.ok(event!.at <= process.hrtime.bigint())
+      await events.return()
+    }
+  })
+}
+
+t.test('modes: who hears of what is squeezed below', async t => {
+  const parent = scratch(t)
+  const below = child(parent, 'below', 8 * MiB)
+  await using above = await MemoryGroup.open(parent)
+  await using group = await MemoryGroup.open(below)
+  const heard: string[] = []
+  const listen = (name: string, events: AsyncIterable<PressureEvent>): Promise<unknown> =>
+    (async () => {
+      for await (const event of events) heard.push(event.type && name)
+    })().catch(() => {})
+  const control = new AbortController()
+  const { signal } = control
+  void listen('hierarchy', above.watchPressure({ level: 'low', mode: 'hierarchy', signal }))
+  void listen('local', above.watchPressure({ level: 'low', mode: 'local', signal }))
+  void listen('default', above.watchPressure({ level: 'low', signal }))
+  const own = group.watchPressure({ level: 'low', mode: 'local' })
+  await squeezed(own, below)
+  while (!heard.includes('hierarchy')) await squeezed(own, below)
+  control.abort()
+  await own.return()
+  t.notOk(heard.includes('local'), 'local: only what is its own')
+  t.notOk(heard.includes('default'), 'default: told below already')
+})
+
+t.test('the removal ends it and is no pressure', async t => {
+  const dir = scratch(t)
+  await using group = await MemoryGroup.open(dir)
+  const all = rest(group.watchPressure({ level: 'low' }))
+  rmdirSync(dir)
+  t.strictSame(await all, [])
+})
+
+const psi = (() => {
+  try {
+    const fd = openSync('/proc/pressure/memory', 'r+')
+    try {
+      writeSync(fd, 'some 1000000 2000000\0')
+      return true
+    } finally {
+      closeSync(fd)
+    }
+  } catch {
+    return false
+  }
+})()
+
+t.test('PSI: told with a stall that the trigger asks for', { skip: !psi && 'no PSI' }, async t => {
+  // What stalls: a group far too small for what is read again and again.
+  const dir = scratch(t, 8 * MiB)
+  await using group = await MemoryGroup.open(dir)
+  const total = (): number =>
+    Number(/^some .*total=(\d+)/m.exec(readFileSync('/proc/pressure/memory', 'utf8'))![1])
+  const before = total()
+  const events = group.watchPressure({ kind: 'some', stallMs: 0.5, windowMs: 2000 })
+  const event = await squeezed(events, dir)
+  t.match(event, { type: 'pressure', kind: 'some', group: dir, count: 1 })
+  t.ok(event!.totalUs! - before >= 500, `${event!.totalUs! - before} µs`)
+  await events.return()
+})
+
+t.test('PSI: nothing stalls, nothing is told', { skip: !psi && 'no PSI' }, async t => {
+  const dir = scratch(t)
+  // Unprivileged: such a trigger fires once though nothing has happened.
+  const result = await script(`
+    const group = await oom.MemoryGroup.open(${JSON.stringify(dir)})
+    await (await oom.MemoryGroup.open('.')).close()
+    process.setgroups([]); process.setgid(65534); process.setuid(65534)
+    // The binary's build may be out of reach from now on: everything is loaded.
+    assert.throws(() => group.watchPressure({ kind: 'some', stallMs: 100, windowMs: 500 }), error => {
+      assert.match(error.code, /^(EINVAL|EPERM)$/)
+      assert.equal(error.path, '/proc/pressure/memory')
+      if (error.code === 'EINVAL') assert.match(error.message, /CAP_SYS_RESOURCE.*2000/)
+      return true
+    })
+    let events
+    try {
+      events = group.watchPressure({ kind: 'full', stallMs: 1900, windowMs: 2000 })
+    } catch (error) {
+      assert.equal(error.code, 'EPERM') // older kernels: not at all
+      return
+    }
+    const timer = setTimeout(() => events.return(), 5000)
+    for await (const event of events) assert.fail('told of ' + event.totalUs)
+  `)
+  t.match(result, CLEAN)
+})
+
+t.test('refused', async t => {
+  const dir = scratch(t)
+  const group = await MemoryGroup.open(dir)
+  const wrong = (options: unknown, code: string): void =>
+    void t.throws(
+      () => group.watchPressure(options as never),
+      { code },
+      JSON.stringify(options) ?? 'undefined',
+    )
+  for (const options of [undefined, null, 1, [], {}]) wrong(options, 'ERR_INVALID_ARG_TYPE')
+  wrong({ level: 1 }, 'ERR_INVALID_ARG_TYPE')
+  wrong({ level: 'high' }, 'ERR_INVALID_ARG_VALUE')
+  wrong({ level: 'low', mode: 'all' }, 'ERR_INVALID_ARG_VALUE')
+  wrong({ level: 'low', kind: 'some' }, 'ERR_INVALID_ARG_VALUE')
+  wrong({ level: 'low', signal: {} }, 'ERR_INVALID_ARG_TYPE')
+  wrong({ kind: 'none', stallMs: 1, windowMs: 1000 }, 'ERR_INVALID_ARG_VALUE')
+  wrong({ kind: 'some', windowMs: 1000 }, 'ERR_INVALID_ARG_TYPE')
+  wrong({ kind: 'some', stallMs: 1 }, 'ERR_INVALID_ARG_TYPE')
+  for (const windowMs of [499, 10_001, 1000.5, NaN]) {
+    wrong({ kind: 'some', stallMs: 1, windowMs }, 'ERR_OUT_OF_RANGE')
+  }
+  for (const stallMs of [0, -1, 1001, NaN, 0.0001]) {
+    wrong({ kind: 'some', stallMs, windowMs: 1000 }, 'ERR_OUT_OF_RANGE')
+  }
+  t.throws(() => group.watchPressure({ level: 'low', signal: AbortSignal.abort() }), {
+    name: 'AbortError',
+  })
+  rmdirSync(dir)
+  t.throws(() => group.watchPressure({ level: 'low' }), { code: /^(ENOENT|ENODEV)$/ })
+  await group.close()
+  t.throws(() => group.watchPressure({ level: 'low' }), { code: 'ERR_CLOSED' })
+})
