@@ -54,6 +54,23 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
   ['EBUSY', 'freezer.parent_freezing', 'a freezer group above keeps it frozen: thaw that one'],
   ['EINVAL', 'memory.memsw.limit_in_bytes', 'a limit was changed by somebody else meanwhile'],
   ['EINVAL', 'memory.limit_in_bytes', 'a limit was changed by somebody else meanwhile'],
+  [
+    'EMFILE',
+    'oom-guardian',
+    'the guardian needs ten descriptors a group: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)',
+  ],
+  [
+    'EAGAIN',
+    'oom-guardian',
+    'no more processes are allowed: raise RLIMIT_NPROC (ulimit -u) or pids.max',
+  ],
+  ['ENOSPC', 'oom-guardian', 'a process can guard 8192 groups'],
+  ['EMFILE', '', 'too many open files: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)'],
+  [
+    'EAGAIN',
+    '',
+    'no more threads or processes are allowed: raise RLIMIT_NPROC (ulimit -u) or pids.max',
+  ],
   ['ENODEV', '', 'the group has been removed'],
   ['ENOENT', 'memory.', 'the group has been removed'],
   ['ENOENT', 'cgroup.', 'the group has been removed'],
@@ -88,6 +105,8 @@ const OWN: Record<string, string> = {
     'the guardian died and no other could be started: the killers are enabled again, and the guard has ended',
   ERR_GUARDIAN_MISSING:
     'the program oom-guardian is not in the package: rebuild it, or guard without (guardian: false)',
+  ERR_PLAN_NEEDED:
+    "this process is itself in the group (or in one below it) and stands still with it: begin the plan with a step that needs no memory, { afterMs: 0, action: 'headroom' } or 'ballast', or guard from outside of the group",
   ERR_KILLER_DISABLED:
     'somebody has disabled the killer of this group already: another guard, or nobody any more (takeOver: true adopts it)',
 }

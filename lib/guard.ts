@@ -55,7 +55,7 @@ function armingError(error: unknown, path: string): unknown {
     return ownError('ERR_GUARDIAN_INSIDE', path)
   }
   if (file === 'RLIMIT_MEMLOCK') return memlockError(error, 'a guard', 2 * 1024 * 1024)
-  return fromNative(error, path)
+  return fromNative(error, file === 'oom-guardian' ? undefined : path)
 }
 
 /** The sentinel behind a guard. */

@@ -79,7 +79,8 @@
       "native/core/tree.cc",
       "native/core/victims.cc",
       "native/guardian/guardian.cc",
-      "native/guardian/stand_in.cc"
+      "native/guardian/stand_in.cc",
+      "native/guardian/ward.cc"
     ]
   }
 }

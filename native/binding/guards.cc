@@ -86,10 +86,7 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
   Napi::Value arm(const Napi::CallbackInfo& info) {
     std::shared_ptr<Group> group = group_of(info[0]);
     return run_async<Nothing>(
-        info.Env(),
-        [guard = guard_, group](Nothing&) {
-          return guard->arm(group);
-        },
+        info.Env(), [guard = guard_, group](Nothing&) { return guard->arm(group); },
         [](Napi::Env env, Nothing&) { return env.Undefined(); });
   }
   // command(sub, episode, fact, value): 0 or -errno

@@ -13,6 +13,7 @@ inline constexpr int kRootGroup = -5003;
 inline constexpr int kSelfInGroup = -5004;
 inline constexpr int kNoFreezer = -5005;
 inline constexpr int kKillerDisabled = -5006;
+inline constexpr int kPlanNeeded = -5007;
 
 // The literal of an own code; nullptr for an errno.
 constexpr const char* name(int err) {
@@ -29,6 +30,8 @@ constexpr const char* name(int err) {
       return "ERR_NO_FREEZER";
     case kKillerDisabled:
       return "ERR_KILLER_DISABLED";
+    case kPlanNeeded:
+      return "ERR_PLAN_NEEDED";
     default:
       return nullptr;
   }

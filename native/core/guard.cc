@@ -1,16 +1,18 @@
 #include "core/guard.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "core/codes.h"
 #include "core/freezer_v1.h"
 #include "core/lock.h"
+#include "core/mutex_lock.h"
 #include "core/sys.h"
 
 namespace oom {
@@ -20,16 +22,7 @@ constexpr const char* kControl = "memory.oom_control";
 // What appeared() returns for a group that is not ours while those below it may be.
 constexpr uint32_t kNotOurs = UINT32_MAX;
 
-class Lock {
- public:
-  explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
-  ~Lock() { pthread_mutex_unlock(&mutex_); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-
- private:
-  pthread_mutex_t& mutex_;
-};
+using Lock = MutexLock;
 
 void pause_ms(int ms) {
   timespec ts{0, ms * 1'000'000L};
@@ -37,7 +30,7 @@ void pause_ms(int ms) {
 }
 
 // Errors that one kind of status says better: an own code has no system call.
-Status failure_of(int err, const char* syscall, const char* file) {
+Status refusal(int err, const char* syscall, const char* file) {
   return err == code::kKillerDisabled ? code::fail(err, file) : Status::of(err, syscall, file);
 }
 
@@ -70,6 +63,7 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     group_ = group;
     state_ = State::kArming;
   }
+  if (Status s = check_self(*group); !s.ok()) return s;
   if (config_.episode.plans(StepKind::kFreeze)) {
     if (Status s = freezer_v1::check(*group); !s.ok()) return s;
   }
@@ -85,8 +79,24 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   roster_ = make_locked<Roster<GuardedGroup>>(status);
   if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
   // A process: the last that may fail.
-  if (status.ok() && has_guardian()) status = GuardianLink::start();
+  if (status.ok() && has_guardian()) {
+    status = GuardianLink::start();
+    guardian_used_ = status.ok();
+  }
   return status;
+}
+
+// A process that is out of memory with its own group goes nowhere before there is some.
+Status Guard::check_self(const Group& group) const {
+  const EpisodeConfig& config = config_.episode;
+  if (config.dry_run || config.max_delay_ns == 0) return Status::success();
+  std::vector<pid_t> pids;
+  if (Status s = group.pids(true, pids); !s.ok()) return s;
+  if (!std::binary_search(pids.begin(), pids.end(), getpid())) return Status::success();
+  const PlanStep& first = config.plan[0];
+  bool helps = config.plan_size > 0 && first.after_ns == 0 &&
+               (first.kind == StepKind::kHeadroom || first.kind == StepKind::kBallast);
+  return helps ? Status::success() : code::fail(code::kPlanNeeded);
 }
 
 // From here on somebody stands behind everything below the group, before the first of them is held.
@@ -102,7 +112,21 @@ Status Guard::call_guardian() {
   terms.guard_descendants = config_.guard_descendants;
   terms.root = group_->dir();
   terms.place = config_.place;
+  Fd freezer;
+  std::string path;
+  if (config_.episode.plans(StepKind::kFreeze) &&
+      freezer_v1::open_directory(group_->path(), freezer, path).ok()) {
+    terms.freezer = freezer.get();
+  }
   return GuardianLink::add(*this, terms, guardian_id_);
+}
+
+// Not with our lock: its keeper takes that inside its own.
+void Guard::dismiss_guardian() {
+  if (guardian_id_ != 0) GuardianLink::remove(guardian_id_, held_);
+  guardian_id_ = 0;
+  if (guardian_used_) GuardianLink::release();
+  guardian_used_ = false;
 }
 
 template <class Use>
@@ -123,7 +147,10 @@ void Guard::guardian_replaced() {
 
 void Guard::guardian_lost(const Status& why) {
   Lock lock(lock_);
+  if (state_ == State::kArming) failure_ = why;
   if (state_ != State::kArmed) return;
+  // Nothing that appears from here on is held.
+  config_.episode.delay_ns = 0;
   each_guarded([&](Sentinel& sentinel, Entry& entry) {
     entry.group->abandon(sentinel, entry.name.empty() ? why.err : 0);
   });
@@ -146,7 +173,7 @@ Status Guard::hold_all() {
     // One below that has gone meanwhile is no matter.
     if (err == 0 || (is_gone(err) && sub != 1)) continue;
     trouble_ = entry.name;
-    return failure_of(err, "write", kControl);
+    return refusal(err, "write", kControl);
   }
   return Status::success();
 }
@@ -164,7 +191,6 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   if (inherits && !config_.guard_descendants) sys::write_at(dir, kControl, "0");
   uint32_t sub = 0;
   Status status = take(parent, place.name(), dir, sub);
-  if (status.ok()) take_spares();
   if (status.ok() || is_gone(status.err)) return sub;
   if (state_ == State::kArming) {
     if (failure_.ok()) {
@@ -174,26 +200,8 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
     return 0;
   }
   // It cannot be guarded: then the kernel shall have it. Nobody may hang.
-  let_spares_go();
   if (inherits) sys::write_at(dir, kControl, "0");
-  take_spares();
   return kNotOurs;
-}
-
-// The tree could not even open it, and tries again soon: then it shall be able to.
-void Guard::failed(const Status& why) {
-  Lock lock(lock_);
-  if (why.err == -EMFILE) let_spares_go();
-}
-
-void Guard::take_spares() {
-  for (Fd& spare : spares_) {
-    if (!spare) spare.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  }
-}
-
-void Guard::let_spares_go() {
-  for (Fd& spare : spares_) spare.reset();
 }
 
 Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& sub) {
@@ -206,10 +214,7 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
   Status status;
   entry.group = make_locked<GuardedGroup>(status, *this, above, next_sub_);
   if (!status.ok()) return status;
-  if (status = enter(entry, dir); !status.ok()) {
-    entry.group->free_slot();
-    return status;
-  }
+  if (status = enter(entry, dir); !status.ok()) return status;
   sub = next_sub_++;
   if (above) entries_[parent].children++;
   roster_->add(*entry.group);
@@ -234,7 +239,7 @@ Status Guard::enter(Entry& entry, int dir) {
   if (state_ == State::kArmed) {
     int err = 0;
     sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
-    return failure_of(err, "write", kControl);
+    return refusal(err, "write", kControl);
   }
   int held = group.held();
   if (held < 0) return Status::of(held, "read", kControl);
@@ -254,7 +259,6 @@ void Guard::dispose() {
 void Guard::let_go_all(bool failed) {
   Lock lock(lock_);
   state_ = State::kDisposing;
-  let_spares_go();
   each_guarded([&](Sentinel& sentinel, Entry& entry) {
     entry.group->give_back(sentinel, !failed || !entry.found_held);
   });
@@ -265,23 +269,17 @@ void Guard::put_back(bool failed) {
   // What was born held before the groups above it let go, and nobody has seen yet.
   if (held_) tree_.rescan();
   tree_.close();
-  if (guardian_id_ != 0) {
-    GuardianLink::remove(guardian_id_);
-    // It writes no more; what it may have held again after an episode of its own is let go of now.
-    Lock lock(lock_);
-    for (auto& [sub, entry] : entries_) {
-      if (!failed && entry.guarded && entry.group->held() == 1) entry.group->hot().let_go();
-    }
-  }
   // A helper may still be at a job, or a kill() under way; each ends by itself. What they have
   // handed to the sentinel is done when a call of ours is.
   while (busy()) pause_ms(1);
   sentinel_.call([](Sentinel&) {});
-  Lock lock(lock_);
-  for (auto& [sub, entry] : entries_) {
-    entry.group->settle();
-    entry.group->free_slot();
+  {
+    Lock lock(lock_);
+    for (auto& [sub, entry] : entries_) entry.group->settle();
   }
+  // The last: until here it would have put back what is left.
+  dismiss_guardian();
+  Lock lock(lock_);
   entries_.clear();
   roster_.reset();
   ballast_.close();
@@ -395,7 +393,6 @@ void Guard::drop(uint32_t sub) {
     }
     sentinel_.call([](Sentinel&) {});
     roster_->remove(group);
-    group.free_slot();
     uint32_t parent = it->second.parent;
     entries_.erase(it);
     auto above = entries_.find(parent);
@@ -414,6 +411,20 @@ void Guard::vanished(uint32_t sub) {
   if (!config_.guard_descendants && sub != 1) forget(sub);
 }
 
+// Nobody may hang: what cannot be seen is the kernel's.
+bool Guard::out_of_sight(int err, const Place& place, int dir) {
+  Lock lock(lock_);
+  if (state_ == State::kArming) {
+    if (failure_.ok()) {
+      failure_ = Status::of(err, "inotify_add_watch");
+      trouble_ = place.name();
+    }
+  } else if (held_) {
+    sys::write_at(dir, kControl, "0");
+  }
+  return true;
+}
+
 bool Guard::path_of(uint32_t sub, std::string& out) {
   Lock lock(lock_);
   auto it = entries_.find(sub);
@@ -424,10 +435,9 @@ bool Guard::path_of(uint32_t sub, std::string& out) {
 
 uint32_t Guard::groups() {
   Lock lock(lock_);
-  return static_cast<uint32_t>(
-      std::count_if(entries_.begin(), entries_.end(), [](const auto& entry) {
-        return entry.second.guarded && !entry.second.forgotten;
-      }));
+  return static_cast<uint32_t>(std::count_if(
+      entries_.begin(), entries_.end(),
+      [](const auto& entry) { return entry.second.guarded && !entry.second.forgotten; }));
 }
 
 int Guard::release_ballast() {

@@ -82,7 +82,7 @@ class Guard final : public TreeListener, public GuardianClient {
   // The tree's thread, or the arming one.
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   void vanished(uint32_t sub) override;
-  void failed(const Status& why) override;
+  bool out_of_sight(int err, const Place& place, int dir) override;
 
  private:
   enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed };
@@ -96,7 +96,9 @@ class Guard final : public TreeListener, public GuardianClient {
     bool forgotten = false;
   };
   Status prepare(const std::shared_ptr<const Group>& group);
+  Status check_self(const Group& group) const;
   Status call_guardian();
+  void dismiss_guardian();
   Status hold_all();
   Status take(uint32_t parent, const std::string& name, int dir, uint32_t& sub);
   Status enter(Entry& entry, int dir);
@@ -104,8 +106,6 @@ class Guard final : public TreeListener, public GuardianClient {
   void put_back(bool failed);
   void drop(uint32_t sub);
   void sweep();
-  void take_spares();
-  void let_spares_go();
   bool busy();
   bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
   // Each group that is guarded, on the sentinel.
@@ -121,10 +121,8 @@ class Guard final : public TreeListener, public GuardianClient {
   bool locked_ = false;
   bool held_ = false;  // from when on groups may be born held
   uint32_t guardian_id_ = 0;
+  bool guardian_used_ = false;
   Tree tree_{*this};
-  // So that a new group can be given its killer back when this process is out of descriptors: the
-  // group's directory and its control file.
-  Fd spares_[3];
   Status failure_;
   std::string trouble_;
   pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;    // arming and disposing exclude each other

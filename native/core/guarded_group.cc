@@ -161,7 +161,8 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   Input input;
   input.fact = fact;
   if (!observe(input.sample)) return removed(sentinel, now);
-  if (fact == Fact::kLooked && guardian_acted()) input.fact = Fact::kGuardianActed;
+  // Before the kernel's kill is taken for anybody's.
+  if (guardian_acted()) input.fact = Fact::kGuardianActed;
   // Whose kill it was is known only when the killer has answered.
   if (killing() && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     input.sample.starved = true;
@@ -218,12 +219,12 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         if (claim()) fall_back(sentinel, now);
         break;
       case Do::kLetGo: {
-        // Letting go twice does no harm.
-        claim();
+        // Letting go twice does no harm; the report is the claimant's.
+        bool ours = claim();
         int err = hot_.let_go();
         switched(err);
         thaw(now);
-        if (machine_.active() && let_go_told_ != machine_.id()) {
+        if (ours && machine_.active() && let_go_told_ != machine_.id()) {
           let_go_told_ = machine_.id();
           constexpr auto kKernel = static_cast<uint16_t>(Fallback::kKernel);
           reports_.step(sentinel, {.what = StepReport::kFallback | kKernel,
@@ -248,7 +249,7 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
 
 void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
   reports_.begin(sentinel, machine_);
-  census_.clear();
+  if (!census_job_.busy.load()) census_.clear();
   if (machine_.config().dry_run) return rehearse(sentinel);
   start(census_job_, JobKind::kCensus, now);
 }

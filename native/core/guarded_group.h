@@ -31,6 +31,7 @@ class Guard;
 class GuardedGroup final : public Source {
  public:
   GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub);
+  ~GuardedGroup() override;
 
   // Opens and reads what the out-of-memory path needs; changes nothing in the group. `path` is
   // absolute.
@@ -67,7 +68,6 @@ class GuardedGroup final : public Source {
 
   // What the guardian sees of it; before take_over().
   void set_slot(SharedSlot* slot) { slot_ = slot; }
-  void free_slot();
 
   HotGroup& hot() { return hot_; }
   uint32_t sub() const { return sub_; }
@@ -95,6 +95,8 @@ class GuardedGroup final : public Source {
 
   // guarded_shared.cc
   void publish();
+  void announce_loan(uint64_t to);
+  void free_slot();
   bool claim();
   bool guardian_acted() const;
 

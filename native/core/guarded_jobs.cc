@@ -43,6 +43,7 @@ void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
   switch (plan.kind) {
     case StepKind::kHeadroom:
       done.bytes = machine_.lend_to(index);
+      announce_loan(done.bytes);
       done.result = hot_.lend_to(done.bytes);
       break;
     case StepKind::kKernel:  // reported when it lets go
@@ -55,6 +56,7 @@ void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
       break;
     case StepKind::kFreeze:
       freezing_ = true;
+      publish();
       handed = start(step_job_, JobKind::kFreeze, now);
       break;
     case StepKind::kSignal:
@@ -83,9 +85,8 @@ void GuardedGroup::fall_back(Sentinel& sentinel, int64_t now) {
   freezing_ = false;
   int32_t target = fallback == Fallback::kKillLargest ? -1 : 0;
   if (start(fallback_job_, JobKind::kKill, now, SIGKILL, target)) return;
-  reports_.step(
-      sentinel,
-      {.what = word(fallback), .episode = machine_.id(), .at = now, .result = -EBUSY});
+  reports_.step(sentinel,
+                {.what = word(fallback), .episode = machine_.id(), .at = now, .result = -EBUSY});
   Input done;
   done.fact = Fact::kFallbackDone;
   done.episode = machine_.id();
@@ -191,10 +192,10 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
   input.fact = Fact::kLooked;
   input.episode = job.episode;
   input.result = job.result;
-  input.killed = job.kind == JobKind::kKill ||
-                         (job.kind == JobKind::kSignal && job.signal == SIGKILL)
-                     ? job.count
-                     : 0;
+  input.killed =
+      job.kind == JobKind::kKill || (job.kind == JobKind::kSignal && job.signal == SIGKILL)
+          ? job.count
+          : 0;
   if (&job == &step_job_) input.fact = Fact::kStepDone;
   if (&job == &fallback_job_) input.fact = Fact::kFallbackDone;
   JobKind kind = job.kind;

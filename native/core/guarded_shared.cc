@@ -1,45 +1,40 @@
 // What the guardian sees of a guarded group, and who of both carries out an episode's fallback.
+#include <algorithm>
+
 #include "core/guarded_group.h"
+#include "core/slot_writer.h"
 #include "core/sys.h"
 
 namespace oom {
+
+GuardedGroup::~GuardedGroup() { free_slot(); }
 
 void GuardedGroup::free_slot() {
   if (slot_) slot_->state.store(SlotState::kFree);
   slot_ = nullptr;
 }
 
-// Before and after each turn of the machine is carried out.
 void GuardedGroup::publish() {
   if (!slot_) return;
-  if (uint32_t id = machine_.id(); slot_->claim.load() >> 2 != id) {
-    slot_->claim.store(SharedSlot::word(id, Claimant::kNobody));
-  }
-  slot_->deadline.store(machine_.deadline());
-  slot_->started_at.store(machine_.started_at());
-  slot_->own_limit.store(hot_.lent() ? machine_.base_limit() : 0);
-  slot_->own_memsw.store(hot_.own_memsw());
-  slot_->frozen.store(hot_.frozen());
-  bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
-  slot_->state.store(kernel              ? SlotState::kKernel
-                     : machine_.active() ? SlotState::kEpisode
-                                         : SlotState::kArmed);
+  oom::publish(*slot_, machine_,
+               {.open = hot_.lent(),
+                .to = hot_.lent_to(),
+                .memsw = hot_.own_memsw(),
+                .frozen = freezing_ || hot_.frozen()});
 }
 
-// Whether this episode's fallback is ours; if not, the machine is told who it was.
+void GuardedGroup::announce_loan(uint64_t to) {
+  if (!slot_) return;
+  oom::announce_loan(*slot_, machine_,
+                     {.to = std::max(to, hot_.lent_to()), .memsw = hot_.memsw_before()});
+}
+
 bool GuardedGroup::claim() {
-  if (!slot_ || !machine_.active() || slot_->claim_for(machine_.id(), Claimant::kSentinel)) {
-    return true;
-  }
-  Input input;
-  input.fact = Fact::kGuardianActed;
-  answer(input);
-  return false;
+  return !slot_ || oom::claim(*slot_, machine_, [this](const Input& input) { answer(input); });
 }
 
 bool GuardedGroup::guardian_acted() const {
-  return slot_ && machine_.phase() == EpisodeMachine::Phase::kDelaying &&
-         slot_->claim.load() == SharedSlot::word(machine_.id(), Claimant::kGuardian);
+  return slot_ && oom::claimed_by_guardian(*slot_, machine_);
 }
 
 void GuardedGroup::hold_again(Sentinel& sentinel) {

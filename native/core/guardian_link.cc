@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -19,6 +20,7 @@
 #include <new>
 
 #include "core/lock.h"
+#include "core/mutex_lock.h"
 #include "core/thread.h"
 #include "guardian/protocol.h"
 
@@ -33,32 +35,27 @@ using guardian::Question;
 constexpr int kPatienceMs = 5000;
 constexpr int kTries = 3;
 
+// A slow machine may be out of processes for a moment.
+constexpr int kPauseMs = 20;
+
 struct Registration {
   GuardianClient* client;
   GuardianTerms terms;
-  Fd root, place;
+  Fd root, place, freezer;
 };
 
 struct Link {
-  Fd socket, pidfd, shared_fd, stop;
+  Fd socket, pidfd, shared_fd, wake;
   pid_t pid = 0;
   SharedState* shared = nullptr;
   std::map<uint32_t, Registration> guards;
   uint32_t last_id = 0;
+  int users = 0;
   PreparedThread keeper;
-  bool running = false;
+  std::atomic<bool> running{false};
 };
 
-class Lock {
- public:
-  explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
-  ~Lock() { pthread_mutex_unlock(&mutex_); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-
- private:
-  pthread_mutex_t& mutex_;
-};
+using Lock = MutexLock;
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 Link* link = nullptr;
@@ -66,11 +63,31 @@ char program[4096];
 
 int pidfd_open(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
 
-// Ends whatever is there of the old one. The zombie is ours to reap.
+bool ended(int pidfd, int timeout_ms) {
+  pollfd p{pidfd, POLLIN, 0};
+  int n;
+  do {
+    n = poll(&p, 1, timeout_ms);
+  } while (n < 0 && errno == EINTR);
+  return n > 0;
+}
+
+void send_kill(const Link& l) {
+  if (l.pidfd) {
+    syscall(SYS_pidfd_send_signal, l.pidfd.get(), SIGKILL, nullptr, 0);
+  } else {
+    kill(l.pid, SIGKILL);
+  }
+}
+
+// Ends whatever is there of the old one. The zombie is ours to reap, unless somebody else in this
+// process reaps whatever comes. A frozen one dies when it is thawed.
 void end_process(Link& l) {
   if (l.pid == 0) return;
-  kill(l.pid, SIGKILL);
-  while (waitpid(l.pid, nullptr, 0) < 0 && errno == EINTR) {
+  send_kill(l);
+  if (!l.pidfd || ended(l.pidfd.get(), kPatienceMs)) {
+    while (waitpid(l.pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
   }
   l.pid = 0;
   l.socket.reset();
@@ -88,29 +105,40 @@ int receive(Link& l, Answer& answer) {
   return got == sizeof answer ? 0 : -EPIPE;
 }
 
-int ask(Link& l, const Question& question, int fd = -1, int second = -1) {
+int ask(Link& l, const Question& question, const Registration* guard = nullptr) {
   Question copy = question;
   iovec io{&copy, sizeof copy};
   msghdr message{};
   message.msg_iov = &io;
   message.msg_iovlen = 1;
-  alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
-  int fds[2] = {fd, second};
-  size_t count = (fd >= 0) + (second >= 0);
-  if (count > 0) {
+  alignas(cmsghdr) char control[CMSG_SPACE(guardian::kMostSent * sizeof(int))] = {};
+  if (guard) {
+    const Fd* fds[guardian::kMostSent] = {&guard->root, &guard->place, &guard->freezer};
+    int sent[guardian::kMostSent];
+    size_t count = 0;
+    for (uint32_t i = 0; i < guardian::kMostSent; i++) {
+      if (!*fds[i]) continue;
+      copy.sent |= 1u << i;
+      sent[count++] = fds[i]->get();
+    }
     message.msg_control = control;
     message.msg_controllen = CMSG_SPACE(count * sizeof(int));
     cmsghdr* c = CMSG_FIRSTHDR(&message);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(count * sizeof(int));
-    memcpy(CMSG_DATA(c), fds, count * sizeof(int));
+    memcpy(CMSG_DATA(c), sent, count * sizeof(int));
   }
-  if (sendmsg(l.socket.get(), &message, MSG_NOSIGNAL) < 0) return -errno;
+  if (sendmsg(l.socket.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return -errno;
   if (question.ask == Ask::kDelay) return 0;
   Answer answer;
   int err = receive(l, answer);
   return err == 0 ? answer.err : err;
+}
+
+// Whether it says that there is nobody to talk to.
+bool is_transport(int err) {
+  return err == -EPIPE || err == -ETIMEDOUT || err == -ECONNRESET || err == -EAGAIN;
 }
 
 Status spawn(Link& l) {
@@ -128,10 +156,10 @@ Status spawn(Link& l) {
   posix_spawnattr_init(&attr);
   posix_spawnattr_setflags(&attr,
                            POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  sigset_t none, all;
-  sigemptyset(&none);
+  // It unblocks what it has arranged for.
+  sigset_t all;
   sigfillset(&all);
-  posix_spawnattr_setsigmask(&attr, &none);
+  posix_spawnattr_setsigmask(&attr, &all);
   posix_spawnattr_setsigdefault(&attr, &all);
   for (int fd : {0, 1, 2}) {
     posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
@@ -170,39 +198,49 @@ Status spawn(Link& l) {
 }
 
 Question question_of(uint32_t id, const GuardianTerms& terms, Ask what) {
-  return {what, id, terms.delay_ns, terms.grace_ns, terms.fallback, terms.guard_descendants};
+  return {what, id, terms.delay_ns, terms.grace_ns, terms.fallback, terms.guard_descendants, 0, 0};
 }
 
 Status tell(Link& l, uint32_t id, const Registration& guard) {
-  return Status::of(ask(l, question_of(id, guard.terms, Ask::kAdd), guard.root.get(),
-                        guard.place ? guard.place.get() : -1),
-                    "guard", "oom-guardian");
+  return Status::of(ask(l, question_of(id, guard.terms, Ask::kAdd), &guard), "guard",
+                    "oom-guardian");
+}
+
+// Starts another one and tells it everything. -EPIPE and the like: it has not lived to hear it.
+Status start_over(Link& l, std::map<uint32_t, Status>& refused) {
+  end_process(l);
+  l.shared->disclaim();
+  Status status = spawn(l);
+  if (!status.ok()) return status;
+  refused.clear();
+  for (auto& [id, guard] : l.guards) {
+    Status told = tell(l, id, guard);
+    if (is_transport(told.err)) return told;
+    // A group that is gone needs nobody.
+    if (!told.ok() && told.err != -ENODEV && told.err != -ENOENT) refused[id] = told;
+  }
+  return Status::success();
 }
 
 // The old one is dead: another, with all that the old one had. Called with the lock.
 void replace(Link& l) {
   Status status;
+  std::map<uint32_t, Status> refused;
   for (int i = 0; i < kTries; i++) {
-    end_process(l);
-    status = spawn(l);
-    for (auto& [id, guard] : l.guards) {
-      if (!status.ok()) break;
-      status = tell(l, id, guard);
-      // That group is gone, and this guardian is not to blame.
-      if (status.err == -ENODEV || status.err == -ENOENT) status = Status::success();
-    }
+    status = start_over(l, refused);
     if (status.ok()) break;
+    poll(nullptr, 0, kPauseMs << i);
   }
-  for (auto& [id, guard] : l.guards) {
-    if (status.ok()) {
-      guard.client->guardian_replaced();
+  if (!status.ok()) end_process(l);
+  for (auto it = l.guards.begin(); it != l.guards.end();) {
+    auto why = refused.find(it->first);
+    if (status.ok() && why == refused.end()) {
+      it->second.client->guardian_replaced();
+      ++it;
     } else {
-      guard.client->guardian_lost(status);
+      it->second.client->guardian_lost(status.ok() ? why->second : status);
+      it = l.guards.erase(it);
     }
-  }
-  if (!status.ok()) {
-    end_process(l);
-    l.guards.clear();
   }
 }
 
@@ -213,25 +251,20 @@ void* keep(void* arg) {
     int pidfd = l.pidfd ? fcntl(l.pidfd.get(), F_DUPFD_CLOEXEC, 0) : -1;
     pthread_mutex_unlock(&lock);
     Fd watched(pidfd);
-    pollfd fds[2] = {{l.stop.get(), POLLIN, 0}, {pidfd, POLLIN, 0}};
+    pollfd fds[2] = {{l.wake.get(), POLLIN, 0}, {pidfd, POLLIN, 0}};
     if (poll(fds, watched ? 2 : 1, -1) < 0) continue;
     uint64_t count;
-    if (fds[0].revents && read(l.stop.get(), &count, sizeof count) > 0 && !l.running)
+    if (fds[0].revents && read(l.wake.get(), &count, sizeof count) > 0 && !l.running.load())
       return nullptr;
     Lock hold(lock);
     // A dead one may have been replaced by somebody who noticed first.
-    siginfo_t info{};
-    if (l.pid != 0 &&
-        waitid(P_PID, static_cast<id_t>(l.pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-        info.si_pid == l.pid) {
-      replace(l);
-    }
+    if (l.pid != 0 && l.pidfd && ended(l.pidfd.get(), 0)) replace(l);
   }
 }
 
 void nudge(Link& l) {
   uint64_t one = 1;
-  [[maybe_unused]] ssize_t n = write(l.stop.get(), &one, sizeof one);
+  [[maybe_unused]] ssize_t n = write(l.wake.get(), &one, sizeof one);
 }
 
 Status make(std::unique_ptr<Link>& made) {
@@ -244,13 +277,13 @@ Status make(std::unique_ptr<Link>& made) {
                   made->shared_fd.get(), 0);
   if (at == MAP_FAILED) return Status::last("mmap");
   if (mlock(at, sizeof(SharedState)) != 0) {
-    Status status = Status::last("mlock", kMemlockLimit);
+    Status status = Status::of(-errno, "mlock", kMemlockLimit);
     munmap(at, sizeof(SharedState));
     return status;
   }
   made->shared = new (at) SharedState();
-  made->stop.reset(eventfd(0, EFD_CLOEXEC));
-  return made->stop ? Status::success() : Status::last("eventfd");
+  made->wake.reset(eventfd(0, EFD_CLOEXEC));
+  return made->wake ? Status::success() : Status::last("eventfd");
 }
 
 }  // namespace
@@ -262,29 +295,34 @@ void GuardianLink::set_program(const std::string& path) {
 
 Status GuardianLink::start() {
   Lock hold(lock);
-  if (link && link->pid != 0) return Status::success();
   Status status;
   if (!link) {
     std::unique_ptr<Link> made;
     status = make(made);
-    if (status.ok()) status = spawn(*made);
     if (status.ok()) {
       made->running = true;
       status = made->keeper.start("oom-keeper", keep, made.get());
     }
     if (!status.ok()) {
-      if (made) {
-        end_process(*made);
-        if (made->shared) munmap(made->shared, sizeof(SharedState));
-      }
+      if (made && made->shared) munmap(made->shared, sizeof(SharedState));
       return status;
     }
     link = made.release();
-    return status;
   }
-  status = spawn(*link);
-  nudge(*link);
+  if (link->pid == 0) {
+    status = spawn(*link);
+    if (!status.ok()) return status;
+    nudge(*link);
+  }
+  link->users++;
   return status;
+}
+
+void GuardianLink::release() {
+  Lock hold(lock);
+  if (!link || --link->users > 0) return;
+  end_process(*link);
+  nudge(*link);
 }
 
 SharedState* GuardianLink::shared() { return link ? link->shared : nullptr; }
@@ -296,16 +334,21 @@ pid_t GuardianLink::pid() {
 
 Status GuardianLink::add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id) {
   Lock hold(lock);
-  Registration guard{&client, terms, Fd(fcntl(terms.root, F_DUPFD_CLOEXEC, 0)), Fd()};
-  if (!guard.root) return Status::last("fcntl");
-  if (terms.place >= 0) {
-    guard.place.reset(fcntl(terms.place, F_DUPFD_CLOEXEC, 0));
-    if (!guard.place) return Status::last("fcntl");
+  Registration guard{&client, terms, Fd(), Fd(), Fd()};
+  struct {
+    int from;
+    Fd& to;
+  } copies[] = {
+      {terms.root, guard.root}, {terms.place, guard.place}, {terms.freezer, guard.freezer}};
+  for (auto& copy : copies) {
+    if (copy.from < 0) continue;
+    copy.to.reset(fcntl(copy.from, F_DUPFD_CLOEXEC, 0));
+    if (!copy.to) return Status::last("fcntl");
   }
   if (!link || link->pid == 0) return Status::of(-ESRCH, "guard", "oom-guardian");
   id = ++link->last_id;
   Status status = tell(*link, id, guard);
-  if (status.err == -EPIPE || status.err == -ETIMEDOUT || status.err == -ECONNRESET) {
+  if (is_transport(status.err)) {
     replace(*link);
     nudge(*link);
     if (link->pid != 0) status = tell(*link, id, guard);
@@ -314,11 +357,13 @@ Status GuardianLink::add(GuardianClient& client, const GuardianTerms& terms, uin
   return status;
 }
 
-void GuardianLink::remove(uint32_t id) {
+void GuardianLink::remove(uint32_t id, bool held) {
   Lock hold(lock);
   if (!link || link->guards.erase(id) == 0 || link->pid == 0) return;
+  Question question = question_of(id, {}, Ask::kRemove);
+  question.held = held;
   // One that does not answer may still write: it has to go, and what it had is told to another.
-  if (ask(*link, question_of(id, {}, Ask::kRemove)) != 0) {
+  if (ask(*link, question) != 0) {
     replace(*link);
     nudge(*link);
   }
@@ -330,7 +375,10 @@ void GuardianLink::set_delay(uint32_t id, int64_t ns) {
   auto it = link->guards.find(id);
   if (it == link->guards.end()) return;
   it->second.terms.delay_ns = ns;
-  if (link->pid != 0) ask(*link, question_of(id, it->second.terms, Ask::kDelay));
+  // One that has stopped reading is replaced by the keeper.
+  if (link->pid != 0 && ask(*link, question_of(id, it->second.terms, Ask::kDelay)) == -EAGAIN) {
+    send_kill(*link);
+  }
 }
 
 void GuardianLink::stop() {

@@ -32,21 +32,27 @@ struct GuardianTerms {
   int64_t grace_ns = 0;
   uint32_t fallback = 0;
   bool guard_descendants = true;
-  int root = -1;   // the group's directory; duplicated
-  int place = -1;  // cgroup.procs of where the guardian shall live, or -1; duplicated
+  // Duplicated; -1: none.
+  int root = -1;     // the group's directory
+  int place = -1;    // cgroup.procs of where the guardian shall live
+  int freezer = -1;  // the directory of its freezer group, if it may be frozen
 };
 
 class GuardianLink {
  public:
   // The program's path: once, before the first start().
   static void set_program(const std::string& path);
-  // The guardian runs when this returns success; then shared() is there.
+  // One user more. The guardian runs when this returns success; then shared() is there.
   static Status start();
+  // One user less: with the last the guardian ends.
+  static void release();
   static SharedState* shared();
   // -EDEADLK: it would live inside of what it guards, and cannot be moved out.
   static Status add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id);
-  // Returns when the guardian touches nothing of it any more.
-  static void remove(uint32_t id);
+  // Returns when the guardian touches nothing of it any more. `held`: the groups have been held,
+  // and the guardian lets go of what it has held itself.
+  static void remove(uint32_t id, bool held);
+  // Never waits for the guardian.
   static void set_delay(uint32_t id, int64_t ns);
   static void stop();
   // The guardian's pid; 0: none.

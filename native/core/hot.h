@@ -51,6 +51,9 @@ class HotGroup {
   // was lent again meanwhile. A limit that somebody else has set since is left alone. Sleeps in
   // reclaim: helpers only, one at a time.
   virtual int repay(uint64_t base) = 0;
+  // Puts back what another process has lent, of whose loan the limit was raised to `lent_to` at
+  // most; `memsw` is what swap was limited to before, 0: as it is.
+  virtual int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) = 0;
   // Asks the kernel to reclaim; sleeps: helpers only.
   virtual int reclaim() = 0;
   // Stops the members, or lets them go on; does not wait until they have. -ENOENT: cannot be done

@@ -194,14 +194,22 @@ void HotGroupV1::repay_swap(uint64_t base) {
   own_memsw_.store(0);
 }
 
-int HotGroupV1::repay_to(uint64_t limit, uint64_t memsw) {
-  if (limit == 0) return 0;
-  uint64_t now;
-  if (int err = read_u64(limit_, now)) return err;
-  set_limit_.store(now);
-  own_memsw_.store(memsw);
-  if (memsw != 0 && memsw_limit_ && read_u64(memsw_limit_, now) == 0) set_memsw_.store(now);
-  return repay(limit);
+int HotGroupV1::repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) {
+  uint64_t limit, swap = 0;
+  if (int err = read_u64(limit_, limit)) return err;
+  if (limit > lent_to) base = limit;  // somebody has raised it since
+  set_limit_.store(limit);
+  if (memsw != 0 && read_u64(memsw_limit_, swap) == 0 && swap != memsw) {
+    own_memsw_.store(memsw);
+    set_memsw_.store(swap);
+  }
+  return repay(base);
+}
+
+uint64_t HotGroupV1::memsw_before() {
+  uint64_t memsw = own_memsw_.load();
+  if (memsw != 0 || !memsw_limit_) return memsw;
+  return read_u64(memsw_limit_, memsw) == 0 ? memsw : 0;
 }
 
 int HotGroupV1::freeze(bool frozen) {

@@ -42,7 +42,8 @@ void* map_aligned() {
     munmap(reinterpret_cast<void*>(aligned + kChunk), rest);
   }
   void* chunk = reinterpret_cast<void*>(aligned);
-  void* made = mmap(chunk, kChunk, PROT_READ | PROT_WRITE, kFlags | MAP_FIXED | MAP_POPULATE, -1, 0);
+  void* made =
+      mmap(chunk, kChunk, PROT_READ | PROT_WRITE, kFlags | MAP_FIXED | MAP_POPULATE, -1, 0);
   if (made != MAP_FAILED) return made;
   int saved = errno;
   munmap(chunk, kChunk);

@@ -30,6 +30,7 @@ struct alignas(64) SharedSlot {
   std::atomic<int64_t> started_at{0};
   std::atomic<uint64_t> own_limit{0};  // before headroom was lent; 0: none is
   std::atomic<uint64_t> own_memsw{0};
+  std::atomic<uint64_t> lent_to{0};  // what the limit was raised to, at most
   std::atomic<uint32_t> frozen{0};
 
   static constexpr uint32_t word(uint32_t episode, Claimant who) {
@@ -47,7 +48,7 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 struct SharedState {
   static constexpr uint32_t kMagic = 0x6f6f6d31;  // "oom1"
-  static constexpr size_t kSlots = 4096;
+  static constexpr size_t kSlots = 8192;
 
   uint32_t magic = kMagic;
   uint32_t size = kSlots;
@@ -70,6 +71,16 @@ struct SharedState {
     reuse->inode.store(inode, std::memory_order_relaxed);
     reuse->state.store(SlotState::kArmed, std::memory_order_release);
     return reuse;
+  }
+  // The guardian is dead: what it has claimed is decided anew.
+  void disclaim() {
+    for (SharedSlot& slot : slots) {
+      uint32_t word = slot.claim.load();
+      uint32_t episode = word >> 2;
+      if (word == SharedSlot::word(episode, Claimant::kGuardian)) {
+        slot.claim.compare_exchange_strong(word, SharedSlot::word(episode, Claimant::kNobody));
+      }
+    }
   }
   // Guardian: the group's slot, or null.
   SharedSlot* find(uint64_t inode) {

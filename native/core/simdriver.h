@@ -7,6 +7,7 @@
 
 #include "core/episode.h"
 #include "core/simgroup.h"
+#include "core/slot_writer.h"
 
 namespace oom {
 
@@ -31,18 +32,24 @@ class SimHooks {
   virtual void ended(const EpisodeEnd&) {}
   virtual void acted(const Action&) {}
   virtual void stepped(const SimStep&) {}
+  virtual void switched(bool) {}  // the killer has been disabled, or enabled
   virtual void signalled(int32_t, int32_t) {}
   virtual int32_t fails(SimCall) { return 0; }  // a negative errno
   virtual int64_t takes(SimCall) { return 0; }  // kStep, kFallback: ns; negative: never answers
   virtual int64_t wakes_late() { return 0; }    // ns after a notification or a timer
   virtual bool loses_notification() { return false; }  // only where looks go on
+  virtual void passes() {}  // between two steps: here the process may be stopped, or end
 };
 
 class SimDriver {
  public:
   SimDriver(SimGroup& group, const EpisodeConfig& config, SimHooks& hooks, uint64_t ballast = 0)
-      : group_(group), machine_(config), hooks_(hooks), ballast_(ballast) {}
+      : group_(&group), machine_(config), hooks_(&hooks), ballast_(ballast) {}
+  SimDriver(const SimDriver&) = delete;
+  SimDriver& operator=(const SimDriver&) = delete;
 
+  // What a guardian sees of it; before arm().
+  void set_slot(SharedSlot* slot) { slot_ = slot; }
   void arm();
   void set_delay(int64_t ns) { tell_ns(Fact::kSetDelay, ns); }
   void extend(int64_t ns) { tell_ns(Fact::kExtend, ns); }
@@ -53,6 +60,13 @@ class SimDriver {
   // pid, 0: all, -1: the largest.
   std::vector<int32_t> kill(int32_t victim);
   void dispose();  // undone when settled()
+  // After a new guardian has come, or when there will be none.
+  void hold_again();
+  void abandon();
+  // The guardian has forgotten the group: its last word.
+  void make_sure();
+  // The process is killed, wherever it is: what it still does reaches nobody.
+  void die();
 
   // Carries out the earliest of what is due until then; false: nothing was, the clock stands there.
   bool step(int64_t until);
@@ -74,6 +88,9 @@ class SimDriver {
   };
 
   Sample sample() const;
+  Loan loan() const;
+  void publish();
+  bool claim();
   void tell_ns(Fact fact, int64_t ns);
   void tell(const Input& input);
   void carry_out(const Action& action);
@@ -88,9 +105,12 @@ class SimDriver {
   void schedule();
   void notice();
 
-  SimGroup& group_;
+  SimGroup* group_;
   EpisodeMachine machine_;
-  SimHooks& hooks_;
+  SimHooks* hooks_;
+  SharedSlot* slot_ = nullptr;
+  SimGroup ghost_;  // of a dead process
+  SimHooks silent_;
   std::vector<Job> jobs_;
   std::vector<Input> inbox_;  // answers, told after the actions of the step they come from
   bool telling_ = false;
@@ -98,6 +118,7 @@ class SimDriver {
   bool closing_ = false;
   bool disposed_ = false;
   bool frozen_ = false;
+  uint64_t set_limit_ = 0;  // as it was lent; 0: nothing is
   uint64_t ballast_ = 0;
   uint64_t ballast_out_ = 0;
   int32_t ballast_pid_ = 0;

@@ -1,6 +1,7 @@
 #include "core/tree.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -29,6 +30,7 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool own_thread) {
   root_ = std::move(root);
   inotify_.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify_) return Status::last("inotify_init1");
+  keep_spare();
   pthread_mutex_lock(&lock_);
   unexplored_.push_back({0, ""});
   explore();
@@ -61,6 +63,7 @@ void Tree::close() {
     names_.clear();
     root_.reset();
   }
+  for (Fd& spare : spare_) spare.reset();
   pthread_mutex_unlock(&life_);
 }
 
@@ -104,14 +107,20 @@ void Tree::explore() {
 void Tree::found(uint32_t parent, const std::string& name) {
   Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
   struct stat st;
-  if (!dir) return trouble(dir.get(), "open");
+  if (!dir) {
+    if (!is_gone(dir.get())) blind(dir.get(), name);
+    return trouble(dir.get(), "open");
+  }
   if (fstat(dir.get(), &st) != 0) return trouble(-errno, "fstat");
   if (auto it = dirs_.find(name); it != dirs_.end()) {
     if (it->second.inode == st.st_ino) return;
     lost(name);  // made again under the same name
   }
   int descriptor = watch(name, dir.get());
-  // Told of even when what will be below it cannot be seen yet: who guards has to look after it.
+  if (descriptor < 0 && listener_.out_of_sight(-EAGAIN, Place(root_, name, st.st_ino), dir.get())) {
+    return;
+  }
+  // Else told of even when what will be below it cannot be seen yet.
   uint32_t id = listener_.appeared(parent, Place(root_, name, st.st_ino), dir.get());
   if (id == 0) {
     names_.erase(descriptor);
@@ -147,6 +156,25 @@ void Tree::trouble(int err, const char* syscall) {
   } else if (failure_.ok()) {
     failure_ = status;
   }
+}
+
+void Tree::keep_spare() {
+  for (Fd& spare : spare_) {
+    if (!spare) spare.reset(fcntl(root_->get(), F_DUPFD_CLOEXEC, 0));
+  }
+}
+
+// One descriptor for the directory, one for whoever is told.
+void Tree::blind(int err, const std::string& name) {
+  for (Fd& spare : spare_) spare.reset();
+  {
+    Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
+    struct stat st;
+    if (dir && fstat(dir.get(), &st) == 0) {
+      listener_.out_of_sight(err, Place(root_, name, st.st_ino), dir.get());
+    }
+  }
+  keep_spare();
 }
 
 void Tree::lost(const std::string& name) {

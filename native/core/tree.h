@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -35,6 +36,10 @@ class TreeListener {
   virtual void vanished(uint32_t id) = 0;
   // After open(): something in the tree could not be opened or watched. It will be tried again.
   virtual void failed(const Status&) {}
+  // A group was found that cannot be looked after now: no fd or no inotify watch can be had for it,
+  // so that what appears below it will not be seen before the next try. True: then it is not told
+  // of until then either.
+  virtual bool out_of_sight(int, const Place&, int) { return false; }
 };
 
 class Tree {
@@ -73,6 +78,8 @@ class Tree {
   };
   void explore();
   void found(uint32_t parent, const std::string& name);
+  void keep_spare();
+  void blind(int err, const std::string& name);
   void lost(const std::string& name);
   void list(const std::string& name, uint32_t id, Fd dir);
   int watch(const std::string& name, int dir);
@@ -85,6 +92,7 @@ class Tree {
   Status failure_;       // the first of open()
   bool opened_ = false;  // written before the scout knows the tree
   bool closed_ = false;  // under life_
+  Fd spare_[2];          // given up where a group that is to be refused could not even be opened
   bool scouted_ = false;
   std::atomic<bool> closing_{false};                  // cuts a long walk short
   std::atomic<bool> incomplete_{false};               // something is to be tried again

@@ -4,13 +4,17 @@
 // One behind each process that guards, however many guards it has; started before the first killer
 // is disabled. It lives outside of what is guarded, holds its own warm files and registrations, and
 // leaves when its parent has: then episodes in progress keep their deadline and everything is put
-// back, groups below included. SIGTERM: the same, at once. One thread, no Node.js; everything
-// locked.
+// back, groups below included. SIGTERM: the same, at once. One thread, no Node.js; what it touches
+// is locked. unix(7), pidfd_open(2), signalfd(2), mlockall(2).
+#include <dirent.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -22,179 +26,90 @@
 #include <unordered_map>
 
 #include "core/sys.h"
-#include "core/tree.h"
 #include "guardian/protocol.h"
-#include "guardian/stand_in.h"
+#include "guardian/ward.h"
 
 namespace oom::guardian {
 namespace {
 
-class Ward;
+bool may_lock_without_limit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) return true;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  return syscall(SYS_capget, &header, data) == 0 && data[0].effective & 1u << CAP_IPC_LOCK;
+}
 
-// The process: its fds, its wards, its end.
-struct Guardian {
-  Sentinel* loop = nullptr;
-  SharedState* shared = nullptr;
-  Victims victims;
-  std::unordered_map<uint32_t, std::unique_ptr<Ward>> wards;
-  bool parent_alive = true;
+// What is there by now. Under a limit MCL_FUTURE would make a later allocation fatal: then it is
+// asked for again whenever there is more.
+void lock_memory() {
+  if (may_lock_without_limit()) {
+    mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+  } else {
+    mlockall(MCL_CURRENT | MCL_ONFAULT);
+  }
+}
 
-  void parent_gone();
-  void put_everything_back();
-  void leave_if_done();
-};
-
-// An fd whose readiness calls a member of Guardian or Ward.
-template <class T>
-class Watched final : public Source {
+class Guardian {
  public:
-  Watched(T& owner, void (T::*call)()) : owner_(owner), call_(call) {}
-  void ready(Sentinel&, int64_t) override { (owner_.*call_)(); }
-  void due(Sentinel&, int64_t) override { (owner_.*call_)(); }
+  Status start(SharedState* shared) {
+    Status status;
+    house_.loop = Sentinel::make_inline(status);
+    if (!status.ok()) return status;
+    yard_ = std::make_unique<Graveyard>(*house_.loop);
+    house_.yard = yard_.get();
+    house_.shared = shared;
+    house_.victims = &victims_;
+    house_.on_done = [](void* self) { static_cast<Guardian*>(self)->leave_if_done(); };
+    house_.on_done_arg = this;
+
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    signals_.reset(signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signals_) return Status::last("signalfd");
+    int err = house_.loop->add(signals_.get(), terminate_, EPOLLIN);
+    if (err == 0) err = house_.loop->add(kSocketFd, socket_, EPOLLIN);
+    if (err == 0) err = house_.loop->add(kParentFd, parent_, EPOLLIN | EPOLLONESHOT);
+    return Status::of(err, "epoll_ctl");
+  }
+  void run() {
+    answer(0, kHello);
+    house_.loop->run();
+  }
 
  private:
-  T& owner_;
-  void (T::*call_)();
-};
-
-// One guard: the groups of its tree.
-class Ward final : public TreeListener {
- public:
-  Ward(Guardian& guardian, const Question& question) : guardian_(guardian) {
-    terms_.shared = guardian.shared;
-    terms_.victims = &guardian.victims;
-    terms_.grace_ns = question.grace_ns;
-    terms_.on_done = [](void* g) { static_cast<Guardian*>(g)->leave_if_done(); };
-    terms_.on_done_arg = &guardian;
-    terms_.episode.delay_ns = terms_.episode.max_delay_ns = question.delay_ns;
-    terms_.episode.fallback = static_cast<Fallback>(question.fallback);
-    guard_descendants_ = question.guard_descendants != 0;
-  }
-  ~Ward() override {
-    guardian_.loop->forget(watched_);
-    if (tree_.fd() >= 0) guardian_.loop->remove(tree_.fd());
-    tree_.close();
-    for (auto& [id, group] : groups_) group->detach(*guardian_.loop);
-  }
-
-  Status open(Fd root) {
-    Status status = tree_.open(std::make_shared<const Fd>(std::move(root)), false);
-    if (status.ok()) status = failure_;
-    if (status.ok()) {
-      status = Status::of(guardian_.loop->add(tree_.fd(), watched_, EPOLLIN), "epoll_ctl");
-    }
-    opening_ = false;
-    return status;
-  }
-  bool contains_me() const {
-    for (auto& [id, group] : groups_) {
-      if (group->contains(getpid())) return true;
-    }
-    return false;
-  }
-  void set_delay(int64_t ns) {
-    terms_.episode.delay_ns = terms_.episode.max_delay_ns = ns;
-    for (auto& [id, group] : groups_) group->set_delay(*guardian_.loop, ns);
-  }
   void parent_gone() {
-    terms_.parent_alive = false;
-    for (auto& [id, group] : groups_) group->parent_gone(*guardian_.loop);
+    if (!house_.parent_alive) return;
+    house_.parent_alive = false;
+    // At its end of file it stays readable.
+    house_.loop->remove(kSocketFd);
+    for (auto& [id, ward] : wards_) ward->parent_gone();
+    leave_if_done();
   }
-  void put_back() {
-    terms_.parent_alive = false;
-    for (auto& [id, group] : groups_) group->put_back(*guardian_.loop);
+
+  void put_everything_back() {
+    for (auto& [id, ward] : wards_) ward->put_back();
+    _exit(0);
   }
-  bool done() const {
-    for (auto& [id, group] : groups_) {
-      if (!group->done()) return false;
+
+  void leave_if_done() {
+    if (house_.parent_alive) return;
+    for (auto& [id, ward] : wards_) {
+      if (!ward->done()) return;
     }
-    return true;
+    for (auto& [id, ward] : wards_) ward->last_look();
+    _exit(0);
   }
-  // Groups born held in the last moment.
-  void last_look() { tree_.rescan(); }
-
-  uint32_t appeared(uint32_t parent, const Place&, int dir) override {
-    bool born_held = !opening_ || !terms_.parent_alive;
-    if (parent != 0 && (!guard_descendants_ || !terms_.parent_alive) && born_held) {
-      sys::write_at(dir, "memory.oom_control", "0");
-    }
-    struct stat st;
-    if (fstat(dir, &st) != 0) return 0;
-    uint32_t id = ++last_id_;
-    if (parent != 0 && (!guard_descendants_ || !terms_.parent_alive)) return id;
-    auto above = groups_.find(parent);
-    auto group = std::make_unique<StandIn>(
-        terms_, above == groups_.end() ? nullptr : above->second.get(), st.st_ino);
-    Status status = group->arm(dir);
-    if (status.ok()) status = Status::of(group->attach(*guardian_.loop), "epoll_ctl");
-    if (!status.ok()) {
-      if (opening_ && !is_gone(status.err)) failure_ = status;
-      // Nobody may hang without somebody behind it.
-      if (!opening_) sys::write_at(dir, "memory.oom_control", "0");
-      return 0;
-    }
-    groups_[id] = std::move(group);
-    return id;
-  }
-  void vanished(uint32_t id) override {
-    auto it = groups_.find(id);
-    if (it == groups_.end()) return;
-    it->second->detach(*guardian_.loop);
-    groups_.erase(it);  // whatever was below it vanished before
-  }
-
- private:
-  void events() {
-    tree_.events();
-    guardian_.leave_if_done();
-  }
-
-  Guardian& guardian_;
-  Terms terms_;
-  bool guard_descendants_ = true;
-  bool opening_ = true;
-  Status failure_;
-  uint32_t last_id_ = 0;
-  std::unordered_map<uint32_t, std::unique_ptr<StandIn>> groups_;
-  Tree tree_{*this};
-  Watched<Ward> watched_{*this, &Ward::events};
-};
-
-void Guardian::parent_gone() {
-  if (!parent_alive) return;
-  parent_alive = false;
-  for (auto& [id, ward] : wards) ward->parent_gone();
-  leave_if_done();
-}
-
-void Guardian::put_everything_back() {
-  for (auto& [id, ward] : wards) ward->put_back();
-  for (auto& [id, ward] : wards) ward->last_look();
-  _exit(0);
-}
-
-void Guardian::leave_if_done() {
-  if (parent_alive) return;
-  for (auto& [id, ward] : wards) {
-    if (!ward->done()) return;
-  }
-  for (auto& [id, ward] : wards) ward->last_look();
-  _exit(0);
-}
-
-// The conversation with the parent.
-class Desk {
- public:
-  explicit Desk(Guardian& guardian) : guardian_(guardian) {}
 
   void answer(int32_t err, uint32_t guard) {
     Answer message{err, guard};
-    if (send(kSocketFd, &message, sizeof message, MSG_NOSIGNAL) < 0) guardian_.parent_gone();
+    if (send(kSocketFd, &message, sizeof message, MSG_NOSIGNAL) < 0) parent_gone();
   }
 
   void question() {
     Question question;
-    alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int))];
     iovec io{&question, sizeof question};
     msghdr message{};
     message.msg_iov = &io;
@@ -205,98 +120,141 @@ class Desk {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     // End of file: every copy of the other end is closed. The parent is gone, or has become another
     // program.
-    if (n != sizeof question) return guardian_.parent_gone();
+    if (n != sizeof question) return parent_gone();
 
-    Fd fds[2];
+    Fd received[kMostSent];
+    size_t count = 0;
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
       if (c->cmsg_type != SCM_RIGHTS) continue;
-      size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (size_t i = 0; i < count && i < 2; i++) {
-        fds[i].reset(reinterpret_cast<int*>(CMSG_DATA(c))[i]);
+      const auto* fds = reinterpret_cast<const int*>(CMSG_DATA(c));
+      for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) && count < kMostSent; i++) {
+        received[count++].reset(fds[i]);
       }
     }
     switch (question.ask) {
-      case Ask::kAdd:
-        return answer(add(question, fds), question.guard);
+      case Ask::kAdd: {
+        // No room for what was sent.
+        int err = message.msg_flags & MSG_CTRUNC ? -EMFILE : add(question, received);
+        lock_memory();
+        return answer(err, question.guard);
+      }
       case Ask::kRemove:
-        guardian_.wards.erase(question.guard);
+        remove(question);
         return answer(0, question.guard);
       case Ask::kDelay:
-        if (auto it = guardian_.wards.find(question.guard); it != guardian_.wards.end()) {
+        if (auto it = wards_.find(question.guard); it != wards_.end()) {
           it->second->set_delay(question.delay_ns);
         }
         return;
     }
   }
 
- private:
-  int add(const Question& question, Fd (&fds)[2]) {
-    if (!fds[0]) return -EBADF;
-    if (fds[1]) {
-      if (int err = sys::write_small(fds[1].get(), "0")) return err;
+  int add(const Question& question, Fd (&received)[kMostSent]) {
+    Fd sent[kMostSent];
+    for (int i = 0, next = 0; i < kMostSent; i++) {
+      if (question.sent & 1u << i) sent[i] = std::move(received[next++]);
     }
-    int above = openat(fds[0].get(), "../cgroup.procs", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    Fd outside(above);
-    auto ward = std::make_unique<Ward>(guardian_, question);
-    Status status = ward->open(std::move(fds[0]));
-    if (!status.ok()) return status.err;
-    if (ward->contains_me()) {
-      // It may not wait in the queue of those that it is to let go.
-      if (fds[1]) return -EDEADLK;
-      int err = outside ? sys::write_small(outside.get(), "0") : -EACCES;
-      if (err != 0 || ward->contains_me()) return -EDEADLK;
+    auto& [root, place, freezer] = sent;
+    if (!root) return -EBADF;
+    // First of all: what is allocated from here on is charged to where it lives.
+    if (int err = settle(root.get(), place)) return err;
+    auto ward = std::make_shared<Ward>(house_, question);
+    Status status = ward->open(std::move(root), std::move(freezer));
+    if (!status.ok()) {
+      yard_->bury(std::move(ward));
+      return status.err;
     }
-    guardian_.wards[question.guard] = std::move(ward);
+    wards_[question.guard] = std::move(ward);
     return 0;
   }
 
-  Guardian& guardian_;
+  // It may not wait in the queue of those that it is to let go.
+  int settle(int root, const Fd& place) {
+    uint64_t inode = 0;
+    if (place) {
+      struct stat st;
+      if (fstat(place.get(), &st) != 0) return -errno;
+      inode = st.st_ino;
+      for (auto& [id, ward] : wards_) {
+        if (residence(ward->root(), inode).procs) return -EDEADLK;
+      }
+    }
+    Residence where = residence(root, inode);
+    if (where.procs) return -EDEADLK;
+    if (place) return sys::write_small(place.get(), "0");
+    if (!where.process) return 0;
+    Fd above(sys::open_at(root, "../cgroup.procs", O_WRONLY));
+    if (!above || sys::write_small(above.get(), "0") != 0) return -EDEADLK;
+    return residence(root, 0).process ? -EDEADLK : 0;
+  }
+
+  void remove(const Question& question) {
+    auto it = wards_.find(question.guard);
+    if (it == wards_.end()) return;
+    it->second->retire(question.held != 0);
+    yard_->bury(std::move(it->second));
+    wards_.erase(it);
+  }
+
+  House house_;
+  std::unique_ptr<Graveyard> yard_;
+  Victims victims_;
+  std::unordered_map<uint32_t, std::shared_ptr<Ward>> wards_;
+  Fd signals_;
+  Watched<Guardian> socket_{*this, &Guardian::question};
+  Watched<Guardian> parent_{*this, &Guardian::parent_gone};
+  Watched<Guardian> terminate_{*this, &Guardian::put_everything_back};
 };
 
-void protect_self() {
-  prctl(PR_SET_NAME, "oom-guardian");
-  // Where that is not allowed it goes on without: it is small, and outside of what it guards.
-  int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd >= 0) {
-    if (write(fd, "-1000", 5) < 0) errno = 0;
-    close(fd);
+// Before Linux 5.9 there is no close_range(2).
+void close_others() {
+  if (syscall(SYS_close_range, kParentFd + 1, ~0u, 0) == 0) return;
+  DIR* fds = opendir("/proc/self/fd");
+  if (!fds) return;
+  while (dirent* entry = readdir(fds)) {
+    int fd = atoi(entry->d_name);
+    if (fd > kParentFd && fd != dirfd(fds)) close(fd);
   }
-  mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+  closedir(fds);
 }
 
-int run() {
-  signal(SIGPIPE, SIG_IGN);
-  for (int ignored : {SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2}) {
+// SIGTERM was blocked when this program was started, and comes through a file.
+void arrange_signals() {
+  for (int ignored : {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+                      SIGALRM, SIGVTALRM, SIGPROF, SIGIO}) {
     signal(ignored, SIG_IGN);
   }
-  syscall(SYS_close_range, kParentFd + 1, ~0u, 0);
-  protect_self();
   sigset_t term;
   sigemptyset(&term);
   sigaddset(&term, SIGTERM);
   sigprocmask(SIG_SETMASK, &term, nullptr);
+}
 
+void protect_self() {
+  prctl(PR_SET_NAME, "oom-guardian");
+  // Where that is not allowed it goes on without: it is small, and outside of what it guards.
+  sys::write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
+  // Nine files a group.
+  rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  // Keeps no mount busy.
+  if (chdir("/") != 0) errno = 0;
+  lock_memory();
+}
+
+int run() {
+  arrange_signals();
+  close_others();
+  protect_self();
   auto* shared = static_cast<SharedState*>(
       mmap(nullptr, sizeof(SharedState), PROT_READ | PROT_WRITE, MAP_SHARED, kSharedFd, 0));
   if (shared == MAP_FAILED || shared->magic != SharedState::kMagic) return 2;
-
-  Status status;
-  Guardian guardian;
-  guardian.loop = Sentinel::make_inline(status);
-  if (!status.ok()) return 2;
-  guardian.shared = shared;
-  Desk desk(guardian);
-  Watched<Desk> socket(desk, &Desk::question);
-  Watched<Guardian> parent(guardian, &Guardian::parent_gone);
-  Watched<Guardian> terminate(guardian, &Guardian::put_everything_back);
-  Fd signals(signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals || guardian.loop->add(signals.get(), terminate, EPOLLIN) != 0 ||
-      guardian.loop->add(kSocketFd, socket, EPOLLIN) != 0 ||
-      guardian.loop->add(kParentFd, parent, EPOLLIN | EPOLLONESHOT) != 0) {
-    return 2;
-  }
-  desk.answer(0, kHello);
-  guardian.loop->run();
+  static Guardian guardian;
+  if (!guardian.start(shared).ok()) return 2;
+  guardian.run();
   return 0;
 }
 

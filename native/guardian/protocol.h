@@ -1,6 +1,6 @@
 // What parent and guardian say to each other, over a SOCK_SEQPACKET pair: one message a packet. The
-// parent asks, the guardian answers each question with one Answer. Both are built from one tree and
-// never meet another version: there is nothing to negotiate.
+// parent asks, the guardian answers each question but kDelay with one Answer. Both are built from
+// one tree and never meet another version: there is nothing to negotiate.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,18 @@ constexpr int kSharedFd = 4;  // SharedState
 constexpr int kParentFd = 5;  // pidfd of the process it stands behind
 
 enum class Ask : uint32_t {
-  kAdd = 1,  // with the group's directory as SCM_RIGHTS; a second fd: cgroup.procs of where to live
-  kRemove,   // forget it; what was held is put back by the parent
+  kAdd = 1,  // with descriptors as SCM_RIGHTS, in the order of `Sent`
+  kRemove,   // forget it; `held`: whatever is found held is let go of first
   kDelay,    // delay_ns is new; no answer
 };
+
+// Which descriptors come with kAdd.
+enum Sent : uint32_t {
+  kRoot = 1,     // the group's directory
+  kPlace = 2,    // cgroup.procs of where the guardian shall live
+  kFreezer = 4,  // the directory of the v1 freezer group of the same path
+};
+constexpr int kMostSent = 3;
 
 struct Question {
   Ask ask;
@@ -25,6 +33,8 @@ struct Question {
   int64_t grace_ns;
   uint32_t fallback;  // Fallback
   uint32_t guard_descendants;
+  uint32_t sent;  // of Sent
+  uint32_t held;
 };
 
 struct Answer {

@@ -1,46 +1,70 @@
 #include "guardian/stand_in.h"
 
-#include <signal.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
-
-#include "core/sys.h"
+#include <cerrno>
+#include <utility>
 
 namespace oom::guardian {
+namespace {
 
-StandIn::StandIn(const Terms& terms, StandIn* above, uint64_t inode)
-    : terms_(terms), above_(above), inode_(inode), machine_(terms.episode) {}
+// All looks share one thread: with very many running episodes each is looked at less often.
+thread_local int running = 0;
+int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000}); }
 
-Status StandIn::arm(int dir) { return hot_.arm(dir); }
+// Whoever has claimed a fallback has so long to carry it out.
+constexpr int64_t kFollow = 100 * kMs;
+constexpr int64_t kRepayRetry = 100 * kMs;
+
+bool acts(const Actions& actions) {
+  for (uint8_t i = 0; i < actions.size; i++) {
+    if (actions.list[i].what == Do::kLetGo || actions.list[i].what == Do::kFallback) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
+                 uint64_t inode, std::string name)
+    : terms_(terms),
+      above_(std::move(above)),
+      inode_(inode),
+      name_(std::move(name)),
+      hot_(std::move(hot)),
+      machine_(terms.episode) {}
+
+StandIn::~StandIn() { running -= counted_; }
 
 int StandIn::attach(Sentinel& sentinel) {
-  int err = sentinel.add(hot_.event_fd(), *this, EPOLLIN);
+  int err = sentinel.add(hot_->event_fd(), *this, EPOLLIN);
   attached_ = err == 0;
   return err;
 }
 
 void StandIn::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
-  if (attached_) sentinel.remove(hot_.event_fd());
+  if (attached_) sentinel.remove(hot_->event_fd());
   attached_ = false;
 }
 
-bool StandIn::contains(pid_t pid) const { return Victims::lists(hot_.procs_fd(), pid); }
-
 int StandIn::look(Sample& sample) {
-  if (int err = hot_.sample(sample)) return err;
+  if (int err = hot_->sample(sample)) return err;
   SharedSlot* slot = this->slot();
   uint64_t own = slot ? slot->own_limit.load() : 0;
   if (own != 0 && sample.limit > own) {
-    // Headroom is lent: out of memory is what does not fit into the limit without it.
+    // Headroom is lent: out of memory is what does not fit into the limit without it. The kernel,
+    // once it decides, sees those that wait.
     sample.limit = own;
-    if (slot->state.load() == SlotState::kEpisode) sample.starved |= sample.usage > own;
+    bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
+    if (!kernel && slot->state.load() == SlotState::kEpisode) sample.starved |= sample.usage > own;
   }
-  if (!sample.starved || hot_.at_limit(sample)) return 0;
-  for (StandIn* above = above_; above; above = above->above_) {
+  if (!sample.starved || hot_->at_limit(sample)) return 0;
+  // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
+  for (StandIn* above = above_.get(); above; above = above->above_.get()) {
     Sample theirs;
-    if (above->hot_.sample(theirs) == 0 && theirs.starved) {
+    if (above->hot_->sample(theirs) == 0 && theirs.starved) {
       sample.starved = false;
       return 0;
     }
@@ -49,39 +73,81 @@ int StandIn::look(Sample& sample) {
 }
 
 void StandIn::ready(Sentinel& sentinel, int64_t now) {
-  hot_.consume();
+  if (done_) return;
+  hot_->consume();
   step(sentinel, Fact::kNotified, now);
 }
 
 void StandIn::due(Sentinel& sentinel, int64_t now) { step(sentinel, Fact::kLooked, now); }
 
 void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
+  if (done_) return;
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = ns;
   if (look(input.sample) != 0) return;
   // The parent holds and lets go; here it only changes what is waited for.
   Actions ignored;
-  machine_.step(sys::now_ns(), input, ignored);
-  step(sentinel, Fact::kLooked, sys::now_ns());
+  int64_t now = terms_.hands->now();
+  machine_.step(now, input, ignored);
+  own_deadline_ = now + ns;
+  step(sentinel, Fact::kLooked, now);
+}
+
+// The slot, while the sentinel has an episode whose end is not this process's work.
+SharedSlot* StandIn::heard(uint32_t& episode) const {
+  SharedSlot* slot = this->slot();
+  if (!slot) return nullptr;
+  // Before the deadline: a claim that succeeds is for the episode whose deadline was read.
+  episode = slot->claim.load() >> 2;
+  return slot->state.load() == SlotState::kEpisode && episode != spent_ ? slot : nullptr;
+}
+
+void StandIn::restart(int64_t now) {
+  since_ = now;
+  own_deadline_ = now + machine_.config().delay_ns;
+  followed_ = 0;
+  lag_ns_ = 0;
 }
 
 // When the group's time is over: as the sentinel says, else as this process has seen it begin.
-int64_t StandIn::deadline() {
-  int64_t when = machine_.started_at() + machine_.config().delay_ns;
-  SharedSlot* slot = this->slot();
-  if (slot && slot->state.load() == SlotState::kEpisode) when = slot->deadline.load();
-  return std::max(when + (terms_.parent_alive ? terms_.grace_ns : 0), waived_until_);
+int64_t StandIn::deadline(int64_t now) {
+  uint32_t episode;
+  SharedSlot* slot = heard(episode);
+  // The sentinel has seen it end: if it is out of memory, it is so anew.
+  if (!slot && followed_ != 0) restart(now);
+  int64_t when = own_deadline_;
+  if (slot) {
+    if (followed_ == 0) {
+      lag_ns_ = slot->started_at.load() - since_;
+      if (lag_ns_ <= terms_.grace_ns) lag_ns_ = 0;
+    } else if (followed_ != episode) {
+      lag_ns_ = 0;
+    }
+    followed_ = episode;
+    when = slot->deadline.load() - lag_ns_;
+  }
+  return terms_.parent_alive ? when + terms_.grace_ns : when;
 }
 
 // Whether the fallback is this process's to carry out.
 bool StandIn::may_act(int64_t now) {
   SharedSlot* slot = this->slot();
-  if (!slot || slot->state.load() != SlotState::kEpisode || !terms_.parent_alive) return true;
+  if (!slot) return true;
   uint32_t episode = slot->claim.load() >> 2;
-  if (slot->claim_for(episode, Claimant::kGuardian) || waived_until_ != 0) return true;
-  waived_until_ = now + terms_.grace_ns;
-  return false;
+  SlotState state = slot->state.load();
+  if ((state != SlotState::kEpisode && state != SlotState::kKernel) || episode == spent_) {
+    return true;
+  }
+  if (!slot->claim_for(episode, Claimant::kGuardian)) {
+    if (waived_ != episode) {
+      waived_ = episode;
+      waived_until_ = now + kFollow;
+    }
+    if (now < waived_until_) return false;
+  }
+  spent_ = episode;
+  return true;
 }
 
 void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, uint32_t killed) {
@@ -91,56 +157,66 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
   input.result = result;
   input.killed = killed;
   int err = look(input.sample);
-  if (err == -ENODEV) {
-    return finish(sentinel);
-  }
+  if (err == -ENODEV) return finish(sentinel);
   if (err != 0) {
     input.sample = machine_.first();
     input.sample.starved = machine_.active();
   }
-
-  auto feed = [&](const Input& fed, Actions& actions) { machine_.step(now, fed, actions); };
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
-    // A deadline that has come is put off by nobody but the one who claims it first.
-    move.ns = deadline();
-    if (move.ns <= now && input.sample.starved && !may_act(now)) move.ns = waived_until_;
-    Actions none;
-    feed(move, none);
-    for (uint8_t i = 0; i < none.size; i++) {
-      if (none.list[i].what == Do::kLetGo) let_go_ = hot_.let_go() == 0;
-    }
+    move.ns = deadline(now);
+    drive(sentinel, now, move);
   }
+  if (!done_) drive(sentinel, now, input);
+  if (done_) return;
+  if (!terms_.parent_alive && !machine_.active()) return put_back(sentinel, false);
+
+  running += machine_.active() - counted_;
+  counted_ = machine_.active();
+  if (machine_.next_wake() == kNever) {
+    sentinel.clear_timer(*this);
+  } else {
+    sentinel.set_timer(*this, machine_.next_wake());
+  }
+}
+
+void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
+  machine_.set_poll(often());
+  EpisodeMachine next = machine_;
   Actions actions;
-  feed(input, actions);
+  next.step(now, input, actions);
+  bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
+  if (deciding && acts(actions) && !may_act(now)) {
+    // The sentinel has claimed it: put off.
+    Input wait = input;
+    wait.fact = Fact::kSetDeadline;
+    wait.ns = waived_until_;
+    actions = {};
+    machine_.step(now, wait, actions);
+  } else {
+    machine_ = next;
+  }
+  carry_out(sentinel, actions);
+}
+
+void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
     switch (actions.list[i].what) {
       case Do::kBegin:
-        waived_until_ = 0;
+        restart(machine_.started_at());
+        deadline(machine_.started_at());
         break;
-      case Do::kFallback: {
-        Victims& victims = *terms_.victims;
-        victims.begin();
-        bool largest = machine_.config().fallback == Fallback::kKillLargest;
-        int err_kill = 0;
-        if (largest) {
-          victims.consider(hot_.procs_fd());
-          err_kill = victims.signal_largest(SIGKILL);
-        } else {
-          err_kill = victims.signal_all(hot_.procs_fd(), SIGKILL);
-        }
-        step(sentinel, Fact::kFallbackDone, sys::now_ns(), err_kill, victims.count());
-        return;
-      }
+      case Do::kFallback:
+        return fall_back(sentinel);
       case Do::kLetGo:
         // A delay of 0 is the parent's to carry out; it may have set another one since, of which we
         // have not heard yet.
         if (terms_.parent_alive && machine_.config().delay_ns == 0) break;
-        let_go_ = hot_.let_go() == 0;
+        let_go();
         break;
       case Do::kHold:
-        if (terms_.parent_alive && let_go_) hot_.hold();
+        if (terms_.parent_alive && let_go_) hot_->hold();
         let_go_ = false;
         break;
       case Do::kStep:
@@ -149,31 +225,64 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
         break;
     }
   }
-  if (!terms_.parent_alive && !machine_.active()) return put_back(sentinel);
-  // set_deadline moves what the machine waits for; the guard's delay alone would be too early.
-  int64_t wake = machine_.next_wake();
-  if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
-    wake = std::min(wake, std::max(now + kMs, deadline()));
-  }
-  if (wake == kNever) {
-    sentinel.clear_timer(*this);
-  } else {
-    sentinel.set_timer(*this, wake);
-  }
 }
 
-void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked, sys::now_ns()); }
+void StandIn::fall_back(Sentinel& sentinel) {
+  thaw();
+  uint32_t killed = 0;
+  bool largest = machine_.config().fallback == Fallback::kKillLargest;
+  int err = terms_.hands->kill(*this, largest, killed);
+  step(sentinel, Fact::kFallbackDone, terms_.hands->now(), err, killed);
+}
 
-void StandIn::repay() {
+bool StandIn::below(const StandIn& top) const {
+  for (const StandIn* at = this; at; at = at->above_.get()) {
+    if (at == &top) return true;
+  }
+  return false;
+}
+
+void StandIn::let_go() {
+  let_go_ = hot_->let_go() == 0;
+  thaw();
+  // A living sentinel takes back itself what it has lent, and must not be surprised.
+  if (!terms_.parent_alive) repay();
+}
+
+void StandIn::thaw() {
   SharedSlot* slot = this->slot();
-  if (slot) hot_.repay_to(slot->own_limit.load(), slot->own_memsw.load());
+  if (slot && slot->frozen.load() != 0) terms_.hands->thaw(*this);
 }
 
-void StandIn::put_back(Sentinel& sentinel) {
+void StandIn::parent_gone(Sentinel& sentinel) {
+  step(sentinel, Fact::kLooked, terms_.hands->now());
+}
+
+int StandIn::repay() {
+  SharedSlot* slot = this->slot();
+  if (!slot || slot->own_limit.load() == 0) return 0;
+  int err = hot_->repay_for(slot->own_limit.load(), slot->own_memsw.load(), slot->lent_to.load());
+  if (err == 0) slot->own_limit.store(0);
+  return err;
+}
+
+void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
-  hot_.let_go();
-  repay();
+  hot_->let_go();
+  thaw();
+  if (repay() == -EBUSY && !last) {
+    // The group needs more than it has a right to. The kernel decides about it again; its limit
+    // comes down as soon as it can.
+    sentinel.set_timer(*this, terms_.hands->now() + kRepayRetry);
+    return;
+  }
   finish(sentinel);
+}
+
+void StandIn::retire(Sentinel& sentinel, bool held) {
+  if (held && !done_ && hot_->held() == 1) hot_->let_go();
+  done_ = true;
+  detach(sentinel);
 }
 
 void StandIn::finish(Sentinel& sentinel) {

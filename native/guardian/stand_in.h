@@ -3,23 +3,38 @@
 //
 // Runs on the guardian's only thread. Rules kept here: the sentinel's deadline, however often it is
 // moved, is waited for; a fallback that the sentinel has claimed is its own, unless it does not
-// follow; without a parent an episode in progress keeps its deadline, then everything is put back.
+// follow; an out-of-memory that a sentinel has slept through counts from where it began; without a
+// parent an episode in progress keeps its deadline, then everything is put back.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
 
 #include "core/episode.h"
-#include "core/hot_v1.h"
+#include "core/hot.h"
 #include "core/sentinel.h"
 #include "core/shared_state.h"
-#include "core/victims.h"
 
 namespace oom::guardian {
+
+class StandIn;
+
+// What a StandIn needs besides the group's own files: the ward's, or a simulation's.
+class Hands {
+ public:
+  virtual ~Hands() = default;
+  virtual int64_t now() = 0;
+  // SIGKILL to the largest or to all of the members here and below: 0 or -errno.
+  virtual int kill(const StandIn& top, bool largest, uint32_t& killed) = 0;
+  // SIGKILL of a frozen v1 task waits for this.
+  virtual void thaw(const StandIn& group) = 0;
+};
 
 // What all groups of one guard share.
 struct Terms {
   SharedState* shared = nullptr;
-  Victims* victims = nullptr;
+  Hands* hands = nullptr;
   int64_t grace_ns = 0;
   EpisodeConfig episode;
   bool parent_alive = true;
@@ -30,9 +45,11 @@ struct Terms {
 
 class StandIn final : public Source {
  public:
-  StandIn(const Terms& terms, StandIn* above, uint64_t inode);
+  // `hot` is armed; `name` is relative to the guarded group.
+  StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
+          uint64_t inode, std::string name);
+  ~StandIn() override;
 
-  Status arm(int dir);
   int attach(Sentinel& sentinel);
   void detach(Sentinel& sentinel);
   void ready(Sentinel& sentinel, int64_t now) override;
@@ -41,26 +58,48 @@ class StandIn final : public Source {
 
   // The parent is gone: at once if no episode is running, else after its end.
   void parent_gone(Sentinel& sentinel);
-  // Whatever is running: now.
-  void put_back(Sentinel& sentinel);
+  // Whatever is running: now. What cannot be put back yet is tried again, unless it is the `last`
+  // time.
+  void put_back(Sentinel& sentinel, bool last);
+  // The parent has put it back itself. `held`: what was held again meanwhile is let go of.
+  void retire(Sentinel& sentinel, bool held);
   bool done() const { return done_; }
-  bool contains(pid_t pid) const;
+  // Whether it is `top` or below it.
+  bool below(const StandIn& top) const;
+  const std::string& name() const { return name_; }
+  const HotGroup& hot() const { return *hot_; }
+  const EpisodeMachine& machine() const { return machine_; }
 
  private:
   int look(Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result = 0, uint32_t killed = 0);
-  int64_t deadline();
+  void drive(Sentinel& sentinel, int64_t now, const Input& input);
+  void carry_out(Sentinel& sentinel, const Actions& actions);
+  void fall_back(Sentinel& sentinel);
+  void let_go();
+  void thaw();
+  SharedSlot* heard(uint32_t& episode) const;
+  void restart(int64_t now);
+  int64_t deadline(int64_t now);
   bool may_act(int64_t now);
-  void repay();
+  int repay();
   void finish(Sentinel& sentinel);
   SharedSlot* slot() const { return terms_.shared->find(inode_); }
 
   const Terms& terms_;
-  StandIn* above_;
+  std::shared_ptr<StandIn> above_;
   uint64_t inode_;
-  HotGroupV1 hot_;
+  std::string name_;
+  std::unique_ptr<HotGroup> hot_;
   EpisodeMachine machine_;
-  int64_t waived_until_ = 0;  // the sentinel has claimed the fallback: its time to follow
+  int64_t since_ = 0;  // when this process has seen it begin
+  int64_t own_deadline_ = 0;
+  uint32_t followed_ = 0;     // the sentinel's episode that is being followed
+  int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
+  uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
+  uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
+  int64_t waived_until_ = 0;  // its time to follow
+  bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
   bool done_ = false;

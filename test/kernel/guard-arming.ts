@@ -17,6 +17,7 @@ import {
   mount,
   read,
   scratch,
+  until,
   write,
 } from '../helpers/scratch.js'
 

@@ -10,31 +10,9 @@
 #include <string>
 
 #include "core/simdriver.h"
+#include "sim_random.h"
 
 namespace oom::test {
-
-constexpr uint64_t kMiB = 1 << 20;
-constexpr uint64_t kBatch = 64 * 4096;
-constexpr int64_t kGrace = 250 * kMs;   // the contract's
-constexpr int64_t kBelieved = 2 * kMs;  // an end that lasted shorter was none
-
-struct Random {
-  uint64_t state;
-  uint64_t next() {
-    uint64_t z = (state += 0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
-  int64_t range(int64_t low, int64_t high) {  // inclusive
-    return low + static_cast<int64_t>(next() % static_cast<uint64_t>(high - low + 1));
-  }
-  bool percent(int64_t p) { return range(0, 99) < p; }
-  template <class T, size_t N>
-  T pick(const T (&list)[N]) {
-    return list[next() % N];
-  }
-};
 
 struct Tally {
   uint64_t schedules = 0, episodes = 0, faults = 0, by_outcome[kOutcomes] = {};
@@ -51,14 +29,11 @@ class Schedule final : public SimHooks {
 
  private:
   // What happens.
-  SimGroup::Config group_config();
   EpisodeConfig guard_config();
-  void populate();
   void happen();
   void relieve();
   void run_until(int64_t at);
   void run_for(int64_t ns) { run_until(group_.now() + ns); }
-  int32_t any_pid();
   void clear();
   int64_t last_stuck() const { return was_stuck_ ? group_.now() : last_stuck_; }
 
@@ -144,53 +119,12 @@ inline void Schedule::note(const char* format, ...) {
   printf("\n");
 }
 
-inline SimGroup::Config Schedule::group_config() {
-  SimGroup::Config c;
-  c.limit = static_cast<uint64_t>(random_.range(8, 128)) * kMiB;
-  c.retry_ns = random_.range(10, 400) * 1000;
-  c.kernel_kill_ns = random_.range(500, 15000) * 1000;
-  c.reap_ns = random_.range(100, 20000) * 1000;
-  return c;
-}
-
 inline EpisodeConfig Schedule::guard_config() {
-  constexpr int64_t delays[] = {1, 2, 5, 10, 10, 20, 20, 50, 50, 100, 150};
-  constexpr StepKind kinds[] = {StepKind::kHeadroom,    StepKind::kHeadroom,  StepKind::kHeadroom,
-                                StepKind::kBallast,     StepKind::kReclaim,   StepKind::kSignal,
-                                StepKind::kKillLargest, StepKind::kKillGroup, StepKind::kKernel,
-                                StepKind::kFreeze};
-  EpisodeConfig c;
-  delay_ = c.delay_ns = random_.percent(2) ? 0 : random_.pick(delays) * kMs;
-  max_delay_ = c.max_delay_ns = std::max(delay_, delay_ * random_.range(1, 4));
-  c.fallback = static_cast<Fallback>(random_.range(0, 2));
-  dry_ = c.dry_run = random_.percent(2);
-  if (random_.percent(50) && delay_ > 0) c.plan_size = static_cast<uint8_t>(random_.range(1, 4));
-  int64_t after = 0;
-  for (uint8_t i = 0; i < c.plan_size; i++) {
-    if (random_.percent(60)) after = std::min(delay_ - 1, after + random_.range(0, delay_ / 2));
-    c.plan[i].after_ns = after;
-    c.plan[i].kind = random_.pick(kinds);
-    c.plan[i].bytes = static_cast<uint64_t>(random_.range(1, 16)) * kMiB + 77;
-    c.plan[i].signal = random_.percent(20) ? 9 : 12;
-    c.plan[i].target = static_cast<int32_t>(random_.range(-1, 0));
-  }
+  EpisodeConfig c = random_guard(random_);
+  delay_ = c.delay_ns;
+  max_delay_ = c.max_delay_ns;
+  dry_ = c.dry_run;
   return c;
-}
-
-inline void Schedule::populate() {
-  int64_t count = random_.range(1, 5);
-  bool all_spared = random_.percent(2);
-  for (int64_t i = 0; i < count; i++) {
-    uint64_t most = group_.limit() / static_cast<uint64_t>(count);
-    uint64_t size = random_.next() % most / 4096 * 4096;
-    group_.spawn(size, all_spared || random_.percent(5));
-  }
-  if (random_.percent(40)) group_.cache(random_.next() % group_.limit() / 4096 * 4096);
-}
-
-inline int32_t Schedule::any_pid() {
-  const auto& list = group_.processes();
-  return list.empty() ? 0 : list[random_.next() % list.size()].pid;
 }
 
 // Something that clears the clock by the contract has happened.
@@ -198,7 +132,7 @@ inline void Schedule::clear() { clock_ = group_.now(); }
 
 inline void Schedule::happen() {
   SimDriver& d = *driver_;
-  int32_t pid = any_pid();
+  int32_t pid = any_pid(group_, random_);
   switch (random_.range(0, 21)) {
     case 0:
     case 1:
@@ -229,7 +163,7 @@ inline void Schedule::happen() {
         group_.release(pid, 4096);
         group_.allocate(pid, static_cast<uint64_t>(random_.range(1, 2)) * 4096);
         run_for(random_.range(100, 1500) * 1000);
-        pid = any_pid();
+        pid = any_pid(group_, random_);
       }
       run_for(3 * kMs);
       thrashing_ = false;
@@ -588,7 +522,7 @@ inline void Schedule::check() {
 }
 
 inline const std::string& Schedule::run() {
-  group_ = SimGroup(group_config());
+  group_ = SimGroup(random_group(random_));
   intended_ = group_.limit();
   EpisodeConfig config = guard_config();
   if (random_.percent(50)) {
@@ -604,7 +538,7 @@ inline const std::string& Schedule::run() {
                    random_.percent(20) ? static_cast<uint64_t>(random_.range(1, 4)) * kMiB : 0);
   driver_ = &driver;
   group_.advance_to(random_.range(0, 1) * kMs);
-  populate();
+  populate(group_, random_);
   driver.arm();
   for (int64_t left = random_.range(4, 14); left > 0 && failure_.empty(); left--) {
     int64_t pause = random_.percent(50)   ? random_.range(0, 3000) * 1000

@@ -1,0 +1,220 @@
+#include "guardian/ward.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "core/hot_v1.h"
+#include "core/members_now.h"
+#include "core/sys.h"
+
+namespace oom::guardian {
+namespace {
+
+constexpr const char* kControl = "memory.oom_control";
+
+}  // namespace
+
+void Graveyard::bury(std::shared_ptr<void> dead) {
+  dead_.push_back(std::move(dead));
+  if (sweep_.posted) return;
+  sweep_.posted = true;
+  sweep_.yard = this;
+  sweep_.run = [](Command& command, Sentinel&) {
+    auto& sweep = static_cast<Sweep&>(command);
+    sweep.posted = false;
+    // Outside of the list: what dies may bury what it had.
+    std::vector<std::shared_ptr<void>> dead;
+    dead.swap(sweep.yard->dead_);
+  };
+  loop_.post(sweep_);
+}
+
+Ward::Ward(House& house, const Question& question)
+    : house_(house), guard_descendants_(question.guard_descendants != 0) {
+  terms_.shared = house.shared;
+  terms_.hands = this;
+  terms_.grace_ns = question.grace_ns;
+  terms_.parent_alive = house.parent_alive;
+  terms_.on_done = house.on_done;
+  terms_.on_done_arg = house.on_done_arg;
+  terms_.episode.delay_ns = terms_.episode.max_delay_ns = question.delay_ns;
+  terms_.episode.fallback = static_cast<Fallback>(question.fallback);
+}
+
+Ward::~Ward() { retire(false); }
+
+Status Ward::open(Fd root, Fd freezer) {
+  freezer_ = std::move(freezer);
+  root_ = std::make_shared<const Fd>(std::move(root));
+  Status status = tree_.open(root_, false);
+  if (status.ok()) status = failure_;
+  if (status.ok()) {
+    status = Status::of(house_.loop->add(tree_.fd(), watched_, EPOLLIN), "epoll_ctl");
+  }
+  opening_ = false;
+  return status;
+}
+
+void Ward::set_delay(int64_t ns) {
+  terms_.episode.delay_ns = terms_.episode.max_delay_ns = ns;
+  for (auto& [id, group] : groups_) group->set_delay(*house_.loop, ns);
+}
+
+void Ward::parent_gone() {
+  terms_.parent_alive = false;
+  for (auto& [id, group] : groups_) group->parent_gone(*house_.loop);
+}
+
+void Ward::put_back() {
+  terms_.parent_alive = false;
+  for (auto& [id, group] : groups_) group->put_back(*house_.loop, true);
+  last_look();
+}
+
+void Ward::retire(bool held) {
+  house_.loop->forget(watched_);
+  if (tree_.fd() >= 0) house_.loop->remove(tree_.fd());
+  tree_.close();
+  for (auto& [id, group] : groups_) group->retire(*house_.loop, held);
+}
+
+bool Ward::done() const {
+  for (auto& [id, group] : groups_) {
+    if (!group->done()) return false;
+  }
+  return true;
+}
+
+uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
+  bool guarded = parent == 0 || (guard_descendants_ && terms_.parent_alive);
+  if (!guarded) {
+    // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
+    if (!opening_) sys::write_at(dir, kControl, "0");
+    return ++last_id_;
+  }
+  struct stat st;
+  if (fstat(dir, &st) != 0) return 0;
+  auto above = groups_.find(parent);
+  Status status;
+  {
+    auto hot = std::make_unique<HotGroupV1>();
+    status = hot->arm(dir);
+    auto group = std::make_shared<StandIn>(terms_, std::move(hot),
+                                           above == groups_.end() ? nullptr : above->second,
+                                           st.st_ino, place.name());
+    if (status.ok()) status = Status::of(group->attach(*house_.loop), "epoll_ctl");
+    if (status.ok()) {
+      groups_[++last_id_] = std::move(group);
+      return last_id_;
+    }
+  }
+  if (!is_gone(status.err)) out_of_sight(status.err, place, dir);
+  return 0;
+}
+
+void Ward::vanished(uint32_t id) {
+  auto it = groups_.find(id);
+  if (it == groups_.end()) return;
+  it->second->retire(*house_.loop, false);
+  house_.yard->bury(std::move(it->second));
+  groups_.erase(it);
+}
+
+// A group that this process cannot look after is the kernel's: nobody may hang.
+bool Ward::out_of_sight(int err, const Place&, int dir) {
+  if (!opening_) {
+    sys::write_at(dir, kControl, "0");
+  } else if (failure_.ok()) {
+    failure_ = Status::of(err, "open");
+  }
+  return true;
+}
+
+void Ward::events() {
+  // A piece at a time: a storm of new groups makes nobody's deadline late.
+  tree_.events();
+  // What could not be opened or watched is tried again after a while.
+  int64_t time = sys::now_ns();
+  if (retry_at_ != 0 && time >= retry_at_) {
+    retry_at_ = 0;
+    tree_.rescan();
+  }
+  if (tree_.incomplete() && retry_at_ == 0) {
+    retry_at_ = time + kRetry;
+    house_.loop->set_timer(watched_, retry_at_);
+  }
+  if (!house_.parent_alive) house_.on_done(house_.on_done_arg);
+}
+
+int64_t Ward::now() { return sys::now_ns(); }
+
+// As the sentinel would.
+int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
+  house_.victims->begin();
+  int err = signal(top, largest);
+  killed = house_.victims->count();
+  house_.victims->reap();
+  return err;
+}
+
+int Ward::signal(const StandIn& top, bool largest) {
+  Victims& victims = *house_.victims;
+  int result = -ESRCH;
+  for (int attempt = 0; attempt < 3; attempt++) {
+    victims.search();
+    for (auto& [id, group] : groups_) {
+      if (!group->below(top)) continue;
+      if (largest) {
+        victims.consider(group->hot().procs_fd());
+      } else {
+        victims.signal_all(group->hot().procs_fd(), SIGKILL);
+      }
+    }
+    result = largest ? victims.signal_largest(SIGKILL) : victims.count() > 0 ? 0 : -ESRCH;
+    // Again where the largest has just ended by itself.
+    if (result != -ESRCH || !largest || !victims.searched()) break;
+  }
+  return result;
+}
+
+void Ward::thaw(const StandIn& group) {
+  if (!freezer_) return;
+  std::string file = group.name().empty() ? "freezer.state" : group.name() + "/freezer.state";
+  sys::write_at(freezer_.get(), file.c_str(), "THAWED");
+}
+
+Residence residence(int dir, uint64_t procs_inode) {
+  Residence found;
+  Fd procs(sys::open_at(dir, "cgroup.procs", O_RDONLY));
+  struct stat st;
+  if (procs && fstat(procs.get(), &st) == 0) {
+    found.procs = procs_inode != 0 && st.st_ino == procs_inode;
+    // Opened anew at each look: the kernel would repeat what it said first.
+    each_member_now(procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
+  }
+  int own = sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY);
+  DIR* entries = own < 0 ? nullptr : fdopendir(own);
+  if (!entries) {
+    if (own >= 0) ::close(own);
+    return found;
+  }
+  while (dirent* entry = readdir(entries)) {
+    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+    Fd below(sys::open_at(own, entry->d_name, O_RDONLY | O_DIRECTORY));
+    if (!below) continue;
+    Residence theirs = residence(below.get(), procs_inode);
+    found.process |= theirs.process;
+    found.procs |= theirs.procs;
+  }
+  closedir(entries);
+  return found;
+}
+
+}  // namespace oom::guardian

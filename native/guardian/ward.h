@@ -1,0 +1,113 @@
+// One guard as the guardian has it: the guarded group and those below it, each with its StandIn.
+//
+// Runs on the guardian's only thread. Groups appear and vanish with the tree's events; what the
+// running round of the loop may still point to is buried, not freed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "core/tree.h"
+#include "core/victims.h"
+#include "guardian/protocol.h"
+#include "guardian/stand_in.h"
+
+namespace oom::guardian {
+
+// What was taken away while the loop may still have an event for it: freed after the round.
+class Graveyard {
+ public:
+  explicit Graveyard(Sentinel& loop) : loop_(loop) {}
+  void bury(std::shared_ptr<void> dead);
+
+ private:
+  struct Sweep : Command {
+    Graveyard* yard = nullptr;
+    bool posted = false;
+  };
+  Sentinel& loop_;
+  Sweep sweep_;
+  std::vector<std::shared_ptr<void>> dead_;
+};
+
+// What all wards share.
+struct House {
+  Sentinel* loop = nullptr;
+  Graveyard* yard = nullptr;
+  SharedState* shared = nullptr;
+  Victims* victims = nullptr;
+  bool parent_alive = true;
+  // Something has come to its end: perhaps everything has.
+  void (*on_done)(void*) = nullptr;
+  void* on_done_arg = nullptr;
+};
+
+// An fd whose readiness calls a member of the owner.
+template <class T>
+class Watched final : public Source {
+ public:
+  Watched(T& owner, void (T::*call)()) : owner_(owner), call_(call) {}
+  void ready(Sentinel&, int64_t) override { (owner_.*call_)(); }
+  void due(Sentinel&, int64_t) override { (owner_.*call_)(); }
+
+ private:
+  T& owner_;
+  void (T::*call_)();
+};
+
+class Ward final : public TreeListener, public Hands {
+ public:
+  Ward(House& house, const Question& question);
+  ~Ward() override;
+
+  // `freezer` may be none.
+  Status open(Fd root, Fd freezer);
+  int root() const { return root_ ? root_->get() : -1; }
+  void set_delay(int64_t ns);
+  void parent_gone();
+  // Everything, at once; and what was born in the last moment.
+  void put_back();
+  // Once all is done: what was born in the last moment.
+  void last_look() { tree_.rescan(); }
+  // The parent has put it back: nothing of it is touched any more.
+  void retire(bool held);
+  bool done() const;
+
+  uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
+  void vanished(uint32_t id) override;
+  bool out_of_sight(int err, const Place& place, int dir) override;
+
+  int64_t now() override;
+  int kill(const StandIn& top, bool largest, uint32_t& killed) override;
+  void thaw(const StandIn& group) override;
+
+ private:
+  void events();
+  int signal(const StandIn& top, bool largest);
+
+  House& house_;
+  Terms terms_;
+  bool guard_descendants_;
+  bool opening_ = true;
+  Status failure_;
+  uint32_t last_id_ = 0;
+  std::shared_ptr<const Fd> root_;
+  Fd freezer_;
+  std::unordered_map<uint32_t, std::shared_ptr<StandIn>> groups_;
+  Tree tree_{*this};
+  Watched<Ward> watched_{*this, &Ward::events};
+  static constexpr int64_t kRetry = 100 * kMs;
+  int64_t retry_at_ = 0;
+};
+
+// Whether the group at `dir` or one below it has this process among its members, or the given
+// cgroup.procs (0: none) as its own.
+struct Residence {
+  bool process = false;
+  bool procs = false;
+};
+Residence residence(int dir, uint64_t procs_inode);
+
+}  // namespace oom::guardian

@@ -1,0 +1,90 @@
+// What the tests of faults share: how often each is tried, what must be true after it, and the
+// table of the worst lateness.
+//   OOM_FAULT_ROUNDS   rounds of each fault (npm run test:faults -- --rounds N); 1 in the suite
+//   OOM_FAULT_REPORT   a file to which each line of the table is appended as JSON
+import { appendFileSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { Hog } from './hog.js'
+import type { Remote } from './remote.js'
+import { killerDisabled, MiB, underOom, until } from './scratch.js'
+
+export const rounds = Number(process.env.OOM_FAULT_ROUNDS ?? 1)
+
+/** The group and all groups below it. */
+export function tree(dir: string): string[] {
+  if (!existsSync(dir)) return []
+  const below = readdirSync(dir, { withFileTypes: true }).filter(entry => entry.isDirectory())
+  return [dir, ...below.flatMap(entry => tree(join(dir, entry.name)))]
+}
+
+/** Every killer is enabled again. */
+export async function allEnabled(dir: string): Promise<void> {
+  await until(() => !tree(dir).some(killerDisabled))
+}
+
+/** Nothing that it has started is left. */
+export async function allGone(remote: Remote): Promise<void> {
+  await until(() => remote.household().length === 0)
+}
+
+/** SIGSTOP, and waits until every thread has stopped: until then some go on. */
+export async function stop(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP')
+  const tasks = `/proc/${pid}/task`
+  await until(() =>
+    readdirSync(tasks).every(tid => / T /.test(readFileSync(`${tasks}/${tid}/stat`, 'utf8'))),
+  )
+}
+
+export function comm(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+/** How long a group has been out of memory in one go, milliseconds, as seen from outside. */
+export class Clock {
+  readonly #began = process.hrtime.bigint()
+  private constructor(readonly dir: string) {}
+
+  /** Resolves once it is out of memory. */
+  static async start(dir: string): Promise<Clock> {
+    await until(() => underOom(dir))
+    return new Clock(dir)
+  }
+  async stop(): Promise<number> {
+    while (existsSync(this.dir) && underOom(this.dir)) await sleep(0)
+    return Number(process.hrtime.bigint() - this.#began) / 1e6
+  }
+}
+
+/** Fills the group beyond its limit; `filled` resolves to whether it was let live. */
+export async function overfill(
+  t: Test,
+  dir: string,
+  bytes = 24 * MiB,
+): Promise<{ hog: Hog; lived: Promise<boolean> }> {
+  const hog = await Hog.start(dir)
+  t.teardown(() => hog.end())
+  const lived = hog.fill(bytes).then(
+    () => true,
+    () => false,
+  )
+  return { hog, lived }
+}
+
+/** One line of the table: `late` are milliseconds out of memory beyond the delay. */
+export function tell(t: Test, fault: string, late: number[]): void {
+  const worst = Math.max(0, ...late)
+  t.comment(`${fault}: ${late.length} rounds, worst lateness ${worst.toFixed(1)} ms`)
+  const file = process.env.OOM_FAULT_REPORT
+  if (file !== undefined) {
+    appendFileSync(file, JSON.stringify({ fault, rounds: late.length, worstMs: worst }) + '\n')
+  }
+  // The promise is for an idle machine: what is caught here is a group that nobody looks after.
+  t.ok(worst < 10_000, fault)
+}

@@ -1,0 +1,169 @@
+// Whatever happens to the process that guards, before, during and after an episode: the group is
+// never out of memory for longer than the delay and a little, and everything is put back.
+import t from 'tap'
+import { allEnabled, allGone, Clock, overfill, rounds, stop, tell } from '../helpers/faults.js'
+import { Remote } from '../helpers/remote.js'
+import { field, killerDisabled, MiB, scratch, underOom } from '../helpers/scratch.js'
+
+const DELAY = 300
+
+type Fault = (remote: Remote) => void
+const signal =
+  (name: NodeJS.Signals): Fault =>
+  remote =>
+    remote.child.kill(name)
+const code =
+  (text: string): Fault =>
+  remote =>
+    void remote.run(text).catch(() => {})
+
+const FAULTS: [name: string, fault: Fault, code: number | null, signal: NodeJS.Signals | null][] = [
+  ['SIGKILL', signal('SIGKILL'), null, 'SIGKILL'],
+  ['SIGABRT', signal('SIGABRT'), null, 'SIGABRT'],
+  ['SIGTERM', signal('SIGTERM'), null, 'SIGTERM'],
+  ['process.abort()', code('process.abort()'), null, 'SIGABRT'],
+  ['process.exit()', code('process.exit(3)'), 3, null],
+  ['uncaught throw', code(`setImmediate(() => { throw new Error('on purpose') })`), 1, null],
+]
+
+for (const [name, fault, exitCode, exitSignal] of FAULTS) {
+  t.test(`${name} of the supervisor`, async t => {
+    const late = { before: [] as number[], during: [] as number[], after: [] as number[] }
+    for (let round = 0; round < rounds; round++) {
+      for (const when of ['before', 'during', 'after'] as const) {
+        const dir = scratch(t, 16 * MiB)
+        const remote = await Remote.start(t)
+        await remote.guard(dir, { delayMs: DELAY })
+        t.ok(killerDisabled(dir))
+        if (when === 'after') {
+          const { lived } = await overfill(t, dir)
+          t.notOk(await lived)
+          await remote.event('ended')
+        }
+        if (when === 'during') {
+          const { lived } = await overfill(t, dir)
+          const clock = await Clock.start(dir)
+          fault(remote)
+          late[when].push((await clock.stop()) - DELAY)
+          t.notOk(await lived, 'the kernel has decided')
+          t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1, 'once')
+        } else {
+          fault(remote)
+        }
+        t.strictSame(await remote.exited, [exitCode, exitSignal], remote.stderr)
+        await allEnabled(dir)
+        await allGone(remote)
+        // As if there had never been a guard.
+        const { lived } = await overfill(t, dir)
+        const began = process.hrtime.bigint()
+        t.notOk(await lived)
+        if (when !== 'during')
+          late[when].push(Number(process.hrtime.bigint() - began) / 1e6 - DELAY)
+      }
+    }
+    for (const [when, list] of Object.entries(late)) tell(t, `${name} ${when} an episode`, list)
+  })
+}
+
+t.test('SIGSTOP and SIGCONT of the supervisor', async t => {
+  const late: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const dir = scratch(t, 16 * MiB)
+    const remote = await Remote.start(t)
+    await remote.guard(dir, { delayMs: DELAY })
+    const { lived } = await overfill(t, dir)
+    const clock = await Clock.start(dir)
+    await remote.event('episode')
+    await stop(remote.pid)
+    late.push((await clock.stop()) - DELAY)
+    t.notOk(await lived)
+    t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1)
+    remote.child.kill('SIGCONT')
+    t.match(await remote.event('ended'), { outcome: 'guardian', kernelKills: 1, steps: [] })
+    t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1, 'nobody has fallen back twice')
+    t.ok(killerDisabled(dir), 'armed again')
+    // The next one is the sentinel's.
+    const next = await overfill(t, dir)
+    t.notOk(await next.lived)
+    t.match(await remote.event('ended'), { outcome: 'fallback', steps: [{ action: 'kernel' }] })
+    await remote.run('await guards[0].dispose()')
+    await allEnabled(dir)
+    remote.child.kill('SIGKILL')
+    await allGone(remote)
+  }
+  tell(t, 'SIGSTOP during an episode', late)
+})
+
+t.test('stopped before it runs out of memory, and again: each one has the full delay', async t => {
+  const late: number[] = []
+  const dir = scratch(t, 16 * MiB)
+  const remote = await Remote.start(t)
+  await remote.guard(dir, { delayMs: DELAY })
+  await stop(remote.pid)
+  for (let round = 0; round < 2 * rounds + 1; round++) {
+    const { lived } = await overfill(t, dir)
+    const clock = await Clock.start(dir)
+    const took = await clock.stop()
+    t.ok(took > DELAY - 20, 'not before')
+    late.push(took - DELAY)
+    t.notOk(await lived)
+    t.equal(field(dir, 'memory.oom_control', 'oom_kill'), round + 1)
+  }
+  remote.child.kill('SIGCONT')
+  const { lived } = await overfill(t, dir)
+  t.notOk(await lived)
+  t.match(await remote.event('ended'), { outcome: 'fallback' })
+  tell(t, 'out of memory while stopped', late)
+})
+
+t.test('stopped and continued within the delay: the clock is that of the group', async t => {
+  const late: number[] = []
+  for (let round = 0; round < rounds; round++) {
+    const dir = scratch(t, 16 * MiB)
+    const remote = await Remote.start(t)
+    await remote.guard(dir, { delayMs: 2 * DELAY })
+    await stop(remote.pid)
+    const { lived } = await overfill(t, dir)
+    const clock = await Clock.start(dir)
+    await new Promise(resolve => setTimeout(resolve, DELAY))
+    remote.child.kill('SIGCONT')
+    late.push((await clock.stop()) - 2 * DELAY)
+    t.notOk(await lived)
+    t.match(await remote.event('ended'), { outcome: 'guardian' })
+  }
+  tell(t, 'stopped for half of the delay', late)
+})
+
+t.test('an extended delay is not cut short', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const remote = await Remote.start(t)
+  await remote.guard(
+    dir,
+    { delayMs: DELAY, maxDelayMs: 4 * DELAY },
+    `episode => { episode.extend(${2 * DELAY}); emit('extended') }`,
+  )
+  const { lived } = await overfill(t, dir)
+  const clock = await Clock.start(dir)
+  await remote.event('extended')
+  await stop(remote.pid)
+  const took = await clock.stop()
+  t.ok(took > 3 * DELAY - 20, `${took}`)
+  t.notOk(await lived)
+  tell(t, 'SIGSTOP after extend()', [took - 3 * DELAY])
+})
+
+t.test('an episode that the stopped supervisor does not see the end of', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const remote = await Remote.start(t)
+  await remote.guard(dir, { delayMs: 60_000 })
+  const { hog, lived } = await overfill(t, dir)
+  await Clock.start(dir)
+  await remote.event('episode')
+  await stop(remote.pid)
+  await hog.end()
+  t.notOk(await lived)
+  t.notOk(underOom(dir))
+  remote.child.kill('SIGCONT')
+  t.match(await remote.event('ended'), { kernelKills: 0 })
+  t.ok(killerDisabled(dir))
+})

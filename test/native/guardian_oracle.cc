@@ -1,0 +1,230 @@
+// What must hold in a schedule of both processes, by what was really done to the group: nothing
+// here asks a machine when it would act.
+#include "guardian_schedule.h"
+
+namespace oom::test {
+namespace {
+
+// A kill that has not taken effect by then is followed by the kernel's, and who has claimed a
+// fallback has so long to carry it out.
+constexpr int64_t kTakesEffect = 95 * kMs;
+// Of the survivor: the kernel's window at most, and a look.
+constexpr int64_t kLeaves = 1300 * kMs;
+constexpr int64_t kSteady = 60 * kMs;
+
+}  // namespace
+
+void GuardianSchedule::fail(const char* format, ...) {
+  if (!failure_.empty()) return;
+  char text[256];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  char line[384];
+  snprintf(line, sizeof line, "seed %llu, %.3f ms: %s", static_cast<unsigned long long>(seed_),
+           ms(group_.now()), text);
+  failure_ = line;
+  if (trace_) printf("FAILED %s\n", line);
+}
+
+void GuardianSchedule::note(const char* format, ...) {
+  if (!trace_) return;
+  printf("%10.3f ms  %7.2f/%7.2f MiB %s%s  ", ms(group_.now()),
+         static_cast<double>(group_.usage()) / kMiB, static_cast<double>(group_.limit()) / kMiB,
+         group_.killer_disabled() ? "held" : "free", group_.under_oom() ? " OOM" : "    ");
+  va_list args;
+  va_start(args, format);
+  vprintf(format, args);
+  va_end(args);
+  printf("\n");
+}
+
+void GuardianSchedule::began(const EpisodeMachine& m) {
+  note("episode %u begins", m.id());
+  id_ = m.id();
+  in_episode_ = true;
+  began_at_ = extend_from_ = group_.now();
+  deadline_ = began_at_ + m.config().delay_ns;
+  extension_ = 0;
+  yielded_ = 0;
+  tally_.episodes++;
+}
+
+void GuardianSchedule::ended(const EpisodeEnd& end) {
+  note("episode %u ends: outcome %d", end.id, static_cast<int>(end.outcome));
+  in_episode_ = false;
+  tally_.by_outcome[static_cast<size_t>(end.outcome)]++;
+}
+
+void GuardianSchedule::stepped(const SimStep& step) {
+  note("  %s %d: %d, %zu pids", step.fallback ? "fallback" : "step", step.index, step.result,
+       step.pids.size());
+  if (step.fallback && step.killed) act(false, true);
+}
+
+void GuardianSchedule::switched(bool disabled) {
+  note("  the sentinel %s", disabled ? "holds" : "lets go");
+  bool decided = driver_->machine().phase() == EpisodeMachine::Phase::kKernel;
+  if (!disabled && held_ && decided) act(false, false);
+  held_ = disabled;
+}
+
+void GuardianSchedule::guardian_switched(bool disabled) {
+  note("  the guardian %s", disabled ? "holds" : "lets go");
+  if (!guardian_) return;
+  if (disabled && !guardian_->parent_alive()) fail("held by a guardian without a parent");
+  bool decided = guardian_->machine().phase() == EpisodeMachine::Phase::kKernel;
+  if (!disabled && held_ && decided) {
+    tally_.guardian_acts++;
+    check_not_early("lets go");
+    act(true, false);
+  } else if (!disabled && held_ && !sentinel_alive_ && !guardian_->terminating() && was_stuck_) {
+    check_not_early("puts it back");
+  }
+  held_ = disabled;
+}
+
+void GuardianSchedule::guardian_killed(uint32_t count) {
+  note("  the guardian kills %u", count);
+  tally_.guardian_acts++;
+  check_not_early("kills");
+  act(true, true);
+}
+
+// The time is over by the deadline that the program has been promised, for whoever sees the group
+// first; where the sentinel might still act, plus the grace.
+void GuardianSchedule::check_not_early(const char* what) {
+  if (in_episode_ && yielded_ == id_) return;
+  int64_t now = group_.now();
+  if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved) {
+    return fail("the guardian %s without an OOM", what);
+  }
+  int64_t since = was_stuck_ ? stuck_since_ : now;
+  int64_t due = since + shortest_;
+  if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
+  if (sentinel_alive_) due += grace_;
+  if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));
+}
+
+void GuardianSchedule::act(bool guardian, bool kill) {
+  int64_t now = group_.now();
+  bool other = acted_ && last_act_.guardian != guardian;
+  bool harmful = kill || last_act_.kill;
+  // Who is stopped between the last check and the deed cannot know better.
+  bool excused = guardian ? now == guardian_continued_at_ && last_act_.at >= guardian_suspended_at_
+                          : now == continued_at_ && last_act_.at >= suspended_at_;
+  if (other && harmful && !excused && now - last_act_.at < kTakesEffect) {
+    fail("two fallbacks: the %s %s %.1f ms after the %s has %s", guardian ? "guardian" : "sentinel",
+         kill ? "kills" : "lets go", ms(now - last_act_.at), guardian ? "sentinel" : "guardian",
+         last_act_.kill ? "killed" : "let go");
+  }
+  acted_ = true;
+  last_act_ = {guardian, kill, now};
+}
+
+// Whether the kernel's killer could end an OOM at all.
+bool GuardianSchedule::victims() const {
+  for (const SimProcess& p : group_.processes()) {
+    if (!p.spared) return true;
+  }
+  return false;
+}
+
+void GuardianSchedule::check() {
+  int64_t now = group_.now();
+  if (group_.removed()) return;
+  if (now == steps_at_) {
+    if (++steps_now_ > 1000) fail("does not get on");
+  } else {
+    steps_at_ = now;
+    steps_now_ = 0;
+  }
+  if (group_.kills() != seen_kills_) {
+    seen_kills_ = group_.kills();
+    clear();
+  }
+  bool stuck = group_.stuck();
+  if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {
+    stuck_since_ = now;
+    acted_ = false;
+  }
+  if (!stuck && was_stuck_) unstuck_at_ = now;
+  was_stuck_ = stuck;
+  if (!sentinel_runs()) sentinel_hindered_at_ = now;
+  if (!sentinel_runs() && !guardian_runs()) nobody_until_ = now;
+  if (!victims()) hopeless_until_ = now;
+  if (stuck) check_lateness();
+  check_left_alone();
+  check_held();
+}
+
+void GuardianSchedule::check_lateness() {
+  int64_t now = group_.now();
+  int64_t allowed = std::min(delay_ + extension_, std::max(delay_, max_delay_));
+  int64_t from = std::max({stuck_since_, clock_, hopeless_until_, nobody_until_});
+  Condition condition = !sentinel_alive_                        ? Condition::kDead
+                        : sentinel_hindered_at_ >= stuck_since_ ? Condition::kStopped
+                                                                : Condition::kWell;
+  if (condition != Condition::kWell) allowed += grace_;
+  int64_t over = now - from - allowed;
+  int64_t& worst = tally_.worst_ns[static_cast<size_t>(condition)];
+  if (over > worst) worst = over;
+  if (over > kGrace) fail("out of memory for %.1f ms past the deadline", ms(over));
+}
+
+// Without a parent and without an OOM the guardian puts back and leaves.
+void GuardianSchedule::check_left_alone() {
+  int64_t now = group_.now();
+  bool there = guardian_ && !guardian_->gone();
+  bool owes = group_.limit() > intended_ && group_.usage() >= intended_;
+  if (sentinel_alive_ || !there || was_stuck_ || owes || !guardian_runs()) {
+    alone_since_ = kNever;
+  } else if (alone_since_ == kNever) {
+    alone_since_ = now;
+  } else if (now - alone_since_ > kLeaves) {
+    fail("the guardian does not leave");
+  }
+}
+
+// While both are there and nothing happens, it is held if it should be.
+void GuardianSchedule::check_held() {
+  int64_t now = group_.now();
+  bool steady = sentinel_runs() && guardian_runs() && !disposing_ && driver_->settled() &&
+                !driver_->machine().active() && !guardian_->machine().active() && !was_stuck_ &&
+                !guardian_->terminating();
+  for (const Due& due : due_) steady = steady && due.task == Task::kHappen;
+  if (!steady) {
+    steady_since_ = kNever;
+  } else if (steady_since_ == kNever) {
+    steady_since_ = now;
+  } else if (now - steady_since_ > kSteady &&
+             driver_->machine().holding() != group_.killer_disabled()) {
+    fail("holding() %d, killer disabled %d", driver_->machine().holding(),
+         group_.killer_disabled());
+  }
+}
+
+// Everything that was changed is as it was, whoever has had to see to it.
+void GuardianSchedule::check_undone() {
+  if (!sentinel_alive_) {
+    int64_t patience = std::max(delay_, max_delay_) + extension_ + 4000 * kMs;
+    int64_t until = group_.now() + patience;
+    while (guardian_ && !guardian_->gone() && group_.now() < until && failure_.empty()) {
+      run_for(20 * kMs);
+    }
+  } else {
+    run_for(100 * kMs);
+  }
+  if (!failure_.empty() || group_.removed()) return;
+  if (!sentinel_alive_ && relieved_ && guardian_) fail("the guardian stays");
+  if (group_.killer_disabled()) fail("the killer stays disabled");
+  if (group_.frozen()) fail("still frozen");
+  bool fits = group_.usage() + kBatch < intended_;
+  if (relieved_ && fits && group_.limit() != intended_) {
+    fail("the limit is %llu, not %llu", static_cast<unsigned long long>(group_.limit()),
+         static_cast<unsigned long long>(intended_));
+  }
+}
+
+}  // namespace oom::test

@@ -1,0 +1,252 @@
+// The guardian's process in a simulation: the StandIn that really stands in, on a simulated group,
+// and what else such a process is: its wake-ups, its socket, its end.
+//
+// A dead process keeps its StandIn until the schedule's end, since it may die within any call: what
+// it still does then reaches nobody.
+#pragma once
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/simgroup.h"
+#include "guardian/stand_in.h"
+
+namespace oom::test {
+
+constexpr uint64_t kInode = 42;
+
+enum class GuardianCall : uint8_t { kRead, kSwitch, kLimit, kKill };
+
+class GuardianHooks {
+ public:
+  virtual ~GuardianHooks() = default;
+  virtual void guardian_passes() = 0;  // here it may be stopped, or end
+  virtual int32_t guardian_fails(GuardianCall call) = 0;
+  virtual int64_t guardian_late() = 0;
+  virtual bool guardian_loses() = 0;
+  virtual void guardian_switched(bool disabled) = 0;
+  virtual void guardian_killed(uint32_t count) = 0;
+  virtual void guardian_left() = 0;
+};
+
+// The warm files of the simulated group, as the guardian has them.
+class SimHot final : public HotGroup {
+ public:
+  SimHot(SimGroup& group, GuardianHooks& hooks) : group_(group), hooks_(hooks) {}
+  void die() { dead_ = true; }
+
+  int sample(Sample& out) override {
+    if (int err = enter(GuardianCall::kRead)) return err;
+    out.usage = group_.usage();
+    out.limit = group_.limit();
+    out.kills = group_.kernel_kills();
+    out.starved = group_.under_oom();
+    return 0;
+  }
+  bool at_limit(const Sample& sample) override { return sample.usage + 64 * 4096 >= sample.limit; }
+  int held() override {
+    if (int err = enter(GuardianCall::kRead)) return err;
+    return group_.killer_disabled();
+  }
+  int hold() override { return set(true); }
+  int let_go() override { return set(false); }
+  // As HotGroupV1 does.
+  int repay_for(uint64_t base, uint64_t, uint64_t lent_to) override {
+    if (int err = enter(GuardianCall::kLimit)) return err;
+    if (group_.limit() > lent_to || base >= group_.limit()) return 0;
+    int err = group_.set_limit(base);
+    if (err == -EBUSY && group_.usage() < group_.limit()) group_.set_limit(group_.usage() + 4095);
+    hooks_.guardian_passes();
+    return err;
+  }
+
+  // What a guardian does not do.
+  Status arm(int) override { return Status::success(); }
+  Status arm_above(int) override { return Status::success(); }
+  Status arm_freezer(const std::string&) override { return Status::success(); }
+  int event_fd() const override { return -1; }
+  void consume() override {}
+  bool starved_above() override { return false; }
+  int lend_to(uint64_t) override { return -ENOSYS; }
+  bool lent() const override { return false; }
+  int repay(uint64_t) override { return -ENOSYS; }
+  int reclaim() override { return -ENOSYS; }
+  int freeze(bool) override { return -ENOSYS; }
+  bool frozen() const override { return false; }
+  int procs_fd() const override { return -1; }
+
+ private:
+  int enter(GuardianCall call) {
+    if (!dead_) hooks_.guardian_passes();
+    if (dead_) return -EIO;
+    if (group_.removed()) return -ENODEV;
+    return hooks_.guardian_fails(call);
+  }
+  int set(bool disabled) {
+    if (int err = enter(GuardianCall::kSwitch)) return err;
+    hooks_.guardian_switched(disabled);
+    int err = group_.set_killer_disabled(disabled);
+    hooks_.guardian_passes();
+    return err;
+  }
+
+  SimGroup& group_;
+  GuardianHooks& hooks_;
+  bool dead_ = false;
+};
+
+class GuardianProcess final : public guardian::Hands {
+ public:
+  enum class Word : uint8_t { kDelay, kRemove, kTerminate, kParentGone };
+
+  GuardianProcess(SimGroup& group, SharedState& shared, Sentinel& loop, GuardianHooks& hooks,
+                  const EpisodeConfig& guard, int64_t grace_ns)
+      : group_(group), loop_(loop), hooks_(hooks) {
+    terms_.shared = &shared;
+    terms_.hands = this;
+    terms_.grace_ns = grace_ns;
+    terms_.episode.delay_ns = terms_.episode.max_delay_ns = guard.delay_ns;
+    terms_.episode.fallback = guard.fallback;
+    terms_.on_done = [](void* self) { static_cast<GuardianProcess*>(self)->leave_if_done(); };
+    terms_.on_done_arg = this;
+    auto hot = std::make_unique<SimHot>(group, hooks);
+    hot_ = hot.get();
+    stand_in_ = std::make_unique<guardian::StandIn>(terms_, std::move(hot), nullptr, kInode, "");
+    // The kernel tells at once who registers in the middle of an OOM.
+    seen_ = group.notifications();
+    if (group.under_oom()) notice_at_ = group.now();
+  }
+  ~GuardianProcess() override { stand_in_->detach(loop_); }
+
+  // SIGKILL, wherever it is. `nowhere`: shared memory in which nothing is told.
+  void die(SharedState& nowhere) {
+    gone_ = true;
+    hot_->die();
+    terms_.shared = &nowhere;
+  }
+  bool gone() const { return gone_; }
+  bool retired() const { return retired_; }
+  const EpisodeMachine& machine() const { return stand_in_->machine(); }
+  bool parent_alive() const { return terms_.parent_alive; }
+  bool terminating() const { return terminating_; }
+
+  // The kernel's notifications so far; one may be lost where looks go on anyway.
+  void notice() {
+    if (gone_ || retired_ || group_.notifications() == seen_) return;
+    seen_ = group_.notifications();
+    bool looks_go_on = stand_in_->set() && stand_in_->when() <= group_.now() + 10 * kMs;
+    if (looks_go_on && hooks_.guardian_loses()) return;
+    wake();
+  }
+  void wake() { notice_at_ = std::min(notice_at_, group_.now() + hooks_.guardian_late()); }
+  void tell(Word what, int64_t ns = 0) {
+    words_.push_back({group_.now() + hooks_.guardian_late(), what, ns});
+  }
+
+  int64_t next_event() {
+    if (gone_) return kNever;
+    int64_t when = stand_in_->set() ? stand_in_->when() : kNever;
+    if (when != timer_for_) {
+      timer_for_ = when;
+      timer_at_ = when == kNever ? kNever : when + hooks_.guardian_late();
+    }
+    int64_t next = std::min(notice_at_, timer_at_);
+    for (const Message& m : words_) next = std::min(next, m.at);
+    return next;
+  }
+  // What is due: timers first, as in the real loop.
+  void run() {
+    int64_t now = group_.now();
+    if (timer_at_ <= now) {
+      timer_for_ = timer_at_ = kNever;
+      loop_.clear_timer(*stand_in_);
+      stand_in_->due(loop_, now);
+    } else if (notice_at_ <= now) {
+      notice_at_ = kNever;
+      if (!retired_) stand_in_->ready(loop_, now);
+    } else {
+      auto it = std::find_if(words_.begin(), words_.end(),
+                             [now](const Message& m) { return m.at <= now; });
+      if (it == words_.end()) return;
+      Message m = *it;
+      words_.erase(it);
+      hear(m);
+    }
+  }
+
+  int64_t now() override { return group_.now(); }
+  int kill(const guardian::StandIn&, bool largest, uint32_t& killed) override {
+    killed = 0;
+    hooks_.guardian_passes();
+    if (gone_) return -EIO;
+    if (int32_t err = hooks_.guardian_fails(GuardianCall::kKill)) return err;
+    std::vector<int32_t> pids;
+    for (const SimProcess& p : group_.processes()) {
+      if (!p.killed && !p.spared && (!largest || p.pid == group_.largest())) pids.push_back(p.pid);
+    }
+    for (int32_t pid : pids) killed += group_.kill(pid) == 0;
+    if (killed > 0) hooks_.guardian_killed(killed);
+    hooks_.guardian_passes();
+    return killed > 0 ? 0 : -ESRCH;
+  }
+  void thaw(const guardian::StandIn&) override {
+    hooks_.guardian_passes();
+    if (!gone_) group_.thaw();
+  }
+
+ private:
+  struct Message {
+    int64_t at;
+    Word what;
+    int64_t ns;
+  };
+
+  void hear(const Message& m) {
+    switch (m.what) {
+      case Word::kDelay:
+        terms_.episode.delay_ns = terms_.episode.max_delay_ns = m.ns;
+        if (!retired_) stand_in_->set_delay(loop_, m.ns);
+        break;
+      case Word::kRemove:
+        stand_in_->retire(loop_, true);
+        retired_ = !gone_;
+        break;
+      case Word::kTerminate:
+        terminating_ = true;
+        terms_.parent_alive = false;
+        if (!retired_) stand_in_->put_back(loop_, true);
+        leave();
+        break;
+      case Word::kParentGone:
+        terms_.parent_alive = false;
+        if (!retired_) stand_in_->parent_gone(loop_);
+        leave_if_done();
+        break;
+    }
+  }
+  void leave_if_done() {
+    if (!terms_.parent_alive && (retired_ || stand_in_->done())) leave();
+  }
+  void leave() {
+    if (gone_) return;
+    gone_ = true;
+    hooks_.guardian_left();
+  }
+
+  SimGroup& group_;
+  Sentinel& loop_;
+  GuardianHooks& hooks_;
+  guardian::Terms terms_;
+  SimHot* hot_ = nullptr;
+  std::unique_ptr<guardian::StandIn> stand_in_;
+  std::vector<Message> words_;
+  uint64_t seen_ = 0;
+  int64_t notice_at_ = kNever, timer_at_ = kNever, timer_for_ = kNever;
+  bool gone_ = false, retired_ = false, terminating_ = false;
+};
+
+}  // namespace oom::test

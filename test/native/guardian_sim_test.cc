@@ -1,0 +1,87 @@
+// A million random schedules of sentinel and guardian over one simulated group, with injected
+// faults, stopped processes and dying ones. For the arguments see sim_runner.h.
+#include "guardian_schedule.h"
+#include "sim_runner.h"
+
+namespace {
+
+using oom::SharedState;
+using oom::test::Condition;
+using oom::test::GuardianSchedule;
+using oom::test::GuardianTally;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t kSchedules = 50'000;
+#else
+constexpr uint64_t kSchedules = 1'000'000;
+#endif
+
+// What schedules share: timers, and memory with one slot in use.
+class One {
+ public:
+  One() { loop_ = oom::Sentinel::make_inline(status_); }
+  One(const One&) = delete;
+  One& operator=(const One&) = delete;
+  ~One() { delete loop_; }
+
+  std::string run(uint64_t seed, bool trace, GuardianTally& tally) {
+    if (!status_.ok()) return "no sentinel";
+    if (oom::SharedSlot* slot = shared_->find(oom::test::kInode)) {
+      slot->state.store(oom::SlotState::kFree);
+    }
+    GuardianSchedule schedule(seed, trace, tally, *shared_, *nowhere_, *loop_);
+    return schedule.run();
+  }
+
+ private:
+  oom::Status status_;
+  oom::Sentinel* loop_ = nullptr;
+  std::unique_ptr<SharedState> shared_ = std::make_unique<SharedState>();
+  std::unique_ptr<SharedState> nowhere_ = std::make_unique<SharedState>();
+};
+
+void add(GuardianTally& sum, const GuardianTally& part) {
+  sum.schedules += part.schedules;
+  sum.episodes += part.episodes;
+  sum.faults += part.faults;
+  sum.stops += part.stops;
+  sum.deaths += part.deaths;
+  sum.replaced += part.replaced;
+  sum.guardian_acts += part.guardian_acts;
+  for (size_t i = 0; i < oom::kOutcomes; i++) sum.by_outcome[i] += part.by_outcome[i];
+  for (size_t i = 0; i < oom::test::kConditions; i++) {
+    sum.worst_ns[i] = std::max(sum.worst_ns[i], part.worst_ns[i]);
+  }
+}
+
+bool print(const GuardianTally& sum, double seconds, bool whole) {
+  auto number = [](uint64_t n) { return static_cast<unsigned long long>(n); };
+  auto worst = [&](Condition c) {
+    return static_cast<double>(sum.worst_ns[static_cast<size_t>(c)]) / 1e6;
+  };
+  printf("%llu schedules, %llu episodes in %.1f s\n", number(sum.schedules), number(sum.episodes),
+         seconds);
+  printf("%llu failing, slow or lost calls, %llu stops, %llu deaths, %llu guardians replaced\n",
+         number(sum.faults), number(sum.stops), number(sum.deaths), number(sum.replaced));
+  printf("%llu fallbacks by the guardian\n", number(sum.guardian_acts));
+  printf(
+      "worst past the delay: %.1f ms; past delay and grace: %.1f ms with the sentinel stopped, "
+      "%.1f ms with it dead\n",
+      worst(Condition::kWell), worst(Condition::kStopped), worst(Condition::kDead));
+  bool reached = true;
+  for (size_t i = 0; i < oom::kOutcomes; i++) {
+    printf("  %-12s %llu\n", oom::test::kOutcomeNames[i], number(sum.by_outcome[i]));
+    // A generator that no longer reaches an outcome proves nothing about it.
+    if (!whole || sum.by_outcome[i] > 0) continue;
+    printf("no episode ended so\n");
+    reached = false;
+  }
+  return reached;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  oom::test::SimRunner<One, GuardianTally> runner{kSchedules, add, print};
+  return runner.main(argc, argv);
+}

@@ -1,0 +1,85 @@
+// Runs random schedules on all cores:
+//   PROGRAM                                OOM_SIM_SCHEDULES, or as many as are given by default
+//   PROGRAM --schedules N [--from SEED]
+//   PROGRAM --seed N                       one schedule, with a trace
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace oom::test {
+
+constexpr const char* kOutcomeNames[] = {"recovered", "limit-raised", "killed",  "plan",
+                                         "fallback",  "guardian",     "removed", "cancelled"};
+
+// `One`: made once in each thread; run(seed, trace, tally) tells what went wrong, or nothing.
+template <class One, class Tally>
+struct SimRunner {
+  uint64_t by_default;
+  void (*add)(Tally& sum, const Tally& part);
+  // Prints the sum; `whole`: enough was run to expect everything. False: something was not reached.
+  bool (*print)(const Tally& sum, double seconds, bool whole);
+
+  int main(int argc, char** argv) const {
+    const char* wanted = std::getenv("OOM_SIM_SCHEDULES");
+    uint64_t count = wanted ? std::strtoull(wanted, nullptr, 10) : by_default;
+    uint64_t from = 1;
+    for (int i = 1; i + 1 < argc; i += 2) {
+      uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
+      if (std::strcmp(argv[i], "--seed") == 0) return replay(value);
+      if (std::strcmp(argv[i], "--schedules") == 0) count = value;
+      if (std::strcmp(argv[i], "--from") == 0) from = value;
+    }
+    return run(from, count, argv[0]);
+  }
+
+  int replay(uint64_t seed) const {
+    Tally tally;
+    One one;
+    std::string failure = one.run(seed, true, tally);
+    printf("%s\n", failure.empty() ? "passed" : failure.c_str());
+    return failure.empty() ? 0 : 1;
+  }
+
+  int run(uint64_t from, uint64_t count, const char* program) const {
+    auto started = std::chrono::steady_clock::now();
+    std::atomic<uint64_t> next{from};
+    std::atomic<int> failures{0};
+    std::mutex mutex;
+    Tally sum;
+    auto work = [&] {
+      Tally tally;
+      One one;
+      for (uint64_t seed; (seed = next++) < from + count && failures < 5;) {
+        std::string failure = one.run(seed, false, tally);
+        if (failure.empty()) continue;
+        std::lock_guard lock(mutex);
+        failures++;
+        printf("%s\n  replay: %s --seed %llu\n", failure.c_str(), program,
+               static_cast<unsigned long long>(seed));
+      }
+      std::lock_guard lock(mutex);
+      add(sum, tally);
+    };
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); i++) {
+      threads.emplace_back(work);
+    }
+    for (std::thread& t : threads) t.join();
+    std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+    bool whole = failures == 0 && count >= 100'000;
+    bool reached = print(sum, seconds.count(), whole);
+    return failures == 0 && reached ? 0 : 1;
+  }
+};
+
+}  // namespace oom::test
