@@ -123,7 +123,7 @@ Status Guard::call_guardian() {
 
 // Not with our lock: its keeper takes that inside its own.
 void Guard::dismiss_guardian() {
-  if (guardian_id_ != 0) GuardianLink::remove(guardian_id_, held_);
+  if (guardian_id_ != 0) GuardianLink::remove(guardian_id_, held_ && !refused_);
   guardian_id_ = 0;
   if (guardian_used_) GuardianLink::release();
   guardian_used_ = false;
@@ -162,7 +162,6 @@ Status Guard::hold_all() {
   Lock lock(lock_);
   if (!failure_.ok()) return failure_;
   state_ = State::kArmed;
-  held_ = !config_.episode.dry_run;
   for (uint32_t sub = 1; sub < next_sub_; sub++) {
     auto it = entries_.find(sub);
     if (it == entries_.end() || !it->second.guarded) continue;
@@ -170,9 +169,13 @@ Status Guard::hold_all() {
     bool refuse = !config_.take_over && !config_.episode.dry_run;
     int err = 0;
     sentinel_.call([&](Sentinel& sentinel) { err = entry.group->take_over(sentinel, refuse); });
+    if (err == 0) held_ = !config_.episode.dry_run;
     // One below that has gone meanwhile is no matter.
     if (err == 0 || (is_gone(err) && sub != 1)) continue;
     trouble_ = entry.name;
+    // Somebody else's may be among what the guardian knows: only what was taken is let go of, by
+    // us.
+    refused_ = true;
     return refusal(err, "write", kControl);
   }
   return Status::success();

@@ -119,7 +119,8 @@ class Guard final : public TreeListener, public GuardianClient {
   std::shared_ptr<const Group> group_;
   Ballast ballast_;
   bool locked_ = false;
-  bool held_ = false;  // from when on groups may be born held
+  bool held_ = false;     // from when on groups may be born held
+  bool refused_ = false;  // hold_all() came upon a group that is somebody else's
   uint32_t guardian_id_ = 0;
   bool guardian_used_ = false;
   Tree tree_{*this};

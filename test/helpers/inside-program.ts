@@ -18,7 +18,7 @@ if (role === 'parent') {
     plan: [{ afterMs: 0, action: 'headroom' }],
   })
   write(dir, 'memory.limit_in_bytes', Number(read(dir, 'memory.usage_in_bytes')) + 32 * MiB)
-  hogs[0]!.fill(64 * MiB).catch(() => {})
+  hogs[0].fill(64 * MiB).catch(() => {})
   for await (const episode of guard) {
     const pids = await episode.kill('all')
     const { outcome } = await episode.ended

@@ -68,9 +68,9 @@ if (limit === 'nofile') {
   error = await attempt()
 }
 process.send!({
-  name: error!.name,
+  name: error.name,
   code: (error as { code?: string }).code,
-  message: error!.message,
+  message: error.message,
   left,
 })
 process.disconnect()

@@ -241,7 +241,7 @@ t.test('ballast is given back to the group that this process is in, and refilled
   })
   t.teardown(() => child.kill('SIGKILL'))
   let out = ''
-  child.stdout!.setEncoding('utf8').on('data', data => (out += data))
+  child.stdout.setEncoding('utf8').on('data', data => (out += data))
   t.same(await once(child, 'exit'), [0, null], out)
   t.match(JSON.parse(out), { outcome: 'plan', steps: [{ action: 'ballast', errno: 0 }] })
 })

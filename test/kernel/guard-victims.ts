@@ -85,7 +85,7 @@ t.test('never this process, nor its parents', async t => {
   })
   t.teardown(() => parent.kill('SIGKILL'))
   let out = ''
-  parent.stdout!.setEncoding('utf8').on('data', data => (out += data))
+  parent.stdout.setEncoding('utf8').on('data', data => (out += data))
   t.same(await once(parent, 'exit'), [0, null], out)
   const { pids, hogs, outcome } = JSON.parse(out) as Record<string, unknown>
   t.same(pids, hogs)

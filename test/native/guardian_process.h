@@ -39,6 +39,8 @@ class SimHot final : public HotGroup {
   SimHot(SimGroup& group, GuardianHooks& hooks) : group_(group), hooks_(hooks) {}
   void die() { dead_ = true; }
 
+  Status arm_reclaim(int) override { return Status::success(); }
+
   int sample(Sample& out) override {
     if (int err = enter(GuardianCall::kRead)) return err;
     out.usage = group_.usage();
