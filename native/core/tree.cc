@@ -177,7 +177,21 @@ void Tree::blind(int err, const std::string& name) {
   keep_spare();
 }
 
+// With all below it that is gone, too: the events that would tell of those may come after the watch
+// that they belong to has been given up here.
 void Tree::lost(const std::string& name) {
+  const std::string end = name + static_cast<char>('/' + 1);
+  std::vector<std::string> gone{name};
+  for (auto it = dirs_.lower_bound(name + '/'); it != dirs_.lower_bound(end); ++it) {
+    struct stat st;
+    bool there = fstatat(root_->get(), it->first.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!there || st.st_ino != it->second.inode) gone.push_back(it->first);
+  }
+  // Parents sort before what is below them.
+  for (auto it = gone.rbegin(); it != gone.rend(); ++it) forget(*it);
+}
+
+void Tree::forget(const std::string& name) {
   auto it = dirs_.find(name);
   if (it == dirs_.end()) return;
   Dir dir = it->second;

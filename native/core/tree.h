@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -81,6 +82,7 @@ class Tree {
   void keep_spare();
   void blind(int err, const std::string& name);
   void lost(const std::string& name);
+  void forget(const std::string& name);
   void list(const std::string& name, uint32_t id, Fd dir);
   int watch(const std::string& name, int dir);
   void trouble(int err, const char* syscall);
@@ -98,7 +100,7 @@ class Tree {
   std::atomic<bool> incomplete_{false};               // something is to be tried again
   pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // open() and close() exclude each other
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the maps, while they are walked
-  std::unordered_map<std::string, Dir> dirs_;         // by name relative to the root
+  std::map<std::string, Dir> dirs_;                   // by name relative to the root
   std::unordered_map<int, std::string> names_;        // by inotify watch descriptor
   std::vector<Unexplored> unexplored_;
 };
