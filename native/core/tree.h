@@ -39,7 +39,7 @@ class TreeListener {
   virtual void failed(const Status&) {}
   // A group was found that cannot be looked after now: no fd or no inotify watch can be had for it,
   // so that what appears below it will not be seen before the next try. True: then it is not told
-  // of until then either.
+  // of until then either, and this is called for what is below it now.
   virtual bool out_of_sight(int, const Place&, int) { return false; }
 };
 
@@ -80,7 +80,7 @@ class Tree {
   void explore();
   void found(uint32_t parent, const std::string& name);
   void keep_spare();
-  void blind(int err, const std::string& name);
+  bool give_up(int err, const std::string& name);
   void lost(const std::string& name);
   void forget(const std::string& name);
   void list(const std::string& name, uint32_t id, Fd dir);
