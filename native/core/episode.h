@@ -237,10 +237,10 @@ class EpisodeMachine {
   int64_t wake_ = kNever;
   uint64_t base_limit_ = 0;
   uint64_t lent_ = 0;
-  uint64_t granted_ = 0;   // headroom of this episode's steps
-  uint64_t loan_to_ = 0;   // where the running headroom step raises the limit to
-  uint64_t stray_to_ = 0;  // the same of a step that had not answered when its episode ended
-  uint64_t kills_ = 0;     // as of the last sample
+  uint64_t granted_ = 0;       // headroom of this episode's steps
+  uint64_t loan_to_ = 0;       // where the running headroom step raises the limit to
+  uint64_t stray_to_ = 0;      // the same of a step that had not answered when its episode ended
+  uint64_t kills_ = 0;         // as of the last sample
   uint64_t kills_before_ = 0;  // as of the one before
   uint64_t letgo_kills_ = 0;
   uint64_t lowest_ = 0;  // kKernel: lowest usage
