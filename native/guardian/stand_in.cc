@@ -16,6 +16,7 @@ int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000})
 // Whoever has claimed a fallback has so long to carry it out.
 constexpr int64_t kFollow = 100 * kMs;
 constexpr int64_t kRepayRetry = 100 * kMs;
+constexpr int64_t kSwitchRetry = 5 * kMs;
 
 bool acts(const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
@@ -126,6 +127,8 @@ int64_t StandIn::deadline(int64_t now) {
     }
     followed_ = episode;
     when = slot->deadline.load() - lag_ns_;
+    // It still speaks of an OOM that this process has seen end: the one that is now has its own time.
+    if (slot->started_at.load() < ended_at_) when = std::max(when, own_deadline_);
   }
   return terms_.parent_alive ? when + terms_.grace_ns : when;
 }
@@ -152,6 +155,7 @@ bool StandIn::may_act(int64_t now) {
 
 void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, uint32_t killed) {
   if (done_) return;
+  if (last_) return put_back(sentinel, true);
   Input input;
   input.fact = fact;
   input.result = result;
@@ -219,9 +223,11 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         if (terms_.parent_alive && let_go_) hot_->hold();
         let_go_ = false;
         break;
+      case Do::kEnd:
+        ended_at_ = machine_.end().at;
+        break;
       case Do::kStep:
       case Do::kSqueeze:
-      case Do::kEnd:
         break;
     }
   }
@@ -268,15 +274,20 @@ int StandIn::repay() {
 
 void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
-  hot_->let_go();
+  last_ |= last;
+  int err = hot_->let_go();
   thaw();
-  if (repay() == -EBUSY && !last) {
-    // The group needs more than it has a right to. The kernel decides about it again; its limit
-    // comes down as soon as it can.
-    sentinel.set_timer(*this, terms_.hands->now() + kRepayRetry);
-    return;
-  }
+  // Nobody comes after this process: what it leaves held stays held.
+  if (err != 0 && err != -ENODEV) return again(sentinel, kSwitchRetry);
+  // A group that needs more than it has a right to: the kernel decides about it again, its limit
+  // comes down as soon as it can.
+  err = repay();
+  if (err != 0 && err != -ENODEV && !last_) return again(sentinel, kRepayRetry);
   finish(sentinel);
+}
+
+void StandIn::again(Sentinel& sentinel, int64_t ns) {
+  sentinel.set_timer(*this, terms_.hands->now() + ns);
 }
 
 void StandIn::retire(Sentinel& sentinel, bool held) {

@@ -58,8 +58,8 @@ class StandIn final : public Source {
 
   // The parent is gone: at once if no episode is running, else after its end.
   void parent_gone(Sentinel& sentinel);
-  // Whatever is running: now. What cannot be put back yet is tried again, unless it is the `last`
-  // time.
+  // Whatever is running: now. What cannot be put back yet is tried again: `last` owes no limit, but
+  // the killer always.
   void put_back(Sentinel& sentinel, bool last);
   // The parent has put it back itself. `held`: what was held again meanwhile is let go of.
   void retire(Sentinel& sentinel, bool held);
@@ -83,6 +83,7 @@ class StandIn final : public Source {
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
   int repay();
+  void again(Sentinel& sentinel, int64_t ns);
   void finish(Sentinel& sentinel);
   SharedSlot* slot() const { return terms_.shared->find(inode_); }
 
@@ -94,6 +95,7 @@ class StandIn final : public Source {
   EpisodeMachine machine_;
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
+  int64_t ended_at_ = 0;      // when this process has last seen one end
   uint32_t followed_ = 0;     // the sentinel's episode that is being followed
   int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
@@ -102,6 +104,7 @@ class StandIn final : public Source {
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
+  bool last_ = false;  // whatever is running, it is put back now
   bool done_ = false;
 };
 

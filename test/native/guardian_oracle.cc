@@ -11,6 +11,10 @@ constexpr int64_t kTakesEffect = 95 * kMs;
 // Of the survivor: the kernel's window at most, and a look.
 constexpr int64_t kLeaves = 1300 * kMs;
 constexpr int64_t kSteady = 60 * kMs;
+// An end is sure to be seen when it lasts so long: from one look to the next, and until it is
+// believed, each of them late by 3 ms. A shorter one looks like the retry of a woken waiter, which
+// notifies as well.
+constexpr int64_t kSurelySeen = 25 * kMs;
 
 }  // namespace
 
@@ -100,7 +104,7 @@ void GuardianSchedule::check_not_early(const char* what) {
   if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved) {
     return fail("the guardian %s without an OOM", what);
   }
-  int64_t since = was_stuck_ ? stuck_since_ : now;
+  int64_t since = was_stuck_ ? known_since_ : now;
   int64_t due = since + shortest_;
   if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   if (sentinel_alive_) due += grace_;
@@ -149,7 +153,12 @@ void GuardianSchedule::check() {
     stuck_since_ = now;
     acted_ = false;
   }
-  if (!stuck && was_stuck_) unstuck_at_ = now;
+  if (stuck != was_stuck_) note("  %s", stuck ? "out of memory" : "no longer out of memory");
+  if (stuck && (known_since_ == kNever || (!was_stuck_ && now - calm_since_ >= kSurelySeen))) {
+    known_since_ = now;
+  }
+  if (!stuck && was_stuck_) unstuck_at_ = calm_since_ = now;
+  if (!guardian_runs()) relief_unseen();
   was_stuck_ = stuck;
   if (!sentinel_runs()) sentinel_hindered_at_ = now;
   if (!sentinel_runs() && !guardian_runs()) nobody_until_ = now;

@@ -221,7 +221,7 @@ class GuardianProcess final : public guardian::Hands {
         terminating_ = true;
         terms_.parent_alive = false;
         if (!retired_) stand_in_->put_back(loop_, true);
-        leave();
+        leave_if_done();
         break;
       case Word::kParentGone:
         terms_.parent_alive = false;

@@ -71,7 +71,7 @@ void GuardianSchedule::turn(int64_t until) {
   }
   if (guardian_runs() && guardian_->next_event() <= now) {
     in_guardian_ = true;
-    guardian_->run();
+    run_guardian();
     in_guardian_ = false;
     return;
   }
@@ -87,6 +87,18 @@ void GuardianSchedule::turn(int64_t until) {
   in_sentinel_ = true;
   driver_->step(std::max(now, std::min(next, happens)));
   in_sentinel_ = false;
+}
+
+void GuardianSchedule::run_guardian() {
+  if (!trace_) return guardian_->run();
+  GuardianProcess& guardian = *guardian_;
+  constexpr const char* kPhases[] = {"idle", "delaying", "falling back", "kernel", "over"};
+  auto phase = guardian.machine().phase();
+  int64_t deadline = guardian.machine().deadline();
+  guardian.run();
+  const EpisodeMachine& m = guardian.machine();
+  if (m.phase() == phase && m.deadline() == deadline) return;
+  note("  guardian: %s, deadline %.3f", kPhases[static_cast<int>(m.phase())], ms(m.deadline()));
 }
 
 void GuardianSchedule::carry_out(Task task) {
@@ -176,7 +188,7 @@ void GuardianSchedule::happen() {
 }
 
 void GuardianSchedule::happen_to_group(int64_t what) {
-  int32_t pid = any_pid(group_, random_);
+  int32_t pid = any_member();
   switch (what) {
     case 0:
     case 1:
@@ -205,6 +217,7 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       group_.release(pid, 4096);
       break;
     case 10:
+      note("reads files");
       group_.cache(static_cast<uint64_t>(random_.range(1, 4000)) * 4096);
       break;
     case 11: {  // somebody outside sets the limit
@@ -226,9 +239,11 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       group_.kill(pid);
       break;
     case 13:
+      note("%d exits", pid);
       group_.exit(pid);
       break;
     case 14:
+      note("another process");
       group_.spawn(static_cast<uint64_t>(random_.range(1, 4000)) * 4096, random_.percent(5));
       break;
     case 15:
@@ -255,9 +270,9 @@ void GuardianSchedule::use_api(int64_t what) {
     case 0: {
       uint64_t bytes = d.machine().base_limit() + static_cast<uint64_t>(random_.range(1, 9)) * kMiB;
       note("program raises the limit");
-      // Should it die within, both are right.
+      // Nothing is raised where somebody has set more already. Should it die within, both are right.
       uint64_t before = intended_;
-      intended_ = bytes / 4096 * 4096;
+      intended_ = std::max(before, bytes / 4096 * 4096);
       if (d.raise_limit(bytes) != 0) {
         intended_ = before;
       } else if (sentinel_alive_) {
@@ -269,7 +284,7 @@ void GuardianSchedule::use_api(int64_t what) {
     }
     case 1: {
       if (!d.machine().active()) break;
-      int32_t pid = any_pid(group_, random_);
+      int32_t pid = any_member();
       int32_t victim = random_.percent(80) ? pid : static_cast<int32_t>(random_.range(-1, 0));
       const SimProcess* p = group_.find(victim > 0 ? victim : group_.largest());
       if (!p || p->killed) break;
@@ -385,6 +400,15 @@ void GuardianSchedule::guardian_is_gone() {
   later(Task::kNotice, wakes_late());
 }
 
+int32_t GuardianSchedule::guardian_fails(GuardianCall call) {
+  int32_t err = any_error();
+  if (err != 0) {
+    note("  the guardian's call fails: %d", err);
+    if (call == GuardianCall::kRead) relief_unseen();
+  }
+  return err;
+}
+
 void GuardianSchedule::passes() {
   if (!sentinel_alive_ || !failure_.empty()) return;
   if (sentinel_danger_.die_after >= 0 && sentinel_danger_.die_after-- == 0) return kill_sentinel();
@@ -416,6 +440,12 @@ void GuardianSchedule::guardian_passes() {
   guardian_continued_at_ = group_.now();
   in_guardian_ = true;
   note("the guardian goes on");
+}
+
+// Ballast is memory of the sentinel's process, which wants no more and outlives the relief.
+int32_t GuardianSchedule::any_member() {
+  int32_t pid = any_pid(group_, random_);
+  return sentinel_alive_ && pid == driver_->ballast_pid() ? 0 : pid;
 }
 
 int32_t GuardianSchedule::any_error() {
