@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/place.h"
+
 namespace oom::guardian {
 namespace {
 
@@ -73,6 +75,16 @@ int StandIn::look(Sample& sample) {
   return 0;
 }
 
+// What cannot be told is as it was. The deadline then lets the kernel decide.
+int StandIn::see(Sample& sample) {
+  int err = look(sample);
+  if (err != 0) {
+    sample = machine_.first();
+    sample.starved = machine_.active();
+  }
+  return err;
+}
+
 void StandIn::ready(Sentinel& sentinel, int64_t now) {
   if (done_) return;
   hot_->consume();
@@ -86,11 +98,12 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = ns;
-  if (look(input.sample) != 0) return;
+  if (is_gone(see(input.sample))) return finish(sentinel);
   // The parent holds and lets go; here it only changes what is waited for.
-  Actions ignored;
+  Actions actions;
   int64_t now = terms_.hands->now();
-  machine_.step(now, input, ignored);
+  machine_.step(now, input, actions);
+  for (uint8_t i = 0; i < actions.size; i++) witness(actions.list[i].what);
   own_deadline_ = now + ns;
   step(sentinel, Fact::kLooked, now);
 }
@@ -160,12 +173,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
   input.fact = fact;
   input.result = result;
   input.killed = killed;
-  int err = look(input.sample);
-  if (err == -ENODEV) return finish(sentinel);
-  if (err != 0) {
-    input.sample = machine_.first();
-    input.sample.starved = machine_.active();
-  }
+  if (is_gone(see(input.sample))) return finish(sentinel);
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -204,11 +212,18 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   carry_out(sentinel, actions);
 }
 
+// When this process sees an OOM begin and end.
+void StandIn::witness(Do what) {
+  if (what == Do::kBegin) restart(machine_.started_at());
+  if (what == Do::kEnd) ended_at_ = machine_.end().at;
+}
+
 void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
+  int failed = 0;
   for (uint8_t i = 0; i < actions.size; i++) {
+    witness(actions.list[i].what);
     switch (actions.list[i].what) {
       case Do::kBegin:
-        restart(machine_.started_at());
         deadline(machine_.started_at());
         break;
       case Do::kFallback:
@@ -217,20 +232,21 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         // A delay of 0 is the parent's to carry out; it may have set another one since, of which we
         // have not heard yet.
         if (terms_.parent_alive && machine_.config().delay_ns == 0) break;
-        let_go();
+        failed = let_go();
         break;
       case Do::kHold:
-        if (terms_.parent_alive && let_go_) hot_->hold();
-        let_go_ = false;
+        if (!terms_.parent_alive || !let_go_) break;
+        failed = hot_->hold();
+        let_go_ = failed != 0;
         break;
       case Do::kEnd:
-        ended_at_ = machine_.end().at;
-        break;
       case Do::kStep:
       case Do::kSqueeze:
         break;
     }
   }
+  // The machine repeats a switch that failed.
+  if (failed != 0 && !is_gone(failed)) step(sentinel, Fact::kSwitchFailed, terms_.hands->now());
 }
 
 void StandIn::fall_back(Sentinel& sentinel) {
@@ -248,11 +264,13 @@ bool StandIn::below(const StandIn& top) const {
   return false;
 }
 
-void StandIn::let_go() {
-  let_go_ = hot_->let_go() == 0;
+int StandIn::let_go() {
+  int err = hot_->let_go();
+  let_go_ |= err == 0;
   thaw();
   // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
+  return err;
 }
 
 void StandIn::thaw() {
@@ -278,11 +296,11 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   int err = hot_->let_go();
   thaw();
   // Nobody comes after this process: what it leaves held stays held.
-  if (err != 0 && err != -ENODEV) return again(sentinel, kSwitchRetry);
+  if (err != 0 && !is_gone(err)) return again(sentinel, kSwitchRetry);
   // A group that needs more than it has a right to: the kernel decides about it again, its limit
   // comes down as soon as it can.
   err = repay();
-  if (err != 0 && err != -ENODEV && !last_) return again(sentinel, kRepayRetry);
+  if (err != 0 && !is_gone(err) && !last_) return again(sentinel, kRepayRetry);
   finish(sentinel);
 }
 

@@ -72,11 +72,13 @@ class StandIn final : public Source {
 
  private:
   int look(Sample& sample);
+  int see(Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result = 0, uint32_t killed = 0);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
+  void witness(Do what);
   void carry_out(Sentinel& sentinel, const Actions& actions);
   void fall_back(Sentinel& sentinel);
-  void let_go();
+  int let_go();
   void thaw();
   SharedSlot* heard(uint32_t& episode) const;
   void restart(int64_t now);

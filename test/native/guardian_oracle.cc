@@ -101,10 +101,10 @@ void GuardianSchedule::guardian_killed(uint32_t count) {
 void GuardianSchedule::check_not_early(const char* what) {
   if (in_episode_ && yielded_ == id_) return;
   int64_t now = group_.now();
-  if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved) {
+  if (!in_episode_ && !was_stuck_ && now - calm_since_ > kBelieved) {
     return fail("the guardian %s without an OOM", what);
   }
-  int64_t since = was_stuck_ ? known_since_ : now;
+  int64_t since = was_stuck_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
   if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   if (sentinel_alive_) due += grace_;

@@ -474,6 +474,7 @@ bool GuardianSchedule::lose() {
 // Nobody wants anything any more and there is room.
 void GuardianSchedule::relieve() {
   note("relief");
+  int64_t until = group_.now() + 10'000 * kMs;
   while (!group_.processes().empty() && failure_.empty()) {
     for (size_t i = 0; i < group_.processes().size(); i++) {
       int32_t pid = group_.processes()[i].pid;
@@ -481,6 +482,7 @@ void GuardianSchedule::relieve() {
       group_.exit(pid);
     }
     run_for(kMs);
+    if (group_.now() > until) fail("processes do not end");
     if (sentinel_alive_ && group_.processes().size() == 1 && driver_->ballast_pid() > 0) break;
   }
   group_.reclaim(group_.cached());
