@@ -75,23 +75,28 @@ int StandIn::look(Sample& sample) {
   return 0;
 }
 
-// What cannot be told is as it was. The deadline then lets the kernel decide.
+// What cannot be read is as it was, or as the sentinel has told. The deadline then lets the kernel
+// decide.
 int StandIn::see(Sample& sample) {
   int err = look(sample);
   if (err != 0) {
+    uint32_t episode;
+    over_ |= followed_ != 0 && !heard(episode);
     sample = machine_.first();
-    sample.starved = machine_.active();
+    sample.starved = machine_.active() && !over_;
+  } else {
+    over_ = false;
   }
   return err;
 }
 
-void StandIn::ready(Sentinel& sentinel, int64_t now) {
+void StandIn::ready(Sentinel& sentinel, int64_t) {
   if (done_) return;
   hot_->consume();
-  step(sentinel, Fact::kNotified, now);
+  step(sentinel, Fact::kNotified);
 }
 
-void StandIn::due(Sentinel& sentinel, int64_t now) { step(sentinel, Fact::kLooked, now); }
+void StandIn::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
 
 void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   if (done_) return;
@@ -105,7 +110,7 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   machine_.step(now, input, actions);
   for (uint8_t i = 0; i < actions.size; i++) witness(actions.list[i].what);
   own_deadline_ = now + ns;
-  step(sentinel, Fact::kLooked, now);
+  step(sentinel, Fact::kLooked);
 }
 
 // The slot, while the sentinel has an episode whose end is not this process's work.
@@ -166,7 +171,7 @@ bool StandIn::may_act(int64_t now) {
   return true;
 }
 
-void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, uint32_t killed) {
+void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
   if (last_) return put_back(sentinel, true);
   Input input;
@@ -174,6 +179,8 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
   input.result = result;
   input.killed = killed;
   if (is_gone(see(input.sample))) return finish(sentinel);
+  // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
+  int64_t now = terms_.hands->now();
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -246,7 +253,7 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
     }
   }
   // The machine repeats a switch that failed.
-  if (failed != 0 && !is_gone(failed)) step(sentinel, Fact::kSwitchFailed, terms_.hands->now());
+  if (failed != 0 && !is_gone(failed)) step(sentinel, Fact::kSwitchFailed);
 }
 
 void StandIn::fall_back(Sentinel& sentinel) {
@@ -254,7 +261,7 @@ void StandIn::fall_back(Sentinel& sentinel) {
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
   int err = terms_.hands->kill(*this, largest, killed);
-  step(sentinel, Fact::kFallbackDone, terms_.hands->now(), err, killed);
+  step(sentinel, Fact::kFallbackDone, err, killed);
 }
 
 bool StandIn::below(const StandIn& top) const {
@@ -278,9 +285,7 @@ void StandIn::thaw() {
   if (slot && slot->frozen.load() != 0) terms_.hands->thaw(*this);
 }
 
-void StandIn::parent_gone(Sentinel& sentinel) {
-  step(sentinel, Fact::kLooked, terms_.hands->now());
-}
+void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
 
 int StandIn::repay() {
   SharedSlot* slot = this->slot();
@@ -300,7 +305,7 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   // A group that needs more than it has a right to: the kernel decides about it again, its limit
   // comes down as soon as it can.
   err = repay();
-  if (err != 0 && !is_gone(err) && !last_) return again(sentinel, kRepayRetry);
+  if (err != 0 && !is_gone(err) && !(last_ && err == -EBUSY)) return again(sentinel, kRepayRetry);
   finish(sentinel);
 }
 

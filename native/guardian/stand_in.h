@@ -58,8 +58,8 @@ class StandIn final : public Source {
 
   // The parent is gone: at once if no episode is running, else after its end.
   void parent_gone(Sentinel& sentinel);
-  // Whatever is running: now. What cannot be put back yet is tried again: `last` owes no limit, but
-  // the killer always.
+  // Whatever is running: now. What cannot be put back yet is tried again: `last` does not wait
+  // for memory that is in use.
   void put_back(Sentinel& sentinel, bool last);
   // The parent has put it back itself. `held`: what was held again meanwhile is let go of.
   void retire(Sentinel& sentinel, bool held);
@@ -73,7 +73,7 @@ class StandIn final : public Source {
  private:
   int look(Sample& sample);
   int see(Sample& sample);
-  void step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result = 0, uint32_t killed = 0);
+  void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);
   void carry_out(Sentinel& sentinel, const Actions& actions);
@@ -106,6 +106,7 @@ class StandIn final : public Source {
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
+  bool over_ = false;  // the sentinel has seen it end, and nothing could be read since
   bool last_ = false;  // whatever is running, it is put back now
   bool done_ = false;
 };

@@ -83,7 +83,8 @@ void GuardianSchedule::guardian_switched(bool disabled) {
     tally_.guardian_acts++;
     check_not_early("lets go");
     act(true, false);
-  } else if (!disabled && held_ && !sentinel_alive_ && !guardian_->terminating() && was_stuck_) {
+  } else if (!disabled && held_ && !sentinel_alive_ && !guardian_->terminating() &&
+             group_.under_oom() && !blind()) {
     check_not_early("puts it back");
   }
   held_ = disabled;
@@ -98,17 +99,24 @@ void GuardianSchedule::guardian_killed(uint32_t count) {
 
 // The time is over by the deadline that the program has been promised, for whoever sees the group
 // first; where the sentinel might still act, plus the grace.
+// Whether one of the guardian's calls has just failed: what it does is what it has decided before,
+// or without having seen the group.
+bool GuardianSchedule::blind() const { return group_.now() - unseen_at_ < kSurelySeen; }
+
 void GuardianSchedule::check_not_early(const char* what) {
   if (in_episode_ && yielded_ == id_) return;
   int64_t now = group_.now();
-  if (!in_episode_ && !was_stuck_ && now - calm_since_ > kBelieved) {
+  if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved && !blind()) {
     return fail("the guardian %s without an OOM", what);
   }
   int64_t since = was_stuck_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
   if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   if (sentinel_alive_) due += grace_;
-  if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));
+  if (now < due) {
+    note("due %.3f since %.3f deadline %.3f in %d began %.3f", ms(due), ms(since), ms(deadline_), in_episode_, ms(began_at_));
+    fail("the guardian %s %.1f ms too early", what, ms(due - now));
+    }
 }
 
 void GuardianSchedule::act(bool guardian, bool kill) {
@@ -230,7 +238,8 @@ void GuardianSchedule::check_undone() {
   if (group_.killer_disabled()) fail("the killer stays disabled");
   if (group_.frozen()) fail("still frozen");
   bool fits = group_.usage() + kBatch < intended_;
-  if (relieved_ && fits && group_.limit() != intended_) {
+  // A guardian without a parent that is asked to leave does not wait for memory that is in use.
+  if (relieved_ && fits && !left_owing_ && group_.limit() != intended_) {
     fail("the limit is %llu, not %llu", static_cast<unsigned long long>(group_.limit()),
          static_cast<unsigned long long>(intended_));
   }

@@ -389,6 +389,7 @@ void GuardianSchedule::kill_guardian() {
 
 void GuardianSchedule::guardian_left() {
   note("the guardian leaves");
+  left_owing_ = guardian_->terminating() && !sentinel_alive_ && group_.usage() > intended_ - kBatch;
   guardian_is_gone();
 }
 
@@ -400,11 +401,11 @@ void GuardianSchedule::guardian_is_gone() {
   later(Task::kNotice, wakes_late());
 }
 
-int32_t GuardianSchedule::guardian_fails(GuardianCall call) {
+int32_t GuardianSchedule::guardian_fails(GuardianCall) {
   int32_t err = any_error();
   if (err != 0) {
     note("  the guardian's call fails: %d", err);
-    if (call == GuardianCall::kRead) relief_unseen();
+    relief_unseen();
   }
   return err;
 }

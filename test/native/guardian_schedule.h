@@ -99,7 +99,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
 
   // GuardianHooks.
   void guardian_passes() override;
-  int32_t guardian_fails(GuardianCall call) override;
+  int32_t guardian_fails(GuardianCall) override;
   int64_t guardian_late() override { return wakes_late(); }
   bool guardian_loses() override { return lose(); }
   void guardian_switched(bool disabled) override;
@@ -117,7 +117,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void check_undone();
   bool victims() const;
   void clear() { clock_ = group_.now(); }
-  void relief_unseen() { calm_since_ = group_.now(); }
+  void relief_unseen() { calm_since_ = unseen_at_ = group_.now(); }
+  bool blind() const;
   void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void note(const char* format, ...) __attribute__((format(printf, 2, 3)));
   double ms(int64_t ns) const { return static_cast<double>(ns) / 1e6; }
@@ -162,6 +163,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // Out of memory since, as far as the guardian could know: an end that it had no time to see is
   // none.
   int64_t known_since_ = kNever, calm_since_ = 0;
+  int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not look or act
+  bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
   bool in_episode_ = false, relieved_ = false;
