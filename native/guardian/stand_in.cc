@@ -75,18 +75,18 @@ int StandIn::look(Sample& sample) {
   return 0;
 }
 
-// What cannot be read is as it was, or as the sentinel has told. The deadline then lets the kernel
-// decide.
-int StandIn::see(Sample& sample) {
+// What cannot be read is as it was, or as has been told since: by the kernel, that it is out of
+// memory, or by the sentinel, that it no longer is.
+int StandIn::see(Fact fact, Sample& sample) {
   int err = look(sample);
-  if (err != 0) {
-    uint32_t episode;
-    over_ |= followed_ != 0 && !heard(episode);
-    sample = machine_.first();
-    sample.starved = machine_.active() && !over_;
-  } else {
-    over_ = false;
+  if (err == 0) {
+    last_ = sample;
+    return 0;
   }
+  uint32_t episode;
+  if (followed_ != 0 && !heard(episode)) last_.starved = false;
+  if (fact == Fact::kNotified && machine_.active()) last_.starved = true;
+  sample = last_;
   return err;
 }
 
@@ -103,7 +103,7 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = ns;
-  if (is_gone(see(input.sample))) return finish(sentinel);
+  if (is_gone(see(input.fact, input.sample))) return finish(sentinel);
   // The parent holds and lets go; here it only changes what is waited for.
   Actions actions;
   int64_t now = terms_.hands->now();
@@ -173,12 +173,12 @@ bool StandIn::may_act(int64_t now) {
 
 void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
-  if (last_) return put_back(sentinel, true);
+  if (leaving_) return put_back(sentinel, true);
   Input input;
   input.fact = fact;
   input.result = result;
   input.killed = killed;
-  if (is_gone(see(input.sample))) return finish(sentinel);
+  if (is_gone(see(fact, input.sample))) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
@@ -236,9 +236,12 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kLetGo:
-        // A delay of 0 is the parent's to carry out; it may have set another one since, of which we
-        // have not heard yet.
-        if (terms_.parent_alive && machine_.config().delay_ns == 0) break;
+        // A delay of 0 is the parent's to carry out, while it does; it may have set another one
+        // since, of which we have not heard yet.
+        if (machine_.config().delay_ns == 0 && terms_.parent_alive &&
+            terms_.hands->now() < own_deadline_ + terms_.grace_ns) {
+          break;
+        }
         failed = let_go();
         break;
       case Do::kHold:
@@ -297,7 +300,7 @@ int StandIn::repay() {
 
 void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
-  last_ |= last;
+  leaving_ |= last;
   int err = hot_->let_go();
   thaw();
   // Nobody comes after this process: what it leaves held stays held.
@@ -305,7 +308,7 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   // A group that needs more than it has a right to: the kernel decides about it again, its limit
   // comes down as soon as it can.
   err = repay();
-  if (err != 0 && !is_gone(err) && !(last_ && err == -EBUSY)) return again(sentinel, kRepayRetry);
+  if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY)) return again(sentinel, kRepayRetry);
   finish(sentinel);
 }
 

@@ -72,7 +72,7 @@ class StandIn final : public Source {
 
  private:
   int look(Sample& sample);
-  int see(Sample& sample);
+  int see(Fact fact, Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);
@@ -95,6 +95,7 @@ class StandIn final : public Source {
   std::string name_;
   std::unique_ptr<HotGroup> hot_;
   EpisodeMachine machine_;
+  Sample last_;        // the last that could be read
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
   int64_t ended_at_ = 0;      // when this process has last seen one end
@@ -106,8 +107,7 @@ class StandIn final : public Source {
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
-  bool over_ = false;  // the sentinel has seen it end, and nothing could be read since
-  bool last_ = false;  // whatever is running, it is put back now
+  bool leaving_ = false;  // whatever is running, it is put back now
   bool done_ = false;
 };
 

@@ -228,7 +228,9 @@ void GuardianSchedule::happen_to_group(int64_t what) {
           up ? std::max(bytes, lent ? slot_->lent_to.load() : 0) +
                    static_cast<uint64_t>(random_.range(1, 4096)) * 4096
              : bytes - std::min(bytes / 2, static_cast<uint64_t>(random_.range(1, 1024)) * 4096);
-      if (disposing_ || (lent && !up) || group_.set_limit(bytes) != 0) break;
+      // Between the look at a limit and the write of a higher one nobody can be heard.
+      bool lending = lent && group_.limit() < slot_->lent_to.load();
+      if (disposing_ || lending || (lent && !up) || group_.set_limit(bytes) != 0) break;
       note("outsider sets the limit");
       intended_ = group_.limit();
       if (up) clear();
@@ -278,7 +280,7 @@ void GuardianSchedule::use_api(int64_t what) {
       } else if (sentinel_alive_) {
         clear();
       } else {
-        intended_ = std::max(group_.limit(), before);
+        also_right_ = before;
       }
       break;
     }
@@ -323,7 +325,9 @@ void GuardianSchedule::use_api(int64_t what) {
       d.set_delay(ns);
       if (!sentinel_alive_) break;
       delay_ = shortest_ = ns;
-      if (in_episode_ && id == id_) deadline_ = extend_from_ = deadline;
+      if (!in_episode_ || id != id_) break;
+      deadline_ = deadline;
+      extend_from_ = deadline - ns;
       break;
     }
     case 5:
@@ -389,7 +393,8 @@ void GuardianSchedule::kill_guardian() {
 
 void GuardianSchedule::guardian_left() {
   note("the guardian leaves");
-  left_owing_ = guardian_->terminating() && !sentinel_alive_ && group_.usage() > intended_ - kBatch;
+  left_owing_ = guardian_->terminating() && !sentinel_alive_ &&
+                group_.usage() + kBatch > least_limit();
   guardian_is_gone();
 }
 

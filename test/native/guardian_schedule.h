@@ -157,6 +157,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // What the oracle knows.
   int64_t delay_ = 0, shortest_ = 0, max_delay_ = 0, extension_ = 0;
   uint64_t intended_ = 0, seen_kills_ = 0;
+  uint64_t also_right_ = 0;  // where the sentinel has died while the program raised the limit
+  uint64_t least_limit() const { return also_right_ > 0 ? std::min(also_right_, intended_) : intended_; }
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
   bool was_stuck_ = false;
