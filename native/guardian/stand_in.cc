@@ -84,7 +84,7 @@ int StandIn::see(Fact fact, Sample& sample) {
     return 0;
   }
   uint32_t episode;
-  if (followed_ != 0 && !heard(episode)) last_.starved = false;
+  if (machine_.active() && followed_ != 0 && !heard(episode)) last_.starved = false;
   if (fact == Fact::kNotified && machine_.active()) last_.starved = true;
   sample = last_;
   return err;
@@ -134,7 +134,13 @@ int64_t StandIn::deadline(int64_t now) {
   uint32_t episode;
   SharedSlot* slot = heard(episode);
   // The sentinel has seen it end: if it is out of memory, it is so anew.
-  if (!slot && followed_ != 0) restart(now);
+  if (!slot && followed_ != 0) {
+    bool acted = this->slot() &&
+                 this->slot()->claim.load() == SharedSlot::word(followed_, Claimant::kSentinel);
+    restart(now);
+    // What it has done takes effect first.
+    if (acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
+  }
   int64_t when = own_deadline_;
   if (slot) {
     if (followed_ == 0) {
@@ -181,6 +187,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   if (is_gone(see(fact, input.sample))) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
+  if (!input.sample.starved) wanted_at_ = 0;
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -225,6 +232,15 @@ void StandIn::witness(Do what) {
   if (what == Do::kEnd) ended_at_ = machine_.end().at;
 }
 
+// A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
+// which we have not heard yet.
+bool StandIn::is_parents_turn() {
+  if (!terms_.parent_alive || machine_.config().delay_ns != 0) return false;
+  int64_t now = terms_.hands->now();
+  if (wanted_at_ == 0) wanted_at_ = now;
+  return now < wanted_at_ + terms_.grace_ns;
+}
+
 void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
   int failed = 0;
   for (uint8_t i = 0; i < actions.size; i++) {
@@ -236,12 +252,7 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kLetGo:
-        // A delay of 0 is the parent's to carry out, while it does; it may have set another one
-        // since, of which we have not heard yet.
-        if (machine_.config().delay_ns == 0 && terms_.parent_alive &&
-            terms_.hands->now() < own_deadline_ + terms_.grace_ns) {
-          break;
-        }
+        if (is_parents_turn()) break;
         failed = let_go();
         break;
       case Do::kHold:

@@ -77,6 +77,7 @@ class StandIn final : public Source {
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);
   void carry_out(Sentinel& sentinel, const Actions& actions);
+  bool is_parents_turn();
   void fall_back(Sentinel& sentinel);
   int let_go();
   void thaw();
@@ -104,6 +105,7 @@ class StandIn final : public Source {
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
   uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
   int64_t waived_until_ = 0;  // its time to follow
+  int64_t wanted_at_ = 0;     // since when it waits although the delay is 0
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;

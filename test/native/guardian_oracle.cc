@@ -71,7 +71,8 @@ void GuardianSchedule::stepped(const SimStep& step) {
 void GuardianSchedule::switched(bool disabled) {
   note("  the sentinel %s", disabled ? "holds" : "lets go");
   bool decided = driver_->machine().phase() == EpisodeMachine::Phase::kKernel;
-  if (!disabled && held_ && decided) act(false, false);
+  // To yield is the program's decision.
+  if (!disabled && held_ && decided && yielded_ != id_) act(false, false);
   held_ = disabled;
 }
 
@@ -124,7 +125,9 @@ void GuardianSchedule::act(bool guardian, bool kill) {
   // Who is stopped between the last check and the deed cannot know better.
   bool excused = guardian ? now == guardian_continued_at_ && last_act_.at >= guardian_suspended_at_
                           : now == continued_at_ && last_act_.at >= suspended_at_;
-  if (other && harmful && !excused && now - last_act_.at < kTakesEffect) {
+  // Its time runs from the claim: more is not known of the other process.
+  int64_t claimed = guardian ? std::min(last_act_.at, claimed_at_) : last_act_.at;
+  if (other && harmful && !excused && now - claimed < kTakesEffect) {
     fail("two fallbacks: the %s %s %.1f ms after the %s has %s", guardian ? "guardian" : "sentinel",
          kill ? "kills" : "lets go", ms(now - last_act_.at), guardian ? "sentinel" : "guardian",
          last_act_.kill ? "killed" : "let go");
@@ -153,6 +156,11 @@ void GuardianSchedule::check() {
   if (group_.kills() != seen_kills_) {
     seen_kills_ = group_.kills();
     clear();
+  }
+  if (uint32_t claim = slot_->claim.load(); claim != seen_claim_) {
+    seen_claim_ = claim;
+    bool sentinels = (claim & 3) == static_cast<uint32_t>(Claimant::kSentinel);
+    claimed_at_ = sentinels ? now : kNever;
   }
   bool stuck = group_.stuck();
   if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {

@@ -223,7 +223,7 @@ void GuardianSchedule::happen_to_group(int64_t what) {
     case 11: {  // somebody outside sets the limit
       bool lent = slot_->own_limit.load() != 0;
       bool up = random_.percent(60);
-      uint64_t bytes = group_.limit();
+      uint64_t bytes = group_.limit(), before = intended_;
       bytes =
           up ? std::max(bytes, lent ? slot_->lent_to.load() : 0) +
                    static_cast<uint64_t>(random_.range(1, 4096)) * 4096
@@ -233,6 +233,8 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       if (disposing_ || lending || (lent && !up) || group_.set_limit(bytes) != 0) break;
       note("outsider sets the limit");
       intended_ = group_.limit();
+      // A sentinel that is stopped between its look and its loan does not see it.
+      also_right_ = in_sentinel_ ? before : 0;
       if (up) clear();
       break;
     }
@@ -278,6 +280,7 @@ void GuardianSchedule::use_api(int64_t what) {
       if (d.raise_limit(bytes) != 0) {
         intended_ = before;
       } else if (sentinel_alive_) {
+        also_right_ = 0;
         clear();
       } else {
         also_right_ = before;

@@ -119,6 +119,9 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void clear() { clock_ = group_.now(); }
   void relief_unseen() { calm_since_ = unseen_at_ = group_.now(); }
   bool blind() const;
+  uint64_t least_limit() const {
+    return also_right_ > 0 ? std::min(also_right_, intended_) : intended_;
+  }
   void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void note(const char* format, ...) __attribute__((format(printf, 2, 3)));
   double ms(int64_t ns) const { return static_cast<double>(ns) / 1e6; }
@@ -157,8 +160,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // What the oracle knows.
   int64_t delay_ = 0, shortest_ = 0, max_delay_ = 0, extension_ = 0;
   uint64_t intended_ = 0, seen_kills_ = 0;
-  uint64_t also_right_ = 0;  // where the sentinel has died while the program raised the limit
-  uint64_t least_limit() const { return also_right_ > 0 ? std::min(also_right_, intended_) : intended_; }
+  // Where the limit was set while the sentinel was within a call: the one before. 0: nothing else.
+  uint64_t also_right_ = 0;
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
   bool was_stuck_ = false;
@@ -177,6 +180,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   bool held_ = false;  // as last switched
   int64_t steady_since_ = kNever;
   Act last_act_;
+  uint32_t seen_claim_ = 0;
+  int64_t claimed_at_ = kNever;  // the fallback, by the sentinel
   bool acted_ = false;
   int64_t steps_now_ = 0, steps_at_ = -1;
 };
