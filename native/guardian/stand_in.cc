@@ -78,13 +78,14 @@ int StandIn::look(Sample& sample) {
 // What cannot be read is as it was, or as has been told since: by the kernel, that it is out of
 // memory, or by the sentinel, that it no longer is.
 int StandIn::see(Fact fact, Sample& sample) {
+  int64_t now = terms_.hands->now();
   int err = look(sample);
   if (err == 0) {
     last_ = sample;
+    if (!sample.starved && !machine_.active()) fine_at_ = now;
     return 0;
   }
-  uint32_t episode;
-  if (machine_.active() && followed_ != 0 && !heard(episode)) last_.starved = false;
+  if (machine_.active() && is_over()) last_.starved = false;
   if (fact == Fact::kNotified && machine_.active()) last_.starved = true;
   sample = last_;
   return err;
@@ -104,22 +105,33 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   input.fact = Fact::kSetDelay;
   input.ns = ns;
   if (is_gone(see(input.fact, input.sample))) return finish(sentinel);
-  // The parent holds and lets go; here it only changes what is waited for.
+  // The parent holds and lets go; here it is only what is waited for, and what was done too late.
   Actions actions;
   int64_t now = terms_.hands->now();
   machine_.step(now, input, actions);
-  for (uint8_t i = 0; i < actions.size; i++) witness(actions.list[i].what);
   own_deadline_ = now + ns;
+  carry_out(sentinel, actions);
   step(sentinel, Fact::kLooked);
 }
 
 // The slot, while the sentinel has an episode whose end is not this process's work.
 SharedSlot* StandIn::heard(uint32_t& episode) const {
   SharedSlot* slot = this->slot();
+  episode = 0;
   if (!slot) return nullptr;
   // Before the deadline: a claim that succeeds is for the episode whose deadline was read.
   episode = slot->claim.load() >> 2;
   return slot->state.load() == SlotState::kEpisode && episode != spent_ ? slot : nullptr;
+}
+
+// Whether the sentinel has seen the episode end that was being followed. One whose fallback is the
+// kernel's goes on until the kernel has been let in.
+bool StandIn::is_over() const {
+  uint32_t episode;
+  if (followed_ == 0 || heard(episode)) return false;
+  SharedSlot* slot = this->slot();
+  return !slot || slot->state.load() != SlotState::kKernel || episode != followed_ ||
+         episode == spent_;
 }
 
 void StandIn::restart(int64_t now) {
@@ -131,16 +143,16 @@ void StandIn::restart(int64_t now) {
 
 // When the group's time is over: as the sentinel says, else as this process has seen it begin.
 int64_t StandIn::deadline(int64_t now) {
-  uint32_t episode;
-  SharedSlot* slot = heard(episode);
-  // The sentinel has seen it end: if it is out of memory, it is so anew.
-  if (!slot && followed_ != 0) {
+  // If it is out of memory after that, it is so anew.
+  if (is_over()) {
     bool acted = this->slot() &&
                  this->slot()->claim.load() == SharedSlot::word(followed_, Claimant::kSentinel);
     restart(now);
     // What it has done takes effect first.
     if (acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
   }
+  uint32_t episode;
+  SharedSlot* slot = heard(episode);
   int64_t when = own_deadline_;
   if (slot) {
     if (followed_ == 0) {
@@ -151,8 +163,9 @@ int64_t StandIn::deadline(int64_t now) {
     }
     followed_ = episode;
     when = slot->deadline.load() - lag_ns_;
-    // It still speaks of an OOM that this process has seen end: the one that is now has its own time.
-    if (slot->started_at.load() < ended_at_) when = std::max(when, own_deadline_);
+    // It still speaks of an OOM that this process knows to be over: the one that is now has its own
+    // time.
+    if (slot->started_at.load() < fine_at_) when = std::max(when, own_deadline_);
   }
   return terms_.parent_alive ? when + terms_.grace_ns : when;
 }
@@ -229,7 +242,7 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
 // When this process sees an OOM begin and end.
 void StandIn::witness(Do what) {
   if (what == Do::kBegin) restart(machine_.started_at());
-  if (what == Do::kEnd) ended_at_ = machine_.end().at;
+  if (what == Do::kEnd) fine_at_ = machine_.end().at;
 }
 
 // A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
@@ -252,13 +265,14 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kLetGo:
-        if (is_parents_turn()) break;
+        if (is_parents_turn() && !held_) break;
         failed = let_go();
         break;
       case Do::kHold:
         if (!terms_.parent_alive || !let_go_) break;
         failed = hot_->hold();
         let_go_ = failed != 0;
+        held_ = failed == 0;
         break;
       case Do::kEnd:
       case Do::kStep:
@@ -288,6 +302,7 @@ bool StandIn::below(const StandIn& top) const {
 int StandIn::let_go() {
   int err = hot_->let_go();
   let_go_ |= err == 0;
+  held_ &= err != 0;
   thaw();
   // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();

@@ -82,6 +82,7 @@ class StandIn final : public Source {
   int let_go();
   void thaw();
   SharedSlot* heard(uint32_t& episode) const;
+  bool is_over() const;
   void restart(int64_t now);
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
@@ -99,7 +100,7 @@ class StandIn final : public Source {
   Sample last_;        // the last that could be read
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
-  int64_t ended_at_ = 0;      // when this process has last seen one end
+  int64_t fine_at_ = 0;       // when this process has last seen that it was not out of memory
   uint32_t followed_ = 0;     // the sentinel's episode that is being followed
   int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
@@ -109,6 +110,7 @@ class StandIn final : public Source {
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
+  bool held_ = false;  // again, by this process
   bool leaving_ = false;  // whatever is running, it is put back now
   bool done_ = false;
 };

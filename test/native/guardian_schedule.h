@@ -99,7 +99,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
 
   // GuardianHooks.
   void guardian_passes() override;
-  int32_t guardian_fails(GuardianCall) override;
+  int32_t guardian_fails(GuardianCall call) override;
   int64_t guardian_late() override { return wakes_late(); }
   bool guardian_loses() override { return lose(); }
   void guardian_switched(bool disabled) override;
@@ -164,11 +164,12 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   uint64_t also_right_ = 0;
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
-  bool was_stuck_ = false;
+  bool was_stuck_ = false, was_wanting_ = false;
   // Out of memory since, as far as the guardian could know: an end that it had no time to see is
   // none.
   int64_t known_since_ = kNever, calm_since_ = 0;
   int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not look or act
+  int64_t unswitched_at_ = -1000 * kMs;  // when it last could not let go
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
