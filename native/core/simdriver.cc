@@ -150,8 +150,11 @@ void SimDriver::perform(const Job& job) {
   report.started_at = job.started_at;
   bool current = machine_.active() && machine_.id() == job.episode;
   report.result = hooks_->fails(job.fallback ? SimCall::kFallback : SimCall::kStep);
+  bool theirs = job.fallback && slot_ && !slot_->claim_for(job.episode, Claimant::kSentinel);
   if (report.result == 0 && job.fallback) {
-    if (current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
+    if (theirs) {
+      report.result = -ECANCELED;
+    } else if (current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
       kill_into(config.fallback == Fallback::kKillGroup ? 0 : -1, report);
     } else {
       report.result = -ECANCELED;
@@ -170,7 +173,11 @@ void SimDriver::perform(const Job& job) {
   answer.episode = job.episode;
   bool lends = !job.fallback && config.plan[job.index].kind == StepKind::kHeadroom;
   if (lends && report.result == 0) answer.bytes = job.target;
-  tell(answer);
+  if (theirs) {
+    guardian_has_acted(job.episode, [this](const Input& input) { tell(input); });
+  } else {
+    tell(answer);
+  }
 }
 
 int32_t SimDriver::run_step(const PlanStep& step, const Job& job, SimStep& report) {

@@ -185,6 +185,7 @@ bool StandIn::may_act(int64_t now) {
       waived_until_ = now + kFollow;
     }
     if (now < waived_until_) return false;
+    slot->take_from_sentinel(episode);
   }
   spent_ = episode;
   return true;
