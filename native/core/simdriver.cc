@@ -363,6 +363,11 @@ void SimDriver::notice() {
   }
 }
 
+void SimDriver::woken(Fact fact) {
+  bool theirs = slot_ && claimed_by_guardian(*slot_, machine_);
+  tell_ns(theirs ? Fact::kGuardianActed : fact, 0);
+}
+
 bool SimDriver::step(int64_t until) {
   notice();
   int64_t now = std::max(next_event(), group_->now());
@@ -381,14 +386,13 @@ bool SimDriver::step(int64_t until) {
     close();
   } else if (notice_at_ <= now) {
     notice_at_ = kNever;
-    notify();
+    woken(Fact::kNotified);
   } else if (wake_at_ <= now) {
     // Who wakes late for the timer finds the notification there too.
     wake_at_ = wake_for_ = kNever;
     Fact fact = notice_at_ == kNever ? Fact::kLooked : Fact::kNotified;
     notice_at_ = kNever;
-    bool theirs = fact == Fact::kLooked && slot_ && claimed_by_guardian(*slot_, machine_);
-    tell_ns(theirs ? Fact::kGuardianActed : fact, 0);
+    woken(fact);
   }
   return true;
 }

@@ -104,6 +104,7 @@ class SimDriver {
   void close();
   void schedule();
   void notice();
+  void woken(Fact fact);
 
   SimGroup* group_;
   EpisodeMachine machine_;

@@ -117,21 +117,19 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
 // The slot, while the sentinel has an episode whose end is not this process's work.
 SharedSlot* StandIn::heard(uint32_t& episode) const {
   SharedSlot* slot = this->slot();
-  episode = 0;
   if (!slot) return nullptr;
   // Before the deadline: a claim that succeeds is for the episode whose deadline was read.
   episode = slot->claim.load() >> 2;
-  return slot->state.load() == SlotState::kEpisode && episode != spent_ ? slot : nullptr;
+  SlotState state = slot->state.load();
+  // One whose fallback is the kernel's goes on until the kernel has been let in.
+  bool running = state == SlotState::kEpisode || (state == SlotState::kKernel && episode == followed_);
+  return running && episode != spent_ ? slot : nullptr;
 }
 
-// Whether the sentinel has seen the episode end that was being followed. One whose fallback is the
-// kernel's goes on until the kernel has been let in.
+// Whether the sentinel has seen the episode end that was being followed.
 bool StandIn::is_over() const {
   uint32_t episode;
-  if (followed_ == 0 || heard(episode)) return false;
-  SharedSlot* slot = this->slot();
-  return !slot || slot->state.load() != SlotState::kKernel || episode != followed_ ||
-         episode == spent_;
+  return followed_ != 0 && !heard(episode);
 }
 
 void StandIn::restart(int64_t now) {
@@ -305,7 +303,6 @@ int StandIn::let_go() {
   let_go_ |= err == 0;
   held_ &= err != 0;
   thaw();
-  // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
   return err;
 }
@@ -334,7 +331,8 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (err != 0 && !is_gone(err)) return again(sentinel, kSwitchRetry);
   // A group that needs more than it has a right to: the kernel decides about it again, its limit
   // comes down as soon as it can.
-  err = repay();
+  // A living parent takes back itself what it has lent, and must not be surprised.
+  err = terms_.parent_alive ? 0 : repay();
   if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY)) return again(sentinel, kRepayRetry);
   finish(sentinel);
 }

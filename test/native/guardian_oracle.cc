@@ -131,7 +131,8 @@ void GuardianSchedule::act(bool guardian, bool kill) {
   // Its time runs from the claim: more is not known of the other process.
   int64_t claimed = guardian ? std::min(last_act_.at, claimed_at_) : last_act_.at;
   // A kill clears the clock: what is out of memory after it has its own.
-  bool anew = !guardian && in_episode_ && began_at_ >= last_act_.at;
+  bool anew = guardian ? !last_act_.kill && clock_ > last_act_.at && now >= clock_ + shortest_
+                       : in_episode_ && began_at_ >= last_act_.at;
   if (other && harmful && !anew && !excused && now - claimed < kTakesEffect) {
     fail("two fallbacks: the %s %s %.1f ms after the %s has %s", guardian ? "guardian" : "sentinel",
          kill ? "kills" : "lets go", ms(now - last_act_.at), guardian ? "sentinel" : "guardian",
@@ -165,7 +166,8 @@ void GuardianSchedule::check() {
   if (uint32_t claim = slot_->claim.load(); claim != seen_claim_) {
     seen_claim_ = claim;
     bool sentinels = (claim & 3) == static_cast<uint32_t>(Claimant::kSentinel);
-    claimed_at_ = sentinels ? now : kNever;
+    bool nobodys = (claim & 3) == static_cast<uint32_t>(Claimant::kNobody);
+    if (sentinels || nobodys) claimed_at_ = sentinels ? now : kNever;
   }
   bool stuck = group_.stuck();
   if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {

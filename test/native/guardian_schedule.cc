@@ -234,7 +234,7 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       note("outsider sets the limit");
       intended_ = group_.limit();
       // A sentinel that is stopped between its look and its loan does not see it.
-      also_right_ = in_sentinel_ ? before : 0;
+      also_right_ = sentinel_runs() ? 0 : before;
       if (up) clear();
       break;
     }
@@ -393,8 +393,6 @@ void GuardianSchedule::kill_guardian() {
   note("the guardian dies");
   tally_.deaths++;
   guardian_->die(nowhere_);
-  // What it has claimed is decided anew.
-  if (last_act_.guardian) acted_ = false;
   guardian_is_gone();
 }
 
@@ -406,6 +404,8 @@ void GuardianSchedule::guardian_left() {
 
 void GuardianSchedule::guardian_is_gone() {
   added_ = false;
+  // What it has claimed is decided anew.
+  if (last_act_.guardian) acted_ = false;
   dead_.push_back(std::move(guardian_));
   if (!sentinel_alive_) return;
   replacing_ = true;
