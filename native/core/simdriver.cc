@@ -131,7 +131,10 @@ void SimDriver::start(bool fallback, uint8_t index) {
   job.episode = machine_.id();
   job.started_at = group_->now();
   if (!fallback) job.target = machine_.lend_to(index);
-  int64_t takes = hooks_->takes(fallback ? SimCall::kFallback : SimCall::kStep);
+  bool lends = !fallback && machine_.config().plan[index].kind == StepKind::kHeadroom;
+  int64_t takes = hooks_->takes(fallback ? SimCall::kFallback
+                                : lends  ? SimCall::kLend
+                                         : SimCall::kStep);
   if (takes < 0) return;
   job.at = group_->now() + takes;
   if (takes == 0) {

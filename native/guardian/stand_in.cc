@@ -18,7 +18,7 @@ int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000})
 // Whoever has claimed a fallback has so long to carry it out.
 constexpr int64_t kFollow = 100 * kMs;
 constexpr int64_t kRepayRetry = 100 * kMs;
-constexpr int64_t kSwitchRetry = 5 * kMs;
+constexpr int64_t kRetry = 5 * kMs;
 
 bool acts(const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
@@ -174,6 +174,8 @@ bool StandIn::may_act(int64_t now) {
   if (!slot) return true;
   uint32_t episode = slot->claim.load() >> 2;
   SlotState state = slot->state.load();
+  bool claimed = slot->claim.load() == SharedSlot::word(episode, Claimant::kSentinel);
+  if (claimed && waived_ == episode && now < waived_until_) return false;
   if ((state != SlotState::kEpisode && state != SlotState::kKernel) || episode == spent_) {
     return true;
   }
@@ -196,7 +198,8 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   input.fact = fact;
   input.result = result;
   input.killed = killed;
-  if (is_gone(see(fact, input.sample))) return finish(sentinel);
+  int err = see(fact, input.sample);
+  if (is_gone(err)) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
   if (!input.sample.starved) wanted_at_ = 0;
@@ -212,10 +215,12 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
 
   running += machine_.active() - counted_;
   counted_ = machine_.active();
-  if (machine_.next_wake() == kNever) {
+  int64_t wake = machine_.next_wake();
+  if (err != 0) wake = std::min(wake, now + kRetry);
+  if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
-    sentinel.set_timer(*this, machine_.next_wake());
+    sentinel.set_timer(*this, wake);
   }
 }
 
@@ -328,7 +333,7 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   int err = hot_->let_go();
   thaw();
   // Nobody comes after this process: what it leaves held stays held.
-  if (err != 0 && !is_gone(err)) return again(sentinel, kSwitchRetry);
+  if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);
   // A group that needs more than it has a right to: the kernel decides about it again, its limit
   // comes down as soon as it can.
   // A living parent takes back itself what it has lent, and must not be surprised.

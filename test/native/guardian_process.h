@@ -234,6 +234,10 @@ class GuardianProcess final : public guardian::Hands {
         break;
       case Word::kTerminate:
         terminating_ = true;
+        // As the pidfd says, whichever of both is looked at first.
+        for (const Message& other : words_) {
+          if (other.what == Word::kParentGone) terms_.parent_alive = false;
+        }
         if (!retired_) stand_in_->put_back(loop_, true);
         leave_if_done();
         break;

@@ -236,6 +236,7 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       // A sentinel that is stopped between its look and its loan does not see it.
       also_right_ = sentinel_runs() ? 0 : before;
       if (up) clear();
+      if (up) acted_ = false;
       break;
     }
     case 12:
@@ -281,6 +282,7 @@ void GuardianSchedule::use_api(int64_t what) {
         intended_ = before;
       } else if (sentinel_alive_) {
         also_right_ = 0;
+        acted_ = false;
         clear();
       } else {
         also_right_ = before;
@@ -305,7 +307,7 @@ void GuardianSchedule::use_api(int64_t what) {
       if (may) extension_ += ns;
       d.extend(ns);
       if (!may || !sentinel_alive_ || !in_episode_ || id != id_) break;
-      if (claimed_at_ != kNever) break;
+      if ((slot_->claim.load() & 3) != 0) break;
       int64_t latest = extend_from_ + std::max(max_delay_, delay_);
       if (latest > deadline_) deadline_ = std::min(deadline_ + ns, latest);
       break;
@@ -330,7 +332,7 @@ void GuardianSchedule::use_api(int64_t what) {
       if (!sentinel_alive_) break;
       delay_ = shortest_ = ns;
       // One whose fallback is at work has no clock any more.
-      if (!in_episode_ || id != id_ || claimed_at_ != kNever) break;
+      if (!in_episode_ || id != id_ || (slot_->claim.load() & 3) != 0) break;
       deadline_ = deadline;
       extend_from_ = deadline - ns;
       break;
@@ -472,7 +474,8 @@ int32_t GuardianSchedule::any_error() {
   return random_.pick(errors);
 }
 
-int64_t GuardianSchedule::takes(SimCall) {
+int64_t GuardianSchedule::takes(SimCall call) {
+  if (call == SimCall::kLend) return 0;
   if (!random_.percent(slow_percent_)) return 0;
   tally_.faults++;
   return random_.percent(5) ? -1 : random_.range(1, 150000) * 1000;

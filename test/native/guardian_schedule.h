@@ -56,6 +56,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   struct Act {
     bool guardian = false, kill = false;
     int64_t at = 0;
+    bool late = false;  // by a process that was stopped when it had decided
   };
 
   // guardian_schedule.cc: what happens.
@@ -174,7 +175,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
   bool in_episode_ = false, relieved_ = false;
-  uint32_t id_ = 0, yielded_ = 0;
+  uint32_t id_ = 0, yielded_ = 0, planned_ = 0;
   int64_t began_at_ = 0, deadline_ = 0, extend_from_ = 0;  // as the contract counts
   int64_t suspended_at_ = -1, continued_at_ = -1;          // the sentinel, within a call
   int64_t guardian_suspended_at_ = -1, guardian_continued_at_ = -1;
@@ -184,6 +185,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   uint32_t seen_claim_ = 0;
   int64_t claimed_at_ = kNever;  // the fallback, by the sentinel
   bool acted_ = false;
+  int64_t guardian_killed_at_ = kNever;  // in this OOM
   int64_t steps_now_ = 0, steps_at_ = -1;
 };
 
