@@ -169,6 +169,7 @@ void SimDriver::perform(const Job& job) {
     report.result = current || any_time ? run_step(step, job, report) : -ECANCELED;
   }
   hooks_->stepped(report);
+  if (slot_ && claimed_by_guardian(*slot_, machine_)) woken(Fact::kLooked);
   Input answer;
   answer.fact = job.fallback ? Fact::kFallbackDone : Fact::kStepDone;
   answer.result = report.result;

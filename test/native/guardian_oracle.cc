@@ -119,6 +119,8 @@ void GuardianSchedule::check_not_early(const char* what) {
   int64_t since = was_wanting_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
   if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
+  // A raised limit clears the clock, whether or not the sentinel has come to see it.
+  if (in_episode_ && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest_);
   if (sentinel_alive_) due += grace_;
   if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));
 }

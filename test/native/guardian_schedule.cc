@@ -237,6 +237,7 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       also_right_ = sentinel_runs() ? 0 : before;
       if (up) clear();
       if (up) acted_ = false;
+      if (up) raised_at_ = group_.now();
       break;
     }
     case 12:
@@ -278,6 +279,7 @@ void GuardianSchedule::use_api(int64_t what) {
       // Nothing is raised where somebody has set more already. Should it die within, both are right.
       uint64_t before = intended_;
       intended_ = std::max(before, bytes / 4096 * 4096);
+      raised_at_ = group_.now();
       if (d.raise_limit(bytes) != 0) {
         intended_ = before;
       } else if (sentinel_alive_) {
@@ -381,6 +383,7 @@ void GuardianSchedule::happen_to_processes(int64_t what) {
 // With nobody behind it that would be the case that is documented as the one without an end.
 void GuardianSchedule::kill_sentinel() {
   if (!sentinel_alive_ || disposed_ || !guardian_ || guardian_->gone()) return;
+  if (guardian_->terminating()) return;
   note("the sentinel's process dies");
   tally_.deaths++;
   sentinel_alive_ = false;

@@ -163,6 +163,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   uint64_t intended_ = 0, seen_kills_ = 0;
   // Where the limit was set while the sentinel was within a call: the one before. 0: nothing else.
   uint64_t also_right_ = 0;
+  int64_t raised_at_ = -1;  // the limit, by whoever may
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
   bool was_stuck_ = false, was_wanting_ = false;

@@ -13,6 +13,7 @@ const compiler = process.env.CXX ?? 'g++'
 const flags = [
   '-std=c++20',
   '-O1',
+  '-ffunction-sections',
   '-D_GNU_SOURCE',
   `-I${join(root, 'native')}`,
   `-I${join(root, 'test/native')}`,
@@ -67,7 +68,7 @@ export async function runMutants({ source, mutants, schedules, simulation, core,
 
   async function link(name, files) {
     const program = join(dir, name)
-    await run(compiler, [...files, '-pthread', '-o', program])
+    await run(compiler, [...files, '-pthread', '-Wl,--gc-sections', '-o', program])
     return program
   }
 
