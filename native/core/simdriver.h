@@ -36,8 +36,10 @@ class SimHooks {
   virtual void switched(bool) {}  // the killer has been disabled, or enabled
   virtual void signalled(int32_t, int32_t) {}
   virtual int32_t fails(SimCall) { return 0; }  // a negative errno
-  virtual int64_t takes(SimCall) { return 0; }  // kStep, kLend, kFallback: ns; negative: never answers
-  virtual int64_t wakes_late() { return 0; }    // ns after a notification or a timer
+  virtual int64_t takes(SimCall) {
+    return 0;
+  }  // kStep, kLend, kFallback: ns; negative: never answers
+  virtual int64_t wakes_late() { return 0; }           // ns after a notification or a timer
   virtual bool loses_notification() { return false; }  // only where looks go on
   virtual void passes() {}  // between two steps: here the process may be stopped, or end
 };

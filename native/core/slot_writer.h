@@ -46,8 +46,7 @@ inline void announce_loan(SharedSlot& slot, const EpisodeMachine& machine, const
 inline bool claimed_by_guardian(const SharedSlot& slot, const EpisodeMachine& machine) {
   bool deciding = machine.phase() == EpisodeMachine::Phase::kDelaying ||
                   machine.phase() == EpisodeMachine::Phase::kFallingBack;
-  return deciding &&
-         slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
+  return deciding && slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
 }
 
 // What the machine is told where its fallback was not ours to carry out.

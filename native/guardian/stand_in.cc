@@ -122,7 +122,8 @@ SharedSlot* StandIn::heard(uint32_t& episode) const {
   episode = slot->claim.load() >> 2;
   SlotState state = slot->state.load();
   // One whose fallback is the kernel's goes on until the kernel has been let in.
-  bool running = state == SlotState::kEpisode || (state == SlotState::kKernel && episode == followed_);
+  bool running =
+      state == SlotState::kEpisode || (state == SlotState::kKernel && episode == followed_);
   return running && episode != spent_ ? slot : nullptr;
 }
 
@@ -338,7 +339,8 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   // comes down as soon as it can.
   // A living parent takes back itself what it has lent, and must not be surprised.
   err = terms_.parent_alive ? 0 : repay();
-  if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY)) return again(sentinel, kRepayRetry);
+  if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY))
+    return again(sentinel, kRepayRetry);
   finish(sentinel);
 }
 

@@ -110,7 +110,7 @@ class StandIn final : public Source {
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
-  bool held_ = false;  // again, by this process
+  bool held_ = false;     // again, by this process
   bool leaving_ = false;  // whatever is running, it is put back now
   bool done_ = false;
 };

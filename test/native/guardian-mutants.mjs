@@ -120,6 +120,11 @@ await runMutants({
     'native/core/episode.cc',
     'native/core/sentinel.cc',
     'native/core/sys.cc',
+    'native/core/thread.cc',
+    'native/core/locked.cc',
+    'native/core/lock.cc',
+    'native/core/maps.cc',
+    'native/core/parse.cc',
   ],
   units: [],
 })

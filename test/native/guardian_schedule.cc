@@ -276,7 +276,8 @@ void GuardianSchedule::use_api(int64_t what) {
     case 0: {
       uint64_t bytes = d.machine().base_limit() + static_cast<uint64_t>(random_.range(1, 9)) * kMiB;
       note("program raises the limit");
-      // Nothing is raised where somebody has set more already. Should it die within, both are right.
+      // Nothing is raised where somebody has set more already. Should it die within, both are
+      // right.
       uint64_t before = intended_;
       intended_ = std::max(before, bytes / 4096 * 4096);
       raised_at_ = group_.now();

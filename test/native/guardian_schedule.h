@@ -170,7 +170,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // Out of memory since, as far as the guardian could know: an end that it had no time to see is
   // none.
   int64_t known_since_ = kNever, calm_since_ = 0;
-  int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not look or act
+  int64_t unseen_at_ = -1000 * kMs;      // when the guardian could last not look or act
   int64_t unswitched_at_ = -1000 * kMs;  // when it last could not let go
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
