@@ -1,9 +1,11 @@
 // What a guarded group has done by helpers, and what becomes of the answers.
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 
 #include "core/guard.h"
 #include "core/guarded_group.h"
+#include "core/slot_writer.h"
 #include "core/sys.h"
 
 namespace oom {
@@ -134,6 +136,11 @@ void GuardedGroup::run_job(Job& job, Victims& victims) {
       break;
     case JobKind::kSignal:
     case JobKind::kKill:
+      // Where this has taken so long that the guardian has acted: not once more.
+      if (&job == &fallback_job_ && !still_claimed(job.episode)) {
+        job.result = -ECANCELED;
+        break;
+      }
       job.result = signal(victims, job.signal, job.target);
       job.count = victims.count();
       break;
@@ -223,7 +230,15 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
       break;
   }
   bool census = kind == JobKind::kCensus || kind == JobKind::kVerdict;
-  if (!census && !gone_) command(sentinel, input);
+  // First of all: who is late must not do it once more.
+  if (guardian_acted()) step(sentinel, Fact::kLooked, now);
+  if (&job == &fallback_job_ && input.result == -ECANCELED) {
+    guardian_has_acted(input.episode, [&](const Input& told) {
+      if (!gone_) command(sentinel, told);
+    });
+  } else if (!census && !gone_) {
+    command(sentinel, input);
+  }
   schedule(sentinel);
 }
 

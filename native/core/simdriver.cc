@@ -131,7 +131,10 @@ void SimDriver::start(bool fallback, uint8_t index) {
   job.episode = machine_.id();
   job.started_at = group_->now();
   if (!fallback) job.target = machine_.lend_to(index);
-  int64_t takes = hooks_->takes(fallback ? SimCall::kFallback : SimCall::kStep);
+  bool lends = !fallback && machine_.config().plan[index].kind == StepKind::kHeadroom;
+  int64_t takes = hooks_->takes(fallback ? SimCall::kFallback
+                                : lends  ? SimCall::kLend
+                                         : SimCall::kStep);
   if (takes < 0) return;
   job.at = group_->now() + takes;
   if (takes == 0) {
@@ -150,8 +153,11 @@ void SimDriver::perform(const Job& job) {
   report.started_at = job.started_at;
   bool current = machine_.active() && machine_.id() == job.episode;
   report.result = hooks_->fails(job.fallback ? SimCall::kFallback : SimCall::kStep);
+  bool theirs = job.fallback && slot_ && !slot_->claim_for(job.episode, Claimant::kSentinel);
   if (report.result == 0 && job.fallback) {
-    if (current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
+    if (theirs) {
+      report.result = -ECANCELED;
+    } else if (current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
       kill_into(config.fallback == Fallback::kKillGroup ? 0 : -1, report);
     } else {
       report.result = -ECANCELED;
@@ -163,6 +169,7 @@ void SimDriver::perform(const Job& job) {
     report.result = current || any_time ? run_step(step, job, report) : -ECANCELED;
   }
   hooks_->stepped(report);
+  if (slot_ && claimed_by_guardian(*slot_, machine_)) woken(Fact::kLooked);
   Input answer;
   answer.fact = job.fallback ? Fact::kFallbackDone : Fact::kStepDone;
   answer.result = report.result;
@@ -170,7 +177,11 @@ void SimDriver::perform(const Job& job) {
   answer.episode = job.episode;
   bool lends = !job.fallback && config.plan[job.index].kind == StepKind::kHeadroom;
   if (lends && report.result == 0) answer.bytes = job.target;
-  tell(answer);
+  if (theirs) {
+    guardian_has_acted(job.episode, [this](const Input& input) { tell(input); });
+  } else {
+    tell(answer);
+  }
 }
 
 int32_t SimDriver::run_step(const PlanStep& step, const Job& job, SimStep& report) {
@@ -220,6 +231,8 @@ int32_t SimDriver::run_step(const PlanStep& step, const Job& job, SimStep& repor
       return 0;
     case StepKind::kFreeze:
       frozen_ = true;
+      publish();
+      hooks_->passes();
       group_->freeze();
       return 0;
   }
@@ -267,11 +280,12 @@ int SimDriver::raise_limit(uint64_t bytes) {
   return 0;
 }
 
-// Towards the base limit, as far as usage allows.
+// Towards the base limit, as far as usage allows. A limit that somebody else has set is theirs.
 void SimDriver::lower_limit() {
   uint64_t base = machine_.base_limit();
-  if (group_->limit() <= base) set_limit_ = 0;
-  if (group_->limit() <= base || hooks_->fails(SimCall::kLimit) != 0) return;
+  if (group_->limit() <= base || group_->limit() != set_limit_) set_limit_ = 0;
+  if (set_limit_ == 0) return;
+  if (hooks_->fails(SimCall::kLimit) != 0) return;
   int32_t err = group_->set_limit(base);
   if (err == 0) set_limit_ = 0;
   if (err == -EBUSY) {
@@ -283,7 +297,7 @@ void SimDriver::lower_limit() {
 void SimDriver::put_back() {
   if (frozen_) group_->thaw();
   frozen_ = false;
-  if (machine_.lent() > 0) lower_limit();
+  if (set_limit_ != 0) lower_limit();
   if (ballast_out_ > 0 && group_->find(ballast_pid_) &&
       group_->usage() + ballast_out_ + kBatch <= group_->limit()) {
     group_->allocate(ballast_pid_, ballast_out_);
@@ -322,7 +336,7 @@ void SimDriver::close() {
     err = hooks_->fails(SimCall::kLetGo);
     if (err == 0) err = group_->set_killer_disabled(false);
   }
-  bool owes = group_->limit() > machine_.base_limit() && machine_.lent() > 0;
+  bool owes = set_limit_ != 0;
   bool could = group_->usage() < group_->limit();
   closing_ = !group_->removed() && (err != 0 || (owes && could));
   switch_pending_ = err != 0 && !group_->removed();
@@ -353,6 +367,11 @@ void SimDriver::notice() {
   }
 }
 
+void SimDriver::woken(Fact fact) {
+  bool theirs = slot_ && claimed_by_guardian(*slot_, machine_);
+  tell_ns(theirs ? Fact::kGuardianActed : fact, 0);
+}
+
 bool SimDriver::step(int64_t until) {
   notice();
   int64_t now = std::max(next_event(), group_->now());
@@ -371,14 +390,13 @@ bool SimDriver::step(int64_t until) {
     close();
   } else if (notice_at_ <= now) {
     notice_at_ = kNever;
-    notify();
+    woken(Fact::kNotified);
   } else if (wake_at_ <= now) {
     // Who wakes late for the timer finds the notification there too.
     wake_at_ = wake_for_ = kNever;
     Fact fact = notice_at_ == kNever ? Fact::kLooked : Fact::kNotified;
     notice_at_ = kNever;
-    bool theirs = fact == Fact::kLooked && slot_ && claimed_by_guardian(*slot_, machine_);
-    tell_ns(theirs ? Fact::kGuardianActed : fact, 0);
+    woken(fact);
   }
   return true;
 }

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/place.h"
+
 namespace oom::guardian {
 namespace {
 
@@ -16,6 +18,7 @@ int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000})
 // Whoever has claimed a fallback has so long to carry it out.
 constexpr int64_t kFollow = 100 * kMs;
 constexpr int64_t kRepayRetry = 100 * kMs;
+constexpr int64_t kRetry = 5 * kMs;
 
 bool acts(const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
@@ -72,26 +75,43 @@ int StandIn::look(Sample& sample) {
   return 0;
 }
 
-void StandIn::ready(Sentinel& sentinel, int64_t now) {
-  if (done_) return;
-  hot_->consume();
-  step(sentinel, Fact::kNotified, now);
+// What cannot be read is as it was, or as has been told since: by the kernel, that it is out of
+// memory, or by the sentinel, that it no longer is.
+int StandIn::see(Fact fact, Sample& sample) {
+  int64_t now = terms_.hands->now();
+  int err = look(sample);
+  if (err == 0) {
+    last_ = sample;
+    if (!sample.starved && !machine_.active()) fine_at_ = now;
+    return 0;
+  }
+  if (machine_.active() && is_over()) last_.starved = false;
+  if (fact == Fact::kNotified && machine_.active()) last_.starved = true;
+  sample = last_;
+  return err;
 }
 
-void StandIn::due(Sentinel& sentinel, int64_t now) { step(sentinel, Fact::kLooked, now); }
+void StandIn::ready(Sentinel& sentinel, int64_t) {
+  if (done_) return;
+  hot_->consume();
+  step(sentinel, Fact::kNotified);
+}
+
+void StandIn::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
 
 void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   if (done_) return;
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = ns;
-  if (look(input.sample) != 0) return;
-  // The parent holds and lets go; here it only changes what is waited for.
-  Actions ignored;
+  if (is_gone(see(input.fact, input.sample))) return finish(sentinel);
+  // The parent holds and lets go; here it is only what is waited for, and what was done too late.
+  Actions actions;
   int64_t now = terms_.hands->now();
-  machine_.step(now, input, ignored);
+  machine_.step(now, input, actions);
   own_deadline_ = now + ns;
-  step(sentinel, Fact::kLooked, now);
+  carry_out(sentinel, actions);
+  step(sentinel, Fact::kLooked);
 }
 
 // The slot, while the sentinel has an episode whose end is not this process's work.
@@ -100,7 +120,17 @@ SharedSlot* StandIn::heard(uint32_t& episode) const {
   if (!slot) return nullptr;
   // Before the deadline: a claim that succeeds is for the episode whose deadline was read.
   episode = slot->claim.load() >> 2;
-  return slot->state.load() == SlotState::kEpisode && episode != spent_ ? slot : nullptr;
+  SlotState state = slot->state.load();
+  // One whose fallback is the kernel's goes on until the kernel has been let in.
+  bool running =
+      state == SlotState::kEpisode || (state == SlotState::kKernel && episode == followed_);
+  return running && episode != spent_ ? slot : nullptr;
+}
+
+// Whether the sentinel has seen the episode end that was being followed.
+bool StandIn::is_over() const {
+  uint32_t episode;
+  return followed_ != 0 && !heard(episode);
 }
 
 void StandIn::restart(int64_t now) {
@@ -112,10 +142,16 @@ void StandIn::restart(int64_t now) {
 
 // When the group's time is over: as the sentinel says, else as this process has seen it begin.
 int64_t StandIn::deadline(int64_t now) {
+  // If it is out of memory after that, it is so anew.
+  if (is_over()) {
+    bool acted = this->slot() &&
+                 this->slot()->claim.load() == SharedSlot::word(followed_, Claimant::kSentinel);
+    restart(now);
+    // What it has done takes effect first.
+    if (acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
+  }
   uint32_t episode;
   SharedSlot* slot = heard(episode);
-  // The sentinel has seen it end: if it is out of memory, it is so anew.
-  if (!slot && followed_ != 0) restart(now);
   int64_t when = own_deadline_;
   if (slot) {
     if (followed_ == 0) {
@@ -126,6 +162,9 @@ int64_t StandIn::deadline(int64_t now) {
     }
     followed_ = episode;
     when = slot->deadline.load() - lag_ns_;
+    // It still speaks of an OOM that this process knows to be over: the one that is now has its own
+    // time.
+    if (slot->started_at.load() < fine_at_) when = std::max(when, own_deadline_);
   }
   return terms_.parent_alive ? when + terms_.grace_ns : when;
 }
@@ -136,6 +175,8 @@ bool StandIn::may_act(int64_t now) {
   if (!slot) return true;
   uint32_t episode = slot->claim.load() >> 2;
   SlotState state = slot->state.load();
+  bool claimed = slot->claim.load() == SharedSlot::word(episode, Claimant::kSentinel);
+  if (claimed && waived_ == episode && now < waived_until_) return false;
   if ((state != SlotState::kEpisode && state != SlotState::kKernel) || episode == spent_) {
     return true;
   }
@@ -145,23 +186,24 @@ bool StandIn::may_act(int64_t now) {
       waived_until_ = now + kFollow;
     }
     if (now < waived_until_) return false;
+    slot->take_from_sentinel(episode);
   }
   spent_ = episode;
   return true;
 }
 
-void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, uint32_t killed) {
+void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
+  if (leaving_) return put_back(sentinel, true);
   Input input;
   input.fact = fact;
   input.result = result;
   input.killed = killed;
-  int err = look(input.sample);
-  if (err == -ENODEV) return finish(sentinel);
-  if (err != 0) {
-    input.sample = machine_.first();
-    input.sample.starved = machine_.active();
-  }
+  int err = see(fact, input.sample);
+  if (is_gone(err)) return finish(sentinel);
+  // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
+  int64_t now = terms_.hands->now();
+  if (!input.sample.starved) wanted_at_ = 0;
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -174,10 +216,12 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
 
   running += machine_.active() - counted_;
   counted_ = machine_.active();
-  if (machine_.next_wake() == kNever) {
+  int64_t wake = machine_.next_wake();
+  if (err != 0) wake = std::min(wake, now + kRetry);
+  if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
-    sentinel.set_timer(*this, machine_.next_wake());
+    sentinel.set_timer(*this, wake);
   }
 }
 
@@ -200,31 +244,49 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   carry_out(sentinel, actions);
 }
 
+// When this process sees an OOM begin and end.
+void StandIn::witness(Do what) {
+  if (what == Do::kBegin) restart(machine_.started_at());
+  if (what == Do::kEnd) fine_at_ = machine_.end().at;
+}
+
+// A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
+// which we have not heard yet.
+bool StandIn::is_parents_turn() {
+  if (!terms_.parent_alive || machine_.config().delay_ns != 0) return false;
+  int64_t now = terms_.hands->now();
+  if (wanted_at_ == 0) wanted_at_ = now;
+  return now < wanted_at_ + terms_.grace_ns;
+}
+
 void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
+  int failed = 0;
   for (uint8_t i = 0; i < actions.size; i++) {
+    witness(actions.list[i].what);
     switch (actions.list[i].what) {
       case Do::kBegin:
-        restart(machine_.started_at());
         deadline(machine_.started_at());
         break;
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kLetGo:
-        // A delay of 0 is the parent's to carry out; it may have set another one since, of which we
-        // have not heard yet.
-        if (terms_.parent_alive && machine_.config().delay_ns == 0) break;
-        let_go();
+        if (is_parents_turn() && !held_) break;
+        failed = let_go();
         break;
       case Do::kHold:
-        if (terms_.parent_alive && let_go_) hot_->hold();
-        let_go_ = false;
+        if (!terms_.parent_alive || !let_go_) break;
+        failed = hot_->hold();
+        let_go_ = failed != 0;
+        held_ = failed == 0;
         break;
+      case Do::kEnd:
       case Do::kStep:
       case Do::kSqueeze:
-      case Do::kEnd:
         break;
     }
   }
+  // The machine repeats a switch that failed.
+  if (failed != 0 && !is_gone(failed)) step(sentinel, Fact::kSwitchFailed);
 }
 
 void StandIn::fall_back(Sentinel& sentinel) {
@@ -232,7 +294,7 @@ void StandIn::fall_back(Sentinel& sentinel) {
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
   int err = terms_.hands->kill(*this, largest, killed);
-  step(sentinel, Fact::kFallbackDone, terms_.hands->now(), err, killed);
+  step(sentinel, Fact::kFallbackDone, err, killed);
 }
 
 bool StandIn::below(const StandIn& top) const {
@@ -242,11 +304,13 @@ bool StandIn::below(const StandIn& top) const {
   return false;
 }
 
-void StandIn::let_go() {
-  let_go_ = hot_->let_go() == 0;
+int StandIn::let_go() {
+  int err = hot_->let_go();
+  let_go_ |= err == 0;
+  held_ &= err != 0;
   thaw();
-  // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
+  return err;
 }
 
 void StandIn::thaw() {
@@ -254,9 +318,7 @@ void StandIn::thaw() {
   if (slot && slot->frozen.load() != 0) terms_.hands->thaw(*this);
 }
 
-void StandIn::parent_gone(Sentinel& sentinel) {
-  step(sentinel, Fact::kLooked, terms_.hands->now());
-}
+void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
 
 int StandIn::repay() {
   SharedSlot* slot = this->slot();
@@ -268,15 +330,22 @@ int StandIn::repay() {
 
 void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
-  hot_->let_go();
+  leaving_ |= last;
+  int err = hot_->let_go();
   thaw();
-  if (repay() == -EBUSY && !last) {
-    // The group needs more than it has a right to. The kernel decides about it again; its limit
-    // comes down as soon as it can.
-    sentinel.set_timer(*this, terms_.hands->now() + kRepayRetry);
-    return;
-  }
+  // Nobody comes after this process: what it leaves held stays held.
+  if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);
+  // A group that needs more than it has a right to: the kernel decides about it again, its limit
+  // comes down as soon as it can.
+  // A living parent takes back itself what it has lent, and must not be surprised.
+  err = terms_.parent_alive ? 0 : repay();
+  if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY))
+    return again(sentinel, kRepayRetry);
   finish(sentinel);
+}
+
+void StandIn::again(Sentinel& sentinel, int64_t ns) {
+  sentinel.set_timer(*this, terms_.hands->now() + ns);
 }
 
 void StandIn::retire(Sentinel& sentinel, bool held) {

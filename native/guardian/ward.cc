@@ -73,9 +73,7 @@ void Ward::parent_gone() {
 }
 
 void Ward::put_back() {
-  terms_.parent_alive = false;
   for (auto& [id, group] : groups_) group->put_back(*house_.loop, true);
-  last_look();
 }
 
 void Ward::retire(bool held) {
@@ -93,7 +91,7 @@ bool Ward::done() const {
 }
 
 uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
-  bool guarded = parent == 0 || (guard_descendants_ && terms_.parent_alive);
+  bool guarded = parent == 0 || (guard_descendants_ && house_.parent_alive);
   if (!guarded) {
     // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
     if (!opening_) sys::write_at(dir, kControl, "0");

@@ -11,6 +11,10 @@ constexpr int64_t kTakesEffect = 95 * kMs;
 // Of the survivor: the kernel's window at most, and a look.
 constexpr int64_t kLeaves = 1300 * kMs;
 constexpr int64_t kSteady = 60 * kMs;
+// An end is sure to be seen when it lasts so long: from one look to the next, and until it is
+// believed, each of them late by 3 ms. A shorter one looks like the retry of a woken waiter, which
+// notifies as well.
+constexpr int64_t kSurelySeen = 25 * kMs;
 
 }  // namespace
 
@@ -44,7 +48,8 @@ void GuardianSchedule::began(const EpisodeMachine& m) {
   note("episode %u begins", m.id());
   id_ = m.id();
   in_episode_ = true;
-  began_at_ = extend_from_ = group_.now();
+  // Later only where it is stopped before it can say so.
+  began_at_ = extend_from_ = m.started_at();
   deadline_ = began_at_ + m.config().delay_ns;
   extension_ = 0;
   yielded_ = 0;
@@ -60,13 +65,17 @@ void GuardianSchedule::ended(const EpisodeEnd& end) {
 void GuardianSchedule::stepped(const SimStep& step) {
   note("  %s %d: %d, %zu pids", step.fallback ? "fallback" : "step", step.index, step.result,
        step.pids.size());
+  bool kernel = !step.fallback && config_.plan[step.index].kind == StepKind::kKernel;
+  if (kernel && step.result == 0) planned_ = step.episode;
   if (step.fallback && step.killed) act(false, true);
 }
 
 void GuardianSchedule::switched(bool disabled) {
   note("  the sentinel %s", disabled ? "holds" : "lets go");
   bool decided = driver_->machine().phase() == EpisodeMachine::Phase::kKernel;
-  if (!disabled && held_ && decided) act(false, false);
+  // To yield is the program's decision, as a step of its plan or at once.
+  bool fallback = decided && yielded_ != id_ && planned_ != id_;
+  if (!disabled && held_ && fallback) act(false, false);
   held_ = disabled;
 }
 
@@ -79,7 +88,8 @@ void GuardianSchedule::guardian_switched(bool disabled) {
     tally_.guardian_acts++;
     check_not_early("lets go");
     act(true, false);
-  } else if (!disabled && held_ && !sentinel_alive_ && !guardian_->terminating() && was_stuck_) {
+  } else if (!disabled && held_ && !sentinel_alive_ && !guardian_->terminating() &&
+             group_.under_oom() && !blind()) {
     check_not_early("puts it back");
   }
   held_ = disabled;
@@ -94,15 +104,23 @@ void GuardianSchedule::guardian_killed(uint32_t count) {
 
 // The time is over by the deadline that the program has been promised, for whoever sees the group
 // first; where the sentinel might still act, plus the grace.
+// Whether one of the guardian's calls has just failed: what it does is what it has decided before,
+// or without having seen the group.
+bool GuardianSchedule::blind() const { return group_.now() - unseen_at_ < kSurelySeen; }
+
 void GuardianSchedule::check_not_early(const char* what) {
   if (in_episode_ && yielded_ == id_) return;
   int64_t now = group_.now();
-  if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved) {
+  // It repeats what could not be done when it was time.
+  if (now - unswitched_at_ < kSurelySeen) return;
+  if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved && !blind()) {
     return fail("the guardian %s without an OOM", what);
   }
-  int64_t since = was_stuck_ ? stuck_since_ : now;
+  int64_t since = was_wanting_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
   if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
+  // A raised limit clears the clock, whether or not the sentinel has come to see it.
+  if (in_episode_ && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest_);
   if (sentinel_alive_) due += grace_;
   if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));
 }
@@ -110,17 +128,32 @@ void GuardianSchedule::check_not_early(const char* what) {
 void GuardianSchedule::act(bool guardian, bool kill) {
   int64_t now = group_.now();
   bool other = acted_ && last_act_.guardian != guardian;
-  bool harmful = kill || last_act_.kill;
+  // A kernel that nobody waits for kills nobody.
+  bool harmful = kill || (last_act_.kill && was_stuck_);
   // Who is stopped between the last check and the deed cannot know better.
+  bool late = guardian ? now == guardian_continued_at_ : now == continued_at_;
   bool excused = guardian ? now == guardian_continued_at_ && last_act_.at >= guardian_suspended_at_
                           : now == continued_at_ && last_act_.at >= suspended_at_;
-  if (other && harmful && !excused && now - last_act_.at < kTakesEffect) {
+  excused |= guardian && blind();
+  // Its time runs from the claim: more is not known of the other process.
+  int64_t claimed = guardian ? std::min(last_act_.at, claimed_at_) : last_act_.at;
+  // A kill clears the clock: what is out of memory after it has its own.
+  bool begun = in_episode_ && began_at_ >= last_act_.at;
+  bool anew = guardian ? (!last_act_.kill && clock_ > last_act_.at && now >= clock_ + shortest_) ||
+                             (begun && now >= began_at_ + shortest_)
+                       : begun;
+  // The kernel's kill that follows one of its own without effect.
+  if (guardian && !kill && guardian_killed_at_ < last_act_.at) {
+    anew |= now - guardian_killed_at_ >= kTakesEffect;
+  }
+  if (other && harmful && !anew && !excused && !last_act_.late && now - claimed < kTakesEffect) {
     fail("two fallbacks: the %s %s %.1f ms after the %s has %s", guardian ? "guardian" : "sentinel",
          kill ? "kills" : "lets go", ms(now - last_act_.at), guardian ? "sentinel" : "guardian",
          last_act_.kill ? "killed" : "let go");
   }
   acted_ = true;
-  last_act_ = {guardian, kill, now};
+  last_act_ = {guardian, kill, now, late};
+  if (guardian && kill) guardian_killed_at_ = now;
 }
 
 // Whether the kernel's killer could end an OOM at all.
@@ -144,12 +177,29 @@ void GuardianSchedule::check() {
     seen_kills_ = group_.kills();
     clear();
   }
+  if (uint32_t claim = slot_->claim.load(); claim != seen_claim_) {
+    seen_claim_ = claim;
+    bool sentinels = (claim & 3) == static_cast<uint32_t>(Claimant::kSentinel);
+    bool nobodys = (claim & 3) == static_cast<uint32_t>(Claimant::kNobody);
+    if (sentinels || nobodys) claimed_at_ = sentinels ? now : kNever;
+  }
   bool stuck = group_.stuck();
   if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {
     stuck_since_ = now;
     acted_ = false;
+    guardian_killed_at_ = kNever;
   }
+  if (stuck != was_stuck_) note("  %s", stuck ? "out of memory" : "no longer out of memory");
   if (!stuck && was_stuck_) unstuck_at_ = now;
+  // Lent headroom ends nothing: the group has more than it has a right to.
+  uint64_t own = slot_->own_limit.load();
+  bool wanting = stuck || (own != 0 && group_.usage() + kBatch >= own);
+  if (wanting && (known_since_ == kNever || (!was_wanting_ && now - calm_since_ >= kSurelySeen))) {
+    known_since_ = now;
+  }
+  if (wanting != was_wanting_) calm_since_ = now;
+  was_wanting_ = wanting;
+  if (!guardian_runs()) relief_unseen();
   was_stuck_ = stuck;
   if (!sentinel_runs()) sentinel_hindered_at_ = now;
   if (!sentinel_runs() && !guardian_runs()) nobody_until_ = now;
@@ -177,7 +227,7 @@ void GuardianSchedule::check_lateness() {
 void GuardianSchedule::check_left_alone() {
   int64_t now = group_.now();
   bool there = guardian_ && !guardian_->gone();
-  bool owes = group_.limit() > intended_ && group_.usage() >= intended_;
+  bool owes = group_.limit() > least_limit() && group_.usage() >= least_limit();
   if (sentinel_alive_ || !there || was_stuck_ || owes || !guardian_runs()) {
     alone_since_ = kNever;
   } else if (alone_since_ == kNever) {
@@ -220,8 +270,10 @@ void GuardianSchedule::check_undone() {
   if (!sentinel_alive_ && relieved_ && guardian_) fail("the guardian stays");
   if (group_.killer_disabled()) fail("the killer stays disabled");
   if (group_.frozen()) fail("still frozen");
-  bool fits = group_.usage() + kBatch < intended_;
-  if (relieved_ && fits && group_.limit() != intended_) {
+  bool fits = group_.usage() + kBatch < least_limit();
+  // A guardian without a parent that is asked to leave does not wait for memory that is in use.
+  if (relieved_ && fits && !left_owing_ && group_.limit() != intended_ &&
+      group_.limit() != also_right_) {
     fail("the limit is %llu, not %llu", static_cast<unsigned long long>(group_.limit()),
          static_cast<unsigned long long>(intended_));
   }

@@ -58,13 +58,20 @@ class SimHot final : public HotGroup {
   int let_go() override { return set(false); }
   // As HotGroupV1 does.
   int repay_for(uint64_t base, uint64_t, uint64_t lent_to) override {
-    if (int err = enter(GuardianCall::kLimit)) return err;
+    if (int err = enter(GuardianCall::kLimit)) {
+      in_use_ = err == -EBUSY;
+      return err;
+    }
     if (group_.limit() > lent_to || base >= group_.limit()) return 0;
     int err = group_.set_limit(base);
+    in_use_ = err == -EBUSY;
     if (err == -EBUSY && group_.usage() < group_.limit()) group_.set_limit(group_.usage() + 4095);
     hooks_.guardian_passes();
     return err;
   }
+
+  // Whether the limit could not come down when it was last tried.
+  bool in_use() const { return in_use_; }
 
   // What a guardian does not do.
   Status arm(int) override { return Status::success(); }
@@ -99,6 +106,7 @@ class SimHot final : public HotGroup {
   SimGroup& group_;
   GuardianHooks& hooks_;
   bool dead_ = false;
+  bool in_use_ = false;
 };
 
 class GuardianProcess final : public guardian::Hands {
@@ -135,6 +143,7 @@ class GuardianProcess final : public guardian::Hands {
   const EpisodeMachine& machine() const { return stand_in_->machine(); }
   bool parent_alive() const { return terms_.parent_alive; }
   bool terminating() const { return terminating_; }
+  bool left_owing() const { return terminating_ && hot_->in_use(); }
 
   // The kernel's notifications so far; one may be lost where looks go on anyway.
   void notice() {
@@ -145,8 +154,12 @@ class GuardianProcess final : public guardian::Hands {
     wake();
   }
   void wake() { notice_at_ = std::min(notice_at_, group_.now() + hooks_.guardian_late()); }
+  // Signals and the parent's end may overtake what is said; what is said keeps its order, and
+  // nothing is heard of a parent that is gone.
   void tell(Word what, int64_t ns = 0) {
-    words_.push_back({group_.now() + hooks_.guardian_late(), what, ns});
+    int64_t at = group_.now() + hooks_.guardian_late();
+    if (what == Word::kDelay || what == Word::kRemove) said_at_ = at = std::max(at, said_at_);
+    words_.push_back({at, what, ns});
   }
 
   int64_t next_event() {
@@ -208,6 +221,8 @@ class GuardianProcess final : public guardian::Hands {
   };
 
   void hear(const Message& m) {
+    bool said = m.what == Word::kDelay || m.what == Word::kRemove;
+    if (said && (terminating_ || !terms_.parent_alive)) return;
     switch (m.what) {
       case Word::kDelay:
         terms_.episode.delay_ns = terms_.episode.max_delay_ns = m.ns;
@@ -219,9 +234,12 @@ class GuardianProcess final : public guardian::Hands {
         break;
       case Word::kTerminate:
         terminating_ = true;
-        terms_.parent_alive = false;
+        // As the pidfd says, whichever of both is looked at first.
+        for (const Message& other : words_) {
+          if (other.what == Word::kParentGone) terms_.parent_alive = false;
+        }
         if (!retired_) stand_in_->put_back(loop_, true);
-        leave();
+        leave_if_done();
         break;
       case Word::kParentGone:
         terms_.parent_alive = false;
@@ -231,7 +249,7 @@ class GuardianProcess final : public guardian::Hands {
     }
   }
   void leave_if_done() {
-    if (!terms_.parent_alive && (retired_ || stand_in_->done())) leave();
+    if ((terminating_ || !terms_.parent_alive) && (retired_ || stand_in_->done())) leave();
   }
   void leave() {
     if (gone_) return;
@@ -247,6 +265,7 @@ class GuardianProcess final : public guardian::Hands {
   std::unique_ptr<guardian::StandIn> stand_in_;
   std::vector<Message> words_;
   uint64_t seen_ = 0;
+  int64_t said_at_ = 0;
   int64_t notice_at_ = kNever, timer_at_ = kNever, timer_for_ = kNever;
   bool gone_ = false, retired_ = false, terminating_ = false;
 };
