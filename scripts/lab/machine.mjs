@@ -17,7 +17,13 @@ import { boot } from './qemu.mjs'
 import { base, runArchive } from './root.mjs'
 
 const cache = join(root, '.cache/lab')
-const ENVIRONMENT = { PATH: '/usr/bin:/bin', HOME: '/root', LANG: 'C.UTF-8', TMPDIR: '/disk' }
+const ENVIRONMENT = {
+  PATH: '/usr/bin:/bin',
+  HOME: '/root',
+  LANG: 'C.UTF-8',
+  TMPDIR: '/disk',
+  TAP_TIMEOUT: '600',
+}
 const DISK = 512 * 1024 // KiB, sparse
 
 /** Removes what runs that are gone have left: run-PID, and half-made parts of the cache. */
