@@ -1,0 +1,94 @@
+// The lab as the scripts use it: everything fetched and made when it is first needed, then boots.
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { appendFileSync, copyFileSync, constants } from 'node:fs'
+import { join } from 'node:path'
+import { must, root } from '../run.mjs'
+import { Apt } from './apt.mjs'
+import { kernel } from './kernels.mjs'
+import { boot } from './qemu.mjs'
+import { base, runArchive } from './root.mjs'
+
+const cache = join(root, '.cache/lab')
+const ENVIRONMENT = {
+  PATH: '/usr/bin:/bin',
+  HOME: '/root',
+  LANG: 'C.UTF-8',
+  TMPDIR: '/disk',
+  TAP_TIMEOUT: '600',
+}
+const DISK = 512 * 1024 // KiB, sparse
+
+/** Removes what runs that are gone have left: run-PID, and half-made parts of the cache. */
+function sweep() {
+  for (const name of readdirSync(cache)) {
+    const pid = /^(?:run-|.*\.part-)(\d+)$/.exec(name)?.[1]
+    if (pid && !existsSync(`/proc/${pid}`)) rmSync(join(cache, name), { recursive: true })
+  }
+}
+
+export class Lab {
+  #apt
+  #programs = join(cache, 'programs')
+
+  constructor() {
+    if (process.platform !== 'linux' || process.arch !== 'x64') {
+      throw new Error('the lab is for x86-64 Linux')
+    }
+    mkdirSync(cache, { recursive: true })
+    sweep()
+    // So that whatever ends this process, its machine and its files go with it.
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+      process.once(signal, () => process.exit(1))
+    }
+    this.#apt = new Apt(join(cache, 'apt'))
+  }
+
+  /** QEMU and busybox, unpacked into the cache. */
+  async #tools() {
+    if (existsSync(this.#programs)) return this.#programs
+    console.error('lab: fetching QEMU …')
+    const unpacked = `${this.#programs}.part-${process.pid}`
+    await this.#apt.unpackAll(['qemu-system-x86', 'busybox-static'], unpacked)
+    renameSync(unpacked, this.#programs)
+    return this.#programs
+  }
+
+  /** A kernel, fetched when the cache has none of that version; rejects when it cannot be had. */
+  kernel(wanted) {
+    return kernel(this.#apt, cache, wanted)
+  }
+
+  /** Runs a command in a machine of its own. */
+  async run({ kernel, version, argv, env = {}, seconds, memory = 1024, output }) {
+    const programs = await this.#tools()
+    const system = await base(cache, programs)
+    const own = join(cache, `run-${process.pid}`)
+    const clear = () => rmSync(own, { recursive: true, force: true })
+    process.once('exit', clear)
+    try {
+      mkdirSync(own)
+      const initrd = join(own, 'initrd')
+      copyFileSync(system, initrd, constants.COPYFILE_FICLONE)
+      appendFileSync(initrd, await runArchive(cache, version, argv, { ...ENVIRONMENT, ...env }))
+      const log = join(own, 'console')
+      writeFileSync(log, '')
+      const disk = join(own, 'disk')
+      writeFileSync(disk, '')
+      truncateSync(disk, DISK * 1024)
+      await must(join(programs, 'bin/busybox'), ['mke2fs', '-F', '-m', '0', disk, String(DISK)])
+      const parts = { programs, kernel: kernel.file, initrd, disk, console: log }
+      return await boot({ ...parts, seconds, memory, output })
+    } finally {
+      process.off('exit', clear)
+      clear()
+    }
+  }
+}
