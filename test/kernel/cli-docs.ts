@@ -1,5 +1,7 @@
 // Every example of docs/cli.md, run as it is shown there: `$ command`, then what it prints. Numbers
 // may differ, and "…" stands for any lines. What a command in the background prints may come late.
+// An example that runs out of memory does so with one process and in page faults: a pipeline of two
+// (sh and yes) is told and killed once or many times, as the machine is busy.
 import t from 'tap'
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -59,8 +61,10 @@ done
 `
 const MARK = '== end of an example =='
 
-t.test('each example prints what is shown', { timeout: 300_000 }, async t => {
-  const dir = scratch(t, undefined, 300)
+t.setTimeout(0)
+
+t.test('each example prints what is shown', async t => {
+  const dir = scratch(t, undefined, 600)
   const programs = mkdtempSync(join(tmpdir(), 'cgroup-oom-docs-'))
   t.teardown(() => rmSync(programs, { recursive: true }))
   const program = join(programs, 'cgroup-oom')
@@ -82,7 +86,7 @@ t.test('each example prints what is shown', { timeout: 300_000 }, async t => {
     const commands = shell.stdio[3] as Writable
     commands.write(`${example.command.replaceAll(GROUP, dir)}\n`)
     await until(() => output.includes(MARK))
-    const patience = performance.now() + 10_000
+    const patience = performance.now() + 60_000
     await until(() => shown.test(printed()) || performance.now() > patience)
     t.match(printed(), shown, `${i}: ${example.command}`)
     output = ''
