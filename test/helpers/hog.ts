@@ -54,6 +54,11 @@ export class Hog {
     this.child.stdin!.write('fork\n')
     return this.#answer('forked')
   }
+  /** Forks `count` processes that join DIR/0, DIR/1, … and touch so many bytes each. */
+  crowd(dir: string, count: number, bytes: number): Promise<number> {
+    this.child.stdin!.write(`crowd ${dir} ${count} ${bytes}\n`)
+    return this.#answer('crowded')
+  }
   /** Becomes a fork bomb: put it into a pids group with a bound before. */
   bomb(): Promise<number> {
     this.child.stdin!.write('bomb\n')
