@@ -18,7 +18,7 @@ async function attempt(): Promise<Error & { code?: string }> {
   }
 }
 
-let error
+let error: Error & { code?: string } = new Error('not tried')
 let left = 0
 if (limit === 'later') {
   // Armed, then out of descriptors: says so, and stays until told to go.
