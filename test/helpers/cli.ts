@@ -3,6 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { bareEnv } from './bare-env.js'
 
 export const CLI = join(process.cwd(), 'dist/esm/lib/cli.js')
 
@@ -31,8 +32,7 @@ export class RunningCli {
     const join =
       inside === undefined ? [] : ['sh', '-c', 'echo $$ >"$0"/cgroup.procs; exec "$@"', inside]
     const line = [
-      '-i',
-      `PATH=${process.env.PATH}`,
+      ...bareEnv(),
       ...join,
       ...under,
       process.execPath,

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { bareEnv } from '../helpers/bare-env.js'
 import { allEnabled, overfill } from '../helpers/faults.js'
 import { MiB, read, scratch, until } from '../helpers/scratch.js'
 
@@ -81,8 +82,7 @@ async function run(t: Test, step: Step, how: string): Promise<void> {
   const child = spawn(
     'env',
     [
-      '-i',
-      `PATH=${process.env.PATH}`,
+      ...bareEnv(),
       `PROGRAM=${PROGRAM}`,
       'sh',
       '-c',
