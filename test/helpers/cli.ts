@@ -31,14 +31,7 @@ export class RunningCli {
   constructor(args: readonly string[], { inside, input, under = [] }: CliOptions = {}) {
     const join =
       inside === undefined ? [] : ['sh', '-c', 'echo $$ >"$0"/cgroup.procs; exec "$@"', inside]
-    const line = [
-      ...bareEnv(),
-      ...join,
-      ...under,
-      process.execPath,
-      CLI,
-      ...args,
-    ]
+    const line = [...bareEnv(), ...join, ...under, process.execPath, CLI, ...args]
     this.child = spawn('env', line, { stdio: 'pipe' })
     this.child.stdout!.on('data', text => (this.stdout += String(text)))
     this.child.stderr!.on('data', text => (this.stderr += String(text)))

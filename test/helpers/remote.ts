@@ -123,14 +123,7 @@ export class Remote {
     ]
     const child = spawn(
       'env',
-      [
-        ...bareEnv(),
-        'sh',
-        '-c',
-        `echo $$ > ${home}/cgroup.procs && exec "$@"`,
-        'sh',
-        ...command,
-      ],
+      [...bareEnv(), 'sh', '-c', `echo $$ > ${home}/cgroup.procs && exec "$@"`, 'sh', ...command],
       { stdio: ['pipe', 'pipe', 'pipe'] },
     )
     const remote = new Remote(child, home)

@@ -49,9 +49,10 @@ t.test('RLIMIT_NPROC exhausted while arming: refused, and nothing has changed', 
   for (let more = 0; ; more++) {
     limit(threads + more)
     // Its threads, once started, stay: what is counted are those that are missing.
-    const error = await remote
-      .guard(dir, { delayMs: DELAY })
-      .then(() => undefined, (e: unknown) => e as { code?: string; message: string })
+    const error = await remote.guard(dir, { delayMs: DELAY }).then(
+      () => undefined,
+      (e: unknown) => e as { code?: string; message: string },
+    )
     if (error === undefined) break
     refused++
     t.equal(error.code, 'EAGAIN', `${more} more: ${error.message}`)

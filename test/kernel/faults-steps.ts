@@ -114,7 +114,8 @@ for (const phase of ['arming', 'an episode', 'disposing'] as const) {
       }
     }
     t.ok(Object.keys(late).length > 0, 'it was hit')
-    for (const [name, list] of Object.entries(late)) tell(t, `${name} at any step of ${phase}`, list)
+    for (const [name, list] of Object.entries(late))
+      tell(t, `${name} at any step of ${phase}`, list)
   })
 }
 

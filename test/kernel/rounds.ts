@@ -47,7 +47,8 @@ t.test(`${ROUNDS} guards, and watches, made and disposed: nothing grows`, async 
         await new Promise(setImmediate)
       }
     }`)
-  const churn = (count: number, guardian: boolean) => remote.run(`await churn(${count}, ${guardian})`)
+  const churn = (count: number, guardian: boolean) =>
+    remote.run(`await churn(${count}, ${guardian})`)
 
   // Each with a guardian of its own.
   await churn(10, true)
