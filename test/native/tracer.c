@@ -1,9 +1,14 @@
-// Looks at a process from outside, without its knowledge (ptrace(2)), for tests:
-//   tracer PID inject SIGNAL N  sends SIGNAL to the process when it enters its N-th system call, counted
-//                               over all of its threads, and lets go of it: "hit NAME THREAD"
-//   tracer PID list PREFIX      each system call of the threads with such a name: "call NAME THREAD"
-//   tracer PID filter THREAD A,B,…  makes the thread of that name install a seccomp filter: any call
-//                               that is not in the list kills the process: "filtered" (x86-64)
+// Looks at a process from outside, without its knowledge (ptrace(2)), for tests.
+//
+// `tracer PID inject SIGNAL N` sends SIGNAL to the process when it enters its N-th system call,
+// counted over all of its threads, and lets go of it: "hit NAME THREAD".
+//
+// `tracer PID list PREFIX` tells each system call of the threads with such names: "call NAME
+// THREAD".
+//
+// `tracer PID filter THREAD A,B,…` makes the thread of that name install a seccomp filter: any call
+// that is not in the list kills the process. "filtered" (x86-64 only).
+//
 // Says "following" when every thread is followed. Ends with SIGTERM ("total N": calls counted until
 // then) or with the process. Children of the process are not followed.
 #define _GNU_SOURCE
@@ -25,32 +30,93 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CALL(name) {#name, SYS_##name}
+#define CALL(name) \
+  { #name, SYS_##name }
 static const struct {
   const char* name;
   long number;
 } calls[] = {
-    CALL(read),          CALL(write),        CALL(pread64),         CALL(pwrite64),
-    CALL(close),         CALL(openat),       CALL(openat2),         CALL(fstat),
-    CALL(newfstatat),    CALL(statx),        CALL(fstatfs),         CALL(getdents64),
-    CALL(lseek),         CALL(fcntl),        CALL(dup3),            CALL(pipe2),
-    CALL(eventfd2),      CALL(memfd_create), CALL(ftruncate),       CALL(inotify_init1),
-    CALL(mlock),         CALL(mlock2),       CALL(munlock),         CALL(mlockall),
-    CALL(mmap),          CALL(munmap),       CALL(mprotect),        CALL(madvise),
-    CALL(brk),           CALL(mremap),       CALL(clone),           CALL(clone3),
-    CALL(execve),        CALL(exit),         CALL(exit_group),      CALL(wait4),
-    CALL(kill),          CALL(tgkill),       CALL(futex),           CALL(sched_yield),
-    CALL(ppoll),         CALL(epoll_create1), CALL(epoll_ctl),      CALL(epoll_pwait),
-    CALL(timerfd_create), CALL(timerfd_settime), CALL(clock_gettime), CALL(clock_nanosleep),
-    CALL(socketpair),    CALL(sendmsg),      CALL(recvmsg),         CALL(sendto),
-    CALL(recvfrom),      CALL(rt_sigprocmask), CALL(rt_sigaction),  CALL(rt_sigreturn),
-    CALL(prctl),         CALL(pidfd_open),   CALL(pidfd_send_signal), CALL(process_mrelease),
-    CALL(getpid),        CALL(gettid),       CALL(rseq),            CALL(set_robust_list),
-    CALL(inotify_add_watch), CALL(inotify_rm_watch), CALL(signalfd4), CALL(writev),
-    CALL(restart_syscall), CALL(prlimit64),  CALL(unlinkat),        CALL(setsid),
+    CALL(read),
+    CALL(write),
+    CALL(pread64),
+    CALL(pwrite64),
+    CALL(close),
+    CALL(openat),
+    CALL(openat2),
+    CALL(fstat),
+    CALL(newfstatat),
+    CALL(statx),
+    CALL(fstatfs),
+    CALL(getdents64),
+    CALL(lseek),
+    CALL(fcntl),
+    CALL(dup3),
+    CALL(pipe2),
+    CALL(eventfd2),
+    CALL(memfd_create),
+    CALL(ftruncate),
+    CALL(inotify_init1),
+    CALL(mlock),
+    CALL(mlock2),
+    CALL(munlock),
+    CALL(mlockall),
+    CALL(mmap),
+    CALL(munmap),
+    CALL(mprotect),
+    CALL(madvise),
+    CALL(brk),
+    CALL(mremap),
+    CALL(clone),
+    CALL(clone3),
+    CALL(execve),
+    CALL(exit),
+    CALL(exit_group),
+    CALL(wait4),
+    CALL(kill),
+    CALL(tgkill),
+    CALL(futex),
+    CALL(sched_yield),
+    CALL(ppoll),
+    CALL(epoll_create1),
+    CALL(epoll_ctl),
+    CALL(epoll_pwait),
+    CALL(timerfd_create),
+    CALL(timerfd_settime),
+    CALL(clock_gettime),
+    CALL(clock_nanosleep),
+    CALL(socketpair),
+    CALL(sendmsg),
+    CALL(recvmsg),
+    CALL(sendto),
+    CALL(recvfrom),
+    CALL(rt_sigprocmask),
+    CALL(rt_sigaction),
+    CALL(rt_sigreturn),
+    CALL(prctl),
+    CALL(pidfd_open),
+    CALL(pidfd_send_signal),
+    CALL(process_mrelease),
+    CALL(getpid),
+    CALL(gettid),
+    CALL(rseq),
+    CALL(set_robust_list),
+    CALL(inotify_add_watch),
+    CALL(inotify_rm_watch),
+    CALL(signalfd4),
+    CALL(writev),
+    CALL(restart_syscall),
+    CALL(prlimit64),
+    CALL(unlinkat),
+    CALL(setsid),
 #ifdef SYS_poll
-    CALL(poll),          CALL(epoll_wait),   CALL(stat),            CALL(open),
-    CALL(access),        CALL(vfork),        CALL(fork),            CALL(dup2),
+    CALL(poll),
+    CALL(epoll_wait),
+    CALL(stat),
+    CALL(open),
+    CALL(access),
+    CALL(vfork),
+    CALL(fork),
+    CALL(dup2),
 #endif
 };
 
@@ -65,10 +131,9 @@ static const char* name_of(long number) {
 
 // What an idle Node.js does all the time, and what changes nothing outside of the process.
 static int is_noise(long number) {
-  static const char* const names[] = {"futex",         "epoll_wait",    "epoll_pwait", "mmap",
-                                      "munmap",        "mprotect",      "madvise",     "brk",
-                                      "clock_gettime", "sched_yield",   "getpid",      "gettid",
-                                      "restart_syscall"};
+  static const char* const names[] = {
+      "futex", "epoll_wait",    "epoll_pwait", "mmap",   "munmap", "mprotect",       "madvise",
+      "brk",   "clock_gettime", "sched_yield", "getpid", "gettid", "restart_syscall"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     if (strcmp(name_of(number), names[i]) == 0) return 1;
   }
@@ -153,7 +218,8 @@ static int run(int signal, long at, const char* prefix) {
     int how = resume(tid, status, &entered);
     if (entered >= 0 && prefix) {
       const char* name = thread_name(tid);
-      if (strncmp(name, prefix, strlen(prefix)) == 0) printf("call %s %s\n", name_of(entered), name);
+      if (strncmp(name, prefix, strlen(prefix)) == 0)
+        printf("call %s %s\n", name_of(entered), name);
     } else if (entered >= 0 && !is_noise(entered) && ++counted == at) {
       printf("hit %s %s\n", name_of(entered), thread_name(tid));
       // The kernel lets go of all threads when this process ends.
@@ -185,8 +251,8 @@ static void wait_stop(pid_t tid) {
 }
 
 // Makes the thread, which sleeps in a system call, do another one.
-static long syscall_in(pid_t tid, const struct user_regs_struct* asleep, long number, long a, long b,
-                       long c) {
+static long syscall_in(pid_t tid, const struct user_regs_struct* asleep, long number, long a,
+                       long b, long c) {
   struct user_regs_struct regs = *asleep;
   regs.rip -= 2;  // the instruction that it is in
   regs.rax = (unsigned long)number;
@@ -209,15 +275,18 @@ static int filter(const char* thread, char* allowed) {
   if (each_thread(is_wanted) != 1) fail("no such thread");
   static struct sock_filter code[256];
   unsigned short n = 0;
-  code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+  code[n++] =
+      (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
   code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
   code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
-  code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+  code[n++] =
+      (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
   for (char* name = strtok(allowed, ","); name; name = strtok(0, ",")) {
     size_t i = 0;
     while (i < sizeof calls / sizeof *calls && strcmp(calls[i].name, name) != 0) i++;
     if (i == sizeof calls / sizeof *calls) fail(name);
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i].number, 0, 1);
+    code[n++] =
+        (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[i].number, 0, 1);
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
   }
   code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
