@@ -33,7 +33,10 @@ for (let round = 0; round < 20; round++) {
   })
   const below = await MemoryGroup.create(join(dir, 'group/below'), { max: '8M' })
   const watches = [group.watch(), watchTree(dir), group.watchUsage('1M')]
-  const job = spawn('sh', ['-c', 'x=$(head -c 30000000 /dev/zero | tr "\\0" a)'], { group: below })
+  const job = spawn('sh', ['-c', 'x=$(head -c 30000000 /dev/zero | tr "\\0" a)'], {
+    group: below,
+    env: { PATH: process.env.PATH }, // its leaks are its own
+  })
   for await (const episode of guard) {
     await episode.ended
     break
