@@ -1,5 +1,5 @@
 // Records from the sentinel: how they look here, who gets them, and what keeps the event loop alive.
-import { binding } from '../errors.js'
+import { binding, fromNative } from '../errors.js'
 import type { GroupHandle } from './group.js'
 
 /** native/core/channel.h: RecordKind. */
@@ -82,7 +82,13 @@ export interface EventsBinding {
 
 /** A number under which the handler gets its records, until `unsubscribe`. */
 export function subscribe(handler: (record: NativeRecord) => void): number {
-  return binding().subscribe(handler)
+  const native = binding()
+  try {
+    return native.subscribe(handler)
+  } catch (error) {
+    // The first one starts the sentinel.
+    throw fromNative(error)
+  }
 }
 
 export function unsubscribe(target: number): void {

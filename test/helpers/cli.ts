@@ -3,6 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { bareEnv } from './bare-env.js'
 
 export const CLI = join(process.cwd(), 'dist/esm/lib/cli.js')
 
@@ -30,15 +31,7 @@ export class RunningCli {
   constructor(args: readonly string[], { inside, input, under = [] }: CliOptions = {}) {
     const join =
       inside === undefined ? [] : ['sh', '-c', 'echo $$ >"$0"/cgroup.procs; exec "$@"', inside]
-    const line = [
-      '-i',
-      `PATH=${process.env.PATH}`,
-      ...join,
-      ...under,
-      process.execPath,
-      CLI,
-      ...args,
-    ]
+    const line = [...bareEnv(), ...join, ...under, process.execPath, CLI, ...args]
     this.child = spawn('env', line, { stdio: 'pipe' })
     this.child.stdout!.on('data', text => (this.stdout += String(text)))
     this.child.stderr!.on('data', text => (this.stderr += String(text)))

@@ -1,23 +1,8 @@
-// A process that fills memory as told (test/native/hog.c), compiled when a test first needs it.
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+// A process that fills memory as told (test/native/hog.c).
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-
-const root = process.cwd()
-const source = join(root, 'test/native/hog.c')
-const program = join(root, 'build/test/hog')
-
-export function hogProgram(): string {
-  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
-    mkdirSync(join(root, 'build/test'), { recursive: true })
-    const mine = `${program}.${process.pid}`
-    execFileSync('cc', ['-O1', '-static', '-o', mine, source])
-    renameSync(mine, program)
-  }
-  return program
-}
+import { compiled } from './compile.js'
 
 export class Hog {
   readonly exited: Promise<[code: number | null, signal: NodeJS.Signals | null]>
@@ -30,7 +15,7 @@ export class Hog {
 
   /** Starts one inside the group at `dir` (its cgroup directory), ready for commands. */
   static async start(dir?: string): Promise<Hog> {
-    const child = spawn(hogProgram(), dir === undefined ? [] : [dir], {
+    const child = spawn(compiled('hog'), dir === undefined ? [] : [dir], {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
     child.stdin.on('error', () => {})
@@ -68,6 +53,11 @@ export class Hog {
   fork(): Promise<number> {
     this.child.stdin!.write('fork\n')
     return this.#answer('forked')
+  }
+  /** Forks `count` processes that join DIR/0, DIR/1, … and touch so many bytes each. */
+  crowd(dir: string, count: number, bytes: number): Promise<number> {
+    this.child.stdin!.write(`crowd ${dir} ${count} ${bytes}\n`)
+    return this.#answer('crowded')
   }
   /** Becomes a fork bomb: put it into a pids group with a bound before. */
   bomb(): Promise<number> {

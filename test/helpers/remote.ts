@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import type { GuardOptions } from '../../lib/index.js'
+import { bareEnv } from './bare-env.js'
 import { read, scratch } from './scratch.js'
 
 const dist = join(process.cwd(), 'dist/commonjs/lib')
@@ -113,7 +114,6 @@ export class Remote {
 
   static async start(t: Test, options: RemoteOptions = {}): Promise<Remote> {
     const home = options.home ?? scratch(t)
-    // Through env(1): the test runner has its own loader added to whatever Node.js is started.
     const command = [
       ...(options.through ?? []),
       process.execPath,
@@ -123,15 +123,7 @@ export class Remote {
     ]
     const child = spawn(
       'env',
-      [
-        '-i',
-        `PATH=${process.env.PATH}`,
-        'sh',
-        '-c',
-        `echo $$ > ${home}/cgroup.procs && exec "$@"`,
-        'sh',
-        ...command,
-      ],
+      [...bareEnv(), 'sh', '-c', `echo $$ > ${home}/cgroup.procs && exec "$@"`, 'sh', ...command],
       { stdio: ['pipe', 'pipe', 'pipe'] },
     )
     const remote = new Remote(child, home)

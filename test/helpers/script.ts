@@ -2,6 +2,7 @@
 // test loader, no inherited options. For whatever ends, locks or limits a whole process.
 import { execFile, type ExecFileException } from 'node:child_process'
 import { join } from 'node:path'
+import { bareEnv } from './bare-env.js'
 
 const dist = join(process.cwd(), 'dist/commonjs/lib')
 
@@ -39,8 +40,7 @@ export function script(
       ? ''
       : `void oom.probe().then(() => { process.setgroups([]); process.setgid(65534); process.setuid(65534) }).then(main)`
   const text = `${PRELUDE}\nasync function main() {\n${code}\n}\n${drop || 'void main()'}\n`
-  // Through env(1): the test runner has its own loader added to whatever Node.js is started.
-  const args = ['-i', `PATH=${process.env.PATH}`]
+  const args = bareEnv()
   if (memlock !== undefined) args.push('prlimit', `--memlock=${memlock}:${memlock}`)
   args.push(node, '-e', text)
   return new Promise(resolve => {

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { CLI, cli, RunningCli, type CliResult } from '../helpers/cli.js'
-import { hogProgram } from '../helpers/hog.js'
+import { compiled } from '../helpers/compile.js'
 import { child, killerDisabled, read, scratch, until } from '../helpers/scratch.js'
 
 const below = (dir: string): string[] =>
@@ -76,7 +76,7 @@ const greedy = (options: string[]): string[] => [
   '16M',
   ...options,
   '--',
-  hogProgram(),
+  compiled('hog'),
 ]
 
 t.test('a greedy command is killed at the deadline, not before', async t => {

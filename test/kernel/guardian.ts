@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { cli } from '../helpers/cli.js'
 import {
   allEnabled,
   allGone,
@@ -228,9 +229,13 @@ t.test('both at once: what the documents say of it', async t => {
   await until(() => underOom(dir))
   await sleep(2 * DELAY)
   t.ok(underOom(dir), 'it hangs')
-  // What `cgroup-oom rescue` does.
-  write(dir, 'memory.oom_control', 0)
+  const found = await cli(['doctor', '--in', dir])
+  t.equal(found.status, 1)
+  t.match(found.stdout, `${dir}: its killer is disabled, behind it: nobody`)
+  const rescued = await cli(['rescue', dir])
+  t.match(rescued, { status: 0, stdout: /killer given back/ })
   t.notOk(await lived)
+  t.notOk(killerDisabled(dir))
   // takeOver adopts it, and leaves it enabled.
   write(dir, 'memory.oom_control', 1)
   const heir = await Remote.start(t)

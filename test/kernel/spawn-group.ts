@@ -7,7 +7,8 @@ import t from 'tap'
 import { OomError } from '../../lib/errors.js'
 import { spawn } from '../../lib/spawn.js'
 import { openGroup } from '../helpers/group.js'
-import { Hog, hogProgram } from '../helpers/hog.js'
+import { compiled } from '../helpers/compile.js'
+import { Hog } from '../helpers/hog.js'
 import {
   child as below,
   field,
@@ -50,7 +51,7 @@ t.test('from the first instruction, and all that is forked', async t => {
 t.test('what it allocates is charged', async t => {
   const dir = scratch(t)
   const group = await openGroup(t, dir)
-  const child = spawn(hogProgram(), [], { group, stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(compiled('hog'), [], { group, stdio: ['pipe', 'pipe', 'inherit'] })
   child.stdin.write(`fill ${8 * MiB}\n`)
   for await (const data of child.stdout) if (String(data).includes('filled')) break
   t.ok(Number(read(dir, 'memory.usage_in_bytes')) >= 8 * MiB)
@@ -65,7 +66,7 @@ t.test('what it allocates is charged', async t => {
 t.test("the limit applies, and the kill is the command's", async t => {
   const dir = scratch(t, 4 * MiB)
   const group = await openGroup(t, dir)
-  const child = spawn(hogProgram(), [], { group, stdio: ['pipe', 'ignore', 'ignore'] })
+  const child = spawn(compiled('hog'), [], { group, stdio: ['pipe', 'ignore', 'ignore'] })
   child.stdin.on('error', () => {})
   child.stdin.write(`fill ${16 * MiB}\n`)
   t.strictSame(await once(child, 'exit'), [null, 'SIGKILL'])

@@ -4,7 +4,7 @@ import t from 'tap'
 import { rmdirSync } from 'node:fs'
 import { child, MiB, scratch } from '../helpers/scratch.js'
 import { CLEAN, script } from '../helpers/script.js'
-import { hogProgram } from '../helpers/hog.js'
+import { compiled } from '../helpers/compile.js'
 
 const lines = (text: string): string[] => text.split('\n').filter(Boolean)
 
@@ -19,7 +19,7 @@ const start = (dir: string): string => `
     try { return readFileSync('/proc/self/task/' + id + '/comm', 'utf8') === 'oom-sentinel\\n' } catch {}
   })
   const hog = async () => {
-    const child = spawn(${JSON.stringify(hogProgram())}, [dir], { stdio: ['pipe', 'ignore', 'inherit'] })
+    const child = spawn(${JSON.stringify(compiled('hog'))}, [dir], { stdio: ['pipe', 'ignore', 'inherit'] })
     child.stdin.on('error', () => {}).write('fill ${64 * MiB}\\n')
     await once(child, 'exit')
   }

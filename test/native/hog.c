@@ -6,6 +6,8 @@
 //   bomb         fork as fast as it goes, the children too: "bombing" (bound it with a pids group!)
 //   pid          "pid PID"
 //   stall        when the longest touch of the last fill began, CLOCK_MONOTONIC: "stalled NS"
+//   crowd DIR N BYTES   fork N children, the i-th of which joins DIR/i and touches so many bytes:
+//                "crowded N"
 //
 // Started as `hog DIR`, it joins the v1 or v2 group DIR first. Ends with stdin.
 // Its own buffers are touched before it joins, so that it can answer in a full group.
@@ -54,18 +56,43 @@ static long long touch(char* p, size_t size) {
   return began;
 }
 
+static int join(const char* group) {
+  char file[4096];
+  snprintf(file, sizeof file, "%s/cgroup.procs", group);
+  int fd = open(file, O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || write(fd, "0", 1) < 0) return errno;
+  close(fd);
+  return 0;
+}
+
+static void crowd(const char* arguments) {
+  char dir[3072], group[4000];
+  int count;
+  size_t size;
+  if (sscanf(arguments, "%3071s %d %zu", dir, &count, &size) != 3) _exit(5);
+  signal(SIGCHLD, SIG_IGN);  // nobody waits for them
+  for (int i = 0; i < count; i++) {
+    pid_t pid = fork();
+    if (pid < 0) _exit(6);
+    if (pid > 0) continue;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    snprintf(group, sizeof group, "%s/%d", dir, i);
+    if (join(group) != 0) _exit(7);
+    char* p = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    madvise(p, size, MADV_NOHUGEPAGE);
+    touch(p, size);
+    for (;;) pause();
+  }
+  say("crowded", count);
+}
+
 int main(int argc, char** argv) {
-  static char line[256];
+  static char line[4096];
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (argc > 1) {
-    char file[4096];
-    snprintf(file, sizeof file, "%s/cgroup.procs", argv[1]);
-    int fd = open(file, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, "0", 1) < 0) {
-      say("failed", errno);
-      return 2;
-    }
-    close(fd);
+  int err = argc > 1 ? join(argv[1]) : 0;
+  if (err != 0) {
+    say("failed", err);
+    return 2;
   }
   say("pid", getpid());
   size_t used = 0;
@@ -108,6 +135,8 @@ int main(int argc, char** argv) {
       say("bombing", getpid());
       nice(19);  // what is tested shall get to run beside it
       for (;;) fork();
+    } else if (strncmp(line, "crowd ", 6) == 0) {
+      crowd(line + 6);
     } else if (strcmp(line, "stall") == 0) {
       say("stalled", stalled);
     } else if (strcmp(line, "pid") == 0) {

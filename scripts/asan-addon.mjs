@@ -1,0 +1,100 @@
+// `npm run test:asan-addon [-- TEST…]`: the addon, built with AddressSanitizer and UndefinedBehaviorSanitizer,
+// in Node.js: a selection of the kernel tests, then a search for leaks. Node.js itself is not built
+// with them: their runtime is loaded before it, and of what is not freed at the end only that counts
+// which the addon's code has asked for.
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { hostPrebuilds } from './host.mjs'
+import { fail, must, root } from './run.mjs'
+
+const OUT = 'build-cmake/asan-addon'
+const SELECTION = [
+  'group-members',
+  'guard',
+  'guard-outcomes',
+  'guard-plan',
+  'life-table',
+  'pressure',
+  'reserve',
+  'rounds',
+  'spawn',
+  'usage',
+  'watch',
+  'watch-tree',
+]
+const wanted = process.argv.slice(2)
+const TESTS = (wanted.length > 0 ? wanted : SELECTION).map(name => `test/kernel/${name}.ts`)
+
+const target = join(root, hostPrebuilds())
+if (existsSync(target)) fail(`${target} is in the way: remove it`)
+
+await must('npx', [
+  'cmake-js',
+  'compile',
+  '--config=RelWithDebInfo',
+  `--out=${OUT}`,
+  '--CDOOM_SANITIZE=address,undefined',
+  `--parallel=${availableParallelism()}`,
+])
+const addon = [`${OUT}/RelWithDebInfo/cgroup_oom.node`, `${OUT}/cgroup_oom.node`]
+  .map(file => join(root, file))
+  .find(file => existsSync(file))
+if (!addon) fail('the addon has not been built')
+const preload = (await must('gcc', ['-print-file-name=libasan.so'])).trim()
+
+const environment = {
+  LD_PRELOAD: preload,
+  // Programs that tests start have leaks of their own.
+  ASAN_OPTIONS: 'detect_leaks=0:abort_on_error=1',
+  UBSAN_OPTIONS: 'print_stacktrace=1',
+}
+
+function tests() {
+  const env = Object.entries(environment).map(([name, value]) => `--test-env=${name}=${value}`)
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      'node_modules/.bin/tap',
+      'run',
+      '--disable-coverage',
+      '--timeout=600',
+      '--jobs=2',
+      ...env,
+      ...TESTS,
+    ],
+    { cwd: root, stdio: 'inherit' },
+  )
+  return status === 0
+}
+
+/** The leaks that have a frame of the addon. */
+function leaks() {
+  const { stdout, stderr, signal } = spawnSync(process.execPath, ['test/runtimes/leaks.mjs'], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, ...environment, ASAN_OPTIONS: 'detect_leaks=1' },
+  })
+  if (signal !== null || !stdout.endsWith('done\n')) {
+    return [`the program did not come to its end: ${stdout}${stderr}`]
+  }
+  return stderr
+    .split('\n\n')
+    .filter(block => /leak of/.test(block) && block.includes('cgroup_oom.node'))
+}
+
+// The loader looks there first.
+mkdirSync(target, { recursive: true })
+try {
+  copyFileSync(addon, join(target, 'cgroup_oom.node'))
+  for (const name of ['oom-guardian', 'oom-launcher']) {
+    copyFileSync(join(root, 'build/Release', name), join(target, name))
+  }
+  const ours = leaks()
+  for (const leak of ours) console.error(leak)
+  console.log(`leaks of the addon: ${ours.length}`)
+  if (!tests() || ours.length > 0) process.exitCode = 1
+} finally {
+  rmSync(target, { recursive: true, force: true })
+}

@@ -1,0 +1,124 @@
+// The claim that an episode allocates nothing, opens nothing and waits for nobody, in its strongest
+// form: the sentinel's thread runs episodes under a seccomp filter, installed from outside, that kills
+// the process on any system call but those that are listed here. The helpers' calls are only told:
+// they look through /proc.
+import t, { type Test } from 'tap'
+import { readdirSync, readFileSync } from 'node:fs'
+import type { GuardOptions } from '../../lib/index.js'
+import { allEnabled, allGone, overfill } from '../helpers/faults.js'
+import { Remote } from '../helpers/remote.js'
+import { killerDisabled, MiB, scratch } from '../helpers/scratch.js'
+import { allowOnly, Tracer } from '../helpers/tracer.js'
+
+t.setTimeout(0)
+
+const DELAY = 200
+
+// Of the sentinel: waiting, the clock, warm files, and waking others up.
+const SENTINEL = [
+  'epoll_wait',
+  'epoll_pwait',
+  'read', // eventfds, the timerfd
+  'write', // the wake-up of JavaScript
+  'pread64', // warm control files
+  'pwrite64',
+  'timerfd_settime',
+  'futex', // only wakes
+  'restart_syscall',
+]
+
+interface Scene {
+  options: GuardOptions
+  decide?: string
+  outcome: string
+}
+
+const SCENES: Record<string, Scene> = {
+  'fallback: the kernel': { options: { delayMs: DELAY }, outcome: 'fallback' },
+  'fallback: kill-largest': {
+    options: { delayMs: DELAY, fallback: 'kill-largest' },
+    outcome: 'fallback',
+  },
+  'the handler raises the limit': {
+    options: { delayMs: 60_000 },
+    decide: `episode => void episode.raiseLimit('64M')`,
+    outcome: 'limit-raised',
+  },
+  'plan: headroom, then kill-group': {
+    options: {
+      delayMs: 60_000,
+      reserve: { headroom: 2 * MiB },
+      plan: [
+        { afterMs: 0, action: 'headroom' },
+        { afterMs: DELAY, action: 'kill-group' },
+      ],
+    },
+    outcome: 'plan',
+  },
+}
+
+async function start(t: Test, scene: Scene): Promise<{ remote: Remote; dir: string }> {
+  const dir = scratch(t, 16 * MiB)
+  const remote = await Remote.start(t)
+  await remote.guard(dir, scene.options, scene.decide)
+  return { remote, dir }
+}
+
+async function episode(t: Test, remote: Remote, dir: string, scene: Scene): Promise<void> {
+  const { hog } = await overfill(t, dir)
+  t.match(await remote.event('ended'), { outcome: scene.outcome })
+  await hog.end()
+}
+
+const threadsUnderFilter = (pid: number): string[] =>
+  readdirSync(`/proc/${pid}/task`).flatMap(tid => {
+    const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'utf8')
+    return /^Seccomp:\s+2$/m.test(status) ? [/^Name:\s+(.*)$/m.exec(status)![1]!] : []
+  })
+
+const skip = process.arch === 'x64' ? false : 'the filter is installed on x86-64 only'
+
+for (const [name, scene] of Object.entries(SCENES)) {
+  t.test(`system calls of an episode: ${name}`, async t => {
+    const { remote, dir } = await start(t, scene)
+    const tracer = await Tracer.list(t, remote.pid, 'oom-')
+    await episode(t, remote, dir, scene)
+    await tracer.end()
+    const counts = new Map<string, number>()
+    for (const call of tracer.calls) {
+      const key = `${call.thread} ${call.name}`
+      counts.set(key, (counts.get(key) ?? 0) + 1)
+    }
+    for (const [key, count] of [...counts].sort()) t.comment(`${key}: ${count}`)
+    const sentinel = tracer.calls.filter(call => call.thread === 'oom-sentinel')
+    t.ok(sentinel.length > 0)
+    t.strictSame(
+      sentinel.filter(call => !SENTINEL.includes(call.name)),
+      [],
+    )
+  })
+
+  t.test(`under the filter: ${name}`, { skip }, async t => {
+    const { remote, dir } = await start(t, scene)
+    allowOnly(remote.pid, 'oom-sentinel', SENTINEL)
+    t.strictSame(threadsUnderFilter(remote.pid), ['oom-sentinel'])
+    await episode(t, remote, dir, scene)
+    t.ok(killerDisabled(dir), 'armed again')
+    t.equal(await remote.run('return guards[0].stats.episodes'), 1)
+    t.strictSame(threadsUnderFilter(remote.pid), ['oom-sentinel'])
+  })
+}
+
+t.test('the filter kills: without pwrite64 the guardian has to act', { skip }, async t => {
+  const { remote, dir } = await start(t, { options: { delayMs: DELAY }, outcome: '' })
+  allowOnly(
+    remote.pid,
+    'oom-sentinel',
+    SENTINEL.filter(name => name !== 'pwrite64'),
+  )
+  const { lived } = await overfill(t, dir)
+  t.strictSame(await remote.exited, [null, 'SIGSYS'])
+  t.notOk(await lived)
+  await allEnabled(dir)
+  await allGone(remote)
+})
