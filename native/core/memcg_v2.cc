@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 #include <vector>
 
 #include "core/codes.h"
@@ -21,6 +22,7 @@
 #include "core/members.h"
 #include "core/parse.h"
 #include "core/sys.h"
+#include "core/watch_v2.h"
 
 namespace oom {
 
@@ -244,6 +246,10 @@ class V2 final : public Memcg {
   // Frozen members die of SIGKILL here, and nobody waits for user space when out of memory.
   Status let_die(const Group&) const override { return Status::success(); }
   Status give_killer_back(int) const override { return Status::success(); }
+
+  std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const override {
+    return std::make_unique<OomWatchV2>(std::move(spec));
+  }
 };
 
 constexpr V2 kV2;
