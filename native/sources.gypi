@@ -18,14 +18,17 @@
       "native/core/hierarchy.cc",
       "native/core/hot_v1.cc",
       "native/core/limits_v1.cc",
+      "native/core/limits_v2.cc",
       "native/core/lock.cc",
       "native/core/locked.cc",
       "native/core/maps.cc",
       "native/core/members.cc",
       "native/core/memcg.cc",
       "native/core/memcg_v1.cc",
+      "native/core/memcg_v2.cc",
       "native/core/parse.cc",
       "native/core/pidfd.cc",
+      "native/core/removals.cc",
       "native/core/reports.cc",
       "native/core/resolve.cc",
       "native/core/scout.cc",
@@ -38,7 +41,8 @@
       "native/core/tree.cc",
       "native/core/tree_watch.cc",
       "native/core/victims.cc",
-      "native/core/watch.cc"
+      "native/core/watch_v1.cc",
+      "native/core/watch_v2.cc"
     ],
     "portable_sources": [
       "native/binding/addon_portable.cc",

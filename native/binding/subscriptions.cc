@@ -47,7 +47,7 @@ class Closable : public Napi::ObjectWrap<Self>, public Member {
   Environment* environment_ = nullptr;
 };
 
-// new Watch(group, target)
+// new Watch(group, target, wanted): bits as in WatchSpec
 class Watch final : public Closable<Watch> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -58,10 +58,11 @@ class Watch final : public Closable<Watch> {
   explicit Watch(const Napi::CallbackInfo& info) : Closable(info) {
     if (!environment_) return;
     sentinel_ = &environment_->sentinel();
-    auto source = std::make_unique<OomWatchV1>(environment_->channel(),
-                                               info[1].As<Napi::Number>().Uint32Value(), 0,
-                                               place_of(group_of(info[0])));
-    Status status = source->arm();
+    std::shared_ptr<Group> group = group_of(info[0]);
+    std::unique_ptr<OomWatch> source = group->memcg().make_watch(
+        {&environment_->channel(), info[1].As<Napi::Number>().Uint32Value(), 0, place_of(group),
+         info[2].As<Napi::Number>().Uint32Value()});
+    Status status = source->arm(false);
     if (status.ok()) {
       sentinel_->call([&](Sentinel& s) { status = Status::of(source->attach(s), "epoll_ctl"); });
     }
@@ -74,10 +75,10 @@ class Watch final : public Closable<Watch> {
 
  private:
   Sentinel* sentinel_ = nullptr;
-  std::unique_ptr<OomWatchV1> source_;
+  std::unique_ptr<OomWatch> source_;
 };
 
-// new TreeWatch(group, target): scan() → promise; path(sub), forget(sub), trouble()
+// new TreeWatch(group, target, wanted): scan() → promise; path(sub), forget(sub), trouble()
 class TreeWatchHandle final : public Closable<TreeWatchHandle> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -94,7 +95,8 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
     if (!environment_) return;
     group_ = group_of(info[0]);
     watch_ = std::make_shared<TreeWatch>(environment_->sentinel(), environment_->channel(),
-                                         info[1].As<Napi::Number>().Uint32Value());
+                                         info[1].As<Napi::Number>().Uint32Value(),
+                                         info[2].As<Napi::Number>().Uint32Value());
   }
   // A scan that is under way is cut short.
   void stop() {
@@ -108,7 +110,7 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
     return run_async<Nothing>(
         info.Env(),
         [watch = watch_, group = group_](Nothing&) {
-          return watch->open(std::shared_ptr<const Fd>(group, &group->fd()));
+          return watch->open(std::shared_ptr<const Fd>(group, &group->fd()), group->memcg());
         },
         [](Napi::Env env, Nothing&) { return env.Undefined(); });
   }
@@ -152,16 +154,15 @@ class Signal final : public Closable<Signal> {
     std::shared_ptr<Group> group = info[2].IsNull() ? nullptr : group_of(info[2]);
     Status status;
     if (kind == "usage" || kind == "level") {
-      bool usage = kind == "usage";
       std::string args = info[3].As<Napi::String>().Utf8Value();
-      auto made = std::make_unique<EventWatchV1>(channel, target, place_of(group),
-                                                 usage ? RecordKind::kUsage : RecordKind::kPressure,
-                                                 usage ? strtoull(args.c_str(), nullptr, 10) : 0);
-      status = made->arm(usage ? "memory.usage_in_bytes" : "memory.pressure_level", args.c_str());
-      source_ = std::move(made);
+      const Memcg& memcg = group->memcg();
+      status = kind == "usage"
+                   ? memcg.usage_watch(channel, target, place_of(group),
+                                       strtoull(args.c_str(), nullptr, 10), source_)
+                   : memcg.level_watch(channel, target, place_of(group), args.c_str(), source_);
     } else if (kind == "psi") {
       auto made = std::make_unique<PsiWatch>(channel, target, info[3].As<Napi::Boolean>());
-      status = made->arm(group ? group->dir() : -1,
+      status = made->arm(group->memcg().stalls_at(group->dir()),
                          static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value()),
                          static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
       source_ = std::move(made);

@@ -63,6 +63,7 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     group_ = group;
     state_ = State::kArming;
   }
+  if (group->version() == 2) return code::fail(code::kCgroupUnsupported, kControl);
   if (Status s = check_self(*group); !s.ok()) return s;
   if (config_.episode.plans(StepKind::kFreeze)) {
     if (Status s = freezer_v1::check(*group); !s.ok()) return s;
