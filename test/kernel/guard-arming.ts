@@ -298,14 +298,9 @@ for (const [limit, options, code] of [
 }
 
 t.test('out of descriptors later on: new groups get their killer back', async t => {
-<<<<<<< HEAD
   // Longer than this file may take: it is not to be the watchdog who gives them back.
   const dir = scratch(t, 16 * MiB, 150)
-  const program = join(import.meta.dirname, '../helpers/limited-program.ts')
-=======
-  const dir = scratch(t, 16 * MiB)
   const program = helperProgram('limited-program')
->>>>>>> w-lab
   const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
   t.teardown(() => process.kill('SIGKILL'))
   t.same(await once(process, 'message'), [{ full: true }, undefined])
