@@ -10,20 +10,9 @@ import { hostPrebuilds } from './host.mjs'
 import { fail, must, root } from './run.mjs'
 
 const OUT = 'build-cmake/asan-addon'
-const SELECTION = [
-  'group-members',
-  'guard',
-  'guard-outcomes',
-  'guard-plan',
-  'life-table',
-  'pressure',
-  'reserve',
-  'rounds',
-  'spawn',
-  'usage',
-  'watch',
-  'watch-tree',
-]
+// Their subjects are processes of their own (test/helpers/bare-env.ts): the test runner, which has the
+// runtime not loaded, does not load the addon in these.
+const SELECTION = ['faults-supervisor', 'life-table']
 const wanted = process.argv.slice(2)
 const TESTS = (wanted.length > 0 ? wanted : SELECTION).map(name => `test/kernel/${name}.ts`)
 
@@ -52,19 +41,14 @@ const environment = {
 }
 
 function tests() {
-  const env = Object.entries(environment).map(([name, value]) => `--test-env=${name}=${value}`)
   const { status } = spawnSync(
     process.execPath,
-    [
-      'node_modules/.bin/tap',
-      'run',
-      '--disable-coverage',
-      '--timeout=600',
-      '--jobs=2',
-      ...env,
-      ...TESTS,
-    ],
-    { cwd: root, stdio: 'inherit' },
+    ['node_modules/.bin/tap', 'run', '--disable-coverage', '--timeout=0', '--jobs=1', ...TESTS],
+    {
+      cwd: root,
+      stdio: 'inherit',
+      env: { ...process.env, OOM_CHILD_ENV: JSON.stringify(environment) },
+    },
   )
   return status === 0
 }
