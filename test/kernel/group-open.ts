@@ -168,19 +168,12 @@ t.test('of a process', async t => {
   const dir = scratch(t)
   const hog = await Hog.start(dir)
   t.equal((await MemoryGroup.of(hog.pid)).path, dir)
-<<<<<<< HEAD
   const own = readFileSync('/proc/self/cgroup', 'utf8').match(
     version === 1 ? /^\d+:memory:(.*)$/m : /^0::(.*)$/m,
   )![1]!
   const at = own === '/' ? mount : join(mount, own)
   t.equal((await MemoryGroup.of('self')).path, at)
   t.equal((await MemoryGroup.of(process.pid)).path, at)
-=======
-  const own = readFileSync('/proc/self/cgroup', 'utf8').match(/^\d+:memory:\/(.*)$/m)![1]!
-  const path = own === '' ? mount : join(mount, own)
-  t.equal((await MemoryGroup.of('self')).path, path)
-  t.equal((await MemoryGroup.of(process.pid)).path, path)
->>>>>>> w-lab
   await hog.end()
   await t.rejects(MemoryGroup.of(hog.pid), { code: 'ESRCH', path: `/proc/${hog.pid}/cgroup` })
 })
