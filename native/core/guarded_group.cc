@@ -27,41 +27,47 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
     : guard_(guard),
       parent_(parent),
       sub_(sub),
+      hot_(guard.kind(), guard.config().hold),
       machine_(guard.config().episode),
       reports_(*this, guard.target(), sub) {
   channel = &guard.channel();
-  for (Job* job :
-       {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_}) {
+  for (Job* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_,
+                   &stop_job_, &hold_job_, &decide_job_}) {
     job->group = this;
   }
 }
 
 Status GuardedGroup::arm(int dir, const std::string& path) {
-  Status status = hot_.arm(dir);
-  if (status.ok() && !parent_) status = hot_.arm_above(dir);
-  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_.arm_reclaim(dir);
-  if (status.ok() && machine_.config().plans(StepKind::kFreeze)) {
+  Status status = hot_->arm(dir);
+  if (status.ok() && !parent_) status = hot_->arm_above(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_->arm_reclaim(dir);
+  bool planned = machine_.config().plans(StepKind::kFreeze);
+  if (status.ok() && (planned || guard_.kind().freezes(guard_.config().hold))) {
     // Groups below need no freezer of their own: there the step fails when it is its turn.
-    Status found = hot_.arm_freezer(path);
-    if (!found.ok() && (!parent_ || found.err != code::kNoFreezer)) return found;
+    Status found = hot_->arm_freezer(path);
+    if (!found.ok() && planned && (!parent_ || found.err != code::kNoFreezer)) return found;
   }
   if (!status.ok()) return status;
   // The dry run: every call of the out-of-memory path that changes nothing, once, before it counts.
   int err = look(last_);
-  if (err == 0) hot_.at_limit(last_);
-  hot_.starved_above();
-  return Status::of(err, "read", "memory.oom_control");
+  if (err == 0) hot_->at_limit(last_);
+  hot_->starved_above();
+  return Status::of(err, "read", guard_.kind().control());
 }
 
+int GuardedGroup::prepare_hold() { return machine_.holding() ? hot_->prepare_hold() : 0; }
+
 int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
-  int held = refuse_held ? hot_.held() : 0;
+  int held = refuse_held ? hot_->held() : 0;
   if (held != 0) return held < 0 ? held : code::kKillerDisabled;
   // What was told before is over, or shows in the first look.
-  if (machine_.config().dry_run) hot_.consume();
-  if (int err = sentinel.add(hot_.event_fd(), *this, EPOLLIN)) return err;
+  if (machine_.config().dry_run) hot_->consume();
+  if (int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask())) return err;
   attached_ = true;
-  int err = machine_.holding() ? hot_.hold() : 0;
-  if (err != 0) {
+  int err = machine_.holding() ? hot_->hold() : 0;
+  if (err == -EAGAIN) {
+    keep_hold(sys::now_ns(), err);
+  } else if (err != 0) {
     detach(sentinel);
     return err;
   }
@@ -76,7 +82,7 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
     Input input;
     input.fact = Fact::kCancel;
     command(sentinel, input);
-    if (killer_too && !gone_ && !machine_.config().dry_run) hot_.let_go();
+    if (killer_too && !gone_ && !machine_.config().dry_run) hot_->let_go();
   }
   detach(sentinel);
   taken_ = false;
@@ -85,22 +91,23 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
 void GuardedGroup::detach(Sentinel& sentinel) {
   if (machine_.active()) active_episodes--;
   sentinel.forget(*this);
-  if (attached_) sentinel.remove(hot_.event_fd());
+  if (attached_) sentinel.remove(hot_->event_fd());
   attached_ = false;
 }
 
 bool GuardedGroup::busy() const {
   if (users.load() > 0) return true;
-  for (const Job* job :
-       {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_}) {
+  for (const Job* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
+                         &census_job_, &stop_job_, &hold_job_, &decide_job_}) {
     if (job->busy.load()) return true;
   }
   return false;
 }
 
 int GuardedGroup::look(Sample& sample) {
-  if (int err = hot_.sample(sample)) return err;
-  bool far = sample.starved && !hot_.at_limit(sample);
+  if (int err = hot_->sample(sample)) return err;
+  if (taken_ && machine_.holding()) keep_hold(sys::now_ns(), hot_->follow(sample));
+  bool far = sample.starved && !hot_->at_limit(sample);
   if (!far) {
     far_since_ = 0;
     return 0;
@@ -109,14 +116,14 @@ int GuardedGroup::look(Sample& sample) {
   GuardedGroup* top = this;
   for (GuardedGroup* above = parent_; above; above = above->parent_) {
     Sample theirs;
-    if (!above->gone_ && above->hot_.sample(theirs) == 0 && theirs.starved) {
+    if (!above->gone_ && above->hot_->sample(theirs) == 0 && theirs.starved) {
       far_since_ = 0;
       sample.starved = false;
       return 0;
     }
     top = above;
   }
-  if (top->hot_.starved_above()) {
+  if (top->hot_->starved_above()) {
     far_since_ = 0;
     sample.starved = false;
     return 0;
@@ -144,8 +151,9 @@ bool GuardedGroup::observe(Sample& sample) {
 }
 
 void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
-  hot_.consume();
-  step(sentinel, Fact::kNotified, now);
+  hot_->consume();
+  bool news = !machine_.config().dry_run || hot_->told_oom();
+  step(sentinel, news ? Fact::kNotified : Fact::kLooked, now);
 }
 
 void GuardedGroup::due(Sentinel& sentinel, int64_t now) {
@@ -195,6 +203,7 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     active_episodes += machine_.active() - was_active;
     publish();
     carry_out(sentinel, now, actions);
+    stand(now, next.sample);
     publish();
     if (answer_count_ == 0) break;
     next = answers_[0];
@@ -221,9 +230,11 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
       case Do::kLetGo: {
         // Letting go twice does no harm; the report is the claimant's.
         bool ours = claim();
-        int err = hot_.let_go();
+        bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
+        int err = kernel ? hot_->yield() : hot_->let_go();
         switched(err);
         thaw(now);
+        if (kernel) ask_kernel(now);
         if (ours && machine_.active() && let_go_told_ != machine_.id()) {
           let_go_told_ = machine_.id();
           constexpr auto kKernel = static_cast<uint16_t>(Fallback::kKernel);
@@ -234,9 +245,12 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         }
         break;
       }
-      case Do::kHold:
-        switched(hot_.hold());
+      case Do::kHold: {
+        int err = hot_->hold();
+        keep_hold(now, err);
+        if (err != -EAGAIN) switched(err);
         break;
+      }
       case Do::kSqueeze:
         repay(now);
         break;
@@ -294,14 +308,16 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
   feed(sentinel, now, input);
   gone_ = true;
   sentinel.clear_timer(*this);
-  if (attached_) sentinel.remove(hot_.event_fd());
+  if (attached_) sentinel.remove(hot_->event_fd());
   attached_ = false;
   reports_.gone(sentinel, now);
 }
 
 void GuardedGroup::schedule(Sentinel& sentinel) {
+  int64_t now = sys::now_ns();
   int64_t when = std::min({machine_.next_wake(), refill_at_, thaw_at_});
-  if (far_since_ != 0) when = std::min(when, sys::now_ns() + kWokenPoll);
+  if (int64_t idle = hot_->idle_look(); idle != kNever) when = std::min(when, now + idle);
+  if (far_since_ != 0) when = std::min(when, now + kWokenPoll);
   if (!attached_ || when == kNever) {
     sentinel.clear_timer(*this);
   } else {

@@ -221,7 +221,7 @@ void close_others() {
 // SIGTERM was blocked when this program was started, and comes through a file.
 void arrange_signals() {
   for (int ignored : {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
-                      SIGALRM, SIGVTALRM, SIGPROF, SIGIO}) {
+                      SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGCHLD}) {
     signal(ignored, SIG_IGN);
   }
   sigset_t term;

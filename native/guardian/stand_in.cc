@@ -17,6 +17,9 @@ int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000})
 constexpr int64_t kFollow = 100 * kMs;
 constexpr int64_t kRepayRetry = 100 * kMs;
 
+// What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
+uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
+
 bool acts(const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
     if (actions.list[i].what == Do::kLetGo || actions.list[i].what == Do::kFallback) return true;
@@ -38,7 +41,7 @@ StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_
 StandIn::~StandIn() { running -= counted_; }
 
 int StandIn::attach(Sentinel& sentinel) {
-  int err = sentinel.add(hot_->event_fd(), *this, EPOLLIN);
+  int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask());
   attached_ = err == 0;
   return err;
 }
@@ -50,15 +53,16 @@ void StandIn::detach(Sentinel& sentinel) {
 }
 
 int StandIn::look(Sample& sample) {
-  if (int err = hot_->sample(sample)) return err;
   SharedSlot* slot = this->slot();
+  hot_->share(slot ? &slot->hold : nullptr);
+  if (int err = hot_->sample(sample)) return err;
   uint64_t own = slot ? slot->own_limit.load() : 0;
   if (own != 0 && sample.limit > own) {
     // Headroom is lent: out of memory is what does not fit into the limit without it. The kernel,
     // once it decides, sees those that wait.
     sample.limit = own;
     bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
-    if (!kernel && slot->state.load() == SlotState::kEpisode) sample.starved |= sample.usage > own;
+    if (!kernel && slot->state.load() == SlotState::kEpisode) sample.starved |= fill(sample) > own;
   }
   if (!sample.starved || hot_->at_limit(sample)) return 0;
   // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
@@ -216,7 +220,7 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         let_go();
         break;
       case Do::kHold:
-        if (terms_.parent_alive && let_go_) hot_->hold();
+        if (terms_.parent_alive && let_go_ && hot_->hold() == -EAGAIN) hot_->hold_slowly();
         let_go_ = false;
         break;
       case Do::kStep:
@@ -243,15 +247,16 @@ bool StandIn::below(const StandIn& top) const {
 }
 
 void StandIn::let_go() {
-  let_go_ = hot_->let_go() == 0;
+  let_go_ = hot_->yield() == 0;
   thaw();
+  if (hot_->must_be_asked()) terms_.hands->ask_kernel(*hot_, machine_.base_limit());
   // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
 }
 
 void StandIn::thaw() {
   SharedSlot* slot = this->slot();
-  if (slot && slot->frozen.load() != 0) terms_.hands->thaw(*this);
+  if (slot && slot->frozen.load() != 0 && hot_->freeze(false) != 0) terms_.hands->thaw(*this);
 }
 
 void StandIn::parent_gone(Sentinel& sentinel) {
@@ -268,6 +273,8 @@ int StandIn::repay() {
 
 void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
+  SharedSlot* slot = this->slot();
+  hot_->share(slot ? &slot->hold : nullptr);
   hot_->let_go();
   thaw();
   if (repay() == -EBUSY && !last) {

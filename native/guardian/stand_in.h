@@ -29,6 +29,8 @@ class Hands {
   virtual int kill(const StandIn& top, bool largest, uint32_t& killed) = 0;
   // SIGKILL of a frozen v1 task waits for this.
   virtual void thaw(const StandIn& group) = 0;
+  // HotGroup::decide(), which may take long.
+  virtual void ask_kernel(HotGroup&, uint64_t /*base*/) {}
 };
 
 // What all groups of one guard share.

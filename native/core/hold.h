@@ -1,0 +1,61 @@
+// Where a v2 group is held, and when holding it takes more than throttling: the pure half of
+// hot_v2.h.
+//
+// cgroup v2 has no switch for the kernel's killer. A guarded group is held at a line below
+// memory.max instead: memory.high = max - band. Past it the kernel throttles whoever allocates, the
+// harder the further it is past, relative to the line: nothing up to about 2 %, then a group creeps.
+// What throttling lets through is what the band is for; cgroup.freeze stops the rest.
+#pragma once
+
+#include <cstdint>
+
+namespace oom {
+
+enum class HoldFreeze : uint8_t { kIfNeeded, kAlways, kNever };
+
+struct HoldConfig {
+  uint64_t band = 0;  // 0: the default
+  HoldFreeze freeze = HoldFreeze::kIfNeeded;
+};
+
+namespace hold {
+
+// memory.max less the band, in whole pages; kUnlimited: without a limit there is none.
+uint64_t line(uint64_t max, const HoldConfig& config);
+
+// What memory.stat, the swap files and the like say of a group.
+struct Pages {
+  uint64_t file = 0;       // on the lists of file pages that can be reclaimed
+  uint64_t anon = 0;       // on those of pages that need swap, shared memory included
+  uint64_t slab = 0;       // of the kernel's caches, what can be reclaimed
+  uint64_t swap_room = 0;  // how much swap the group may still use
+};
+// Bytes that the kernel can take back without killing anybody.
+uint64_t reclaimable(const Pages& pages);
+
+// Out of memory: usage is past the line, and what is not reclaimable reaches it. Page cache passes
+// memory.high all day.
+bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
+
+// Whether an episode's members have to be stopped.
+class FreezeRule {
+ public:
+  explicit FreezeRule(HoldFreeze mode = HoldFreeze::kIfNeeded) : mode_(mode) {}
+  void begin(int64_t now, uint64_t usage) {
+    at_ = now;
+    usage_ = usage;
+    rate_ = 0;
+  }
+  // `usage` of a group that is held at `line` and killed at `max`, with the deadline so far away.
+  bool wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max, int64_t left_ns);
+
+ private:
+  HoldFreeze mode_;
+  // The rate is measured from look to look, at least so far apart.
+  int64_t at_ = 0;
+  uint64_t usage_ = 0;
+  double rate_ = 0;  // bytes a nanosecond
+};
+
+}  // namespace hold
+}  // namespace oom
