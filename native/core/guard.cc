@@ -174,7 +174,7 @@ Status Guard::hold_all() {
     if (it == entries_.end() || !it->second.guarded) continue;
     Entry& entry = it->second;
     bool refuse = !config_.take_over && !config_.episode.dry_run;
-    int err = entry.group->prepare_hold();
+    int err = entry.group->prepare_hold(refuse);
     if (err == 0) {
       sentinel_.call([&](Sentinel& sentinel) { err = entry.group->take_over(sentinel, refuse); });
     }
@@ -249,7 +249,7 @@ Status Guard::enter(Entry& entry, int dir) {
     group.set_slot(slot);
   }
   if (state_ == State::kArmed) {
-    int err = group.prepare_hold();
+    int err = group.prepare_hold(false);
     if (err == 0) {
       sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
     }
@@ -422,7 +422,18 @@ void Guard::sweep() {
 
 // Seen by the tree. A guarded group reports its own removal, in order with its events.
 void Guard::vanished(uint32_t sub) {
-  if (!config_.guard_descendants && sub != 1) forget(sub);
+  if (!config_.guard_descendants && sub != 1) {
+    forget(sub);
+  } else if (!kind_->tells_removal()) {
+    touched(sub);
+  }
+}
+
+void Guard::touched(uint32_t sub) {
+  Lock lock(lock_);
+  auto it = entries_.find(sub);
+  if (state_ != State::kArmed || it == entries_.end() || !it->second.guarded) return;
+  sentinel_.call([&](Sentinel& sentinel) { it->second.group->look_again(sentinel); });
 }
 
 // Nobody may hang: what cannot be seen is the kernel's.

@@ -55,10 +55,20 @@ Status GuardedGroup::arm(int dir, const std::string& path) {
   return Status::of(err, "read", guard_.kind().control());
 }
 
-int GuardedGroup::prepare_hold() { return machine_.holding() ? hot_->prepare_hold() : 0; }
+int GuardedGroup::prepare_hold(bool refuse_held) {
+  if (!hot_->prepares() || !machine_.holding()) return 0;
+  int held = refuse_held ? hot_->held() : 0;
+  if (held != 0) return held < 0 ? held : code::kKillerDisabled;
+  prepared_ = true;
+  return hot_->prepare_hold();
+}
+
+void GuardedGroup::look_again(Sentinel& sentinel) {
+  if (attached_) step(sentinel, Fact::kLooked, sys::now_ns());
+}
 
 int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
-  int held = refuse_held ? hot_->held() : 0;
+  int held = refuse_held && !prepared_ ? hot_->held() : 0;
   if (held != 0) return held < 0 ? held : code::kKillerDisabled;
   // What was told before is over, or shows in the first look.
   if (machine_.config().dry_run) hot_->consume();
@@ -82,10 +92,11 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
     Input input;
     input.fact = Fact::kCancel;
     command(sentinel, input);
-    if (killer_too && !gone_ && !machine_.config().dry_run) hot_->let_go();
   }
+  bool changed = taken_ ? !machine_.config().dry_run : prepared_;
+  if (killer_too && !gone_ && changed) hot_->let_go();
   detach(sentinel);
-  taken_ = false;
+  taken_ = prepared_ = false;
 }
 
 void GuardedGroup::detach(Sentinel& sentinel) {

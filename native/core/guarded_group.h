@@ -71,8 +71,10 @@ class GuardedGroup final : public Source {
     slot_ = slot;
     hot_->share(&slot->hold);
   }
-  // Before take_over(), on a thread that may sleep.
-  int prepare_hold();
+  // Before take_over(), on a thread that may sleep: what of that takes time.
+  int prepare_hold(bool refuse_held);
+  // On the sentinel: something may have changed that nobody has told of.
+  void look_again(Sentinel& sentinel);
 
   HotGroup& hot() { return *hot_; }
   uint32_t sub() const { return sub_; }
@@ -141,6 +143,7 @@ class GuardedGroup final : public Source {
   bool freezing_ = false;                         // the members shall stand still
   bool stopped_ = false;                          // because they could not be held otherwise
   bool attached_ = false;
+  bool prepared_ = false;  // it is held already, for the most part
   bool taken_ = false;  // we have disabled its killer, or would have
   bool gone_ = false;
 };

@@ -57,5 +57,19 @@ class FreezeRule {
   double rate_ = 0;  // bytes a nanosecond
 };
 
+// A held group carries what it has to get back as an extended attribute of its directory, which
+// outlives all processes: by it another guard knows that it is held, and `rescue` what to put back.
+// A kernel before 5.7, or a file system that is not ours to mark, has none.
+struct Mark {
+  uint64_t high = 0;    // memory.high as found
+  uint64_t max = 0;     // memory.max, while it is lowered; 0: it is not
+  bool frozen = false;  // by the hold
+};
+inline constexpr const char* kMark = "user.cgroup-oom.hold";
+// 1, 0: there is none, or -errno.
+int read_mark(int dir, Mark& out);
+void write_mark(int dir, const Mark& mark);
+void remove_mark(int dir);
+
 }  // namespace hold
 }  // namespace oom

@@ -50,9 +50,11 @@ class HotGroup {
   virtual bool at_limit(const Sample& sample) = 0;
   // Whether one of those that arm_above() has found is out of memory.
   virtual bool starved_above() = 0;
-  // Whether the kernel's killer is disabled now: 0, 1 or -errno.
+  // Whether the kernel's killer is disabled now (v2: whether somebody has marked the group as held):
+  // 0, 1 or -errno.
   virtual int held() = 0;
-  // Before the first hold(), on a thread that may sleep: what of it takes time.
+  // Before the first hold(), on a thread that may sleep: what of it takes time, if anything does.
+  virtual bool prepares() const { return false; }
   virtual int prepare_hold() { return 0; }
   // -EAGAIN: it has to be hold_slowly(), by a helper.
   virtual int hold() = 0;

@@ -22,8 +22,9 @@ class KindV1 final : public HotKind {
   }
   const char* control() const override { return kOomControl; }
   void forgo(int dir) const override { sys::write_at(dir, kOomControl, "0"); }
-  // The waiting tasks are woken by a raised limit, and none can be set that is too low.
+  // The kernel tells of what matters.
   const char* touched_file() const override { return nullptr; }
+  bool tells_removal() const override { return true; }
   bool twin_freezer() const override { return true; }
   bool freezes(const HoldConfig&) const override { return false; }
 };
@@ -40,7 +41,10 @@ class KindV2 final : public HotKind {
   const char* control() const override { return "memory.high"; }
   // Nothing is handed down.
   void forgo(int) const override {}
+  // The line moves with it.
   const char* touched_file() const override { return "memory.max"; }
+  // Not before 7.1.
+  bool tells_removal() const override { return false; }
   bool twin_freezer() const override { return false; }
   bool freezes(const HoldConfig& hold) const override { return hold.freeze != HoldFreeze::kNever; }
 };

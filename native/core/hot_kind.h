@@ -22,6 +22,8 @@ class HotKind {
   virtual void forgo(int dir) const = 0;
   // The file of each group whose change by others is to be told of, or null.
   virtual const char* touched_file() const = 0;
+  // Whether the kernel tells of a group's removal through the group's own events.
+  virtual bool tells_removal() const = 0;
   // Whether it can only be frozen through a group of another hierarchy: freezer_v1.h.
   virtual bool twin_freezer() const = 0;
   // Whether holding may stop the members, so that a freezer is wanted even without a plan.

@@ -76,6 +76,8 @@ Status HotGroupV2::arm(int dir) {
     if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
   }
   consume();
+  dir_.reset(sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY));
+  if (!dir_) return Status::of(dir_.release(), "open", ".");
   return arm_swap(dir);
 }
 
@@ -200,23 +202,39 @@ uint64_t HotGroupV2::held_high(uint64_t max) const {
   return noted() ? std::min(own_high(), line) : line;
 }
 
-// Whether this object holds it: another's hold looks like anybody's memory.high.
 int HotGroupV2::held() {
-  uint64_t high;
-  if (int err = read_limit(high_, high)) return err;
-  return set_high_.load() != 0 && high == set_high_.load();
+  hold::Mark mark;
+  return hold::read_mark(dir_.get(), mark);
 }
 
-int HotGroupV2::prepare_hold() { return hold_slowly(); }
+void HotGroupV2::write_mark() {
+  if (noted()) hold::write_mark(dir_.get(), {own_high(), note().own_max.load(), frozen_.load()});
+  // Let go of meanwhile.
+  if (!noted()) hold::remove_mark(dir_.get());
+}
+
+// From another guard that is no more: as it has found it.
+int HotGroupV2::adopt(uint64_t& high) {
+  hold::Mark mark;
+  if (hold::read_mark(dir_.get(), mark) != 1) return 0;
+  high = mark.high;
+  note().own_max.store(mark.max);
+  return mark.frozen ? sys::write_small(freeze_.get(), "0") : 0;
+}
 
 int HotGroupV2::hold(const Fd& file, bool quickly) {
   uint64_t max, high, usage;
+  if (int err = read_limit(file, high)) return err;
+  // Before it is changed: should this process end in between, somebody has to know.
+  if (!noted()) {
+    uint64_t found = high;
+    if (int err = adopt(found)) return err;
+    keep_high(found);
+    write_mark();
+  }
   if (int err = restore_max()) return err;
   if (int err = limit(max)) return err;
-  if (int err = read_limit(file, high)) return err;
   if (int err = read_limit(usage_, usage)) return err;
-  // Before it is changed: should this process end in between, somebody has to know.
-  if (!noted()) keep_high(high);
   yielded_ = false;
   uint64_t wanted = held_high(max);
   if (high == wanted) {
@@ -239,6 +257,7 @@ int HotGroupV2::let_go() {
   set_high_.store(0);
   yielded_ = false;
   note().own_high.store(0);
+  hold::remove_mark(dir_.get());
   return err;
 }
 
@@ -256,11 +275,13 @@ int HotGroupV2::decide(uint64_t base) {
   uint64_t line = hold::line(base, config_);
   if (line == kUnlimited) return 0;
   note().own_max.store(base);
+  write_mark();
   int err = write_limit(slow_max_, line);
   if (int failed = read_limit(slow_max_, now)) return failed;
   // Somebody else's, if it is another one by now.
   if (err == 0 && now == line) err = write_limit(slow_max_, base);
   note().own_max.store(0);
+  write_mark();
   if (err == 0 && set_max_.load() != 0) set_max_.store(0);
   return err;
 }
@@ -365,8 +386,15 @@ int HotGroupV2::freeze(bool frozen) {
     uint64_t already = 0;
     if (read_limit(freeze_, already) == 0 && already != 0 && !frozen_.load()) return 0;
   }
+  // Should this process end in between, somebody has to know.
+  bool was = frozen_.load();
+  if (frozen) {
+    frozen_.store(true);
+    write_mark();
+  }
   int err = sys::write_small(freeze_.get(), frozen ? "1" : "0");
-  if (err == 0) frozen_.store(frozen);
+  frozen_.store(err == 0 ? frozen : was);
+  if (!frozen && was) write_mark();
   return err;
 }
 

@@ -35,7 +35,8 @@ class HotGroupV2 final : public HotGroup {
   bool at_limit(const Sample&) override { return true; }
   bool starved_above() override { return false; }
   int held() override;
-  int prepare_hold() override;
+  bool prepares() const override { return true; }
+  int prepare_hold() override { return hold_slowly(); }
   int hold() override { return hold(high_, true); }
   int hold_slowly() override { return hold(slow_high_, false); }
   int let_go() override;
@@ -62,6 +63,8 @@ class HotGroupV2 final : public HotGroup {
   };
   static constexpr int kSwaps = 4;
 
+  void write_mark();
+  int adopt(uint64_t& high);
   HoldNote& note() const { return *note_.load(); }
   bool noted() const { return note().own_high.load() != 0; }
   uint64_t own_high() const { return note().own_high.load() - 1; }
@@ -78,6 +81,7 @@ class HotGroupV2 final : public HotGroup {
   Status arm_swap(int dir);
 
   HoldConfig config_;
+  Fd dir_;  // for the mark
   hold::FreezeRule rule_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};

@@ -156,6 +156,7 @@ bool StandIn::may_act(int64_t now) {
 
 void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, uint32_t killed) {
   if (done_) return;
+  if (now >= unheld_at_) free_members();
   Input input;
   input.fact = fact;
   input.result = result;
@@ -178,11 +179,22 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, u
 
   running += machine_.active() - counted_;
   counted_ = machine_.active();
-  if (machine_.next_wake() == kNever) {
+  int64_t wake = std::min(machine_.next_wake(), unheld_at_);
+  if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
-    sentinel.set_timer(*this, machine_.next_wake());
+    sentinel.set_timer(*this, wake);
   }
+}
+
+// An episode has ended, and the sentinel does not let the members go on: a limit that was raised
+// holds nobody any more.
+void StandIn::free_members() {
+  unheld_at_ = kNever;
+  SharedSlot* slot = this->slot();
+  if (!terms_.parent_alive || !slot || slot->state.load() != SlotState::kEpisode) return;
+  thaw();
+  if (hot_->hold() == -EAGAIN) hot_->hold_slowly();
 }
 
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
@@ -223,9 +235,12 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         if (terms_.parent_alive && let_go_ && hot_->hold() == -EAGAIN) hot_->hold_slowly();
         let_go_ = false;
         break;
+      case Do::kEnd:
+        // Only v2 has members that a raised limit does not wake.
+        if (hot_->must_be_asked()) unheld_at_ = terms_.hands->now() + terms_.grace_ns;
+        break;
       case Do::kStep:
       case Do::kSqueeze:
-      case Do::kEnd:
         break;
     }
   }

@@ -80,6 +80,7 @@ class StandIn final : public Source {
   void fall_back(Sentinel& sentinel);
   void let_go();
   void thaw();
+  void free_members();
   SharedSlot* heard(uint32_t& episode) const;
   void restart(int64_t now);
   int64_t deadline(int64_t now);
@@ -101,6 +102,7 @@ class StandIn final : public Source {
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
   uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
   int64_t waived_until_ = 0;  // its time to follow
+  int64_t unheld_at_ = kNever;  // when the members have to be free
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
