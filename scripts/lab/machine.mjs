@@ -1,0 +1,64 @@
+// The lab as the scripts use it: everything fetched and made when it is first needed, then boots.
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, constants } from 'node:fs'
+import { join } from 'node:path'
+import { root } from '../run.mjs'
+import { Apt } from './apt.mjs'
+import { kernel } from './kernels.mjs'
+import { boot } from './qemu.mjs'
+import { base, runArchive } from './root.mjs'
+
+const cache = join(root, '.cache/lab')
+const ENVIRONMENT = { PATH: '/usr/bin:/bin', HOME: '/root', LANG: 'C.UTF-8' }
+
+export class Lab {
+  #apt
+  #programs = join(cache, 'programs')
+
+  constructor() {
+    if (process.platform !== 'linux' || process.arch !== 'x64')
+      throw new Error('the lab is for x86-64 Linux')
+    mkdirSync(cache, { recursive: true })
+    this.#apt = new Apt(join(cache, 'apt'))
+  }
+
+  /** QEMU and busybox, unpacked into the cache. */
+  async #tools() {
+    if (existsSync(this.#programs)) return this.#programs
+    console.error('lab: fetching QEMU …')
+    const unpacked = `${this.#programs}.${process.pid}`
+    await this.#apt.unpackAll(['qemu-system-x86', 'busybox-static'], unpacked)
+    renameSync(unpacked, this.#programs)
+    return this.#programs
+  }
+
+  /** A kernel, fetched when the cache has none of that version; rejects when it cannot be had. */
+  kernel(wanted) {
+    return kernel(this.#apt, cache, wanted)
+  }
+
+  /** Runs a command in a machine of its own. */
+  async run({ kernel, version, argv, env = {}, seconds, memory = 1024, output, extra }) {
+    const programs = await this.#tools()
+    const system = await base(cache, programs)
+    const own = mkdtempSync(join(cache, 'run-'))
+    try {
+      const initrd = join(own, 'initrd')
+      copyFileSync(system, initrd, constants.COPYFILE_FICLONE)
+      appendFileSync(initrd, runArchive(version, argv, { ...ENVIRONMENT, ...env }, extra))
+      const log = join(own, 'console')
+      writeFileSync(log, '')
+      return await boot({
+        programs,
+        kernel: kernel.file,
+        initrd,
+        console: log,
+        seconds,
+        memory,
+        output,
+      })
+    } finally {
+      rmSync(own, { recursive: true, force: true })
+    }
+  }
+}

@@ -1,0 +1,74 @@
+// One boot: a kernel and archives in, the command's output and its exit status out. Software emulation
+// alone (no KVM), no privileges. The recipe and its reasons: "Booting other kernels" in CONTRIBUTING.md.
+import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+const KERNEL_OPTIONS = [
+  'console=ttyS0',
+  'panic=-1',
+  'quiet',
+  'loglevel=4',
+  'psi=1',
+  'lpj=8000000',
+  'tsc=reliable',
+  'random.trust_cpu=on',
+  'audit=0',
+  'cryptomgr.notests=1',
+  'mitigations=off',
+  'nokaslr',
+]
+
+// The unpacked program with its own loader and libraries: whatever C library this machine has.
+function command(programs) {
+  const at = path => join(programs, path)
+  const libraries = ['lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu'].map(at).join(':')
+  const firmware = ['usr/share/qemu', 'usr/share/seabios', 'usr/lib/ipxe/qemu'].map(at)
+  return {
+    file: at('lib/x86_64-linux-gnu/ld-linux-x86-64.so.2'),
+    args: [
+      '--library-path',
+      libraries,
+      at('usr/bin/qemu-system-x86_64'),
+      ...firmware.flatMap(directory => ['-L', directory]),
+    ],
+    // Debian builds the emulation itself as a module.
+    env: { ...process.env, QEMU_MODULE_DIR: at('usr/lib/x86_64-linux-gnu/qemu') },
+  }
+}
+
+/**
+ * Boots. `output` is given what the command writes as it comes. Resolves with { status, console }:
+ * status is undefined when the machine ended without telling one, or had to be ended.
+ */
+export function boot({ programs, kernel, initrd, console: log, seconds, memory, output }) {
+  const { file, args, env } = command(programs)
+  const machine = [
+    ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-M', 'pc', '-m', String(memory), '-smp', '2'],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
+    ...['-kernel', kernel, '-initrd', initrd, '-append', KERNEL_OPTIONS.join(' ')],
+    ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=1'],
+    ...['-serial', `file:${log}`, '-serial', 'stdio'],
+  ]
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, [...args, ...machine], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const limit = setTimeout(() => child.kill('SIGKILL'), seconds * 1000)
+    const end = () => child.kill('SIGKILL')
+    process.once('exit', end)
+    let complaints = ''
+    child.stdout.on('data', output)
+    child.stderr.on('data', text => (complaints += text))
+    child.on('error', reject)
+    child.on('close', (_, signal) => {
+      clearTimeout(limit)
+      process.off('exit', end)
+      let said = ''
+      try {
+        said = readFileSync(log, 'utf8')
+      } catch {}
+      const status = /^lab: exit status (\d+)/m.exec(said)?.[1]
+      const late = signal === 'SIGKILL' ? `lab: ended after ${seconds} s\n` : ''
+      resolve({ status: status && Number(status), console: said + complaints + late })
+    })
+  })
+}

@@ -1,0 +1,86 @@
+// What a booted machine has as its root: a base (this machine's Node.js with its libraries, busybox,
+// the static init), kept in the cache, and a small archive per run with the project and the command.
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { must, root } from '../run.mjs'
+import { Archive } from './cpio.mjs'
+
+const BUSYBOX = 'bin/busybox'
+/** Where the project stands inside; init starts the command here. */
+export const PROJECT = 'project'
+const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'
+
+/** The libraries that a program asks for, with its loader. */
+async function libraries(program) {
+  const said = await must('ldd', [program])
+  return [...said.matchAll(/(?:=> |^\s*)(\/\S+) \(/gm)].map(([, path]) => path)
+}
+
+async function buildInit(cache) {
+  const file = join(cache, 'init')
+  await must('cc', ['-O1', '-static', '-o', file, join(root, 'test/lab/init.c')])
+  return file
+}
+
+async function makeBase(cache, programs) {
+  const archive = new Archive()
+  for (const name of ['proc', 'sys', 'dev', 'tmp', 'root', PROJECT]) archive.directory(name)
+  archive.program('init', await buildInit(cache))
+  archive.file('etc/passwd', PASSWD)
+  archive.file('etc/group', 'root:x:0:\nnogroup:x:65534:\n')
+  archive.program('usr/bin/node', process.execPath)
+  for (const library of new Set(await libraries(process.execPath)))
+    archive.program(library, library)
+  archive.program(BUSYBOX, join(programs, BUSYBOX))
+  for (const applet of (await must(join(programs, BUSYBOX), ['--list']))
+    .split('\n')
+    .filter(Boolean)) {
+    if (applet !== 'busybox') archive.link(`bin/${applet}`, 'busybox')
+  }
+  return archive.bytes()
+}
+
+/** The base archive's file, made anew when Node.js or the init has changed. */
+export async function base(cache, programs) {
+  const inputs = [
+    process.execPath,
+    process.version,
+    readFileSync(join(root, 'test/lab/init.c')),
+    readFileSync(import.meta.filename),
+  ]
+  const digest = createHash('sha256').update(inputs.join('\0')).digest('hex').slice(0, 16)
+  const file = join(cache, `base-${digest}.cpio`)
+  if (existsSync(file)) return file
+  console.error('lab: making the root file system …')
+  mkdirSync(cache, { recursive: true })
+  writeFileSync(`${file}.${process.pid}`, await makeBase(cache, programs))
+  renameSync(`${file}.${process.pid}`, file)
+  return file
+}
+
+// Of the project: what runs, not what makes it.
+const PARTS = [
+  'package.json',
+  'README.md',
+  'dist',
+  'examples',
+  'test',
+  'build/Release',
+  'build/test',
+]
+const unwanted = /\/(obj|obj\.target|\.deps|native\/fuzz)$/
+
+/** The archive of one run. */
+export function runArchive(version, argv, env) {
+  const archive = new Archive()
+  for (const part of PARTS) {
+    const from = join(root, part)
+    if (existsSync(from)) archive.copy(join(PROJECT, part), from, path => !unwanted.test(path))
+  }
+  const strings = list => list.map(text => `${text}\0`).join('')
+  archive.file('lab/cgroup', strings([version]))
+  archive.file('lab/argv', strings(argv))
+  archive.file('lab/env', strings(Object.entries(env).map(([key, value]) => `${key}=${value}`)))
+  return archive.bytes()
+}

@@ -1,0 +1,110 @@
+// The lab's init (process 1 of a booted kernel): mounts what a machine has, runs one command with its
+// output on the second serial port, tells its exit status on the console and switches the machine off.
+// Static, because nothing else is there yet. Reads /lab/cgroup ("v1" or "v2"), /lab/argv and /lab/env
+// (strings that end with a NUL each).
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/io.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define EXIT_PORT 0xf4 // qemu's isa-debug-exit
+
+static void switch_off(void) {
+  fflush(stdout);
+  tcdrain(1);
+  if (ioperm(EXIT_PORT, 1, 1) == 0) outb(0, EXIT_PORT);
+  reboot(RB_POWER_OFF);
+}
+
+static void leave(int status) {
+  printf("\nlab: exit status %d\n", status);
+  switch_off();
+}
+
+// Without an exit status: the host takes that, and the console's text, as the machine's failure.
+static void stop(const char *what) {
+  printf("\nlab: %s: %s\n", what, strerror(errno));
+  switch_off();
+}
+
+static void mounted(const char *type, const char *where, const char *options) {
+  mkdir(where, 0755);
+  if (mount(type, where, type, 0, options) != 0) stop(where);
+}
+
+// A file's strings, as execve() wants them.
+static char **strings(const char *path) {
+  static char text[2][1 << 16];
+  static char *lists[2][4096];
+  static int used;
+  char *at = text[used], **list = lists[used++];
+  int fd = open(path, O_RDONLY), count = 0;
+  ssize_t size = fd < 0 ? -1 : read(fd, at, sizeof text[0] - 1);
+  if (size < 0) stop(path);
+  for (char *end = at + size; at < end && count < 4095; at += strlen(at) + 1) list[count++] = at;
+  close(fd);
+  return list;
+}
+
+static void mount_cgroups(void) {
+  if (strcmp(strings("/lab/cgroup")[0], "v2") == 0) {
+    mounted("cgroup2", "/sys/fs/cgroup", NULL);
+    int fd = open("/sys/fs/cgroup/cgroup.subtree_control", O_WRONLY);
+    if (fd < 0 || write(fd, "+memory +pids +cpu", 18) != 18) stop("cgroup.subtree_control");
+    close(fd);
+    return;
+  }
+  mounted("tmpfs", "/sys/fs/cgroup", "mode=755");
+  mounted("cgroup", "/sys/fs/cgroup/memory", "memory");
+  mounted("cgroup", "/sys/fs/cgroup/freezer", "freezer");
+  mounted("cgroup", "/sys/fs/cgroup/pids", "pids");
+}
+
+static void run(void) {
+  // O_NOCTTY, and raw: a terminal that hangs up would lose the last output, and adds line ends.
+  int port = open("/dev/ttyS1", O_RDWR | O_NOCTTY);
+  struct termios mode;
+  if (port < 0 || tcgetattr(port, &mode) != 0) stop("/dev/ttyS1");
+  cfmakeraw(&mode);
+  tcsetattr(port, TCSANOW, &mode);
+  char **argv = strings("/lab/argv"), **env = strings("/lab/env");
+  pid_t child = fork();
+  if (child == 0) {
+    setsid();
+    int nothing = open("/dev/null", O_RDONLY);
+    if (dup2(nothing, 0) < 0 || dup2(port, 1) < 0 || dup2(port, 2) < 0) _exit(125);
+    close(nothing);
+    close(port);
+    for (char **e = env; *e; e++) putenv(*e);
+    if (chdir("/project") == 0) execvp(argv[0], argv);
+    fprintf(stderr, "lab: %s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+  }
+  int status = 0;
+  // Orphans end up here too.
+  for (pid_t ended; (ended = wait(&status)) != child;) {
+    if (ended < 0 && errno != EINTR) stop("wait");
+  }
+  tcdrain(port);
+  leave(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+int main(void) {
+  clearenv();
+  mounted("proc", "/proc", NULL);
+  mounted("sysfs", "/sys", NULL);
+  mounted("devtmpfs", "/dev", NULL);
+  mounted("devpts", "/dev/pts", "ptmxmode=666");
+  mounted("tmpfs", "/dev/shm", NULL);
+  mounted("tmpfs", "/tmp", "mode=1777");
+  mount_cgroups();
+  run();
+}
