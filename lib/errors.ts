@@ -51,6 +51,38 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'memory.memsw.limit_in_bytes',
     'the group uses more memory and swap than this: free or kill first',
   ],
+  [
+    'EBUSY',
+    'memory.max',
+    'the group uses more than this and the kernel could not reclaim enough: free or kill first',
+  ],
+  [
+    'EBUSY',
+    'cgroup.subtree_control',
+    'a group with processes of its own cannot give controllers to groups below (the no-internal-process rule of cgroup v2): move them into a group below it first',
+  ],
+  [
+    'EBUSY',
+    'cgroup.procs',
+    'a group that gives controllers to groups below it (cgroup.subtree_control) cannot have processes of its own: add them to one of those',
+  ],
+  ['EBUSY', 'cgroup.freeze', 'a group above keeps it frozen: thaw that one'],
+  [
+    'ENOENT',
+    'cgroup.subtree_control',
+    'the group itself has no memory controller to give: enable it in the groups above',
+  ],
+  ['EOPNOTSUPP', 'cgroup.procs', "the group is threaded or 'domain invalid': see its cgroup.type"],
+  [
+    'EACCES',
+    'cgroup.procs',
+    'moving a process needs write access to the cgroup.procs of the group that both are below, which delegation ends at: start it inside, or run as root',
+  ],
+  [
+    'EACCES',
+    'cgroup.subtree_control',
+    'the group above is not delegated to this user: enable memory there as root, or have it delegated (Delegate=yes in a systemd unit)',
+  ],
   ['EBUSY', 'freezer.parent_freezing', 'a freezer group above keeps it frozen: thaw that one'],
   ['EINVAL', 'memory.memsw.limit_in_bytes', 'a limit was changed by somebody else meanwhile'],
   ['EINVAL', 'memory.limit_in_bytes', 'a limit was changed by somebody else meanwhile'],
@@ -111,18 +143,32 @@ const OWN: Record<string, string> = {
     'somebody has disabled the killer of this group already: another guard, or nobody any more (takeOver: true adopts it)',
 }
 
-const UNSUPPORTED: Record<string, string> = {
-  '': 'no memory controller is mounted: mount one (cgroup v1: mount -t cgroup -o memory)',
-  'memory.current': 'groups of cgroup v2 are not supported by this version of cgroup-oom',
-  'memory.high': 'cgroup v1 has no memory.high',
-  'memory.oom.group': 'cgroup v1 has no memory.oom.group',
-  'memory.memsw.limit_in_bytes':
-    'cgroup v1 limits swap together with memory: set max too, and boot with swapaccount=1',
+// The same, where the file that is missing says more.
+const OWN_BY_FILE: Record<string, Record<string, string>> = {
+  ERR_NOT_A_MEMORY_CGROUP: {
+    'cgroup.subtree_control':
+      'a group of cgroup v2 that has no memory controller: write +memory into the cgroup.subtree_control of each group above it (systemd: MemoryAccounting=yes)',
+    'cgroup.controllers':
+      'the root of a cgroup v2 hierarchy without the memory controller, which is mounted as v1 or switched off',
+  },
+  ERR_CGROUP_UNSUPPORTED: {
+    '': 'no memory controller is mounted: mount one (mount -t cgroup2 none DIRECTORY, or for v1: mount -t cgroup -o memory none DIRECTORY)',
+    'memory.oom_control': 'groups of cgroup v2 cannot be guarded by this version of cgroup-oom',
+    'memory.event_control': 'levels of pressure are of cgroup v1: ask for stalls, { kind }',
+    'memory.high': 'cgroup v1 has no memory.high',
+    'memory.oom.group': 'this group has no memory.oom.group: cgroup v1, or Linux before 4.19',
+    'memory.swap.max': 'the kernel does not account swap: boot with swapaccount=1 (CONFIG_SWAP)',
+    'memory.memsw.limit_in_bytes':
+      'cgroup v1 limits swap together with memory: set max too, and boot with swapaccount=1',
+  },
+  ERR_NO_FREEZER: {
+    'cgroup.freeze': 'this kernel has no cgroup.freeze: use Linux 5.2 or later',
+  },
 }
 
 /** An error of one of the library's own codes, with the text that belongs to it. */
 export function ownError(code: string, path?: string, file?: string): OomError {
-  const text = (code === 'ERR_CGROUP_UNSUPPORTED' && UNSUPPORTED[file ?? '']) || OWN[code]
+  const text = OWN_BY_FILE[code]?.[file ?? ''] ?? OWN[code]
   return new OomError(code, `${text ?? code}${path === undefined ? '' : `: '${path}'`}`, { path })
 }
 

@@ -43,6 +43,14 @@ Status write_number(int dir, const char* name, uint64_t value) {
   return write(dir, name, {text, static_cast<size_t>(end - text)});
 }
 
+Status lists(int dir, const char* name, std::string_view word, bool& out) {
+  char buf[512];
+  std::string_view text;
+  if (Status s = read(dir, name, buf, sizeof buf, text); !s.ok()) return s;
+  out = parse::lists(text, word);
+  return Status::success();
+}
+
 bool has(int dir, const char* name) { return faccessat(dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0; }
 
 }  // namespace oom::control

@@ -18,6 +18,8 @@ Status read(int dir, const char* name, char* buf, size_t size, std::string_view&
 Status read_number(int dir, const char* name, uint64_t& out);
 Status write(int dir, const char* name, std::string_view text);
 Status write_number(int dir, const char* name, uint64_t value);
+// Whether the list of words in the file has the word (cgroup.controllers).
+Status lists(int dir, const char* name, std::string_view word, bool& out);
 // Whether the directory has such a file.
 bool has(int dir, const char* name);
 

@@ -61,14 +61,22 @@ Status Group::create(std::string path, const Limits& limits, std::shared_ptr<Gro
   Fd parent(parent_fd);
   const Memcg* memcg = nullptr;
   if (Status s = recognise(parent.get(), memcg); !s.ok()) return s;
-  if (mkdirat(parent.get(), name.c_str(), 0755) != 0) return Status::last("mkdir");
+  bool changed = false;
+  if (Status s = memcg->give_to_children(parent.get(), changed); !s.ok()) return s;
+  Status s = make(parent.get(), name, std::move(path), limits, out);
+  if (!s.ok() && changed) memcg->take_from_children(parent.get());
+  return s;
+}
 
+Status Group::make(int parent, const std::string& name, std::string path, const Limits& limits,
+                   std::shared_ptr<Group>& out) {
+  if (mkdirat(parent, name.c_str(), 0755) != 0) return Status::last("mkdir");
   std::shared_ptr<Group> made;
-  int fd = sys::open_at(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY);
+  int fd = sys::open_at(parent, name.c_str(), O_RDONLY | O_DIRECTORY);
   Status s = fd < 0 ? Status::of(fd, "open") : adopt(Fd(fd), std::move(path), made);
   if (s.ok()) s = made->set_limits(limits);
   if (!s.ok()) {
-    unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR);
+    unlinkat(parent, name.c_str(), AT_REMOVEDIR);
     return s;
   }
   out = std::move(made);
@@ -137,13 +145,23 @@ Status Group::kill(bool recursive, bool give_killer_back, std::vector<pid_t>& si
     }
     empty = list.empty();
     if (empty) return Status::success();
-    Status s = members::signal(dir(), recursive, list, SIGKILL, signalled);
+    Status s = kill_once(recursive, list, signalled);
     if (s.ok()) s = memcg_->let_die(*this);
     if (!s.ok() && !gone(s.err)) return s;
     if (sys::now_ns() >= until) return Status::success();
     // The killed need the processor to die; what they have forked is found in the next round.
     usleep(200);
   }
+}
+
+Status Group::kill_once(bool recursive, const std::vector<pid_t>& list,
+                        std::vector<pid_t>& signalled) const {
+  if (recursive) {
+    int err = memcg_->kill_tree(dir());
+    if (err == 0) signalled.insert(signalled.end(), list.begin(), list.end());
+    if (err != -EOPNOTSUPP) return Status::of(err, "write", "cgroup.kill");
+  }
+  return members::signal(dir(), recursive, list, SIGKILL, signalled);
 }
 
 Status Group::freeze(bool& done) const {

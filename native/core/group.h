@@ -26,7 +26,8 @@ class Group {
   // `path` is absolute, without ".." and not through symbolic links. ENOENT: nothing is there;
   // ERR_NOT_A_MEMORY_CGROUP: something else is.
   static Status open(std::string path, std::shared_ptr<Group>& out);
-  // Makes the group with these limits, or nothing at all. Its parent must be a memory cgroup.
+  // Makes the group with these limits, or nothing at all. Its parent must be a memory cgroup, which
+  // is made to give the controller to groups below where it does not.
   static Status create(std::string path, const Limits& limits, std::shared_ptr<Group>& out);
 
   Group(const Group&) = delete;
@@ -70,6 +71,10 @@ class Group {
 
  private:
   Group(Fd dir, std::string path, const Memcg* memcg, dev_t device, ino_t inode);
+  static Status make(int parent, const std::string& name, std::string path, const Limits& limits,
+                     std::shared_ptr<Group>& out);
+  Status kill_once(bool recursive, const std::vector<pid_t>& list,
+                   std::vector<pid_t>& signalled) const;
   static Status adopt(Fd dir, std::string path, std::shared_ptr<Group>& out);
 
   Fd dir_;

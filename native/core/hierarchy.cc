@@ -60,12 +60,21 @@ std::string join(std::string_view base, std::string_view rest) {
 bool has_memory(const Mount& mount) {
   Fd dir(sys::open_at(AT_FDCWD, mount.point.c_str(), O_RDONLY | O_DIRECTORY));
   if (!dir) return false;
-  char buf[512];
-  std::string_view text, line;
-  if (!control::read(dir.get(), "cgroup.controllers", buf, sizeof buf, text).ok()) return false;
-  if (!parse::next_line(text, line)) return false;
-  for (char& c : buf) c = c == ' ' ? ',' : c;
-  return parse::has_word(line, "memory");
+  bool offered = false;
+  return control::lists(dir.get(), "cgroup.controllers", "memory", offered).ok() && offered;
+}
+
+// On v2 a process is charged to the nearest group upwards that has the controller. A group that is
+// gone stays what it is: nothing is known of it.
+void climb(const Mount& mount, std::string& path) {
+  constexpr std::string_view kFile = "/memory.current";
+  while (path.size() > mount.point.size()) {
+    std::string file = path;
+    file += kFile;
+    if (faccessat(AT_FDCWD, path.c_str(), F_OK, 0) != 0) return;
+    if (faccessat(AT_FDCWD, file.c_str(), F_OK, 0) == 0) return;
+    path.resize(path.rfind('/'));
+  }
 }
 
 // Calls use(Mount) for each v1 mount of the controller, or each v2 mount for "".
@@ -146,7 +155,9 @@ Status group_of(const Mount& mount, pid_t pid, std::string& out) {
   if (int err = parse::cgroup_path(text, mount.controller, found)) {
     return Status::of(err, "read");
   }
-  return to_absolute(mount, found, out) ? Status::success() : Status::of(-ENOENT, "open");
+  if (!to_absolute(mount, found, out)) return Status::of(-ENOENT, "open");
+  if (mount.version == 2) climb(mount, out);
+  return Status::success();
 }
 
 bool to_absolute(const Mount& mount, std::string_view path, std::string& out) {

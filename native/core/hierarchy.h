@@ -32,7 +32,7 @@ Status controller(std::string_view name, std::string_view path, Mount& out);
 // The v1 mount of the controller that `absolute` lies in; the innermost if there are several.
 Status containing(std::string_view name, std::string_view absolute, Mount& out);
 
-// The group of a process (0: this one) as an absolute path below the mount. ESRCH: no such process.
+// The group that a process (0: this one) is charged to, as an absolute path below the mount. ESRCH: no such process.
 // ENOENT: it is outside of what is mounted.
 Status group_of(const Mount& mount, pid_t pid, std::string& out);
 

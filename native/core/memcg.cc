@@ -6,6 +6,7 @@
 #include "core/codes.h"
 #include "core/control.h"
 #include "core/memcg_v1.h"
+#include "core/memcg_v2.h"
 
 namespace oom {
 
@@ -16,8 +17,20 @@ Status recognise(int dir, const Memcg*& out) {
     out = &memcg_v1();
     return Status::success();
   }
-  if (fs.f_type == CGROUP2_SUPER_MAGIC && control::has(dir, "memory.current")) {
-    return code::fail(code::kCgroupUnsupported, "memory.current");
+  if (fs.f_type == CGROUP2_SUPER_MAGIC) {
+    if (control::has(dir, "memory.current")) {
+      out = &memcg_v2();
+      return Status::success();
+    }
+    // The root has the controllers of the hierarchy and no files of theirs.
+    if (control::has(dir, "cgroup.type")) {
+      return code::fail(code::kNotAMemoryCgroup, "cgroup.subtree_control");
+    }
+    bool offered = false;
+    if (Status s = control::lists(dir, "cgroup.controllers", "memory", offered); !s.ok()) return s;
+    if (!offered) return code::fail(code::kNotAMemoryCgroup, "cgroup.controllers");
+    out = &memcg_v2();
+    return Status::success();
   }
   return code::fail(code::kNotAMemoryCgroup);
 }

@@ -1,5 +1,5 @@
-// What cgroup v1 and v2 do differently, behind one interface: memcg_v1.cc has the one, and nothing
-// outside the implementations asks for the version. All calls are on the cold path, from any
+// What cgroup v1 and v2 do differently, behind one interface: memcg_v1.cc has the one, memcg_v2.cc
+// the other, and nothing outside the implementations asks for the version. All calls are on the cold path, from any
 // thread.
 #pragma once
 
@@ -31,6 +31,18 @@ struct Counters {
   std::optional<bool> under_oom;
 };
 
+// One write to a control file with a number in it, and what it takes to undo it.
+struct LimitWrite {
+  const char* file;
+  uint64_t from;
+  uint64_t to;
+};
+
+struct LimitPlan {
+  LimitWrite writes[4];
+  int count = 0;
+};
+
 // `dir` is a group's directory.
 class Memcg {
  public:
@@ -43,12 +55,20 @@ class Memcg {
   // All or nothing: what was written before a failure is put back.
   virtual Status set_limits(int dir, const Limits& change) const = 0;
   virtual Status counters(int dir, Counters& out) const = 0;
-  // Asks the kernel to reclaim about so much; v1 cannot be told how much and reclaims what it can.
+  // Asks the kernel to reclaim about so much, as far as there is something; v1 cannot be told how
+  // much and reclaims what it can.
   virtual Status reclaim(int dir, uint64_t bytes) const = 0;
 
   // Begins, or looks again: `done` when every member has stopped, or goes on.
   virtual Status freeze(const Group& group, bool& done) const = 0;
   virtual Status thaw(const Group& group, bool& done) const = 0;
+  // Makes sure that groups made below `dir` are memory groups; `changed`: they were not before.
+  virtual Status give_to_children(int dir, bool& changed) const = 0;
+  virtual void take_from_children(int dir) const = 0;
+
+  // SIGKILL for all members and those of all groups below, at once. -EOPNOTSUPP where the kernel
+  // has no such thing: then one by one.
+  virtual int kill_tree(int dir) const = 0;
   // After a SIGKILL: undoes what keeps members from dying of it.
   virtual Status let_die(const Group& group) const = 0;
   // Makes sure that no member waits for user space any more when the group is out of memory.

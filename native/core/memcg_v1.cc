@@ -104,6 +104,13 @@ class V1 final : public Memcg {
     return control::write(dir, "memory.force_empty", "0");
   }
 
+  Status give_to_children(int, bool& changed) const override {
+    changed = false;
+    return Status::success();
+  }
+  void take_from_children(int) const override {}
+  int kill_tree(int) const override { return -EOPNOTSUPP; }
+
   Status freeze(const Group& group, bool& done) const override {
     return freezer_v1::freeze(group, done);
   }

@@ -8,18 +8,6 @@ namespace oom {
 // A constant, alive as long as the program.
 const Memcg& memcg_v1();
 
-// One write to a limit, and what it takes to undo it.
-struct LimitWrite {
-  const char* file;
-  uint64_t from;
-  uint64_t to;
-};
-
-struct LimitPlan {
-  LimitWrite writes[2];
-  int count = 0;
-};
-
 // The limits of a v1 group as they are; `memsw` is empty where swap is not accounted.
 struct LimitsV1 {
   uint64_t max;

@@ -1,6 +1,7 @@
 #include "core/parse.h"
 
 #include <charconv>
+#include <utility>
 
 namespace oom::parse {
 
@@ -57,6 +58,15 @@ bool has_word(std::string_view list, std::string_view word) {
   return false;
 }
 
+bool lists(std::string_view text, std::string_view word) {
+  text = without_newline(text);
+  std::string_view field;
+  while (next_field(text, ' ', field)) {
+    if (field == word) return true;
+  }
+  return false;
+}
+
 int u64(std::string_view text, uint64_t& out) { return number(without_newline(text), out); }
 
 int limit(std::string_view text, uint64_t& out) {
@@ -88,6 +98,37 @@ int oom_control(std::string_view text, OomControl& out) {
   if (d == 0) out.oom_kill_disable = disabled != 0;
   if (u == 0) out.under_oom = under != 0;
   if (k == 0) out.oom_kill = kills;
+  return 0;
+}
+
+int memory_events(std::string_view text, MemoryEvents& out) {
+  MemoryEvents events;
+  const std::pair<std::string_view, std::optional<uint64_t>*> fields[] = {
+      {"high", &events.high},
+      {"max", &events.max},
+      {"oom", &events.oom},
+      {"oom_kill", &events.oom_kill},
+      {"oom_group_kill", &events.oom_group_kill}};
+  for (auto [key, field] : fields) {
+    uint64_t value = 0;
+    int err = key_value(text, key, value);
+    if (err == 0) *field = value;
+    if (err != 0 && err != -ENOENT) return err;
+  }
+  if (!events.oom) return -EINVAL;  // not this file at all
+  out = events;
+  return 0;
+}
+
+int cgroup_events(std::string_view text, CgroupEvents& out) {
+  CgroupEvents events{};
+  uint64_t value = 0;
+  if (key_value(text, "populated", value) != 0) return -EINVAL;
+  events.populated = value != 0;
+  int err = key_value(text, "frozen", value);
+  if (err == 0) events.frozen = value != 0;
+  if (err != 0 && err != -ENOENT) return err;
+  out = events;
   return 0;
 }
 

@@ -133,6 +133,27 @@ int freezer_state(std::string_view text, FreezerState& out);
 // Whether a comma-separated list has the word.
 bool has_word(std::string_view list, std::string_view word);
 
+// Whether a line of words with spaces between them has the word (cgroup.controllers).
+bool lists(std::string_view text, std::string_view word);
+
+// memory.events and memory.events.local (v2). Kernels have learned fields over time: one that is
+// not there is empty.
+struct MemoryEvents {
+  std::optional<uint64_t> high;
+  std::optional<uint64_t> max;
+  std::optional<uint64_t> oom;
+  std::optional<uint64_t> oom_kill;
+  std::optional<uint64_t> oom_group_kill;
+};
+int memory_events(std::string_view text, MemoryEvents& out);
+
+// cgroup.events (v2). frozen: since Linux 5.2.
+struct CgroupEvents {
+  bool populated;
+  std::optional<bool> frozen;
+};
+int cgroup_events(std::string_view text, CgroupEvents& out);
+
 // Cuts the first line off `text`; false at its end.
 bool next_line(std::string_view& text, std::string_view& line);
 

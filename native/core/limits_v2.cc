@@ -1,0 +1,54 @@
+// In which order a v2 group's limits are written. Pure.
+#include <unistd.h>
+
+#include "core/codes.h"
+#include "core/memcg_v2.h"
+#include "core/parse.h"
+
+namespace oom {
+
+namespace {
+
+constexpr const char* kMax = "memory.max";
+constexpr const char* kHigh = "memory.high";
+constexpr const char* kSwapMax = "memory.swap.max";
+constexpr const char* kOomGroup = "memory.oom.group";
+
+uint64_t whole_pages(uint64_t bytes) {
+  if (bytes == kUnlimited) return bytes;
+  return bytes - bytes % static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+Status plan_limits_v2(const Limits& now, const Limits& change, LimitPlan& plan) {
+  plan.count = 0;
+  if (change.oom_group) {
+    if (!now.oom_group) return code::fail(code::kCgroupUnsupported, kOomGroup);
+    if (*change.oom_group != *now.oom_group) {
+      plan.writes[plan.count++] = {kOomGroup, *now.oom_group, *change.oom_group};
+    }
+  }
+  struct Size {
+    const char* file;
+    const std::optional<uint64_t>& from;
+    const std::optional<uint64_t>& to;
+  };
+  const Size sizes[] = {{kSwapMax, now.swap_max, change.swap_max},
+                        {kHigh, now.high, change.high},
+                        {kMax, now.max, change.max}};
+  for (const Size& size : sizes) {
+    if (size.to && !size.from) return code::fail(code::kCgroupUnsupported, size.file);
+  }
+  for (bool looser : {true, false}) {
+    for (const Size& size : sizes) {
+      if (!size.to) continue;
+      const uint64_t to = whole_pages(*size.to);
+      if (to == *size.from || (to > *size.from) != looser) continue;
+      plan.writes[plan.count++] = {size.file, *size.from, to};
+    }
+  }
+  return Status::success();
+}
+
+}  // namespace oom
