@@ -64,7 +64,6 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     kind_ = &hot_kind(group->version());
     state_ = State::kArming;
   }
-  if (group->version() == 2) return code::fail(code::kCgroupUnsupported, kControl);
   if (Status s = check_self(*group); !s.ok()) return s;
   sentinel_.set_before_stop([] {
     Helpers::stop();

@@ -137,7 +137,7 @@ class GuardedGroup final : public Source {
   Job stop_job_, hold_job_, decide_job_;
   int64_t refill_at_ = kNever, refill_wait_ = 0;  // when ballast is to be there again
   int64_t thaw_at_ = kNever;                      // when to try again to thaw
-  int64_t ask_at_ = 0, ask_wait_ = 0;             // the kernel is not asked again before
+  hold::AskRule ask_;
   int64_t far_since_ = 0;                         // since when it waits with room; 0: it does not
   uint32_t let_go_told_ = 0;                      // the episode whose kernel fallback was reported
   bool freezing_ = false;                         // the members shall stand still

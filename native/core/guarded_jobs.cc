@@ -14,9 +14,6 @@ constexpr uint64_t kRefillSlack = uint64_t{1} << 20;
 constexpr int64_t kRefillFirst = 1000 * kMs;
 constexpr int64_t kRefillMost = 30'000 * kMs;
 constexpr int64_t kThawAgain = 10 * kMs;
-// A kernel that has found no victim is asked less and less often.
-constexpr int64_t kAskFirst = 10 * kMs;
-constexpr int64_t kAskMost = 1000 * kMs;
 
 uint16_t word(Fallback fallback) { return StepReport::kFallback | static_cast<uint16_t>(fallback); }
 
@@ -229,10 +226,6 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
       // Let go of meanwhile.
       if (!gone_ && !machine_.holding()) hot_->let_go();
       break;
-    case JobKind::kDecide:
-      ask_wait_ = std::clamp(2 * ask_wait_, kAskFirst, kAskMost);
-      ask_at_ = now + ask_wait_;
-      break;
     case JobKind::kThaw:
       thaw_at_ = hot_->frozen() && !freezing_ && input.result != -ENODEV ? now + kThawAgain : kNever;
       break;
@@ -306,8 +299,7 @@ void GuardedGroup::keep_hold(int64_t now, int err) {
 
 void GuardedGroup::ask_kernel(int64_t now) {
   if (!hot_->must_be_asked() || decide_job_.busy.load()) return;
-  if (decide_job_.episode != machine_.id()) ask_at_ = ask_wait_ = 0;
-  if (now < ask_at_) return;
+  if (!ask_.due(machine_.id(), now, last_.kills)) return;
   decide_job_.bytes = machine_.base_limit();
   start(decide_job_, JobKind::kDecide, now);
 }

@@ -16,6 +16,9 @@ constexpr uint64_t kLeast = 2 * kMiB;
 constexpr uint64_t kMost = 512 * kMiB;
 // Below this share of the line what is called reclaimable is not: the pages in use all the time.
 constexpr uint64_t kResidue = 128;
+constexpr int64_t kOwnWay = 50'000'000;
+constexpr int64_t kKillTakesEffect = 100'000'000;
+constexpr int64_t kAskMost = 1'000'000'000;
 // A rate means something over so long.
 constexpr int64_t kMeasure = 100'000'000;
 
@@ -56,6 +59,22 @@ bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max
   uint64_t last = line + (max - line) / 2;
   if (usage >= last || left_ns <= 0) return usage >= last;
   return rate_ * static_cast<double>(left_ns) >= static_cast<double>(last - usage);
+}
+
+bool AskRule::due(uint32_t episode, int64_t now, uint64_t kills) {
+  if (episode != episode_) {
+    episode_ = episode;
+    at_ = now + kOwnWay;
+    wait_ = kKillTakesEffect;
+    kills_ = kills;
+  } else if (kills != kills_) {
+    kills_ = kills;
+    at_ = std::max(at_, now + kKillTakesEffect);
+  }
+  if (now < at_) return false;
+  at_ = now + wait_;
+  wait_ = std::min(2 * wait_, kAskMost);
+  return true;
 }
 
 }  // namespace oom::hold

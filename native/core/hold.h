@@ -57,6 +57,20 @@ class FreezeRule {
   double rate_ = 0;  // bytes a nanosecond
 };
 
+// When the kernel is made to decide. Whoever still allocates runs into memory.max by himself, which
+// is the kernel's own way; a group that stands still below it has to be asked about, and one for
+// which no victim was found less and less often.
+class AskRule {
+ public:
+  // The group was let go of in this episode, again or for the first time. True: ask now.
+  bool due(uint32_t episode, int64_t now, uint64_t kills);
+
+ private:
+  uint32_t episode_ = 0;
+  int64_t at_ = 0, wait_ = 0;
+  uint64_t kills_ = 0;
+};
+
 // A held group carries what it has to get back as an extended attribute of its directory, which
 // outlives all processes: by it another guard knows that it is held, and `rescue` what to put back.
 // A kernel before 5.7, or a file system that is not ours to mark, has none.

@@ -282,7 +282,7 @@ int HotGroupV2::decide(uint64_t base) {
   if (err == 0 && now == line) err = write_limit(slow_max_, base);
   note().own_max.store(0);
   write_mark();
-  if (err == 0 && set_max_.load() != 0) set_max_.store(0);
+  if (err == 0) set_max_.store(0);
   return err;
 }
 

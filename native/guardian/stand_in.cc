@@ -56,6 +56,7 @@ int StandIn::look(Sample& sample) {
   SharedSlot* slot = this->slot();
   hot_->share(slot ? &slot->hold : nullptr);
   if (int err = hot_->sample(sample)) return err;
+  kills_ = sample.kills;
   uint64_t own = slot ? slot->own_limit.load() : 0;
   if (own != 0 && sample.limit > own) {
     // Headroom is lent: out of memory is what does not fit into the limit without it. The kernel,
@@ -264,7 +265,9 @@ bool StandIn::below(const StandIn& top) const {
 void StandIn::let_go() {
   let_go_ = hot_->yield() == 0;
   thaw();
-  if (hot_->must_be_asked()) terms_.hands->ask_kernel(*hot_, machine_.base_limit());
+  if (hot_->must_be_asked() && ask_.due(machine_.id(), terms_.hands->now(), kills_)) {
+    terms_.hands->ask_kernel(*hot_, machine_.base_limit());
+  }
   // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
 }

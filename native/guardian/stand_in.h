@@ -12,6 +12,7 @@
 #include <string>
 
 #include "core/episode.h"
+#include "core/hold.h"
 #include "core/hot.h"
 #include "core/sentinel.h"
 #include "core/shared_state.h"
@@ -102,6 +103,8 @@ class StandIn final : public Source {
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
   uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
   int64_t waived_until_ = 0;  // its time to follow
+  hold::AskRule ask_;
+  uint64_t kills_ = 0;  // as of the last look
   int64_t unheld_at_ = kNever;  // when the members have to be free
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
