@@ -220,6 +220,8 @@ int32_t SimDriver::run_step(const PlanStep& step, const Job& job, SimStep& repor
       return 0;
     case StepKind::kFreeze:
       frozen_ = true;
+      publish();
+      hooks_->passes();
       group_->freeze();
       return 0;
   }

@@ -88,9 +88,13 @@ class Guardian {
     leave_if_done();
   }
 
+  // Hears nothing more: its parent, if there is one, has another guardian.
   void put_everything_back() {
+    house_.loop->remove(signals_.get());
+    if (house_.parent_alive) house_.loop->remove(kSocketFd);
+    house_.parent_alive = false;
     for (auto& [id, ward] : wards_) ward->put_back();
-    _exit(0);
+    leave_if_done();
   }
 
   void leave_if_done() {

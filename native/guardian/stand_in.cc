@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/place.h"
+
 namespace oom::guardian {
 namespace {
 
@@ -16,6 +18,7 @@ int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000})
 // Whoever has claimed a fallback has so long to carry it out.
 constexpr int64_t kFollow = 100 * kMs;
 constexpr int64_t kRepayRetry = 100 * kMs;
+constexpr int64_t kSwitchRetry = 5 * kMs;
 
 // What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
@@ -77,26 +80,42 @@ int StandIn::look(Sample& sample) {
   return 0;
 }
 
-void StandIn::ready(Sentinel& sentinel, int64_t now) {
-  if (done_) return;
-  hot_->consume();
-  step(sentinel, Fact::kNotified, now);
+// What cannot be read is as it was, or as has been told since: by the kernel, that it is out of
+// memory, or by the sentinel, that it no longer is.
+int StandIn::see(Fact fact, Sample& sample) {
+  int err = look(sample);
+  if (err == 0) {
+    last_ = sample;
+    return 0;
+  }
+  uint32_t episode;
+  if (followed_ != 0 && !heard(episode)) last_.starved = false;
+  if (fact == Fact::kNotified && machine_.active()) last_.starved = true;
+  sample = last_;
+  return err;
 }
 
-void StandIn::due(Sentinel& sentinel, int64_t now) { step(sentinel, Fact::kLooked, now); }
+void StandIn::ready(Sentinel& sentinel, int64_t) {
+  if (done_) return;
+  hot_->consume();
+  step(sentinel, Fact::kNotified);
+}
+
+void StandIn::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
 
 void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   if (done_) return;
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = ns;
-  if (look(input.sample) != 0) return;
+  if (is_gone(see(input.fact, input.sample))) return finish(sentinel);
   // The parent holds and lets go; here it only changes what is waited for.
-  Actions ignored;
+  Actions actions;
   int64_t now = terms_.hands->now();
-  machine_.step(now, input, ignored);
+  machine_.step(now, input, actions);
+  for (uint8_t i = 0; i < actions.size; i++) witness(actions.list[i].what);
   own_deadline_ = now + ns;
-  step(sentinel, Fact::kLooked, now);
+  step(sentinel, Fact::kLooked);
 }
 
 // The slot, while the sentinel has an episode whose end is not this process's work.
@@ -131,6 +150,8 @@ int64_t StandIn::deadline(int64_t now) {
     }
     followed_ = episode;
     when = slot->deadline.load() - lag_ns_;
+    // It still speaks of an OOM that this process has seen end: the one that is now has its own time.
+    if (slot->started_at.load() < ended_at_) when = std::max(when, own_deadline_);
   }
   return terms_.parent_alive ? when + terms_.grace_ns : when;
 }
@@ -155,19 +176,17 @@ bool StandIn::may_act(int64_t now) {
   return true;
 }
 
-void StandIn::step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result, uint32_t killed) {
+void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
-  if (now >= unheld_at_) free_members();
+  if (leaving_) return put_back(sentinel, true);
+  if (terms_.hands->now() >= unheld_at_) free_members();
   Input input;
   input.fact = fact;
   input.result = result;
   input.killed = killed;
-  int err = look(input.sample);
-  if (err == -ENODEV) return finish(sentinel);
-  if (err != 0) {
-    input.sample = machine_.first();
-    input.sample.starved = machine_.active();
-  }
+  if (is_gone(see(fact, input.sample))) return finish(sentinel);
+  // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
+  int64_t now = terms_.hands->now();
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -195,7 +214,12 @@ void StandIn::free_members() {
   SharedSlot* slot = this->slot();
   if (!terms_.parent_alive || !slot || slot->state.load() != SlotState::kEpisode) return;
   thaw();
-  if (hot_->hold() == -EAGAIN) hot_->hold_slowly();
+  hold();
+}
+
+int StandIn::hold() {
+  int err = hot_->hold();
+  return err == -EAGAIN ? hot_->hold_slowly() : err;
 }
 
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
@@ -217,24 +241,35 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   carry_out(sentinel, actions);
 }
 
+// When this process sees an OOM begin and end.
+void StandIn::witness(Do what) {
+  if (what == Do::kBegin) restart(machine_.started_at());
+  if (what == Do::kEnd) ended_at_ = machine_.end().at;
+}
+
 void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
+  int failed = 0;
   for (uint8_t i = 0; i < actions.size; i++) {
+    witness(actions.list[i].what);
     switch (actions.list[i].what) {
       case Do::kBegin:
-        restart(machine_.started_at());
         deadline(machine_.started_at());
         break;
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kLetGo:
-        // A delay of 0 is the parent's to carry out; it may have set another one since, of which we
-        // have not heard yet.
-        if (terms_.parent_alive && machine_.config().delay_ns == 0) break;
-        let_go();
+        // A delay of 0 is the parent's to carry out, while it does; it may have set another one
+        // since, of which we have not heard yet.
+        if (machine_.config().delay_ns == 0 && terms_.parent_alive &&
+            terms_.hands->now() < own_deadline_ + terms_.grace_ns) {
+          break;
+        }
+        failed = let_go();
         break;
       case Do::kHold:
-        if (terms_.parent_alive && let_go_ && hot_->hold() == -EAGAIN) hot_->hold_slowly();
-        let_go_ = false;
+        if (!terms_.parent_alive || !let_go_) break;
+        failed = hold();
+        let_go_ = failed != 0;
         break;
       case Do::kEnd:
         // Only v2 has members that a raised limit does not wake.
@@ -245,6 +280,8 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         break;
     }
   }
+  // The machine repeats a switch that failed.
+  if (failed != 0 && !is_gone(failed)) step(sentinel, Fact::kSwitchFailed);
 }
 
 void StandIn::fall_back(Sentinel& sentinel) {
@@ -252,7 +289,7 @@ void StandIn::fall_back(Sentinel& sentinel) {
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
   int err = terms_.hands->kill(*this, largest, killed);
-  step(sentinel, Fact::kFallbackDone, terms_.hands->now(), err, killed);
+  step(sentinel, Fact::kFallbackDone, err, killed);
 }
 
 bool StandIn::below(const StandIn& top) const {
@@ -262,14 +299,16 @@ bool StandIn::below(const StandIn& top) const {
   return false;
 }
 
-void StandIn::let_go() {
-  let_go_ = hot_->yield() == 0;
+int StandIn::let_go() {
+  int err = hot_->yield();
+  let_go_ |= err == 0;
   thaw();
   if (hot_->must_be_asked() && ask_.due(machine_.id(), terms_.hands->now(), kills_)) {
     terms_.hands->ask_kernel(*hot_, machine_.base_limit());
   }
   // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
+  return err;
 }
 
 void StandIn::thaw() {
@@ -277,9 +316,7 @@ void StandIn::thaw() {
   if (slot && slot->frozen.load() != 0 && hot_->freeze(false) != 0) terms_.hands->thaw(*this);
 }
 
-void StandIn::parent_gone(Sentinel& sentinel) {
-  step(sentinel, Fact::kLooked, terms_.hands->now());
-}
+void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
 
 int StandIn::repay() {
   SharedSlot* slot = this->slot();
@@ -291,17 +328,22 @@ int StandIn::repay() {
 
 void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
+  leaving_ |= last;
   SharedSlot* slot = this->slot();
   hot_->share(slot ? &slot->hold : nullptr);
-  hot_->let_go();
+  int err = hot_->let_go();
   thaw();
-  if (repay() == -EBUSY && !last) {
-    // The group needs more than it has a right to. The kernel decides about it again; its limit
-    // comes down as soon as it can.
-    sentinel.set_timer(*this, terms_.hands->now() + kRepayRetry);
-    return;
-  }
+  // Nobody comes after this process: what it leaves held stays held.
+  if (err != 0 && !is_gone(err)) return again(sentinel, kSwitchRetry);
+  // A group that needs more than it has a right to: the kernel decides about it again, its limit
+  // comes down as soon as it can.
+  err = repay();
+  if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY)) return again(sentinel, kRepayRetry);
   finish(sentinel);
+}
+
+void StandIn::again(Sentinel& sentinel, int64_t ns) {
+  sentinel.set_timer(*this, terms_.hands->now() + ns);
 }
 
 void StandIn::retire(Sentinel& sentinel, bool held) {

@@ -61,8 +61,8 @@ class StandIn final : public Source {
 
   // The parent is gone: at once if no episode is running, else after its end.
   void parent_gone(Sentinel& sentinel);
-  // Whatever is running: now. What cannot be put back yet is tried again, unless it is the `last`
-  // time.
+  // Whatever is running: now. What cannot be put back yet is tried again: `last` does not wait
+  // for memory that is in use.
   void put_back(Sentinel& sentinel, bool last);
   // The parent has put it back itself. `held`: what was held again meanwhile is let go of.
   void retire(Sentinel& sentinel, bool held);
@@ -75,18 +75,22 @@ class StandIn final : public Source {
 
  private:
   int look(Sample& sample);
-  void step(Sentinel& sentinel, Fact fact, int64_t now, int32_t result = 0, uint32_t killed = 0);
+  int see(Fact fact, Sample& sample);
+  void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
+  void witness(Do what);
   void carry_out(Sentinel& sentinel, const Actions& actions);
   void fall_back(Sentinel& sentinel);
-  void let_go();
+  int let_go();
   void thaw();
   void free_members();
+  int hold();
   SharedSlot* heard(uint32_t& episode) const;
   void restart(int64_t now);
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
   int repay();
+  void again(Sentinel& sentinel, int64_t ns);
   void finish(Sentinel& sentinel);
   SharedSlot* slot() const { return terms_.shared->find(inode_); }
 
@@ -96,8 +100,10 @@ class StandIn final : public Source {
   std::string name_;
   std::unique_ptr<HotGroup> hot_;
   EpisodeMachine machine_;
+  Sample last_;        // the last that could be read
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
+  int64_t ended_at_ = 0;      // when this process has last seen one end
   uint32_t followed_ = 0;     // the sentinel's episode that is being followed
   int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
@@ -109,6 +115,7 @@ class StandIn final : public Source {
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
+  bool leaving_ = false;  // whatever is running, it is put back now
   bool done_ = false;
 };
 

@@ -72,7 +72,6 @@ void Ward::parent_gone() {
 void Ward::put_back() {
   terms_.parent_alive = false;
   for (auto& [id, group] : groups_) group->put_back(*house_.loop, true);
-  last_look();
 }
 
 void Ward::retire(bool held) {

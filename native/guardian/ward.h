@@ -68,7 +68,7 @@ class Ward final : public TreeListener, public Hands {
   int root() const { return root_ ? root_->get() : -1; }
   void set_delay(int64_t ns);
   void parent_gone();
-  // Everything, at once; and what was born in the last moment.
+  // Everything, at once, as far as the kernel lets it.
   void put_back();
   // Once all is done: what was born in the last moment.
   void last_look() { tree_.rescan(); }

@@ -11,6 +11,10 @@ constexpr int64_t kTakesEffect = 95 * kMs;
 // Of the survivor: the kernel's window at most, and a look.
 constexpr int64_t kLeaves = 1300 * kMs;
 constexpr int64_t kSteady = 60 * kMs;
+// An end is sure to be seen when it lasts so long: from one look to the next, and until it is
+// believed, each of them late by 3 ms. A shorter one looks like the retry of a woken waiter, which
+// notifies as well.
+constexpr int64_t kSurelySeen = 25 * kMs;
 
 }  // namespace
 
@@ -44,7 +48,8 @@ void GuardianSchedule::began(const EpisodeMachine& m) {
   note("episode %u begins", m.id());
   id_ = m.id();
   in_episode_ = true;
-  began_at_ = extend_from_ = group_.now();
+  // Later only where it is stopped before it can say so.
+  began_at_ = extend_from_ = m.started_at();
   deadline_ = began_at_ + m.config().delay_ns;
   extension_ = 0;
   yielded_ = 0;
@@ -79,7 +84,8 @@ void GuardianSchedule::guardian_switched(bool disabled) {
     tally_.guardian_acts++;
     check_not_early("lets go");
     act(true, false);
-  } else if (!disabled && held_ && !sentinel_alive_ && !guardian_->terminating() && was_stuck_) {
+  } else if (!disabled && held_ && !sentinel_alive_ && !guardian_->terminating() &&
+             group_.under_oom() && !blind()) {
     check_not_early("puts it back");
   }
   held_ = disabled;
@@ -94,13 +100,17 @@ void GuardianSchedule::guardian_killed(uint32_t count) {
 
 // The time is over by the deadline that the program has been promised, for whoever sees the group
 // first; where the sentinel might still act, plus the grace.
+// Whether one of the guardian's calls has just failed: what it does is what it has decided before,
+// or without having seen the group.
+bool GuardianSchedule::blind() const { return group_.now() - unseen_at_ < kSurelySeen; }
+
 void GuardianSchedule::check_not_early(const char* what) {
   if (in_episode_ && yielded_ == id_) return;
   int64_t now = group_.now();
-  if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved) {
+  if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved && !blind()) {
     return fail("the guardian %s without an OOM", what);
   }
-  int64_t since = was_stuck_ ? stuck_since_ : now;
+  int64_t since = was_stuck_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
   if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   if (sentinel_alive_) due += grace_;
@@ -149,7 +159,12 @@ void GuardianSchedule::check() {
     stuck_since_ = now;
     acted_ = false;
   }
-  if (!stuck && was_stuck_) unstuck_at_ = now;
+  if (stuck != was_stuck_) note("  %s", stuck ? "out of memory" : "no longer out of memory");
+  if (stuck && (known_since_ == kNever || (!was_stuck_ && now - calm_since_ >= kSurelySeen))) {
+    known_since_ = now;
+  }
+  if (!stuck && was_stuck_) unstuck_at_ = calm_since_ = now;
+  if (!guardian_runs()) relief_unseen();
   was_stuck_ = stuck;
   if (!sentinel_runs()) sentinel_hindered_at_ = now;
   if (!sentinel_runs() && !guardian_runs()) nobody_until_ = now;
@@ -177,7 +192,7 @@ void GuardianSchedule::check_lateness() {
 void GuardianSchedule::check_left_alone() {
   int64_t now = group_.now();
   bool there = guardian_ && !guardian_->gone();
-  bool owes = group_.limit() > intended_ && group_.usage() >= intended_;
+  bool owes = group_.limit() > least_limit() && group_.usage() >= least_limit();
   if (sentinel_alive_ || !there || was_stuck_ || owes || !guardian_runs()) {
     alone_since_ = kNever;
   } else if (alone_since_ == kNever) {
@@ -220,8 +235,10 @@ void GuardianSchedule::check_undone() {
   if (!sentinel_alive_ && relieved_ && guardian_) fail("the guardian stays");
   if (group_.killer_disabled()) fail("the killer stays disabled");
   if (group_.frozen()) fail("still frozen");
-  bool fits = group_.usage() + kBatch < intended_;
-  if (relieved_ && fits && group_.limit() != intended_) {
+  bool fits = group_.usage() + kBatch < least_limit();
+  // A guardian without a parent that is asked to leave does not wait for memory that is in use.
+  if (relieved_ && fits && !left_owing_ && group_.limit() != intended_ &&
+      group_.limit() != also_right_) {
     fail("the limit is %llu, not %llu", static_cast<unsigned long long>(group_.limit()),
          static_cast<unsigned long long>(intended_));
   }

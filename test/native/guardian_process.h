@@ -145,8 +145,12 @@ class GuardianProcess final : public guardian::Hands {
     wake();
   }
   void wake() { notice_at_ = std::min(notice_at_, group_.now() + hooks_.guardian_late()); }
+  // Signals and the parent's end may overtake what is said; what is said keeps its order, and
+  // nothing is heard of a parent that is gone.
   void tell(Word what, int64_t ns = 0) {
-    words_.push_back({group_.now() + hooks_.guardian_late(), what, ns});
+    int64_t at = group_.now() + hooks_.guardian_late();
+    if (what == Word::kDelay || what == Word::kRemove) said_at_ = at = std::max(at, said_at_);
+    words_.push_back({at, what, ns});
   }
 
   int64_t next_event() {
@@ -208,6 +212,8 @@ class GuardianProcess final : public guardian::Hands {
   };
 
   void hear(const Message& m) {
+    bool said = m.what == Word::kDelay || m.what == Word::kRemove;
+    if (said && !terms_.parent_alive) return;
     switch (m.what) {
       case Word::kDelay:
         terms_.episode.delay_ns = terms_.episode.max_delay_ns = m.ns;
@@ -221,7 +227,7 @@ class GuardianProcess final : public guardian::Hands {
         terminating_ = true;
         terms_.parent_alive = false;
         if (!retired_) stand_in_->put_back(loop_, true);
-        leave();
+        leave_if_done();
         break;
       case Word::kParentGone:
         terms_.parent_alive = false;
@@ -247,6 +253,7 @@ class GuardianProcess final : public guardian::Hands {
   std::unique_ptr<guardian::StandIn> stand_in_;
   std::vector<Message> words_;
   uint64_t seen_ = 0;
+  int64_t said_at_ = 0;
   int64_t notice_at_ = kNever, timer_at_ = kNever, timer_for_ = kNever;
   bool gone_ = false, retired_ = false, terminating_ = false;
 };

@@ -71,7 +71,7 @@ void GuardianSchedule::turn(int64_t until) {
   }
   if (guardian_runs() && guardian_->next_event() <= now) {
     in_guardian_ = true;
-    guardian_->run();
+    run_guardian();
     in_guardian_ = false;
     return;
   }
@@ -87,6 +87,18 @@ void GuardianSchedule::turn(int64_t until) {
   in_sentinel_ = true;
   driver_->step(std::max(now, std::min(next, happens)));
   in_sentinel_ = false;
+}
+
+void GuardianSchedule::run_guardian() {
+  if (!trace_) return guardian_->run();
+  GuardianProcess& guardian = *guardian_;
+  constexpr const char* kPhases[] = {"idle", "delaying", "falling back", "kernel", "over"};
+  auto phase = guardian.machine().phase();
+  int64_t deadline = guardian.machine().deadline();
+  guardian.run();
+  const EpisodeMachine& m = guardian.machine();
+  if (m.phase() == phase && m.deadline() == deadline) return;
+  note("  guardian: %s, deadline %.3f", kPhases[static_cast<int>(m.phase())], ms(m.deadline()));
 }
 
 void GuardianSchedule::carry_out(Task task) {
@@ -176,7 +188,7 @@ void GuardianSchedule::happen() {
 }
 
 void GuardianSchedule::happen_to_group(int64_t what) {
-  int32_t pid = any_pid(group_, random_);
+  int32_t pid = any_member();
   switch (what) {
     case 0:
     case 1:
@@ -205,6 +217,7 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       group_.release(pid, 4096);
       break;
     case 10:
+      note("reads files");
       group_.cache(static_cast<uint64_t>(random_.range(1, 4000)) * 4096);
       break;
     case 11: {  // somebody outside sets the limit
@@ -215,7 +228,9 @@ void GuardianSchedule::happen_to_group(int64_t what) {
           up ? std::max(bytes, lent ? slot_->lent_to.load() : 0) +
                    static_cast<uint64_t>(random_.range(1, 4096)) * 4096
              : bytes - std::min(bytes / 2, static_cast<uint64_t>(random_.range(1, 1024)) * 4096);
-      if (disposing_ || (lent && !up) || group_.set_limit(bytes) != 0) break;
+      // Between the look at a limit and the write of a higher one nobody can be heard.
+      bool lending = lent && group_.limit() < slot_->lent_to.load();
+      if (disposing_ || lending || (lent && !up) || group_.set_limit(bytes) != 0) break;
       note("outsider sets the limit");
       intended_ = group_.limit();
       if (up) clear();
@@ -226,9 +241,11 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       group_.kill(pid);
       break;
     case 13:
+      note("%d exits", pid);
       group_.exit(pid);
       break;
     case 14:
+      note("another process");
       group_.spawn(static_cast<uint64_t>(random_.range(1, 4000)) * 4096, random_.percent(5));
       break;
     case 15:
@@ -255,21 +272,21 @@ void GuardianSchedule::use_api(int64_t what) {
     case 0: {
       uint64_t bytes = d.machine().base_limit() + static_cast<uint64_t>(random_.range(1, 9)) * kMiB;
       note("program raises the limit");
-      // Should it die within, both are right.
+      // Nothing is raised where somebody has set more already. Should it die within, both are right.
       uint64_t before = intended_;
-      intended_ = bytes / 4096 * 4096;
+      intended_ = std::max(before, bytes / 4096 * 4096);
       if (d.raise_limit(bytes) != 0) {
         intended_ = before;
       } else if (sentinel_alive_) {
         clear();
       } else {
-        intended_ = std::max(group_.limit(), before);
+        also_right_ = before;
       }
       break;
     }
     case 1: {
       if (!d.machine().active()) break;
-      int32_t pid = any_pid(group_, random_);
+      int32_t pid = any_member();
       int32_t victim = random_.percent(80) ? pid : static_cast<int32_t>(random_.range(-1, 0));
       const SimProcess* p = group_.find(victim > 0 ? victim : group_.largest());
       if (!p || p->killed) break;
@@ -308,7 +325,9 @@ void GuardianSchedule::use_api(int64_t what) {
       d.set_delay(ns);
       if (!sentinel_alive_) break;
       delay_ = shortest_ = ns;
-      if (in_episode_ && id == id_) deadline_ = extend_from_ = deadline;
+      if (!in_episode_ || id != id_) break;
+      deadline_ = deadline;
+      extend_from_ = deadline - ns;
       break;
     }
     case 5:
@@ -374,6 +393,8 @@ void GuardianSchedule::kill_guardian() {
 
 void GuardianSchedule::guardian_left() {
   note("the guardian leaves");
+  left_owing_ = guardian_->terminating() && !sentinel_alive_ &&
+                group_.usage() + kBatch > least_limit();
   guardian_is_gone();
 }
 
@@ -383,6 +404,15 @@ void GuardianSchedule::guardian_is_gone() {
   if (!sentinel_alive_) return;
   replacing_ = true;
   later(Task::kNotice, wakes_late());
+}
+
+int32_t GuardianSchedule::guardian_fails(GuardianCall) {
+  int32_t err = any_error();
+  if (err != 0) {
+    note("  the guardian's call fails: %d", err);
+    relief_unseen();
+  }
+  return err;
 }
 
 void GuardianSchedule::passes() {
@@ -418,6 +448,12 @@ void GuardianSchedule::guardian_passes() {
   note("the guardian goes on");
 }
 
+// Ballast is memory of the sentinel's process, which wants no more and outlives the relief.
+int32_t GuardianSchedule::any_member() {
+  int32_t pid = any_pid(group_, random_);
+  return sentinel_alive_ && pid == driver_->ballast_pid() ? 0 : pid;
+}
+
 int32_t GuardianSchedule::any_error() {
   constexpr int32_t errors[] = {-EIO, -ENOMEM, -EBUSY};
   if (failed_in_a_row_ >= 3 || !random_.percent(fail_percent_)) {
@@ -444,6 +480,7 @@ bool GuardianSchedule::lose() {
 // Nobody wants anything any more and there is room.
 void GuardianSchedule::relieve() {
   note("relief");
+  int64_t until = group_.now() + 10'000 * kMs;
   while (!group_.processes().empty() && failure_.empty()) {
     for (size_t i = 0; i < group_.processes().size(); i++) {
       int32_t pid = group_.processes()[i].pid;
@@ -451,6 +488,7 @@ void GuardianSchedule::relieve() {
       group_.exit(pid);
     }
     run_for(kMs);
+    if (group_.now() > until) fail("processes do not end");
     if (sentinel_alive_ && group_.processes().size() == 1 && driver_->ballast_pid() > 0) break;
   }
   group_.reclaim(group_.cached());

@@ -71,6 +71,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void run_until(int64_t at);
   void run_for(int64_t ns) { run_until(group_.now() + ns); }
   void turn(int64_t until);
+  void run_guardian();
   void later(Task task, int64_t ns) { due_.push_back({group_.now() + ns, task}); }
   void kill_sentinel();
   void kill_guardian();
@@ -83,6 +84,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
            group_.now() >= guardian_stopped_until_;
   }
   int32_t any_error();
+  int32_t any_member();
 
   // SimHooks: the sentinel.
   void began(const EpisodeMachine& m) override;
@@ -97,7 +99,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
 
   // GuardianHooks.
   void guardian_passes() override;
-  int32_t guardian_fails(GuardianCall) override { return any_error(); }
+  int32_t guardian_fails(GuardianCall) override;
   int64_t guardian_late() override { return wakes_late(); }
   bool guardian_loses() override { return lose(); }
   void guardian_switched(bool disabled) override;
@@ -115,6 +117,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void check_undone();
   bool victims() const;
   void clear() { clock_ = group_.now(); }
+  void relief_unseen() { calm_since_ = unseen_at_ = group_.now(); }
+  bool blind() const;
   void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void note(const char* format, ...) __attribute__((format(printf, 2, 3)));
   double ms(int64_t ns) const { return static_cast<double>(ns) / 1e6; }
@@ -153,9 +157,16 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // What the oracle knows.
   int64_t delay_ = 0, shortest_ = 0, max_delay_ = 0, extension_ = 0;
   uint64_t intended_ = 0, seen_kills_ = 0;
+  uint64_t also_right_ = 0;  // where the sentinel has died while the program raised the limit
+  uint64_t least_limit() const { return also_right_ > 0 ? std::min(also_right_, intended_) : intended_; }
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
   bool was_stuck_ = false;
+  // Out of memory since, as far as the guardian could know: an end that it had no time to see is
+  // none.
+  int64_t known_since_ = kNever, calm_since_ = 0;
+  int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not look or act
+  bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
   bool in_episode_ = false, relieved_ = false;

@@ -1,6 +1,6 @@
 // Runs random schedules on all cores:
 //   PROGRAM                                OOM_SIM_SCHEDULES, or as many as are given by default
-//   PROGRAM --schedules N [--from SEED]
+//   PROGRAM --schedules N [--from SEED] [--failures N]   stops after so many failing seeds (5)
 //   PROGRAM --seed N                       one schedule, with a trace
 #pragma once
 
@@ -32,14 +32,15 @@ struct SimRunner {
   int main(int argc, char** argv) const {
     const char* wanted = std::getenv("OOM_SIM_SCHEDULES");
     uint64_t count = wanted ? std::strtoull(wanted, nullptr, 10) : by_default;
-    uint64_t from = 1;
+    uint64_t from = 1, most = 5;
     for (int i = 1; i + 1 < argc; i += 2) {
       uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
       if (std::strcmp(argv[i], "--seed") == 0) return replay(value);
       if (std::strcmp(argv[i], "--schedules") == 0) count = value;
       if (std::strcmp(argv[i], "--from") == 0) from = value;
+      if (std::strcmp(argv[i], "--failures") == 0) most = value;
     }
-    return run(from, count, argv[0]);
+    return run(from, count, most, argv[0]);
   }
 
   int replay(uint64_t seed) const {
@@ -50,16 +51,16 @@ struct SimRunner {
     return failure.empty() ? 0 : 1;
   }
 
-  int run(uint64_t from, uint64_t count, const char* program) const {
+  int run(uint64_t from, uint64_t count, uint64_t most, const char* program) const {
     auto started = std::chrono::steady_clock::now();
     std::atomic<uint64_t> next{from};
-    std::atomic<int> failures{0};
+    std::atomic<uint64_t> failures{0};
     std::mutex mutex;
     Tally sum;
     auto work = [&] {
       Tally tally;
       One one;
-      for (uint64_t seed; (seed = next++) < from + count && failures < 5;) {
+      for (uint64_t seed; (seed = next++) < from + count && failures < most;) {
         std::string failure = one.run(seed, false, tally);
         if (failure.empty()) continue;
         std::lock_guard lock(mutex);
