@@ -38,14 +38,14 @@ export class Lab {
   }
 
   /** Runs a command in a machine of its own. */
-  async run({ kernel, version, argv, env = {}, seconds, memory = 1024, output, extra }) {
+  async run({ kernel, version, argv, env = {}, seconds, memory = 1024, output }) {
     const programs = await this.#tools()
     const system = await base(cache, programs)
     const own = mkdtempSync(join(cache, 'run-'))
     try {
       const initrd = join(own, 'initrd')
       copyFileSync(system, initrd, constants.COPYFILE_FICLONE)
-      appendFileSync(initrd, runArchive(version, argv, { ...ENVIRONMENT, ...env }, extra))
+      appendFileSync(initrd, await runArchive(cache, version, argv, { ...ENVIRONMENT, ...env }))
       const log = join(own, 'console')
       writeFileSync(log, '')
       return await boot({

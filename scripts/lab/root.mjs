@@ -5,8 +5,11 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { join } from 'node:path'
 import { must, root } from '../run.mjs'
 import { Archive } from './cpio.mjs'
+import { addTests, buildPrograms, bundleOfTap } from './tests.mjs'
 
 const BUSYBOX = 'bin/busybox'
+// Of this machine, because busybox's are missing or take other options.
+const TOOLS = ['prlimit', 'script', 'setpriv', 'strace']
 /** Where the project stands inside; init starts the command here. */
 export const PROJECT = 'project'
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'
@@ -32,6 +35,10 @@ async function makeBase(cache, programs) {
   archive.program('usr/bin/node', process.execPath)
   for (const library of new Set(await libraries(process.execPath)))
     archive.program(library, library)
+  for (const program of TOOLS.map(name => `/usr/bin/${name}`).filter(existsSync)) {
+    archive.program(program, program)
+    for (const library of await libraries(program)) archive.program(library, library)
+  }
   archive.program(BUSYBOX, join(programs, BUSYBOX))
   for (const applet of (await must(join(programs, BUSYBOX), ['--list']))
     .split('\n')
@@ -61,6 +68,7 @@ export async function base(cache, programs) {
 
 // Of the project: what runs, not what makes it.
 const PARTS = [
+  'scripts/lab/guest.mjs',
   'package.json',
   'README.md',
   'dist',
@@ -72,8 +80,10 @@ const PARTS = [
 const unwanted = /\/(obj|obj\.target|\.deps|native\/fuzz)$/
 
 /** The archive of one run. */
-export function runArchive(version, argv, env) {
+export async function runArchive(cache, version, argv, env) {
+  await buildPrograms()
   const archive = new Archive()
+  addTests(archive, PROJECT, await bundleOfTap(cache))
   for (const part of PARTS) {
     const from = join(root, part)
     if (existsSync(from)) archive.copy(join(PROJECT, part), from, path => !unwanted.test(path))

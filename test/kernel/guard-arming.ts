@@ -9,6 +9,7 @@ import { MemoryGroup, type GuardOptions } from '../../lib/index.js'
 import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog } from '../helpers/hog.js'
+import { helperProgram } from '../helpers/program.js'
 import {
   child,
   field,
@@ -278,7 +279,7 @@ for (const [limit, options, code] of [
   t.test(`refused by ${limit} ${JSON.stringify(options)}: nothing has changed`, async t => {
     const dir = scratch(t, 16 * MiB)
     for (let i = 0; i < 40; i++) child(dir, `c${i}`)
-    const program = join(import.meta.dirname, '../helpers/limited-program.ts')
+    const program = helperProgram('limited-program')
     const process = fork(program, [dir, limit, JSON.stringify(options)], { stdio: 'inherit' })
     t.teardown(() => process.kill('SIGKILL'))
     const [said] = (await once(process, 'message')) as [Record<string, unknown>]
@@ -297,7 +298,7 @@ for (const [limit, options, code] of [
 
 t.test('out of descriptors later on: new groups get their killer back', async t => {
   const dir = scratch(t, 16 * MiB)
-  const program = join(import.meta.dirname, '../helpers/limited-program.ts')
+  const program = helperProgram('limited-program')
   const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
   t.teardown(() => process.kill('SIGKILL'))
   t.same(await once(process, 'message'), [{ full: true }, undefined])

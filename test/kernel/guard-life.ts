@@ -2,12 +2,12 @@
 // it still runs code of its own: the rest is the guardian's.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Hog } from '../helpers/hog.js'
+import { helperProgram } from '../helpers/program.js'
 import { killerDisabled, MiB, scratch, until } from '../helpers/scratch.js'
 
-const program = join(import.meta.dirname, '../helpers/life-program.ts')
+const program = helperProgram('life-program')
 
 async function run(t: Test, ...args: string[]): Promise<{ code: number | null; out: string }> {
   const child = spawn(process.execPath, [...process.execArgv, program, ...args], {

@@ -10,6 +10,7 @@ import { spawn } from '../../lib/index.js'
 import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog } from '../helpers/hog.js'
+import { helperProgram } from '../helpers/program.js'
 import { killerDisabled, MiB, read, scratch, underOom, until, write } from '../helpers/scratch.js'
 import { twin } from '../helpers/twin.js'
 
@@ -234,7 +235,7 @@ t.test('steps run in order, one after the other, and a failing one stops nothing
 t.test('ballast is given back to the group that this process is in, and refilled', async t => {
   const dir = scratch(t)
   // In a child: the group will be full, and this process must not hang.
-  const program = join(import.meta.dirname, '../helpers/ballast-program.ts')
+  const program = helperProgram('ballast-program')
   const child = spawn(process.execPath, [...process.execArgv, program, dir], {
     group: await openGroup(t, dir),
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,12 +1,12 @@
 // Who is killed, and who never is.
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { spawn } from '../../lib/index.js'
 import { guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog } from '../helpers/hog.js'
+import { helperProgram } from '../helpers/program.js'
 import { child, MiB, read, scratch, write } from '../helpers/scratch.js'
 import { twin } from '../helpers/twin.js'
 
@@ -78,7 +78,7 @@ t.test('when nobody may be killed, the kernel decides', { skip }, async t => {
 t.test('never this process, nor its parents', async t => {
   // Three generations in the group: the guard's process is the child of a member.
   const dir = scratch(t)
-  const program = join(import.meta.dirname, '../helpers/inside-program.ts')
+  const program = helperProgram('inside-program')
   const parent = spawn(process.execPath, [...process.execArgv, program, dir, 'parent'], {
     group: await openGroup(t, dir),
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,0 +1,117 @@
+// Runs test/kernel/ under other kernels, one boot for each kernel and version of the memory controller,
+// and prints one table: node scripts/lab-test.mjs [options] [file…]
+import { basename } from 'node:path'
+import { parseArgs } from 'node:util'
+import { Lab } from './lab/machine.mjs'
+import { results } from './lab/tap.mjs'
+import { fail, files } from './run.mjs'
+
+/** Debian's kernels have the v1 controller up to 6.1. */
+const MATRIX = ['5.10/v1', '5.10/v2', '6.1/v1', '6.1/v2', '6.12/v2', 'newest/v2']
+
+const HELP = `npm run test:lab -- [options] [file…]
+
+Runs the files (test/kernel/*.ts, all by default) under each kernel and prints one table. Needs no
+privileges; fails when a test fails. A kernel that Debian's archive does not have any more is told in the
+table.
+
+  -k, --kernel KERNEL/VERSION   this one only, as 6.1/v1; may be given again (${MATRIX.join(', ')})
+  -j, --jobs N                  files at once in a machine (3)
+  -t, --timeout SECONDS         for each file (240)
+  -b, --boot SECONDS            for each machine (1500)
+  -v, --verbose                 reasons of skipped tests, time of each file
+`
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    kernel: { type: 'string', short: 'k', multiple: true, default: MATRIX },
+    jobs: { type: 'string', short: 'j', default: '3' },
+    timeout: { type: 'string', short: 't', default: '240' },
+    boot: { type: 'string', short: 'b', default: '1500' },
+    verbose: { type: 'boolean', short: 'v' },
+    help: { type: 'boolean', short: 'h' },
+  },
+})
+if (values.help) {
+  console.log(HELP)
+  process.exit()
+}
+const entries = values.kernel.map(entry => entry.split('/'))
+if (entries.some(([, version]) => !['v1', 'v2'].includes(version))) fail(HELP)
+const chosen = (positionals.length > 0 ? positionals : files('test/kernel', ['.ts'])).map(file =>
+  file.replace(/\.ts$/, '.js'),
+)
+
+/** Prints what failed, as it comes. */
+function report(where, result, { seconds, output }) {
+  if (values.verbose) {
+    console.log(`${where} ${basename(result.file)} ${seconds.toFixed(1)} s`)
+    for (const line of result.why) console.log(`  ${line}`)
+  }
+  if (result.failed === 0) return
+  console.log(`\n${where} ${result.file}: ${result.reasons.join('; ')}\n${output.trimEnd()}\n`)
+}
+
+async function runEntry(lab, [wanted, version]) {
+  let kernel
+  try {
+    kernel = await lab.kernel(wanted)
+  } catch (error) {
+    console.log(`${wanted}: ${error.message}`)
+    return { wanted, version, missing: true }
+  }
+  const where = `${wanted}/${version}`
+  console.log(`== ${where}: ${kernel.release}`)
+  const began = Date.now()
+  const told = []
+  let text = ''
+  const { status, console: log } = await lab.run({
+    kernel,
+    version,
+    argv: ['node', 'scripts/lab/guest.mjs', values.jobs, values.timeout, ...chosen],
+    env: { TAP_TIMEOUT: values.timeout },
+    seconds: Number(values.boot),
+    output: data => {
+      text += data
+      for (let end; (end = text.indexOf('\n')) >= 0; text = text.slice(end + 1)) {
+        const line = JSON.parse(text.slice(0, end))
+        const result = results(line)
+        told.push(result)
+        report(where, result, line)
+      }
+    },
+  })
+  const missing = chosen.filter(file => !told.some(result => result.file === file))
+  if (status !== 0 || missing.length > 0) {
+    console.log(`${where}: the machine ended with ${status}; not run: ${missing.join(' ')}\n${log}`)
+  }
+  const sum = key => told.reduce((total, result) => total + result[key], 0)
+  const seconds = (Date.now() - began) / 1000
+  const failed = sum('failed') + missing.length + (status === 0 || missing.length > 0 ? 0 : 1)
+  return {
+    ...{ wanted, version, release: kernel.release, seconds },
+    ...{ passed: sum('passed'), failed, skipped: sum('skipped') },
+  }
+}
+
+function row(cells) {
+  const [kernel, version, ...rest] = cells.map(String)
+  return [kernel.padEnd(24), version.padEnd(7), ...rest.map(cell => cell.padStart(7))].join(' ')
+}
+
+try {
+  const lab = new Lab()
+  const rows = []
+  for (const entry of entries) rows.push(await runEntry(lab, entry))
+  console.log(`\n${row(['kernel', 'version', 'passed', 'failed', 'skipped', 'seconds'])}`)
+  for (const r of rows) {
+    if (r.missing) console.log(`${row([r.wanted, r.version])} not to be had`)
+    else
+      console.log(row([r.release, r.version, r.passed, r.failed, r.skipped, Math.round(r.seconds)]))
+  }
+  if (rows.every(r => r.missing)) fail('no kernel was to be had')
+  process.exitCode = rows.some(r => r.failed > 0) ? 1 : 0
+} catch (error) {
+  fail(`lab: ${error.message}`)
+}

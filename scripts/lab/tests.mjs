@@ -1,0 +1,67 @@
+// The tests as the booted machine runs them: compiled here, once, because that takes seconds for each
+// file under emulation; and the part of node_modules/ that they import.
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import ts from 'typescript'
+import { files, must, root } from '../run.mjs'
+
+const TAP = `import { load } from './load.mjs'
+const { t } = load(import.meta.dirname, '/project', 'node_modules/tap/dist/commonjs/index.js').exports
+export default t
+`
+
+const compilerOptions = {
+  ...ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile).config.compilerOptions,
+  module: 'esnext',
+  moduleResolution: undefined,
+  inlineSources: false,
+  sourceMap: false,
+}
+
+const compiled = file =>
+  ts.transpileModule(readFileSync(join(root, file), 'utf8'), {
+    compilerOptions: ts.convertCompilerOptionsFromJson(compilerOptions, root).options,
+    fileName: file,
+  }).outputText
+
+/** Adds to the archive, below `project`: what is needed to run test/kernel/. */
+export function addTests(archive, project, bundle) {
+  for (const file of [
+    ...files('lib', ['.ts']),
+    ...files('test/kernel', ['.ts']),
+    ...files('test/helpers', ['.ts']),
+  ]) {
+    archive.file(join(project, file.replace(/ts$/, 'js')), compiled(file))
+  }
+  const tap = join(project, 'node_modules/tap')
+  for (const name of ['bundle.txt', 'bundle.cache'])
+    archive.copy(join(tap, name), join(bundle, name))
+  archive.copy(join(tap, 'load.mjs'), join(root, 'scripts/lab/bundle-load.mjs'))
+  archive.file(
+    join(tap, 'package.json'),
+    '{ "name": "tap", "type": "module", "exports": "./index.js" }',
+  )
+  archive.file(join(tap, 'index.js'), TAP)
+  for (const name of ['fast-check', 'pure-rand']) {
+    archive.copy(join(project, 'node_modules', name), join(root, 'node_modules', name))
+  }
+}
+
+/** Programs in C that tests start, which are otherwise compiled when a test first needs them. */
+export async function buildPrograms() {
+  await must('mkdir', ['-p', 'build/test'])
+  await must('cc', ['-O1', '-static', '-o', 'build/test/hog', 'test/native/hog.c'])
+}
+
+/** tap as one file, made when it is not there or of another version: its directory. */
+export async function bundleOfTap(cache) {
+  const { version } = JSON.parse(readFileSync(join(root, 'node_modules/tap/package.json'), 'utf8'))
+  const directory = join(cache, `tap-${version}-node-${process.version}`)
+  if (existsSync(directory)) return directory
+  const mine = `${directory}.${process.pid}`
+  mkdirSync(mine, { recursive: true })
+  await must(process.execPath, [join(root, 'scripts/lab/bundle.mjs'), mine])
+  rmSync(directory, { recursive: true, force: true })
+  renameSync(mine, directory)
+  return directory
+}
