@@ -1,0 +1,378 @@
+// Guarding on cgroup v2: the hold. What is promised on both versions is tried here for v2; what the
+// hold adds (its line, throttling and freezing, what is put back) is tried nowhere else.
+import t, { type Test } from 'tap'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { failure, guarded } from '../helpers/guard.js'
+import { openGroup } from '../helpers/group.js'
+import {
+  childV2,
+  frozen,
+  high,
+  max,
+  parentV2,
+  pids,
+  scratchV2,
+  skip,
+  usage,
+  v2,
+} from '../helpers/hold.js'
+import { Hog } from '../helpers/hog.js'
+import { Remote } from '../helpers/remote.js'
+import { field, MiB, until, write } from '../helpers/scratch.js'
+
+const LONG = 60_000
+const LIMIT = 32 * MiB
+const LINE = 30 * MiB
+
+async function hogIn(t: Test, dir: string): Promise<Hog> {
+  const hog = await Hog.start(dir)
+  t.teardown(() => hog.end())
+  return hog
+}
+
+/** Starts one that wants more than the group may have. */
+async function overfill(t: Test, dir: string): Promise<{ hog: Hog; lived: Promise<boolean> }> {
+  const hog = await hogIn(t, dir)
+  const lived = hog.fill(LIMIT + 8 * MiB).then(
+    () => true,
+    () => false,
+  )
+  return { hog, lived }
+}
+
+const asFound = (dir: string): boolean => high(dir) === Infinity && !frozen(dir)
+
+t.test('armed it is held at the line; disposing puts back what was found', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const { guard } = await guarded(t, dir, { delayMs: LONG })
+  t.equal(high(dir), LINE)
+  t.equal(max(dir), LIMIT)
+  await guard.dispose()
+  t.equal(high(dir), Infinity)
+
+  const own = scratchV2(t, LIMIT)
+  write(own, 'memory.high', 20 * MiB)
+  const other = await guarded(t, own, { delayMs: LONG })
+  t.equal(high(own), 20 * MiB, 'a lower one of its owner stays')
+  await other.guard.dispose()
+  t.equal(high(own), 20 * MiB)
+
+  const none = scratchV2(t)
+  const third = await guarded(t, none, { delayMs: LONG })
+  t.equal(high(none), Infinity, 'without a limit there is no line')
+  await third.guard.dispose()
+})
+
+t.test('hold.band', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  await guarded(t, dir, { delayMs: LONG, hold: { band: '8M' } })
+  t.equal(high(dir), 24 * MiB)
+})
+
+t.test('fallback: at the deadline the kernel decides, not before', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: 500 })
+  const { hog, lived } = await overfill(t, dir)
+  const episode = await guard.next()
+  t.equal(episode.limit, LIMIT)
+  t.ok(episode.usage >= LINE)
+  const end = await episode.ended
+  t.match(end, { outcome: 'fallback', kernelKills: 1, steps: [{ action: 'kernel', errno: 0 }] })
+  t.ok(end.steps[0]!.at >= episode.deadline)
+  t.notOk(await lived)
+  t.same(await hog.exited, [null, 'SIGKILL'])
+  await until(() => high(dir) === LINE && max(dir) === LIMIT && !frozen(dir))
+  t.pass('armed again')
+  await overfill(t, dir)
+  t.match(await (await guard.next()).ended, { outcome: 'fallback' }, 'and again')
+})
+
+t.test('fallback: members that stand still below the limit', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: 500, hold: { band: '8M', freeze: 'never' } })
+  const hog = await hogIn(t, dir)
+  hog.fill(25 * MiB).catch(() => {})
+  const end = await (await guard.next()).ended
+  t.match(end, { outcome: 'fallback', kernelKills: 1 })
+  t.same(await hog.exited, [null, 'SIGKILL'])
+  t.equal(max(dir), LIMIT)
+})
+
+for (const fallback of ['kill-largest', 'kill-group'] as const) {
+  t.test(`fallback: ${fallback}, also of frozen members`, { skip }, async t => {
+    const dir = scratchV2(t, LIMIT)
+    const options = { delayMs: 500, fallback, hold: { freeze: 'always' } } as const
+    const guard = await guarded(t, dir, options)
+    const small = await hogIn(t, dir)
+    await small.fill(MiB)
+    const { hog } = await overfill(t, dir)
+    const episode = await guard.next()
+    await until(() => frozen(dir))
+    const end = await episode.ended
+    const killed = fallback === 'kill-group' ? [small.pid, hog.pid] : [hog.pid]
+    t.match(end, { outcome: 'fallback', kernelKills: 0 })
+    t.same(new Set(end.killed), new Set(killed))
+    t.same(await hog.exited, [null, 'SIGKILL'])
+    await until(() => !frozen(dir))
+    t.equal(await (fallback === 'kill-group' ? small.exited.then(() => 0) : small.free()), 0)
+  })
+}
+
+t.test('raiseLimit moves line and limit together, and everybody goes on', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: LONG, hold: { freeze: 'always' } })
+  const { lived } = await overfill(t, dir)
+  const episode = await guard.next()
+  await until(() => frozen(dir))
+  const { code } = await failure(episode.raiseLimit(LIMIT))
+  t.equal(code, 'ERR_LIMIT_NOT_RAISED')
+  await episode.raiseLimit({ by: LIMIT })
+  t.match(await episode.ended, { outcome: 'limit-raised', killed: [], steps: [] })
+  t.ok(await lived)
+  t.equal(max(dir), 2 * LIMIT)
+  t.equal(high(dir), 2 * LINE)
+  t.notOk(frozen(dir))
+})
+
+t.test('a limit that others raise in an episode, or move before one', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: LONG })
+  write(dir, 'memory.max', 16 * MiB)
+  await until(() => high(dir) === 14 * MiB)
+  write(dir, 'memory.max', LIMIT)
+  await until(() => high(dir) === LINE)
+  write(dir, 'memory.high', 20 * MiB)
+  const { lived } = await overfill(t, dir)
+  const episode = await guard.next()
+  t.equal(high(dir), 20 * MiB, "the owner's throttling is his")
+  write(dir, 'memory.high', 'max')
+  write(dir, 'memory.max', 2 * LIMIT)
+  t.match(await episode.ended, { outcome: 'limit-raised' })
+  t.ok(await lived)
+  t.equal(high(dir), 2 * LINE)
+  await guard.guard.dispose()
+  t.equal(high(dir), Infinity)
+})
+
+t.test('episode.kill, and recovery', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: LONG })
+  const { hog } = await overfill(t, dir)
+  const episode = await guard.next()
+  t.same(await episode.kill('largest'), [hog.pid])
+  t.match(await episode.ended, { outcome: 'killed', killed: [hog.pid], kernelKills: 0 })
+  t.same(await hog.exited, [null, 'SIGKILL'])
+
+  // Throttled, not frozen: who has memory may still free it.
+  await guard.guard.dispose()
+  const throttled = await guarded(t, dir, { delayMs: LONG, hold: { freeze: 'never' } })
+  const keeper = await hogIn(t, dir)
+  await keeper.fill(16 * MiB)
+  const other = await hogIn(t, dir)
+  const filled = other.fill(16 * MiB)
+  const again = await throttled.next()
+  await keeper.free()
+  t.equal(await filled, 16 * MiB)
+  t.match(await again.ended, { outcome: 'recovered' })
+})
+
+t.test('hold.freeze', { skip }, async t => {
+  for (const freeze of ['if-needed', 'always', 'never'] as const) {
+    const dir = scratchV2(t, 2 * LIMIT)
+    const guard = await guarded(t, dir, { delayMs: LONG, hold: { band: '24M', freeze } })
+    const hog = await hogIn(t, dir)
+    hog.fill(4 * LIMIT).catch(() => {})
+    const episode = await guard.next()
+    if (freeze === 'never') {
+      await sleep(1000)
+      t.notOk(frozen(dir), freeze)
+    } else {
+      await until(() => frozen(dir))
+    }
+    t.ok(usage(dir) < max(dir), freeze)
+    t.notOk(episode.signal.aborted, freeze)
+    t.equal(field(dir, 'memory.events', 'oom_kill'), 0)
+    await guard.guard.dispose()
+    t.ok(asFound(dir), freeze)
+    t.match(await episode.ended, { outcome: 'cancelled' })
+  }
+})
+
+t.test('a thin band holds because the members are frozen', { skip }, async t => {
+  const dir = scratchV2(t, 2 * LIMIT)
+  const guard = await guarded(t, dir, { delayMs: 3000, hold: { band: '2M' } })
+  const hog = await hogIn(t, dir)
+  hog.fill(4 * LIMIT).catch(() => {})
+  const episode = await guard.next()
+  const end = await episode.ended
+  t.match(end, { outcome: 'fallback', kernelKills: 1 })
+  t.ok(end.at >= episode.deadline, 'it has lived to the deadline')
+})
+
+t.test('plan: headroom lends limit and line, freeze stops, all is taken back', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const guard = await guarded(t, dir, {
+    delayMs: 2000,
+    fallback: 'kill-group',
+    plan: [
+      { afterMs: 300, action: 'headroom', bytes: LIMIT },
+      { afterMs: 1500, action: 'freeze' },
+    ],
+  })
+  const { lived } = await overfill(t, dir)
+  const episode = await guard.next()
+  await until(() => max(dir) === 2 * LIMIT)
+  t.equal(high(dir), 2 * LINE)
+  t.ok(await lived, 'with headroom there is room')
+  await until(() => frozen(dir))
+  t.match(await episode.ended, {
+    outcome: 'fallback',
+    steps: [{ action: 'headroom', errno: 0 }, { action: 'freeze', errno: 0 }, {}],
+  })
+  await until(() => max(dir) === LIMIT && high(dir) === LINE && !frozen(dir))
+})
+
+t.test('yield, setDelay(0) and back, dryRun', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const held = await guarded(t, dir, { delayMs: LONG })
+  const { guard } = held
+  const first = await overfill(t, dir)
+  const episode = await held.next()
+  await episode.yield()
+  t.match(await episode.ended, { outcome: 'fallback', kernelKills: 1, lateNs: 0 })
+  t.notOk(await first.lived)
+  guard.setDelay(0)
+  t.ok(asFound(dir))
+  t.notOk(await (await overfill(t, dir)).lived, 'as if unguarded')
+  t.equal(guard.stats.episodes, 1)
+  guard.setDelay(LONG)
+  await until(() => high(dir) === LINE)
+  await guard.dispose()
+  t.ok(asFound(dir))
+})
+
+t.test('dryRun holds nothing', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: 500, dryRun: true })
+  t.ok(asFound(dir))
+  t.notOk(await (await overfill(t, dir)).lived)
+  t.match(await (await guard.next()).ended, { steps: [{ action: 'kernel', dryRun: true }] })
+})
+
+t.test('groups below have a hold of their own, new ones too', { skip }, async t => {
+  const dir = parentV2(scratchV2(t, 4 * LIMIT))
+  const old = childV2(dir, 'old', LIMIT)
+  const guard = await guarded(t, dir, { delayMs: LONG })
+  t.equal(high(old), LINE)
+  const young = childV2(dir, 'young', LIMIT)
+  await until(() => high(young) === LINE)
+  const open = childV2(dir, 'open')
+  t.equal(high(open), Infinity)
+  for (const group of [old, young]) {
+    await overfill(t, group)
+    const episode = await guard.next()
+    t.equal(episode.group, group)
+    await episode.kill('all')
+    t.match(await episode.ended, { outcome: 'killed' })
+  }
+  // The guarded group's own limit, reached by one below that has none.
+  const hog = await hogIn(t, open)
+  hog.fill(5 * LIMIT).catch(() => {})
+  const episode = await guard.next()
+  t.equal(episode.group, dir)
+  await episode.kill('largest')
+  t.match(await episode.ended, { outcome: 'killed', killed: [hog.pid] })
+  await guard.guard.dispose()
+  t.ok([dir, old, young, open].every(asFound))
+})
+
+t.test('a held group is marked: a second guard is refused', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const { guard } = await guarded(t, dir, { delayMs: LONG })
+  const group = await openGroup(t, dir)
+  t.match(await failure(group.guard({ delayMs: 1 })), { code: 'ERR_KILLER_DISABLED' })
+  t.equal(high(dir), LINE)
+  await guard.dispose()
+  t.ok(asFound(dir))
+})
+
+t.test('removed', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const { guard } = await guarded(t, dir, { delayMs: LONG })
+  const group = await openGroup(t, dir)
+  await group.remove()
+  for await (const _ of guard) t.fail('no episode')
+  t.equal(guard.stats.groups, 0)
+})
+
+t.test('the guardian, when its parent is killed or stopped', { skip }, async t => {
+  for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
+    const dir = scratchV2(t, LIMIT)
+    const remote = await Remote.start(t, { home: scratchV2(t) })
+    await remote.guard(dir, { delayMs: 500, hold: { freeze: 'always' } })
+    const { lived } = await overfill(t, dir)
+    await remote.event('episode')
+    await until(() => frozen(dir))
+    process.kill(remote.pid, signal)
+    t.notOk(await lived, signal)
+    await until(() => !frozen(dir) && max(dir) === LIMIT)
+    if (signal === 'SIGSTOP') {
+      process.kill(remote.pid, 'SIGCONT')
+      t.match(await remote.event('ended'), { outcome: 'guardian' })
+      await remote.run('await guards[0].dispose()')
+    }
+    await until(() => asFound(dir))
+  }
+})
+
+t.test('the guardian puts an idle group back, and frees members for a stopped one', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  write(dir, 'memory.high', LINE - MiB)
+  const remote = await Remote.start(t, { home: scratchV2(t) })
+  await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
+  const { lived } = await overfill(t, dir)
+  await remote.event('episode')
+  await until(() => frozen(dir))
+  process.kill(remote.pid, 'SIGSTOP')
+  write(dir, 'memory.high', 'max')
+  write(dir, 'memory.max', 2 * LIMIT)
+  t.ok(await lived, 'a raised limit holds nobody')
+  process.kill(remote.pid, 'SIGKILL')
+  await until(() => pids(remote.home).length === 0)
+  t.notOk(frozen(dir))
+})
+
+t.test('what was left by a guard whose guardian died too is adopted', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  const remote = await Remote.start(t, { home: scratchV2(t) })
+  const { guardian } = await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
+  const { lived } = await overfill(t, dir)
+  await remote.event('episode')
+  await until(() => frozen(dir))
+  process.kill(remote.pid, 'SIGSTOP')
+  process.kill(guardian, 'SIGKILL')
+  process.kill(remote.pid, 'SIGKILL')
+  await until(() => pids(remote.home).length === 0)
+  t.ok(frozen(dir))
+  t.equal(high(dir), LINE)
+  const guard = await guarded(t, dir, { delayMs: LONG, takeOver: true })
+  const episode = await guard.next()
+  await episode.raiseLimit({ by: LIMIT })
+  t.ok(await lived)
+  await guard.guard.dispose()
+  t.ok(asFound(dir))
+})
+
+t.test('never itself', { skip }, async t => {
+  const group = await openGroup(t, v2!)
+  t.match(await failure(group.guard({ delayMs: 1 })), { code: 'ERR_ROOT_GROUP' })
+  const home = scratchV2(t, 512 * MiB)
+  const remote = await Remote.start(t, { home })
+  const plan = [{ afterMs: 0, action: 'headroom', bytes: MiB }] as const
+  await t.rejects(remote.guard(home, { delayMs: 100, plan, hold: { freeze: 'always' } }), {
+    code: 'ERR_SELF_IN_GROUP',
+  })
+  t.ok(asFound(home))
+  await remote.guard(home, { delayMs: 100, plan })
+  t.equal(high(home), 480 * MiB)
+})
