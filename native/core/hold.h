@@ -84,6 +84,8 @@ inline constexpr const char* kMark = "user.cgroup-oom.hold";
 int read_mark(int dir, Mark& out);
 void write_mark(int dir, const Mark& mark);
 void remove_mark(int dir);
+// Puts a marked group back as it was found: 0 or -errno. For one that nobody is behind.
+int put_back(int dir);
 
 }  // namespace hold
 }  // namespace oom

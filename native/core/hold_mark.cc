@@ -7,6 +7,7 @@
 
 #include "core/hold.h"
 #include "core/parse.h"
+#include "core/sys.h"
 
 namespace oom::hold {
 
@@ -34,5 +35,21 @@ void write_mark(int dir, const Mark& mark) {
 }
 
 void remove_mark(int dir) { fremovexattr(dir, kMark); }
+
+int put_back(int dir) {
+  Mark mark;
+  int found = read_mark(dir, mark);
+  if (found != 1) return found;
+  auto write = [&](const char* file, uint64_t bytes) {
+    char number[24];
+    snprintf(number, sizeof number, "%llu", static_cast<unsigned long long>(bytes));
+    return sys::write_at(dir, file, bytes >= kUnlimited - 1 ? "max" : number);
+  };
+  int err = mark.max != 0 ? write("memory.max", mark.max) : 0;
+  if (err == 0) err = write("memory.high", mark.high);
+  if (err == 0 && mark.frozen) err = sys::write_at(dir, "cgroup.freeze", "0");
+  if (err == 0) remove_mark(dir);
+  return err;
+}
 
 }  // namespace oom::hold

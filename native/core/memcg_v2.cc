@@ -18,6 +18,7 @@
 #include "core/control.h"
 #include "core/fd.h"
 #include "core/group.h"
+#include "core/hold.h"
 #include "core/members.h"
 #include "core/parse.h"
 #include "core/sys.h"
@@ -243,7 +244,10 @@ class V2 final : public Memcg {
 
   // Frozen members die of SIGKILL here, and nobody waits for user space when out of memory.
   Status let_die(const Group&) const override { return Status::success(); }
-  Status give_killer_back(int) const override { return Status::success(); }
+  // But a guard that is no more may have left it held.
+  Status give_killer_back(int dir) const override {
+    return Status::of(hold::put_back(dir), "write", kHigh);
+  }
 };
 
 constexpr V2 kV2;

@@ -23,6 +23,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <string>
 #include <unordered_map>
 
 #include "core/sys.h"
@@ -187,9 +188,14 @@ class Guardian {
     if (where.procs) return -EDEADLK;
     if (place) return sys::write_small(place.get(), "0");
     if (!where.process) return 0;
-    Fd above(sys::open_at(root, "../cgroup.procs", O_WRONLY));
-    if (!above || sys::write_small(above.get(), "0") != 0) return -EDEADLK;
-    return residence(root, 0).process ? -EDEADLK : 0;
+    // The nearest that takes it: on v2 a group with others below it has no members.
+    std::string above = "../cgroup.procs";
+    for (int level = 0; level < kMostLevels; level++, above.insert(0, "../")) {
+      Fd procs(sys::open_at(root, above.c_str(), O_WRONLY));
+      if (!procs) break;
+      if (sys::write_small(procs.get(), "0") == 0) return residence(root, 0).process ? -EDEADLK : 0;
+    }
+    return -EDEADLK;
   }
 
   void remove(const Question& question) {
@@ -199,6 +205,8 @@ class Guardian {
     yard_->bury(std::move(it->second));
     wards_.erase(it);
   }
+
+  static constexpr int kMostLevels = 64;
 
   House house_;
   std::unique_ptr<Graveyard> yard_;

@@ -1,8 +1,8 @@
 // The lab as the scripts use it: everything fetched and made when it is first needed, then boots.
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { appendFileSync, copyFileSync, constants } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, truncateSync } from 'node:fs'
+import { appendFileSync, copyFileSync, constants, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { root } from '../run.mjs'
+import { must, root } from '../run.mjs'
 import { Apt } from './apt.mjs'
 import { kernel } from './kernels.mjs'
 import { boot } from './qemu.mjs'
@@ -10,6 +10,17 @@ import { base, runArchive } from './root.mjs'
 
 const cache = join(root, '.cache/lab')
 const ENVIRONMENT = { PATH: '/usr/bin:/bin', HOME: '/root', LANG: 'C.UTF-8' }
+
+// An empty ext4, for what a file system in memory does not have: page cache that can be reclaimed.
+// The machine goes without where this one cannot make it.
+async function makeDisk(file) {
+  const mke2fs = ['/sbin/mke2fs', '/usr/sbin/mke2fs'].find(existsSync)
+  if (!mke2fs) return undefined
+  writeFileSync(file, '')
+  truncateSync(file, 1024 * 1024 * 1024)
+  await must(mke2fs, ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', file])
+  return file
+}
 
 export class Lab {
   #apt
@@ -56,6 +67,7 @@ export class Lab {
         seconds,
         memory,
         output,
+        disk: await makeDisk(join(own, 'disk')),
       })
     } finally {
       rmSync(own, { recursive: true, force: true })

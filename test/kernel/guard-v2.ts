@@ -2,6 +2,8 @@
 // hold adds (its line, throttling and freezing, what is put back) is tried nowhere else.
 import t, { type Test } from 'tap'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { heldGroups } from '../../lib/cli/held-groups.js'
+import { cli } from '../helpers/cli.js'
 import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import {
@@ -16,6 +18,7 @@ import {
   usage,
   v2,
 } from '../helpers/hold.js'
+import { cacheLoad, diskDir } from '../helpers/disk.js'
 import { Hog } from '../helpers/hog.js'
 import { Remote } from '../helpers/remote.js'
 import { field, MiB, until, write } from '../helpers/scratch.js'
@@ -141,10 +144,10 @@ t.test('a limit that others raise in an episode, or move before one', { skip }, 
   await until(() => high(dir) === 14 * MiB)
   write(dir, 'memory.max', LIMIT)
   await until(() => high(dir) === LINE)
-  write(dir, 'memory.high', 20 * MiB)
+  write(dir, 'memory.high', LINE - MiB)
   const { lived } = await overfill(t, dir)
   const episode = await guard.next()
-  t.equal(high(dir), 20 * MiB, "the owner's throttling is his")
+  t.equal(high(dir), LINE - MiB, "the owner's throttling is his")
   write(dir, 'memory.high', 'max')
   write(dir, 'memory.max', 2 * LIMIT)
   t.match(await episode.ended, { outcome: 'limit-raised' })
@@ -355,12 +358,30 @@ t.test('what was left by a guard whose guardian died too is adopted', { skip }, 
   await until(() => pids(remote.home).length === 0)
   t.ok(frozen(dir))
   t.equal(high(dir), LINE)
+  t.match(await heldGroups([dir], { recursive: false }), [{ path: dir, behind: [] }])
   const guard = await guarded(t, dir, { delayMs: LONG, takeOver: true })
   const episode = await guard.next()
   await episode.raiseLimit({ by: LIMIT })
   t.ok(await lived)
   await guard.guard.dispose()
   t.ok(asFound(dir))
+})
+
+t.test('rescue puts it back', { skip }, async t => {
+  const dir = scratchV2(t, LIMIT)
+  write(dir, 'memory.high', LINE + MiB)
+  const remote = await Remote.start(t, { home: scratchV2(t) })
+  const { guardian } = await remote.guard(dir, { delayMs: LONG })
+  process.kill(guardian, 'SIGSTOP')
+  process.kill(remote.pid, 'SIGKILL')
+  process.kill(guardian, 'SIGKILL')
+  await until(() => pids(remote.home).length === 0)
+  t.equal(high(dir), LINE)
+  const { status, stdout } = await cli(['rescue', dir])
+  t.equal(status, 0)
+  t.match(stdout, 'killer given back')
+  t.equal(high(dir), LINE + MiB)
+  t.same(await heldGroups([dir], { recursive: false }), [])
 })
 
 t.test('never itself', { skip }, async t => {
@@ -375,4 +396,15 @@ t.test('never itself', { skip }, async t => {
   t.ok(asFound(home))
   await remote.guard(home, { delayMs: 100, plan })
   t.equal(high(home), 480 * MiB)
+})
+
+t.test('page cache many times the limit is no OOM', { skip }, async t => {
+  const disk = diskDir(t)
+  if (disk === undefined) return t.pass('no disk here')
+  const dir = scratchV2(t, LIMIT)
+  const { guard } = await guarded(t, dir, { delayMs: 1000, fallback: 'kill-group' })
+  await cacheLoad(dir, disk, { files: 3, mib: 40, rounds: 2 })
+  t.ok(field(dir, 'memory.events', 'high') > 0, 'it has passed the line all the time')
+  t.equal(guard.stats.episodes, 0)
+  t.equal(field(dir, 'memory.events', 'oom_kill'), 0)
 })
