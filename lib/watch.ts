@@ -1,6 +1,6 @@
 // Watching: OomWatch for one group (MemoryGroup.watch) and for a tree (watchTree).
 //
-// The native side has the rules about removal, base line and counts (native/core/watch.cc); here are
+// The native side has the rules about removal, base line and counts (native/core/watch.h); here are
 // the ones about consumers: nothing is lost before the first next(), a slow one costs bounded memory.
 import type {
   EventsOverflowed,
@@ -31,24 +31,43 @@ const MAX_QUEUE = 2 ** 20
 export interface CheckedWatchOptions {
   signal: AbortSignal | undefined
   maxQueue: number
+  /** native/core/watch.h: WatchSpec. */
+  wanted: number
 }
+
+const WANTED = { high: 1, max: 2 } as const
+const NO_COUNTER = 2n ** 64n - 1n
 
 export function checkWatchOptions(options: WatchOptions | undefined): CheckedWatchOptions {
   const { signal, events, maxQueue } = objectOf('options', options)
+  let wanted = 0
   if (events !== undefined) {
     if (!Array.isArray(events)) throw invalidType('options.events', 'an instance of Array', events)
-    events.forEach((event, i) => oneOf(`options.events[${i}]`, event, ['high', 'max']))
+    events.forEach((event, i) => {
+      wanted |= WANTED[oneOf(`options.events[${i}]`, event, ['high', 'max'])]
+    })
   }
   const checked = {
     signal: abortSignal('options.signal', signal),
     maxQueue: maxQueue === undefined ? 1024 : integer('options.maxQueue', maxQueue, 1, MAX_QUEUE),
+    wanted,
   }
   throwIfAborted(checked.signal)
   return checked
 }
 
-function countersOf(record: NativeRecord): OomCounters {
-  return { oomKill: Number(record.a), max: Number(record.b), underOom: record.c !== 0n }
+function countersOf({ a, b, c, d, e, f }: NativeRecord): OomCounters {
+  const counters: OomCounters = {}
+  const set = (name: Exclude<keyof OomCounters, 'underOom'>, value: bigint) => {
+    if (value !== NO_COUNTER) counters[name] = Number(value)
+  }
+  set('oom', d)
+  set('oomKill', a)
+  set('oomGroupKill', f)
+  set('high', e)
+  set('max', b)
+  if (c !== NO_COUNTER) counters.underOom = c !== 0n
+  return counters
 }
 
 function eventOf(record: NativeRecord, group: string): OomEvent | undefined {
@@ -59,6 +78,10 @@ function eventOf(record: NativeRecord, group: string): OomEvent | undefined {
       return { type: 'oom', group, at, count, origin: ORIGINS[record.detail]!, counters }
     case RecordKind.kill:
       return { type: 'kill', group, at, count, counters }
+    case RecordKind.high:
+      return { type: 'high', group, at, count, counters }
+    case RecordKind.max:
+      return { type: 'max', group, at, count, counters }
     case RecordKind.removed:
       return { type: 'removed', group, at, counters }
     default:
@@ -161,7 +184,7 @@ class Watch implements OomWatch {
     }
     this.#tell(event, left === 0)
     // Another group of the same name is another group.
-    for (const type of ['oom', 'kill']) this.#queue.seal(`${type}\0${event.group}`)
+    for (const type of ['oom', 'kill', 'high', 'max']) this.#queue.seal(`${type}\0${event.group}`)
     if (left > 0) return
     if (this.#rootRemoved) this.#tell(this.#rootRemoved, true)
     this.#queue.end()
@@ -208,7 +231,7 @@ export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch
   if (handle.isRoot) throw ownError('ERR_ROOT_GROUP', group.path)
   return new Watch(checked, (watch, target) => {
     try {
-      const native = new (binding().Watch)(handle, target)
+      const native = new (binding().Watch)(handle, target, checked.wanted)
       watch.feed({ pathOf: () => group.path, forget: () => 0, close: () => native.close() })
     } catch (error) {
       throw fromNative(error, group.path)
@@ -233,19 +256,19 @@ export function watchTree(root: string, options?: WatchOptions): OomWatch {
   const path = groupPath('root', root)
   const checked = checkWatchOptions(options)
   binding()
-  return new Watch(checked, (watch, target) => startTree(watch, target, path, checked.signal))
+  return new Watch(checked, (watch, target) => startTree(watch, target, path, checked))
 }
 
 async function startTree(
   watch: Watch,
   target: number,
   path: string,
-  signal: AbortSignal | undefined,
+  { signal, wanted }: CheckedWatchOptions,
 ): Promise<void> {
   await using group = await MemoryGroup.open(path)
   const at = group.path
   if (!watch.ended) {
-    const tree = new (binding().TreeWatch)(handleOf(group), target)
+    const tree = new (binding().TreeWatch)(handleOf(group), target, wanted)
     watch.feed(feedOf(tree, at))
     try {
       await tree.scan()

@@ -32,6 +32,7 @@
       "native/core/memcg_v2.cc",
       "native/core/parse.cc",
       "native/core/pidfd.cc",
+      "native/core/removals.cc",
       "native/core/reports.cc",
       "native/core/resolve.cc",
       "native/core/scout.cc",
@@ -44,7 +45,8 @@
       "native/core/tree.cc",
       "native/core/tree_watch.cc",
       "native/core/victims.cc",
-      "native/core/watch.cc"
+      "native/core/watch_v1.cc",
+      "native/core/watch_v2.cc"
     ],
     "portable_sources": [
       "native/binding/addon_portable.cc",

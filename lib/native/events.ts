@@ -15,9 +15,11 @@ export const RecordKind = {
   pids: 8,
   episodeEnd: 9,
   trouble: 10,
+  high: 11,
+  max: 12,
 } as const
 
-/** native/core/channel.h: what a to d mean is said there, by kind. */
+/** native/core/channel.h: what a to f mean is said there, by kind. */
 export interface NativeRecord {
   target: number
   sub: number
@@ -29,6 +31,8 @@ export interface NativeRecord {
   b: bigint
   c: bigint
   d: bigint
+  e: bigint
+  f: bigint
 }
 
 /** Native objects that end when told, or with the environment. */
@@ -64,8 +68,8 @@ export interface EventsBinding {
   unref(): void
   /** Delivers the records that wait, now. */
   drain(): void
-  Watch: new (group: GroupHandle, target: number) => Closable
-  TreeWatch: new (group: GroupHandle, target: number) => TreeWatchHandle
+  Watch: new (group: GroupHandle, target: number, wanted: number) => Closable
+  TreeWatch: new (group: GroupHandle, target: number, wanted: number) => TreeWatchHandle
   Signal: {
     new (target: number, kind: 'usage' | 'level', group: GroupHandle, args: string): SignalHandle
     new (

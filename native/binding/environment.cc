@@ -138,6 +138,8 @@ void Environment::drain() {
     record.Set("b", Napi::BigInt::New(env_, r.b));
     record.Set("c", Napi::BigInt::New(env_, r.c));
     record.Set("d", Napi::BigInt::New(env_, r.d));
+    record.Set("e", Napi::BigInt::New(env_, r.e));
+    record.Set("f", Napi::BigInt::New(env_, r.f));
     callback.MakeCallback(env_.Global(), {record}, *context_);
     // An exception in a consumer is an uncaught one, as in any other callback; the rest still
     // comes.

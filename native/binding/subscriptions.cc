@@ -47,7 +47,7 @@ class Closable : public Napi::ObjectWrap<Self>, public Member {
   Environment* environment_ = nullptr;
 };
 
-// new Watch(group, target)
+// new Watch(group, target, wanted): bits as in WatchSpec
 class Watch final : public Closable<Watch> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -58,10 +58,11 @@ class Watch final : public Closable<Watch> {
   explicit Watch(const Napi::CallbackInfo& info) : Closable(info) {
     if (!environment_) return;
     sentinel_ = &environment_->sentinel();
-    auto source = std::make_unique<OomWatchV1>(environment_->channel(),
-                                               info[1].As<Napi::Number>().Uint32Value(), 0,
-                                               place_of(group_of(info[0])));
-    Status status = source->arm();
+    std::shared_ptr<Group> group = group_of(info[0]);
+    std::unique_ptr<OomWatch> source = group->memcg().make_watch(
+        {&environment_->channel(), info[1].As<Napi::Number>().Uint32Value(), 0, place_of(group),
+         info[2].As<Napi::Number>().Uint32Value()});
+    Status status = source->arm(false);
     if (status.ok()) {
       sentinel_->call([&](Sentinel& s) { status = Status::of(source->attach(s), "epoll_ctl"); });
     }
@@ -74,10 +75,10 @@ class Watch final : public Closable<Watch> {
 
  private:
   Sentinel* sentinel_ = nullptr;
-  std::unique_ptr<OomWatchV1> source_;
+  std::unique_ptr<OomWatch> source_;
 };
 
-// new TreeWatch(group, target): scan() → promise; path(sub), forget(sub), trouble()
+// new TreeWatch(group, target, wanted): scan() → promise; path(sub), forget(sub), trouble()
 class TreeWatchHandle final : public Closable<TreeWatchHandle> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -94,7 +95,8 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
     if (!environment_) return;
     group_ = group_of(info[0]);
     watch_ = std::make_shared<TreeWatch>(environment_->sentinel(), environment_->channel(),
-                                         info[1].As<Napi::Number>().Uint32Value());
+                                         info[1].As<Napi::Number>().Uint32Value(),
+                                         info[2].As<Napi::Number>().Uint32Value());
   }
   // A scan that is under way is cut short.
   void stop() {
@@ -108,7 +110,7 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
     return run_async<Nothing>(
         info.Env(),
         [watch = watch_, group = group_](Nothing&) {
-          return watch->open(std::shared_ptr<const Fd>(group, &group->fd()));
+          return watch->open(std::shared_ptr<const Fd>(group, &group->fd()), group->memcg());
         },
         [](Napi::Env env, Nothing&) { return env.Undefined(); });
   }

@@ -12,9 +12,11 @@
 namespace oom {
 
 enum class RecordKind : uint16_t {
-  kOom,           // detail: Origin; count; a: oom_kill, b: failcnt, c: under_oom
-  kKill,          // count; a: oom_kill, b: failcnt, c: under_oom
-  kRemoved,       // a: oom_kill, b: failcnt, c: under_oom, as last seen
+  // Of a watch: a: oom_kill, b: max (v1 failcnt), c: under_oom, d: oom, e: high, f: oom_group_kill;
+  // kNoCounter where the version has none.
+  kOom,           // detail: Origin; count
+  kKill,          // count
+  kRemoved,       // the counters as last seen
   kUsage,         // count; a: usage; detail: 1 above
   kPressure,      // count; a: total= in µs (PSI)
   kTimer,         // count; a: when it was due
@@ -22,8 +24,12 @@ enum class RecordKind : uint16_t {
   kEpisodeStep,  // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that follow
   kPids,         // count: id; up to 8 pids in a–d
   kEpisodeEnd,   // count: id; detail: Outcome; a: late ns, b: kernel kills
-  kTrouble,      // something below a tree's root can no longer be watched; a: errno
+  kTrouble,  // something below a tree's root can no longer be watched; a: errno
+  kHigh,     // of a watch (v2): count
+  kMax,      // of a watch (v2): count
 };
+
+inline constexpr uint64_t kNoCounter = UINT64_MAX;
 
 struct Record {
   uint32_t target = 0;  // which subscription or guard
@@ -32,9 +38,9 @@ struct Record {
   uint16_t detail = 0;
   uint32_t count = 0;
   int64_t at = 0;
-  uint64_t a = 0, b = 0, c = 0, d = 0;
+  uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0;
 };
-static_assert(sizeof(Record) == 56);
+static_assert(sizeof(Record) == 72);
 
 class Source;
 

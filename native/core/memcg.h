@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "core/result.h"
@@ -11,6 +12,8 @@
 namespace oom {
 
 class Group;
+class OomWatch;
+struct WatchSpec;
 
 // Bytes, kUnlimited for none. Empty: the version (or the kernel) has no such limit; in a change:
 // leave it as it is.
@@ -73,6 +76,9 @@ class Memcg {
   virtual Status let_die(const Group& group) const = 0;
   // Makes sure that no member waits for user space any more when the group is out of memory.
   virtual Status give_killer_back(int dir) const = 0;
+
+  // Not armed yet.
+  virtual std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const = 0;
 
  protected:
   ~Memcg() = default;  // the implementations are constants

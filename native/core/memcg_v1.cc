@@ -7,11 +7,13 @@
 #include <unistd.h>
 
 #include <climits>
+#include <utility>
 
 #include "core/codes.h"
 #include "core/control.h"
 #include "core/freezer_v1.h"
 #include "core/parse.h"
+#include "core/watch_v1.h"
 
 namespace oom {
 
@@ -124,6 +126,10 @@ class V1 final : public Memcg {
     if (Status s = read_oom_control(dir, control); !s.ok()) return s;
     if (!control.oom_kill_disable.value_or(false)) return Status::success();
     return control::write(dir, kOomControl, "0");
+  }
+
+  std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const override {
+    return std::make_unique<OomWatchV1>(std::move(spec));
   }
 };
 

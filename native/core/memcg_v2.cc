@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 #include <vector>
 
 #include "core/codes.h"
@@ -22,6 +23,7 @@
 #include "core/members.h"
 #include "core/parse.h"
 #include "core/sys.h"
+#include "core/watch_v2.h"
 
 namespace oom {
 
@@ -247,6 +249,10 @@ class V2 final : public Memcg {
   // But a guard that is no more may have left it held.
   Status give_killer_back(int dir) const override {
     return Status::of(hold::put_back(dir), "write", kHigh);
+  }
+
+  std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const override {
+    return std::make_unique<OomWatchV2>(std::move(spec));
   }
 };
 

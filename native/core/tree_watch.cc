@@ -25,10 +25,15 @@ constexpr size_t kBatch = 64;
 
 }  // namespace
 
-TreeWatch::TreeWatch(Sentinel& sentinel, Channel& channel, uint32_t target)
-    : sentinel_(sentinel), channel_(channel), target_(target), notice_(channel, target) {}
+TreeWatch::TreeWatch(Sentinel& sentinel, Channel& channel, uint32_t target, uint32_t wanted)
+    : sentinel_(sentinel),
+      channel_(channel),
+      target_(target),
+      wanted_(wanted),
+      notice_(channel, target) {}
 
-Status TreeWatch::open(std::shared_ptr<const Fd> root) {
+Status TreeWatch::open(std::shared_ptr<const Fd> root, const Memcg& memcg) {
+  memcg_ = &memcg;
   Status status = tree_.open(std::move(root));
   Lock lock(lock_);
   return status.ok() ? failure_ : status;
@@ -39,7 +44,7 @@ void TreeWatch::close() {
   Lock lock(lock_);
   if (closed_) return;
   closed_ = true;
-  std::vector<std::unique_ptr<OomWatchV1>> all;
+  std::vector<std::unique_ptr<OomWatch>> all;
   all.reserve(watches_.size());
   for (auto& [sub, watch] : watches_) all.push_back(std::move(watch));
   watches_.clear();
@@ -83,11 +88,11 @@ uint32_t TreeWatch::appeared(uint32_t, const Place& place, int) {
 Status TreeWatch::watch(const Place& place, uint32_t& sub) {
   Lock lock(lock_);
   if (closed_) return Status::of(-ENODEV, nullptr);
-  auto made = std::make_unique<OomWatchV1>(channel_, target_, next_sub_, place);
+  auto made = memcg_->make_watch({&channel_, target_, next_sub_, place, wanted_});
   Status status = made->arm(tree_.opened());
   if (!status.ok()) return status;
   // Before the first record may come.
-  OomWatchV1& source = *made;
+  OomWatch& source = *made;
   watches_[next_sub_] = std::move(made);
   int err = 0;
   if (source.quiet()) {

@@ -1,4 +1,4 @@
-// A watch of a tree: one OomWatchV1 for the root and each group below it, new ones as they appear.
+// A watch of a tree: one OomWatch for the root and each group below it, new ones as they appear.
 //
 // Threads: open() and close() on any one that may sleep, appeared() also on the scout, path_of()
 // and forget() on the consumer's. The sentinel runs the groups' watches and never takes the lock
@@ -11,6 +11,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "core/memcg.h"
 #include "core/sentinel.h"
 #include "core/signals.h"
 #include "core/tree.h"
@@ -21,13 +22,13 @@ namespace oom {
 class TreeWatch final : public TreeListener {
  public:
   // Records carry `target`, and as `sub` the number of the group: the root's is 1.
-  TreeWatch(Sentinel& sentinel, Channel& channel, uint32_t target);
+  TreeWatch(Sentinel& sentinel, Channel& channel, uint32_t target, uint32_t wanted);
   ~TreeWatch() override { close(); }
   TreeWatch(const TreeWatch&) = delete;
   TreeWatch& operator=(const TreeWatch&) = delete;
 
   // All groups are armed when it returns. -ECANCELED when closed meanwhile.
-  Status open(std::shared_ptr<const Fd> root);
+  Status open(std::shared_ptr<const Fd> root, const Memcg& memcg);
   // No more records once it has returned. Idempotent.
   void close();
   // Relative to the root; false: no such group (any more).
@@ -48,8 +49,10 @@ class TreeWatch final : public TreeListener {
   Sentinel& sentinel_;
   Channel& channel_;
   uint32_t target_;
+  uint32_t wanted_;
+  const Memcg* memcg_ = nullptr;  // of the root, and so of all
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  std::unordered_map<uint32_t, std::unique_ptr<OomWatchV1>> watches_;
+  std::unordered_map<uint32_t, std::unique_ptr<OomWatch>> watches_;
   uint32_t next_sub_ = 1;
   bool closed_ = false;
   Status failure_;

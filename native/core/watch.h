@@ -1,19 +1,14 @@
-// A watch: passive, one per watched group, on the sentinel.
+// A watch: passive, one per watched group, on the sentinel. watch_v1.h and watch_v2.h have how it is
+// done on either version.
 //
-// Contract rules kept here: `at` is the kernel's wake-up; an OOM from before the watch is not told;
+// Contract rules kept there: `at` is the kernel's wake-up; an OOM from before the watch is not told;
 // a removal is never told as an OOM, and an OOM directly followed by removal is told as both;
-// counts are deltas; what does not fit into the channel waits here and coalesces.
-//
-// The kernel's side on v1 (kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 10;
-// measured): the eventfd counts notifications, removal adds one more about 20 ms after the control
-// files have vanished, and kills are counted in the group's own memory.oom_control a little after
-// the notification. Kills of the system's own OOM (not of a group's) are told to nobody: they are
-// found at the next look.
+// counts are deltas; what does not fit into the channel waits in the watch and coalesces.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
-#include "core/fd.h"
 #include "core/place.h"
 #include "core/result.h"
 #include "core/sentinel.h"
@@ -22,68 +17,29 @@ namespace oom {
 
 enum class Origin : uint16_t { kSelf, kAncestor, kUnknown };
 
-// What a v1 group says of itself in memory.oom_control, memory.failcnt and memory.memsw.failcnt.
-struct GroupCounters {
-  uint64_t kills = 0;
-  uint64_t failcnt = 0;
-  uint64_t memsw_failcnt = 0;
-  bool under_oom = false;
-  bool fresh = false;  // just read, not remembered
+struct WatchSpec {
+  static constexpr uint32_t kHigh = 1, kMax = 2;
+
+  Channel* channel;
+  uint32_t target;
+  uint32_t sub;
+  Place place;
+  uint32_t wanted = 0;  // what else to tell of: kHigh, kMax
 };
 
-class OomWatchV1 final : public Source {
+class OomWatch : public Source {
  public:
-  OomWatchV1(Channel& channel, uint32_t target, uint32_t sub, Place place);
-
   // Any thread: registers with the kernel, reads the base line. Nothing is lost from its return on.
   // `newborn`: the group is younger than the watch of its tree, all that happened in it counts.
-  Status arm(bool newborn = false);
-  const std::string& name() const { return place_.name(); }
+  virtual Status arm(bool newborn) = 0;
+  virtual const std::string& name() const = 0;
   // Starts listening; any thread where nothing is to be told yet (quiet), else on the sentinel.
-  int attach(Sentinel& sentinel);
-  bool quiet() const { return looks_left_ == 0; }
+  virtual int attach(Sentinel& sentinel) = 0;
+  virtual bool quiet() const = 0;
   // On the sentinel: stops listening.
-  void detach(Sentinel& sentinel);
+  virtual void detach(Sentinel& sentinel) = 0;
 
-  void ready(Sentinel& sentinel, int64_t now) override;
-  void due(Sentinel& sentinel, int64_t now) override;
-  void flush(Sentinel& sentinel) override { emit(sentinel); }
   bool patient() const override { return true; }
-
- private:
-  void look(GroupCounters& out) const;
-  int exists() const;
-  Origin origin(const GroupCounters& now) const;
-  void note_ooms(uint64_t ooms, Origin origin, int64_t at);
-  void note_counters(const GroupCounters& c, int64_t now);
-  void look_on(Sentinel& sentinel, int64_t now);
-  void told(Sentinel& sentinel, int64_t now);
-  void vanished(Sentinel& sentinel, int64_t now);
-  void emit(Sentinel& sentinel);
-
-  Place place_;
-  Fd eventfd_;
-  uint32_t target_;
-  uint32_t sub_;
-  GroupCounters last_;    // as last read
-  GroupCounters at_oom_;  // as read at the last OOM
-  // Not sent yet.
-  uint64_t ooms_ = 0;
-  uint64_t kills_ = 0;
-  int64_t oom_at_ = 0;
-  int64_t kill_at_ = 0;
-  int64_t gone_at_ = 0;
-  Origin origin_ = Origin::kUnknown;
-  // Seen: the control files have vanished; done: so has everything else been.
-  bool removed_ = false;
-  bool done_ = false;
-  // Signals of which it is not known yet whether one of them is the removal's.
-  uint64_t unsure_ = 0;
-  // A newborn's OOMs so far. Each of its kills had one, told to us or too early for it.
-  uint64_t newborn_ooms_ = 0;
-  bool newborn_ = false;
-  // Looks for kills that are still to come.
-  uint8_t looks_left_ = 0;
 };
 
 }  // namespace oom

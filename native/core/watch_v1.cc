@@ -1,4 +1,4 @@
-#include "core/watch.h"
+#include "core/watch_v1.h"
 
 #include <linux/magic.h>
 #include <sys/epoll.h>
@@ -97,9 +97,9 @@ bool ancestor_at_limit(int dir, bool& limited) {
 
 }  // namespace
 
-OomWatchV1::OomWatchV1(Channel& to, uint32_t target, uint32_t sub, Place place)
-    : place_(std::move(place)), target_(target), sub_(sub) {
-  channel = &to;
+OomWatchV1::OomWatchV1(WatchSpec spec)
+    : place_(std::move(spec.place)), target_(spec.target), sub_(spec.sub) {
+  channel = spec.channel;
 }
 
 // Where it cannot be read (out of memory ourselves, out of fds, gone) the last counters stand.
@@ -305,6 +305,7 @@ void OomWatchV1::emit(Sentinel& sentinel) {
     r.a = last_.kills;
     r.b = last_.failcnt;
     r.c = last_.under_oom;
+    r.d = r.e = r.f = kNoCounter;
     return r;
   };
   if (ooms_ > 0) {
