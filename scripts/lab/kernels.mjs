@@ -55,7 +55,7 @@ export async function kernel(apt, cache, wanted) {
   if (existsSync(join(home, 'release'))) return known()
   for (const name of candidates(await apt.kernels(), wanted)) {
     console.error(`lab: fetching ${name} …`)
-    const unpacked = join(cache, `unpacking-${process.pid}`)
+    const unpacked = join(cache, `kernel.part-${process.pid}`)
     try {
       await apt.unpack([name], unpacked)
       const image = imageIn(unpacked)

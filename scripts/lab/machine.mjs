@@ -1,9 +1,10 @@
 // The lab as the scripts use it: everything fetched and made when it is first needed, then boots.
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, truncateSync } from 'node:fs'
-import { appendFileSync, copyFileSync, constants, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, constants } from 'node:fs'
 import { join } from 'node:path'
-import { must, root } from '../run.mjs'
+import { root } from '../run.mjs'
 import { Apt } from './apt.mjs'
+import { makeDisk } from './disk.mjs'
 import { kernel } from './kernels.mjs'
 import { boot } from './qemu.mjs'
 import { base, runArchive } from './root.mjs'
@@ -11,15 +12,12 @@ import { base, runArchive } from './root.mjs'
 const cache = join(root, '.cache/lab')
 const ENVIRONMENT = { PATH: '/usr/bin:/bin', HOME: '/root', LANG: 'C.UTF-8' }
 
-// An empty ext4, for what a file system in memory does not have: page cache that can be reclaimed.
-// The machine goes without where this one cannot make it.
-async function makeDisk(file) {
-  const mke2fs = ['/sbin/mke2fs', '/usr/sbin/mke2fs'].find(existsSync)
-  if (!mke2fs) return undefined
-  writeFileSync(file, '')
-  truncateSync(file, 1024 * 1024 * 1024)
-  await must(mke2fs, ['-q', '-F', '-t', 'ext4', '-O', '^has_journal', file])
-  return file
+/** Removes what runs that are gone have left: run-PID, and half-made parts of the cache. */
+function sweep() {
+  for (const name of readdirSync(cache)) {
+    const pid = /^(?:run-|.*\.part-)(\d+)$/.exec(name)?.[1]
+    if (pid && !existsSync(`/proc/${pid}`)) rmSync(join(cache, name), { recursive: true })
+  }
 }
 
 export class Lab {
@@ -27,9 +25,15 @@ export class Lab {
   #programs = join(cache, 'programs')
 
   constructor() {
-    if (process.platform !== 'linux' || process.arch !== 'x64')
+    if (process.platform !== 'linux' || process.arch !== 'x64') {
       throw new Error('the lab is for x86-64 Linux')
+    }
     mkdirSync(cache, { recursive: true })
+    sweep()
+    // So that whatever ends this process, its machine and its files go with it.
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+      process.once(signal, () => process.exit(1))
+    }
     this.#apt = new Apt(join(cache, 'apt'))
   }
 
@@ -37,7 +41,7 @@ export class Lab {
   async #tools() {
     if (existsSync(this.#programs)) return this.#programs
     console.error('lab: fetching QEMU …')
-    const unpacked = `${this.#programs}.${process.pid}`
+    const unpacked = `${this.#programs}.part-${process.pid}`
     await this.#apt.unpackAll(['qemu-system-x86', 'busybox-static'], unpacked)
     renameSync(unpacked, this.#programs)
     return this.#programs
@@ -52,25 +56,21 @@ export class Lab {
   async run({ kernel, version, argv, env = {}, seconds, memory = 1024, output }) {
     const programs = await this.#tools()
     const system = await base(cache, programs)
-    const own = mkdtempSync(join(cache, 'run-'))
+    const own = join(cache, `run-${process.pid}`)
+    const clear = () => rmSync(own, { recursive: true, force: true })
+    process.once('exit', clear)
     try {
+      mkdirSync(own)
       const initrd = join(own, 'initrd')
       copyFileSync(system, initrd, constants.COPYFILE_FICLONE)
       appendFileSync(initrd, await runArchive(cache, version, argv, { ...ENVIRONMENT, ...env }))
       const log = join(own, 'console')
       writeFileSync(log, '')
-      return await boot({
-        programs,
-        kernel: kernel.file,
-        initrd,
-        console: log,
-        seconds,
-        memory,
-        output,
-        disk: await makeDisk(join(own, 'disk')),
-      })
+      const parts = { programs, kernel: kernel.file, initrd, console: log }
+      return await boot({ ...parts, seconds, memory, output, disk: await makeDisk(join(own, 'disk')) })
     } finally {
-      rmSync(own, { recursive: true, force: true })
+      process.off('exit', clear)
+      clear()
     }
   }
 }

@@ -1,17 +1,25 @@
 // What a booted machine has as its root: a base (this machine's Node.js with its libraries, busybox,
 // the static init), kept in the cache, and a small archive per run with the project and the command.
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, join } from 'node:path'
 import { must, root } from '../run.mjs'
 import { Archive } from './cpio.mjs'
 import { addTests, buildPrograms, bundleOfTap } from './tests.mjs'
 
 const BUSYBOX = 'bin/busybox'
 // Of this machine, because busybox's are missing or take other options.
-const TOOLS = ['prlimit', 'script', 'setpriv', 'strace']
+const TOOLS = ['prlimit', 'script', 'setpriv', 'strace'].map(name => join('/usr/bin', name))
 /** Where the project stands inside; init starts the command here. */
-export const PROJECT = 'project'
+const PROJECT = 'project'
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'
 
 /** The libraries that a program asks for, with its loader. */
@@ -20,30 +28,22 @@ async function libraries(program) {
   return [...said.matchAll(/(?:=> |^\s*)(\/\S+) \(/gm)].map(([, path]) => path)
 }
 
-async function buildInit(cache) {
-  const file = join(cache, 'init')
-  await must('cc', ['-O1', '-static', '-o', file, join(root, 'test/lab/init.c')])
-  return file
-}
-
-async function makeBase(cache, programs) {
+async function makeBase(init, programs) {
   const archive = new Archive()
   for (const name of ['proc', 'sys', 'dev', 'tmp', 'root', PROJECT]) archive.directory(name)
-  archive.program('init', await buildInit(cache))
+  await must('cc', ['-O1', '-static', '-o', init, join(root, 'test/lab/init.c')])
+  archive.program('init', init)
+  rmSync(init)
   archive.file('etc/passwd', PASSWD)
   archive.file('etc/group', 'root:x:0:\nnogroup:x:65534:\n')
-  archive.program('usr/bin/node', process.execPath)
-  for (const library of new Set(await libraries(process.execPath)))
-    archive.program(library, library)
-  for (const program of TOOLS.map(name => `/usr/bin/${name}`).filter(existsSync)) {
-    archive.program(program, program)
+  for (const program of [process.execPath, ...TOOLS.filter(existsSync)]) {
+    archive.program(join('usr/bin', basename(program)), program)
     for (const library of await libraries(program)) archive.program(library, library)
   }
   archive.program(BUSYBOX, join(programs, BUSYBOX))
-  for (const applet of (await must(join(programs, BUSYBOX), ['--list']))
-    .split('\n')
-    .filter(Boolean)) {
-    if (applet !== 'busybox') archive.link(`bin/${applet}`, 'busybox')
+  const applets = (await must(join(programs, BUSYBOX), ['--list'])).split('\n')
+  for (const applet of applets.filter(name => name !== '' && name !== 'busybox')) {
+    archive.link(`bin/${applet}`, 'busybox')
   }
   return archive.bytes()
 }
@@ -61,8 +61,12 @@ export async function base(cache, programs) {
   if (existsSync(file)) return file
   console.error('lab: making the root file system …')
   mkdirSync(cache, { recursive: true })
-  writeFileSync(`${file}.${process.pid}`, await makeBase(cache, programs))
-  renameSync(`${file}.${process.pid}`, file)
+  const mine = `${file}.part-${process.pid}`
+  writeFileSync(mine, await makeBase(join(cache, `init.part-${process.pid}`), programs))
+  // What is made of older inputs will not be asked for again.
+  const older = readdirSync(cache).filter(name => /^base-\w+\.cpio$/.test(name))
+  for (const name of older) rmSync(join(cache, name))
+  renameSync(mine, file)
   return file
 }
 

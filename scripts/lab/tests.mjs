@@ -1,10 +1,11 @@
-// The tests as the booted machine runs them: compiled here, once, because that takes seconds for each
-// file under emulation; and the part of node_modules/ that they import.
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+// The tests as the booted machine runs them: compiled here, because that takes seconds for each file
+// under emulation, with tap in one file for the same reason (bundle-load.mjs).
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
 import { files, must, root } from '../run.mjs'
 
+const PARTS = ['lib', 'test/kernel', 'test/helpers']
 const TAP = `import { load } from './load.mjs'
 const { t } = load(import.meta.dirname, '/project', 'node_modules/tap/dist/commonjs/index.js').exports
 export default t
@@ -26,21 +27,13 @@ const compiled = file =>
 
 /** Adds to the archive, below `project`: what is needed to run test/kernel/. */
 export function addTests(archive, project, bundle) {
-  for (const file of [
-    ...files('lib', ['.ts']),
-    ...files('test/kernel', ['.ts']),
-    ...files('test/helpers', ['.ts']),
-  ]) {
+  for (const file of PARTS.flatMap(part => files(part, ['.ts']))) {
     archive.file(join(project, file.replace(/ts$/, 'js')), compiled(file))
   }
   const tap = join(project, 'node_modules/tap')
-  for (const name of ['bundle.txt', 'bundle.cache'])
-    archive.copy(join(tap, name), join(bundle, name))
+  for (const name of readdirSync(bundle)) archive.copy(join(tap, name), join(bundle, name))
   archive.copy(join(tap, 'load.mjs'), join(root, 'scripts/lab/bundle-load.mjs'))
-  archive.file(
-    join(tap, 'package.json'),
-    '{ "name": "tap", "type": "module", "exports": "./index.js" }',
-  )
+  archive.file(join(tap, 'package.json'), '{ "type": "module", "exports": "./index.js" }')
   archive.file(join(tap, 'index.js'), TAP)
   for (const name of ['fast-check', 'pure-rand']) {
     archive.copy(join(project, 'node_modules', name), join(root, 'node_modules', name))
@@ -58,10 +51,9 @@ export async function bundleOfTap(cache) {
   const { version } = JSON.parse(readFileSync(join(root, 'node_modules/tap/package.json'), 'utf8'))
   const directory = join(cache, `tap-${version}-node-${process.version}`)
   if (existsSync(directory)) return directory
-  const mine = `${directory}.${process.pid}`
+  const mine = `${directory}.part-${process.pid}`
   mkdirSync(mine, { recursive: true })
   await must(process.execPath, [join(root, 'scripts/lab/bundle.mjs'), mine])
-  rmSync(directory, { recursive: true, force: true })
   renameSync(mine, directory)
   return directory
 }

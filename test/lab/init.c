@@ -1,7 +1,7 @@
-// The lab's init (process 1 of a booted kernel): mounts what a machine has, runs one command with its
-// output on the second serial port, tells its exit status on the console and switches the machine off.
-// Static, because nothing else is there yet. Reads /lab/cgroup ("v1" or "v2"), /lab/argv and /lab/env
-// (strings that end with a NUL each).
+// The lab's init (process 1 of a booted kernel): mounts what a machine has, runs one command with
+// its output on the second serial port, tells its exit status on the console and switches the
+// machine off. Static, because nothing else is there yet. Reads /lab/cgroup ("v1" or "v2"),
+// /lab/argv and /lab/env (strings that end with a NUL each).
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define EXIT_PORT 0xf4 // qemu's isa-debug-exit
+#define EXIT_PORT 0xf4  // qemu's isa-debug-exit
 
 static void switch_off(void) {
   fflush(stdout);
@@ -30,26 +30,26 @@ static void leave(int status) {
 }
 
 // Without an exit status: the host takes that, and the console's text, as the machine's failure.
-static void stop(const char *what) {
+static void stop(const char* what) {
   printf("\nlab: %s: %s\n", what, strerror(errno));
   switch_off();
 }
 
-static void mounted(const char *type, const char *where, const char *options) {
+static void mounted(const char* type, const char* where, const char* options) {
   mkdir(where, 0755);
   if (mount(type, where, type, 0, options) != 0) stop(where);
 }
 
 // A file's strings, as execve() wants them.
-static char **strings(const char *path) {
+static char** strings(const char* path) {
   static char text[2][1 << 16];
-  static char *lists[2][4096];
+  static char* lists[2][4096];
   static int used;
   char *at = text[used], **list = lists[used++];
   int fd = open(path, O_RDONLY), count = 0;
   ssize_t size = fd < 0 ? -1 : read(fd, at, sizeof text[0] - 1);
   if (size < 0) stop(path);
-  for (char *end = at + size; at < end && count < 4095; at += strlen(at) + 1) list[count++] = at;
+  for (char* end = at + size; at < end && count < 4095; at += strlen(at) + 1) list[count++] = at;
   close(fd);
   return list;
 }
@@ -83,7 +83,7 @@ static void run(void) {
     if (dup2(nothing, 0) < 0 || dup2(port, 1) < 0 || dup2(port, 2) < 0) _exit(125);
     close(nothing);
     close(port);
-    for (char **e = env; *e; e++) putenv(*e);
+    for (char** e = env; *e; e++) putenv(*e);
     if (chdir("/project") == 0) execvp(argv[0], argv);
     fprintf(stderr, "lab: %s: %s\n", argv[0], strerror(errno));
     _exit(127);
