@@ -105,6 +105,7 @@ class GuardedGroup final : public Source {
   void announce_loan(uint64_t to);
   void free_slot();
   bool claim();
+  bool still_claimed(uint32_t episode);
   bool guardian_acted() const;
 
   // guarded_jobs.cc

@@ -1,9 +1,11 @@
 // What a guarded group has done by helpers, and what becomes of the answers.
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 
 #include "core/guard.h"
 #include "core/guarded_group.h"
+#include "core/slot_writer.h"
 #include "core/sys.h"
 
 namespace oom {
@@ -140,6 +142,11 @@ void GuardedGroup::run_job(Job& job, Victims& victims) {
       break;
     case JobKind::kSignal:
     case JobKind::kKill:
+      // Where this has taken so long that the guardian has acted: not once more.
+      if (&job == &fallback_job_ && !still_claimed(job.episode)) {
+        job.result = -ECANCELED;
+        break;
+      }
       job.result = signal(victims, job.signal, job.target);
       job.count = victims.count();
       break;
@@ -233,7 +240,13 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
       break;
   }
   bool census = kind == JobKind::kCensus || kind == JobKind::kVerdict;
-  if (!census && !gone_) command(sentinel, input);
+  if (&job == &fallback_job_ && input.result == -ECANCELED) {
+    guardian_has_acted(input.episode, [&](const Input& told) {
+      if (!gone_) command(sentinel, told);
+    });
+  } else if (!census && !gone_) {
+    command(sentinel, input);
+  }
   schedule(sentinel);
 }
 

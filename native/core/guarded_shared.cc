@@ -35,6 +35,11 @@ bool GuardedGroup::claim() {
   return !slot_ || oom::claim(*slot_, machine_, [this](const Input& input) { answer(input); });
 }
 
+// On a helper.
+bool GuardedGroup::still_claimed(uint32_t episode) {
+  return !slot_ || slot_->claim_for(episode, Claimant::kSentinel);
+}
+
 bool GuardedGroup::guardian_acted() const {
   return slot_ && oom::claimed_by_guardian(*slot_, machine_);
 }

@@ -50,6 +50,11 @@ struct alignas(16) SharedSlot {
     return claim.compare_exchange_strong(expected, word(episode, who)) ||
            expected == word(episode, who);
   }
+  // Takes it from the sentinel, which has not followed: should it come to it yet, it leaves it.
+  void take_from_sentinel(uint32_t episode) {
+    uint32_t expected = word(episode, Claimant::kSentinel);
+    claim.compare_exchange_strong(expected, word(episode, Claimant::kGuardian));
+  }
 };
 static_assert(sizeof(SharedSlot) == 80);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);

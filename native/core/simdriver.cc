@@ -150,8 +150,11 @@ void SimDriver::perform(const Job& job) {
   report.started_at = job.started_at;
   bool current = machine_.active() && machine_.id() == job.episode;
   report.result = hooks_->fails(job.fallback ? SimCall::kFallback : SimCall::kStep);
+  bool theirs = job.fallback && slot_ && !slot_->claim_for(job.episode, Claimant::kSentinel);
   if (report.result == 0 && job.fallback) {
-    if (current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
+    if (theirs) {
+      report.result = -ECANCELED;
+    } else if (current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
       kill_into(config.fallback == Fallback::kKillGroup ? 0 : -1, report);
     } else {
       report.result = -ECANCELED;
@@ -170,7 +173,11 @@ void SimDriver::perform(const Job& job) {
   answer.episode = job.episode;
   bool lends = !job.fallback && config.plan[job.index].kind == StepKind::kHeadroom;
   if (lends && report.result == 0) answer.bytes = job.target;
-  tell(answer);
+  if (theirs) {
+    guardian_has_acted(job.episode, [this](const Input& input) { tell(input); });
+  } else {
+    tell(answer);
+  }
 }
 
 int32_t SimDriver::run_step(const PlanStep& step, const Job& job, SimStep& report) {
@@ -269,11 +276,12 @@ int SimDriver::raise_limit(uint64_t bytes) {
   return 0;
 }
 
-// Towards the base limit, as far as usage allows.
+// Towards the base limit, as far as usage allows. A limit that somebody else has set is theirs.
 void SimDriver::lower_limit() {
   uint64_t base = machine_.base_limit();
-  if (group_->limit() <= base) set_limit_ = 0;
-  if (group_->limit() <= base || hooks_->fails(SimCall::kLimit) != 0) return;
+  if (group_->limit() <= base || group_->limit() != set_limit_) set_limit_ = 0;
+  if (set_limit_ == 0) return;
+  if (hooks_->fails(SimCall::kLimit) != 0) return;
   int32_t err = group_->set_limit(base);
   if (err == 0) set_limit_ = 0;
   if (err == -EBUSY) {
@@ -285,7 +293,7 @@ void SimDriver::lower_limit() {
 void SimDriver::put_back() {
   if (frozen_) group_->thaw();
   frozen_ = false;
-  if (machine_.lent() > 0) lower_limit();
+  if (set_limit_ != 0) lower_limit();
   if (ballast_out_ > 0 && group_->find(ballast_pid_) &&
       group_->usage() + ballast_out_ + kBatch <= group_->limit()) {
     group_->allocate(ballast_pid_, ballast_out_);
@@ -324,7 +332,7 @@ void SimDriver::close() {
     err = hooks_->fails(SimCall::kLetGo);
     if (err == 0) err = group_->set_killer_disabled(false);
   }
-  bool owes = group_->limit() > machine_.base_limit() && machine_.lent() > 0;
+  bool owes = set_limit_ != 0;
   bool could = group_->usage() < group_->limit();
   closing_ = !group_->removed() && (err != 0 || (owes && could));
   switch_pending_ = err != 0 && !group_->removed();

@@ -48,17 +48,27 @@ inline bool claimed_by_guardian(const SharedSlot& slot, const EpisodeMachine& ma
          slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
 }
 
+// What the machine is told where its fallback was not ours to carry out.
+template <class Answer>
+void guardian_has_acted(uint32_t episode, Answer&& answer) {
+  Input input;
+  input.fact = Fact::kFallbackDone;
+  input.episode = episode;
+  input.killed = 1;
+  answer(input);
+  input.fact = Fact::kGuardianActed;
+  answer(input);
+}
+
 // Whether this episode's fallback is ours; if not, `answer` has the machine told whose it was.
 template <class Answer>
 bool claim(SharedSlot& slot, const EpisodeMachine& machine, Answer&& answer) {
   if (!machine.active() || slot.claim_for(machine.id(), Claimant::kSentinel)) return true;
-  Input input;
   if (machine.phase() == EpisodeMachine::Phase::kFallingBack) {
-    input.fact = Fact::kFallbackDone;
-    input.episode = machine.id();
-    input.killed = 1;
-    answer(input);
+    guardian_has_acted(machine.id(), answer);
+    return false;
   }
+  Input input;
   input.fact = Fact::kGuardianActed;
   answer(input);
   return false;

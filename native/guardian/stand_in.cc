@@ -83,13 +83,14 @@ int StandIn::look(Sample& sample) {
 // What cannot be read is as it was, or as has been told since: by the kernel, that it is out of
 // memory, or by the sentinel, that it no longer is.
 int StandIn::see(Fact fact, Sample& sample) {
+  int64_t now = terms_.hands->now();
   int err = look(sample);
   if (err == 0) {
     last_ = sample;
+    if (!sample.starved && !machine_.active()) fine_at_ = now;
     return 0;
   }
-  uint32_t episode;
-  if (followed_ != 0 && !heard(episode)) last_.starved = false;
+  if (machine_.active() && is_over()) last_.starved = false;
   if (fact == Fact::kNotified && machine_.active()) last_.starved = true;
   sample = last_;
   return err;
@@ -109,22 +110,33 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   input.fact = Fact::kSetDelay;
   input.ns = ns;
   if (is_gone(see(input.fact, input.sample))) return finish(sentinel);
-  // The parent holds and lets go; here it only changes what is waited for.
+  // The parent holds and lets go; here it is only what is waited for, and what was done too late.
   Actions actions;
   int64_t now = terms_.hands->now();
   machine_.step(now, input, actions);
-  for (uint8_t i = 0; i < actions.size; i++) witness(actions.list[i].what);
   own_deadline_ = now + ns;
+  carry_out(sentinel, actions);
   step(sentinel, Fact::kLooked);
 }
 
 // The slot, while the sentinel has an episode whose end is not this process's work.
 SharedSlot* StandIn::heard(uint32_t& episode) const {
   SharedSlot* slot = this->slot();
+  episode = 0;
   if (!slot) return nullptr;
   // Before the deadline: a claim that succeeds is for the episode whose deadline was read.
   episode = slot->claim.load() >> 2;
   return slot->state.load() == SlotState::kEpisode && episode != spent_ ? slot : nullptr;
+}
+
+// Whether the sentinel has seen the episode end that was being followed. One whose fallback is the
+// kernel's goes on until the kernel has been let in.
+bool StandIn::is_over() const {
+  uint32_t episode;
+  if (followed_ == 0 || heard(episode)) return false;
+  SharedSlot* slot = this->slot();
+  return !slot || slot->state.load() != SlotState::kKernel || episode != followed_ ||
+         episode == spent_;
 }
 
 void StandIn::restart(int64_t now) {
@@ -136,10 +148,16 @@ void StandIn::restart(int64_t now) {
 
 // When the group's time is over: as the sentinel says, else as this process has seen it begin.
 int64_t StandIn::deadline(int64_t now) {
+  // If it is out of memory after that, it is so anew.
+  if (is_over()) {
+    bool acted = this->slot() &&
+                 this->slot()->claim.load() == SharedSlot::word(followed_, Claimant::kSentinel);
+    restart(now);
+    // What it has done takes effect first.
+    if (acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
+  }
   uint32_t episode;
   SharedSlot* slot = heard(episode);
-  // The sentinel has seen it end: if it is out of memory, it is so anew.
-  if (!slot && followed_ != 0) restart(now);
   int64_t when = own_deadline_;
   if (slot) {
     if (followed_ == 0) {
@@ -150,8 +168,9 @@ int64_t StandIn::deadline(int64_t now) {
     }
     followed_ = episode;
     when = slot->deadline.load() - lag_ns_;
-    // It still speaks of an OOM that this process has seen end: the one that is now has its own time.
-    if (slot->started_at.load() < ended_at_) when = std::max(when, own_deadline_);
+    // It still speaks of an OOM that this process knows to be over: the one that is now has its own
+    // time.
+    if (slot->started_at.load() < fine_at_) when = std::max(when, own_deadline_);
   }
   return terms_.parent_alive ? when + terms_.grace_ns : when;
 }
@@ -171,6 +190,7 @@ bool StandIn::may_act(int64_t now) {
       waived_until_ = now + kFollow;
     }
     if (now < waived_until_) return false;
+    slot->take_from_sentinel(episode);
   }
   spent_ = episode;
   return true;
@@ -187,6 +207,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   if (is_gone(see(fact, input.sample))) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
+  if (!input.sample.starved) wanted_at_ = 0;
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -244,7 +265,16 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
 // When this process sees an OOM begin and end.
 void StandIn::witness(Do what) {
   if (what == Do::kBegin) restart(machine_.started_at());
-  if (what == Do::kEnd) ended_at_ = machine_.end().at;
+  if (what == Do::kEnd) fine_at_ = machine_.end().at;
+}
+
+// A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
+// which we have not heard yet.
+bool StandIn::is_parents_turn() {
+  if (!terms_.parent_alive || machine_.config().delay_ns != 0) return false;
+  int64_t now = terms_.hands->now();
+  if (wanted_at_ == 0) wanted_at_ = now;
+  return now < wanted_at_ + terms_.grace_ns;
 }
 
 void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
@@ -258,18 +288,14 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kLetGo:
-        // A delay of 0 is the parent's to carry out, while it does; it may have set another one
-        // since, of which we have not heard yet.
-        if (machine_.config().delay_ns == 0 && terms_.parent_alive &&
-            terms_.hands->now() < own_deadline_ + terms_.grace_ns) {
-          break;
-        }
+        if (is_parents_turn() && !held_) break;
         failed = let_go();
         break;
       case Do::kHold:
         if (!terms_.parent_alive || !let_go_) break;
         failed = hold();
         let_go_ = failed != 0;
+        held_ = failed == 0;
         break;
       case Do::kEnd:
         // Only v2 has members that a raised limit does not wake.
@@ -302,6 +328,7 @@ bool StandIn::below(const StandIn& top) const {
 int StandIn::let_go() {
   int err = hot_->yield();
   let_go_ |= err == 0;
+  held_ &= err != 0;
   thaw();
   if (hot_->must_be_asked() && ask_.due(machine_.id(), terms_.hands->now(), kills_)) {
     terms_.hands->ask_kernel(*hot_, machine_.base_limit());

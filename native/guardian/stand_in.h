@@ -80,12 +80,14 @@ class StandIn final : public Source {
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);
   void carry_out(Sentinel& sentinel, const Actions& actions);
+  bool is_parents_turn();
   void fall_back(Sentinel& sentinel);
   int let_go();
   void thaw();
   void free_members();
   int hold();
   SharedSlot* heard(uint32_t& episode) const;
+  bool is_over() const;
   void restart(int64_t now);
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
@@ -103,7 +105,7 @@ class StandIn final : public Source {
   Sample last_;        // the last that could be read
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
-  int64_t ended_at_ = 0;      // when this process has last seen one end
+  int64_t fine_at_ = 0;       // when this process has last seen that it was not out of memory
   uint32_t followed_ = 0;     // the sentinel's episode that is being followed
   int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
@@ -112,9 +114,11 @@ class StandIn final : public Source {
   hold::AskRule ask_;
   uint64_t kills_ = 0;  // as of the last look
   int64_t unheld_at_ = kNever;  // when the members have to be free
+  int64_t wanted_at_ = 0;     // since when it waits although the delay is 0
   bool counted_ = false;      // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
+  bool held_ = false;  // again, by this process
   bool leaving_ = false;  // whatever is running, it is put back now
   bool done_ = false;
 };

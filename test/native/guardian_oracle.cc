@@ -71,7 +71,8 @@ void GuardianSchedule::stepped(const SimStep& step) {
 void GuardianSchedule::switched(bool disabled) {
   note("  the sentinel %s", disabled ? "holds" : "lets go");
   bool decided = driver_->machine().phase() == EpisodeMachine::Phase::kKernel;
-  if (!disabled && held_ && decided) act(false, false);
+  // To yield is the program's decision.
+  if (!disabled && held_ && decided && yielded_ != id_) act(false, false);
   held_ = disabled;
 }
 
@@ -107,10 +108,12 @@ bool GuardianSchedule::blind() const { return group_.now() - unseen_at_ < kSurel
 void GuardianSchedule::check_not_early(const char* what) {
   if (in_episode_ && yielded_ == id_) return;
   int64_t now = group_.now();
+  // It repeats what could not be done when it was time.
+  if (now - unswitched_at_ < kSurelySeen) return;
   if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved && !blind()) {
     return fail("the guardian %s without an OOM", what);
   }
-  int64_t since = was_stuck_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
+  int64_t since = was_wanting_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
   if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   if (sentinel_alive_) due += grace_;
@@ -120,11 +123,16 @@ void GuardianSchedule::check_not_early(const char* what) {
 void GuardianSchedule::act(bool guardian, bool kill) {
   int64_t now = group_.now();
   bool other = acted_ && last_act_.guardian != guardian;
-  bool harmful = kill || last_act_.kill;
+  // A kernel that nobody waits for kills nobody.
+  bool harmful = kill || (last_act_.kill && was_stuck_);
   // Who is stopped between the last check and the deed cannot know better.
   bool excused = guardian ? now == guardian_continued_at_ && last_act_.at >= guardian_suspended_at_
                           : now == continued_at_ && last_act_.at >= suspended_at_;
-  if (other && harmful && !excused && now - last_act_.at < kTakesEffect) {
+  // Its time runs from the claim: more is not known of the other process.
+  int64_t claimed = guardian ? std::min(last_act_.at, claimed_at_) : last_act_.at;
+  // A kill clears the clock: what is out of memory after it has its own.
+  bool anew = !guardian && in_episode_ && began_at_ >= last_act_.at;
+  if (other && harmful && !anew && !excused && now - claimed < kTakesEffect) {
     fail("two fallbacks: the %s %s %.1f ms after the %s has %s", guardian ? "guardian" : "sentinel",
          kill ? "kills" : "lets go", ms(now - last_act_.at), guardian ? "sentinel" : "guardian",
          last_act_.kill ? "killed" : "let go");
@@ -154,16 +162,26 @@ void GuardianSchedule::check() {
     seen_kills_ = group_.kills();
     clear();
   }
+  if (uint32_t claim = slot_->claim.load(); claim != seen_claim_) {
+    seen_claim_ = claim;
+    bool sentinels = (claim & 3) == static_cast<uint32_t>(Claimant::kSentinel);
+    claimed_at_ = sentinels ? now : kNever;
+  }
   bool stuck = group_.stuck();
   if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {
     stuck_since_ = now;
     acted_ = false;
   }
   if (stuck != was_stuck_) note("  %s", stuck ? "out of memory" : "no longer out of memory");
-  if (stuck && (known_since_ == kNever || (!was_stuck_ && now - calm_since_ >= kSurelySeen))) {
+  if (!stuck && was_stuck_) unstuck_at_ = now;
+  // Lent headroom ends nothing: the group has more than it has a right to.
+  uint64_t own = slot_->own_limit.load();
+  bool wanting = stuck || (own != 0 && group_.usage() + kBatch >= own);
+  if (wanting && (known_since_ == kNever || (!was_wanting_ && now - calm_since_ >= kSurelySeen))) {
     known_since_ = now;
   }
-  if (!stuck && was_stuck_) unstuck_at_ = calm_since_ = now;
+  if (wanting != was_wanting_) calm_since_ = now;
+  was_wanting_ = wanting;
   if (!guardian_runs()) relief_unseen();
   was_stuck_ = stuck;
   if (!sentinel_runs()) sentinel_hindered_at_ = now;

@@ -58,13 +58,20 @@ class SimHot final : public HotGroup {
   int let_go() override { return set(false); }
   // As HotGroupV1 does.
   int repay_for(uint64_t base, uint64_t, uint64_t lent_to) override {
-    if (int err = enter(GuardianCall::kLimit)) return err;
+    if (int err = enter(GuardianCall::kLimit)) {
+      in_use_ = err == -EBUSY;
+      return err;
+    }
     if (group_.limit() > lent_to || base >= group_.limit()) return 0;
     int err = group_.set_limit(base);
+    in_use_ = err == -EBUSY;
     if (err == -EBUSY && group_.usage() < group_.limit()) group_.set_limit(group_.usage() + 4095);
     hooks_.guardian_passes();
     return err;
   }
+
+  // Whether the limit could not come down when it was last tried.
+  bool in_use() const { return in_use_; }
 
   // What a guardian does not do.
   Status arm(int) override { return Status::success(); }
@@ -99,6 +106,7 @@ class SimHot final : public HotGroup {
   SimGroup& group_;
   GuardianHooks& hooks_;
   bool dead_ = false;
+  bool in_use_ = false;
 };
 
 class GuardianProcess final : public guardian::Hands {
@@ -135,6 +143,7 @@ class GuardianProcess final : public guardian::Hands {
   const EpisodeMachine& machine() const { return stand_in_->machine(); }
   bool parent_alive() const { return terms_.parent_alive; }
   bool terminating() const { return terminating_; }
+  bool left_owing() const { return terminating_ && hot_->in_use(); }
 
   // The kernel's notifications so far; one may be lost where looks go on anyway.
   void notice() {

@@ -223,7 +223,7 @@ void GuardianSchedule::happen_to_group(int64_t what) {
     case 11: {  // somebody outside sets the limit
       bool lent = slot_->own_limit.load() != 0;
       bool up = random_.percent(60);
-      uint64_t bytes = group_.limit();
+      uint64_t bytes = group_.limit(), before = intended_;
       bytes =
           up ? std::max(bytes, lent ? slot_->lent_to.load() : 0) +
                    static_cast<uint64_t>(random_.range(1, 4096)) * 4096
@@ -233,6 +233,8 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       if (disposing_ || lending || (lent && !up) || group_.set_limit(bytes) != 0) break;
       note("outsider sets the limit");
       intended_ = group_.limit();
+      // A sentinel that is stopped between its look and its loan does not see it.
+      also_right_ = in_sentinel_ ? before : 0;
       if (up) clear();
       break;
     }
@@ -278,6 +280,7 @@ void GuardianSchedule::use_api(int64_t what) {
       if (d.raise_limit(bytes) != 0) {
         intended_ = before;
       } else if (sentinel_alive_) {
+        also_right_ = 0;
         clear();
       } else {
         also_right_ = before;
@@ -302,6 +305,7 @@ void GuardianSchedule::use_api(int64_t what) {
       if (may) extension_ += ns;
       d.extend(ns);
       if (!may || !sentinel_alive_ || !in_episode_ || id != id_) break;
+      if (claimed_at_ != kNever) break;
       int64_t latest = extend_from_ + std::max(max_delay_, delay_);
       if (latest > deadline_) deadline_ = std::min(deadline_ + ns, latest);
       break;
@@ -325,7 +329,8 @@ void GuardianSchedule::use_api(int64_t what) {
       d.set_delay(ns);
       if (!sentinel_alive_) break;
       delay_ = shortest_ = ns;
-      if (!in_episode_ || id != id_) break;
+      // One whose fallback is at work has no clock any more.
+      if (!in_episode_ || id != id_ || claimed_at_ != kNever) break;
       deadline_ = deadline;
       extend_from_ = deadline - ns;
       break;
@@ -388,13 +393,14 @@ void GuardianSchedule::kill_guardian() {
   note("the guardian dies");
   tally_.deaths++;
   guardian_->die(nowhere_);
+  // What it has claimed is decided anew.
+  if (last_act_.guardian) acted_ = false;
   guardian_is_gone();
 }
 
 void GuardianSchedule::guardian_left() {
   note("the guardian leaves");
-  left_owing_ = guardian_->terminating() && !sentinel_alive_ &&
-                group_.usage() + kBatch > least_limit();
+  left_owing_ = !sentinel_alive_ && guardian_->left_owing();
   guardian_is_gone();
 }
 
@@ -406,8 +412,9 @@ void GuardianSchedule::guardian_is_gone() {
   later(Task::kNotice, wakes_late());
 }
 
-int32_t GuardianSchedule::guardian_fails(GuardianCall) {
+int32_t GuardianSchedule::guardian_fails(GuardianCall call) {
   int32_t err = any_error();
+  if (err != 0 && call == GuardianCall::kSwitch) unswitched_at_ = group_.now();
   if (err != 0) {
     note("  the guardian's call fails: %d", err);
     relief_unseen();

@@ -99,7 +99,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
 
   // GuardianHooks.
   void guardian_passes() override;
-  int32_t guardian_fails(GuardianCall) override;
+  int32_t guardian_fails(GuardianCall call) override;
   int64_t guardian_late() override { return wakes_late(); }
   bool guardian_loses() override { return lose(); }
   void guardian_switched(bool disabled) override;
@@ -119,6 +119,9 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void clear() { clock_ = group_.now(); }
   void relief_unseen() { calm_since_ = unseen_at_ = group_.now(); }
   bool blind() const;
+  uint64_t least_limit() const {
+    return also_right_ > 0 ? std::min(also_right_, intended_) : intended_;
+  }
   void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void note(const char* format, ...) __attribute__((format(printf, 2, 3)));
   double ms(int64_t ns) const { return static_cast<double>(ns) / 1e6; }
@@ -157,15 +160,16 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // What the oracle knows.
   int64_t delay_ = 0, shortest_ = 0, max_delay_ = 0, extension_ = 0;
   uint64_t intended_ = 0, seen_kills_ = 0;
-  uint64_t also_right_ = 0;  // where the sentinel has died while the program raised the limit
-  uint64_t least_limit() const { return also_right_ > 0 ? std::min(also_right_, intended_) : intended_; }
+  // Where the limit was set while the sentinel was within a call: the one before. 0: nothing else.
+  uint64_t also_right_ = 0;
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
-  bool was_stuck_ = false;
+  bool was_stuck_ = false, was_wanting_ = false;
   // Out of memory since, as far as the guardian could know: an end that it had no time to see is
   // none.
   int64_t known_since_ = kNever, calm_since_ = 0;
   int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not look or act
+  int64_t unswitched_at_ = -1000 * kMs;  // when it last could not let go
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
@@ -177,6 +181,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   bool held_ = false;  // as last switched
   int64_t steady_since_ = kNever;
   Act last_act_;
+  uint32_t seen_claim_ = 0;
+  int64_t claimed_at_ = kNever;  // the fallback, by the sentinel
   bool acted_ = false;
   int64_t steps_now_ = 0, steps_at_ = -1;
 };
