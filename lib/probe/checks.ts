@@ -78,7 +78,7 @@ const RT = no(
   'use a kernel without PREEMPT_RT',
 )
 const V2 = no(
-  'this release watches and guards cgroup v1 only; the memory controller is on v2',
+  'this release watches cgroup v1 only; the memory controller is on v2',
   V1_ONLY,
 )
 
@@ -93,10 +93,11 @@ export function watch(machine: Machine, { mount, self }: Found): Capability {
 }
 
 export function guard(machine: Machine, found: Found): Capability {
-  if (found.mount.version === 2) return V2
-  if (realtime(machine)) return RT
+  const v2 = found.mount.version === 2
+  if (!v2 && realtime(machine)) return RT
   const can = writable(machine, found)
   if (!can.available) return no(`groups cannot be written: ${can.reason}`, can.remedy!)
+  if (v2) return yes('memory.high and cgroup.freeze can hold a group below its limit')
   const file = join(found.self ?? found.mount.path, 'memory.oom_control')
   return machine.access(file, 'exists') === undefined
     ? yes('memory.oom_control can disable the kernel killer')
