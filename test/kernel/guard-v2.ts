@@ -104,7 +104,7 @@ t.test('fallback: members that stand still below the limit', { skip }, async t =
 for (const fallback of ['kill-largest', 'kill-group'] as const) {
   t.test(`fallback: ${fallback}, also of frozen members`, { skip }, async t => {
     const dir = scratchV2(t, LIMIT)
-    const options = { delayMs: 500, fallback, hold: { freeze: 'always' } } as const
+    const options = { delayMs: 5000, fallback, hold: { freeze: 'always' } } as const
     const guard = await guarded(t, dir, options)
     const small = await hogIn(t, dir)
     await small.fill(MiB)
@@ -215,11 +215,11 @@ t.test('a thin band holds because the members are frozen', { skip }, async t => 
 t.test('plan: headroom lends limit and line, freeze stops, all is taken back', { skip }, async t => {
   const dir = scratchV2(t, LIMIT)
   const guard = await guarded(t, dir, {
-    delayMs: 2000,
+    delayMs: 10_000,
     fallback: 'kill-group',
     plan: [
       { afterMs: 300, action: 'headroom', bytes: LIMIT },
-      { afterMs: 1500, action: 'freeze' },
+      { afterMs: 5000, action: 'freeze' },
     ],
   })
   const { lived } = await overfill(t, dir)
@@ -312,7 +312,7 @@ t.test('the guardian, when its parent is killed or stopped', { skip }, async t =
   for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
     const dir = scratchV2(t, LIMIT)
     const remote = await Remote.start(t, { home: scratchV2(t) })
-    await remote.guard(dir, { delayMs: 500, hold: { freeze: 'always' } })
+    await remote.guard(dir, { delayMs: 5000, hold: { freeze: 'always' } })
     const { lived } = await overfill(t, dir)
     await remote.event('episode')
     await until(() => frozen(dir))
