@@ -130,6 +130,7 @@ if (skip) {
       throttledMs: alone,
     }
     b.note(`figures: ${JSON.stringify(figures)}`)
-    if (loss !== undefined) b.target(`at most 5 % lost under page cache: ${loss.toFixed(1)} %`, loss <= 5)
+    if (loss !== undefined)
+      b.target(`at most 5 % lost under page cache: ${loss.toFixed(1)} %`, loss <= 5)
   })
 }

@@ -77,10 +77,7 @@ const RT = no(
   'kernels with PREEMPT_RT have no cgroup v1 notifications',
   'use a kernel without PREEMPT_RT',
 )
-const V2 = no(
-  'this release watches cgroup v1 only; the memory controller is on v2',
-  V1_ONLY,
-)
+const V2 = no('this release watches cgroup v1 only; the memory controller is on v2', V1_ONLY)
 
 export function watch(machine: Machine, { mount, self }: Found): Capability {
   if (mount.version === 2) return V2

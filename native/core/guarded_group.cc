@@ -14,6 +14,11 @@ namespace {
 
 // Looks at running episodes share one thread: with very many of them each is looked at less often.
 int active_episodes = 0;  // sentinel only
+// The same for idle groups of which the kernel does not tell everything.
+int attached_groups = 0;  // sentinel only
+int64_t idle_interval(int64_t wanted) {
+  return std::max<int64_t>(wanted, attached_groups * 5 * kMs);
+}
 int64_t poll_interval() { return std::max<int64_t>(10 * kMs, active_episodes * int64_t{200'000}); }
 
 // A group with room whose tasks are still marked as waiting after so long really has some that
@@ -74,6 +79,7 @@ int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
   if (machine_.config().dry_run) hot_->consume();
   if (int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask())) return err;
   attached_ = true;
+  attached_groups++;
   int err = machine_.holding() ? hot_->hold() : 0;
   if (err == -EAGAIN) {
     keep_hold(sys::now_ns(), err);
@@ -102,7 +108,10 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
 void GuardedGroup::detach(Sentinel& sentinel) {
   if (machine_.active()) active_episodes--;
   sentinel.forget(*this);
-  if (attached_) sentinel.remove(hot_->event_fd());
+  if (attached_) {
+    sentinel.remove(hot_->event_fd());
+    attached_groups--;
+  }
   attached_ = false;
 }
 
@@ -319,7 +328,10 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
   feed(sentinel, now, input);
   gone_ = true;
   sentinel.clear_timer(*this);
-  if (attached_) sentinel.remove(hot_->event_fd());
+  if (attached_) {
+    sentinel.remove(hot_->event_fd());
+    attached_groups--;
+  }
   attached_ = false;
   reports_.gone(sentinel, now);
 }
@@ -327,7 +339,9 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
 void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
   int64_t when = std::min({machine_.next_wake(), refill_at_, thaw_at_});
-  if (int64_t idle = hot_->idle_look(); idle != kNever) when = std::min(when, now + idle);
+  if (int64_t idle = hot_->idle_look(); idle != kNever) {
+    when = std::min(when, now + idle_interval(idle));
+  }
   if (far_since_ != 0) when = std::min(when, now + kWokenPoll);
   if (!attached_ || when == kNever) {
     sentinel.clear_timer(*this);

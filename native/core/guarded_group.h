@@ -139,13 +139,13 @@ class GuardedGroup final : public Source {
   int64_t refill_at_ = kNever, refill_wait_ = 0;  // when ballast is to be there again
   int64_t thaw_at_ = kNever;                      // when to try again to thaw
   hold::AskRule ask_;
-  int64_t far_since_ = 0;                         // since when it waits with room; 0: it does not
-  uint32_t let_go_told_ = 0;                      // the episode whose kernel fallback was reported
-  bool freezing_ = false;                         // the members shall stand still
-  bool stopped_ = false;                          // because they could not be held otherwise
+  int64_t far_since_ = 0;     // since when it waits with room; 0: it does not
+  uint32_t let_go_told_ = 0;  // the episode whose kernel fallback was reported
+  bool freezing_ = false;     // the members shall stand still
+  bool stopped_ = false;      // because they could not be held otherwise
   bool attached_ = false;
   bool prepared_ = false;  // it is held already, for the most part
-  bool taken_ = false;  // we have disabled its killer, or would have
+  bool taken_ = false;     // we have disabled its killer, or would have
   bool gone_ = false;
 };
 

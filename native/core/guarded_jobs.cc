@@ -132,7 +132,7 @@ void GuardedGroup::run_job(Job& job, Victims& victims) {
       job.result = hot_->hold_slowly();
       break;
     case JobKind::kDecide:
-      job.result = hot_->decide(job.bytes);
+      job.result = hot_->decide(job.bytes, job.most);
       break;
     case JobKind::kCensus:
       census_.take(hot_->procs_fd());
@@ -171,7 +171,8 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
     for (int attempt = 0; attempt < 3; attempt++) {
       result = 0;
       victims.search();
-      roster.each_below(*this, [&](GuardedGroup& g) { note(victims.consider(g.hot_->procs_fd())); });
+      roster.each_below(*this,
+                        [&](GuardedGroup& g) { note(victims.consider(g.hot_->procs_fd())); });
       // Some members could not be looked at (ENOMEM): the largest of the others will do.
       int err = victims.signal_largest(signal);
       if (err != -ESRCH || !victims.searched()) return err == 0 || result == 0 ? err : result;
@@ -234,7 +235,8 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
       if (!gone_ && !machine_.holding()) hot_->let_go();
       break;
     case JobKind::kThaw:
-      thaw_at_ = hot_->frozen() && !freezing_ && input.result != -ENODEV ? now + kThawAgain : kNever;
+      thaw_at_ =
+          hot_->frozen() && !freezing_ && input.result != -ENODEV ? now + kThawAgain : kNever;
       break;
     default:
       break;
@@ -314,6 +316,7 @@ void GuardedGroup::ask_kernel(int64_t now) {
   if (!hot_->must_be_asked() || decide_job_.busy.load()) return;
   if (!ask_.due(machine_.id(), now, last_.kills)) return;
   decide_job_.bytes = machine_.base_limit();
+  decide_job_.most = std::max(machine_.base_limit(), hot_->lent_to());
   start(decide_job_, JobKind::kDecide, now);
 }
 

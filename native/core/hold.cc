@@ -44,14 +44,12 @@ bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line) {
   return needed + std::min(line / kResidue, 4 * kMiB) >= line;
 }
 
-bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max,
-                        int64_t left_ns) {
+bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max, int64_t left_ns) {
   if (usage <= line || line >= max) return false;
   if (mode_ != HoldFreeze::kIfNeeded) return mode_ == HoldFreeze::kAlways;
   if (now - at_ >= kMeasure) {
-    rate_ = usage > usage_
-                ? static_cast<double>(usage - usage_) / static_cast<double>(now - at_)
-                : 0;
+    rate_ =
+        usage > usage_ ? static_cast<double>(usage - usage_) / static_cast<double>(now - at_) : 0;
     at_ = now;
     usage_ = usage;
   }

@@ -3,8 +3,8 @@
 //
 // cgroup v2 has no switch for the kernel's killer. A guarded group is held at a line below
 // memory.max instead: memory.high = max - band. Past it the kernel throttles whoever allocates, the
-// harder the further it is past, relative to the line: nothing up to about 2 %, then a group creeps.
-// What throttling lets through is what the band is for; cgroup.freeze stops the rest.
+// harder the further it is past, relative to the line: nothing up to about 2 %, then a group
+// creeps. What throttling lets through is what the band is for; cgroup.freeze stops the rest.
 #pragma once
 
 #include <cstdint>

@@ -50,8 +50,8 @@ class HotGroup {
   virtual bool at_limit(const Sample& sample) = 0;
   // Whether one of those that arm_above() has found is out of memory.
   virtual bool starved_above() = 0;
-  // Whether the kernel's killer is disabled now (v2: whether somebody has marked the group as held):
-  // 0, 1 or -errno.
+  // Whether the kernel's killer is disabled now (v2: whether somebody has marked the group as
+  // held): 0, 1 or -errno.
   virtual int held() = 0;
   // Before the first hold(), on a thread that may sleep: what of it takes time, if anything does.
   virtual bool prepares() const { return false; }
@@ -62,10 +62,11 @@ class HotGroup {
   virtual int let_go() = 0;
   // Lets the kernel decide for the moment; hold() again afterwards.
   virtual int yield() { return let_go(); }
-  // Whether the kernel has to be made to decide: decide(), by a helper, after yield(). `base` is the
-  // limit without what was lent. Returns when it has.
+  // Whether the kernel has to be made to decide: decide(), by a helper, after yield(). `base` is
+  // the limit without what was lent, `most` with it: nothing is done where somebody has set
+  // another. Returns when the kernel has decided.
   virtual bool must_be_asked() const { return false; }
-  virtual int decide(uint64_t) { return 0; }
+  virtual int decide(uint64_t /*base*/, uint64_t /*most*/) { return 0; }
   // While held: goes along with limits that others have set. -EAGAIN as with hold().
   virtual int follow(const Sample&) { return 0; }
   // While it is out of memory: whether its members must be stopped to hold it to the deadline.

@@ -268,12 +268,14 @@ int HotGroupV2::yield() {
 }
 
 // The kernel's killer chooses until what is in use fits below the line: a write to memory.max
-// returns when it has. Waiting for members to run into memory.max by themselves would leave one that
-// stands just below it in one episode after the other.
-int HotGroupV2::decide(uint64_t base) {
+// returns when it has. Waiting for members to run into memory.max by themselves would leave one
+// that stands just below it in one episode after the other.
+int HotGroupV2::decide(uint64_t base, uint64_t most) {
   uint64_t now;
   uint64_t line = hold::line(base, config_);
   if (line == kUnlimited) return 0;
+  if (int err = read_limit(slow_max_, now)) return err;
+  if (now < base || now > most) return 0;
   note().own_max.store(base);
   write_mark();
   int err = write_limit(slow_max_, line);

@@ -42,7 +42,7 @@ class HotGroupV2 final : public HotGroup {
   int let_go() override;
   int yield() override;
   bool must_be_asked() const override { return true; }
-  int decide(uint64_t base) override;
+  int decide(uint64_t base, uint64_t most) override;
   int follow(const Sample& sample) override;
   bool must_freeze(const Sample& sample, int64_t now, int64_t deadline) override;
   bool thaw_to_kill() const override { return false; }
@@ -93,7 +93,7 @@ class HotGroupV2 final : public HotGroup {
   uint64_t ooms_ = 0;
   bool told_oom_ = false;
   std::atomic<bool> yielded_{false};  // the kernel decides
-  bool measuring_ = false;  // rule_ has an episode
+  bool measuring_ = false;            // rule_ has an episode
   std::atomic<bool> frozen_{false};
   std::atomic<uint64_t> set_high_{0};  // memory.high as we have set it; 0: we have not
   // What headroom has changed: as in HotGroupV1.

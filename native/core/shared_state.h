@@ -22,11 +22,11 @@ enum class SlotState : uint32_t {
 
 enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
 
-// What a held v2 group has to get back. Written before the group is changed, so that whoever is left
-// can put it back.
+// What a held v2 group has to get back. Written before the group is changed, so that whoever is
+// left can put it back.
 struct HoldNote {
   std::atomic<uint64_t> own_high{0};  // memory.high as found, plus one; 0: the group is not held
-  std::atomic<uint64_t> own_max{0};   // memory.max, while it is lowered for the kernel; 0: it is not
+  std::atomic<uint64_t> own_max{0};  // memory.max, while it is lowered for the kernel; 0: it is not
 };
 
 struct alignas(16) SharedSlot {

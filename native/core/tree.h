@@ -73,7 +73,7 @@ class Tree {
   struct Dir {
     uint64_t inode;
     uint32_t id;
-    int watch;  // inotify watch descriptor; -1: there is none yet
+    int watch;            // inotify watch descriptor; -1: there is none yet
     int file_watch = -1;  // of touched_file()
   };
   struct Unexplored {

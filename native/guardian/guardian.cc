@@ -246,7 +246,7 @@ void protect_self() {
   prctl(PR_SET_NAME, "oom-guardian");
   // Where that is not allowed it goes on without: it is small, and outside of what it guards.
   sys::write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
-  // Nine files a group.
+  // Up to twenty files a group.
   rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
     files.rlim_cur = files.rlim_max;

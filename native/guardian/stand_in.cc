@@ -331,7 +331,10 @@ int StandIn::let_go() {
   held_ &= err != 0;
   thaw();
   if (hot_->must_be_asked() && ask_.due(machine_.id(), terms_.hands->now(), kills_)) {
-    terms_.hands->ask_kernel(*hot_, machine_.base_limit());
+    SharedSlot* slot = this->slot();
+    uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
+    uint64_t base = machine_.base_limit();
+    terms_.hands->ask_kernel(*hot_, base, std::max(base, lent));
   }
   // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
@@ -365,7 +368,8 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   // A group that needs more than it has a right to: the kernel decides about it again, its limit
   // comes down as soon as it can.
   err = repay();
-  if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY)) return again(sentinel, kRepayRetry);
+  if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY))
+    return again(sentinel, kRepayRetry);
   finish(sentinel);
 }
 

@@ -31,7 +31,7 @@ class Hands {
   // SIGKILL of a frozen v1 task waits for this.
   virtual void thaw(const StandIn& group) = 0;
   // HotGroup::decide(), which may take long.
-  virtual void ask_kernel(HotGroup&, uint64_t /*base*/) {}
+  virtual void ask_kernel(HotGroup&, uint64_t /*base*/, uint64_t /*most*/) {}
 };
 
 // What all groups of one guard share.
@@ -112,13 +112,13 @@ class StandIn final : public Source {
   uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
   int64_t waived_until_ = 0;  // its time to follow
   hold::AskRule ask_;
-  uint64_t kills_ = 0;  // as of the last look
+  uint64_t kills_ = 0;          // as of the last look
   int64_t unheld_at_ = kNever;  // when the members have to be free
-  int64_t wanted_at_ = 0;     // since when it waits although the delay is 0
-  bool counted_ = false;      // among the running episodes
+  int64_t wanted_at_ = 0;       // since when it waits although the delay is 0
+  bool counted_ = false;        // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
-  bool held_ = false;  // again, by this process
+  bool held_ = false;     // again, by this process
   bool leaving_ = false;  // whatever is running, it is put back now
   bool done_ = false;
 };

@@ -187,10 +187,10 @@ void Ward::thaw(const StandIn& group) {
 }
 
 // In a process of its own: it waits for the victim's end, and other groups have their deadlines.
-void Ward::ask_kernel(HotGroup& hot, uint64_t base) {
+void Ward::ask_kernel(HotGroup& hot, uint64_t base, uint64_t most) {
   pid_t pid = fork();
   if (pid > 0) return;
-  hot.decide(base);
+  hot.decide(base, most);
   if (pid == 0) _exit(0);
 }
 

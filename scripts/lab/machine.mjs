@@ -67,7 +67,13 @@ export class Lab {
       const log = join(own, 'console')
       writeFileSync(log, '')
       const parts = { programs, kernel: kernel.file, initrd, console: log }
-      return await boot({ ...parts, seconds, memory, output, disk: await makeDisk(join(own, 'disk')) })
+      return await boot({
+        ...parts,
+        seconds,
+        memory,
+        output,
+        disk: await makeDisk(join(own, 'disk')),
+      })
     } finally {
       process.off('exit', clear)
       clear()

@@ -212,28 +212,32 @@ t.test('a thin band holds because the members are frozen', { skip }, async t => 
   t.ok(end.at >= episode.deadline, 'it has lived to the deadline')
 })
 
-t.test('plan: headroom lends limit and line, freeze stops, all is taken back', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
-  const guard = await guarded(t, dir, {
-    delayMs: 10_000,
-    fallback: 'kill-group',
-    plan: [
-      { afterMs: 300, action: 'headroom', bytes: LIMIT },
-      { afterMs: 5000, action: 'freeze' },
-    ],
-  })
-  const { lived } = await overfill(t, dir)
-  const episode = await guard.next()
-  await until(() => max(dir) === 2 * LIMIT)
-  t.equal(high(dir), 2 * LINE)
-  t.ok(await lived, 'with headroom there is room')
-  await until(() => frozen(dir))
-  t.match(await episode.ended, {
-    outcome: 'fallback',
-    steps: [{ action: 'headroom', errno: 0 }, { action: 'freeze', errno: 0 }, {}],
-  })
-  await until(() => max(dir) === LIMIT && high(dir) === LINE && !frozen(dir))
-})
+t.test(
+  'plan: headroom lends limit and line, freeze stops, all is taken back',
+  { skip },
+  async t => {
+    const dir = scratchV2(t, LIMIT)
+    const guard = await guarded(t, dir, {
+      delayMs: 10_000,
+      fallback: 'kill-group',
+      plan: [
+        { afterMs: 300, action: 'headroom', bytes: LIMIT },
+        { afterMs: 5000, action: 'freeze' },
+      ],
+    })
+    const { lived } = await overfill(t, dir)
+    const episode = await guard.next()
+    await until(() => max(dir) === 2 * LIMIT)
+    t.equal(high(dir), 2 * LINE)
+    t.ok(await lived, 'with headroom there is room')
+    await until(() => frozen(dir))
+    t.match(await episode.ended, {
+      outcome: 'fallback',
+      steps: [{ action: 'headroom', errno: 0 }, { action: 'freeze', errno: 0 }, {}],
+    })
+    await until(() => max(dir) === LIMIT && high(dir) === LINE && !frozen(dir))
+  },
+)
 
 t.test('yield, setDelay(0) and back, dryRun', { skip }, async t => {
   const dir = scratchV2(t, LIMIT)
@@ -328,22 +332,26 @@ t.test('the guardian, when its parent is killed or stopped', { skip }, async t =
   }
 })
 
-t.test('the guardian puts an idle group back, and frees members for a stopped one', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
-  write(dir, 'memory.high', LINE - MiB)
-  const remote = await Remote.start(t, { home: scratchV2(t) })
-  await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
-  const { lived } = await overfill(t, dir)
-  await remote.event('episode')
-  await until(() => frozen(dir))
-  process.kill(remote.pid, 'SIGSTOP')
-  write(dir, 'memory.high', 'max')
-  write(dir, 'memory.max', 2 * LIMIT)
-  t.ok(await lived, 'a raised limit holds nobody')
-  process.kill(remote.pid, 'SIGKILL')
-  await until(() => pids(remote.home).length === 0)
-  t.notOk(frozen(dir))
-})
+t.test(
+  'the guardian puts an idle group back, and frees members for a stopped one',
+  { skip },
+  async t => {
+    const dir = scratchV2(t, LIMIT)
+    write(dir, 'memory.high', LINE - MiB)
+    const remote = await Remote.start(t, { home: scratchV2(t) })
+    await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
+    const { lived } = await overfill(t, dir)
+    await remote.event('episode')
+    await until(() => frozen(dir))
+    process.kill(remote.pid, 'SIGSTOP')
+    write(dir, 'memory.high', 'max')
+    write(dir, 'memory.max', 2 * LIMIT)
+    t.ok(await lived, 'a raised limit holds nobody')
+    process.kill(remote.pid, 'SIGKILL')
+    await until(() => pids(remote.home).length === 0)
+    t.notOk(frozen(dir))
+  },
+)
 
 t.test('what was left by a guard whose guardian died too is adopted', { skip }, async t => {
   const dir = scratchV2(t, LIMIT)

@@ -1,8 +1,9 @@
 // Where a v2 group is held, when it is out of memory there, and when its members are stopped.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include "core/hold.h"
+
 #include <doctest/doctest.h>
 
-#include "core/hold.h"
 #include "core/parse.h"
 
 using namespace oom;
