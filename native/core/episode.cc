@@ -147,6 +147,11 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
       break;
     case Fact::kGuardianActed:
       if (phase_ == Phase::kDelaying) note_kill(now, Outcome::kGuardian);
+      if (phase_ == Phase::kFallingBack && pending_ != Outcome::kGuardian) {
+        // What it has done takes effect before the kernel is asked.
+        kill_seen_ = true;
+        kill_at_ = now;
+      }
       if (phase_ == Phase::kKernel || phase_ == Phase::kFallingBack) pending_ = Outcome::kGuardian;
       break;
     case Fact::kYield:

@@ -242,6 +242,8 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
       break;
   }
   bool census = kind == JobKind::kCensus || kind == JobKind::kVerdict;
+  // First of all: who is late must not do it once more.
+  if (guardian_acted()) step(sentinel, Fact::kLooked, now);
   if (&job == &fallback_job_ && input.result == -ECANCELED) {
     guardian_has_acted(input.episode, [&](const Input& told) {
       if (!gone_) command(sentinel, told);

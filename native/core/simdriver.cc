@@ -131,7 +131,10 @@ void SimDriver::start(bool fallback, uint8_t index) {
   job.episode = machine_.id();
   job.started_at = group_->now();
   if (!fallback) job.target = machine_.lend_to(index);
-  int64_t takes = hooks_->takes(fallback ? SimCall::kFallback : SimCall::kStep);
+  bool lends = !fallback && machine_.config().plan[index].kind == StepKind::kHeadroom;
+  int64_t takes = hooks_->takes(fallback ? SimCall::kFallback
+                                : lends  ? SimCall::kLend
+                                         : SimCall::kStep);
   if (takes < 0) return;
   job.at = group_->now() + takes;
   if (takes == 0) {
@@ -166,6 +169,7 @@ void SimDriver::perform(const Job& job) {
     report.result = current || any_time ? run_step(step, job, report) : -ECANCELED;
   }
   hooks_->stepped(report);
+  if (slot_ && claimed_by_guardian(*slot_, machine_)) woken(Fact::kLooked);
   Input answer;
   answer.fact = job.fallback ? Fact::kFallbackDone : Fact::kStepDone;
   answer.result = report.result;
@@ -363,6 +367,11 @@ void SimDriver::notice() {
   }
 }
 
+void SimDriver::woken(Fact fact) {
+  bool theirs = slot_ && claimed_by_guardian(*slot_, machine_);
+  tell_ns(theirs ? Fact::kGuardianActed : fact, 0);
+}
+
 bool SimDriver::step(int64_t until) {
   notice();
   int64_t now = std::max(next_event(), group_->now());
@@ -381,14 +390,13 @@ bool SimDriver::step(int64_t until) {
     close();
   } else if (notice_at_ <= now) {
     notice_at_ = kNever;
-    notify();
+    woken(Fact::kNotified);
   } else if (wake_at_ <= now) {
     // Who wakes late for the timer finds the notification there too.
     wake_at_ = wake_for_ = kNever;
     Fact fact = notice_at_ == kNever ? Fact::kLooked : Fact::kNotified;
     notice_at_ = kNever;
-    bool theirs = fact == Fact::kLooked && slot_ && claimed_by_guardian(*slot_, machine_);
-    tell_ns(theirs ? Fact::kGuardianActed : fact, 0);
+    woken(fact);
   }
   return true;
 }

@@ -23,7 +23,8 @@ struct SimStep {
 };
 
 // What a fault can be injected into.
-enum class SimCall : uint8_t { kStep, kFallback, kLetGo, kHold, kLimit };
+// kLend is a step as well, the one that is not left to a helper.
+enum class SimCall : uint8_t { kStep, kLend, kFallback, kLetGo, kHold, kLimit };
 
 class SimHooks {
  public:
@@ -35,8 +36,10 @@ class SimHooks {
   virtual void switched(bool) {}  // the killer has been disabled, or enabled
   virtual void signalled(int32_t, int32_t) {}
   virtual int32_t fails(SimCall) { return 0; }  // a negative errno
-  virtual int64_t takes(SimCall) { return 0; }  // kStep, kFallback: ns; negative: never answers
-  virtual int64_t wakes_late() { return 0; }    // ns after a notification or a timer
+  virtual int64_t takes(SimCall) {
+    return 0;
+  }  // kStep, kLend, kFallback: ns; negative: never answers
+  virtual int64_t wakes_late() { return 0; }           // ns after a notification or a timer
   virtual bool loses_notification() { return false; }  // only where looks go on
   virtual void passes() {}  // between two steps: here the process may be stopped, or end
 };
@@ -104,6 +107,7 @@ class SimDriver {
   void close();
   void schedule();
   void notice();
+  void woken(Fact fact);
 
   SimGroup* group_;
   EpisodeMachine machine_;

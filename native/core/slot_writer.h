@@ -44,8 +44,9 @@ inline void announce_loan(SharedSlot& slot, const EpisodeMachine& machine, const
 }
 
 inline bool claimed_by_guardian(const SharedSlot& slot, const EpisodeMachine& machine) {
-  return machine.phase() == EpisodeMachine::Phase::kDelaying &&
-         slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
+  bool deciding = machine.phase() == EpisodeMachine::Phase::kDelaying ||
+                  machine.phase() == EpisodeMachine::Phase::kFallingBack;
+  return deciding && slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
 }
 
 // What the machine is told where its fallback was not ours to carry out.

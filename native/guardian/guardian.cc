@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -92,6 +93,9 @@ class Guardian {
   // Hears nothing more: its parent, if there is one, has another guardian.
   void put_everything_back() {
     house_.loop->remove(signals_.get());
+    // Both may have come at once, and a dead parent takes nothing back itself.
+    pollfd parent{kParentFd, POLLIN, 0};
+    if (poll(&parent, 1, 0) > 0) parent_gone();
     if (house_.parent_alive) house_.loop->remove(kSocketFd);
     house_.parent_alive = false;
     for (auto& [id, ward] : wards_) ward->put_back();

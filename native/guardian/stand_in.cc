@@ -18,7 +18,7 @@ int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000})
 // Whoever has claimed a fallback has so long to carry it out.
 constexpr int64_t kFollow = 100 * kMs;
 constexpr int64_t kRepayRetry = 100 * kMs;
-constexpr int64_t kSwitchRetry = 5 * kMs;
+constexpr int64_t kRetry = 5 * kMs;
 
 // What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
@@ -122,21 +122,20 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
 // The slot, while the sentinel has an episode whose end is not this process's work.
 SharedSlot* StandIn::heard(uint32_t& episode) const {
   SharedSlot* slot = this->slot();
-  episode = 0;
   if (!slot) return nullptr;
   // Before the deadline: a claim that succeeds is for the episode whose deadline was read.
   episode = slot->claim.load() >> 2;
-  return slot->state.load() == SlotState::kEpisode && episode != spent_ ? slot : nullptr;
+  SlotState state = slot->state.load();
+  // One whose fallback is the kernel's goes on until the kernel has been let in.
+  bool running =
+      state == SlotState::kEpisode || (state == SlotState::kKernel && episode == followed_);
+  return running && episode != spent_ ? slot : nullptr;
 }
 
-// Whether the sentinel has seen the episode end that was being followed. One whose fallback is the
-// kernel's goes on until the kernel has been let in.
+// Whether the sentinel has seen the episode end that was being followed.
 bool StandIn::is_over() const {
   uint32_t episode;
-  if (followed_ == 0 || heard(episode)) return false;
-  SharedSlot* slot = this->slot();
-  return !slot || slot->state.load() != SlotState::kKernel || episode != followed_ ||
-         episode == spent_;
+  return followed_ != 0 && !heard(episode);
 }
 
 void StandIn::restart(int64_t now) {
@@ -181,6 +180,8 @@ bool StandIn::may_act(int64_t now) {
   if (!slot) return true;
   uint32_t episode = slot->claim.load() >> 2;
   SlotState state = slot->state.load();
+  bool claimed = slot->claim.load() == SharedSlot::word(episode, Claimant::kSentinel);
+  if (claimed && waived_ == episode && now < waived_until_) return false;
   if ((state != SlotState::kEpisode && state != SlotState::kKernel) || episode == spent_) {
     return true;
   }
@@ -204,7 +205,8 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   input.fact = fact;
   input.result = result;
   input.killed = killed;
-  if (is_gone(see(fact, input.sample))) return finish(sentinel);
+  int err = see(fact, input.sample);
+  if (is_gone(err)) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
   if (!input.sample.starved) wanted_at_ = 0;
@@ -221,6 +223,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   running += machine_.active() - counted_;
   counted_ = machine_.active();
   int64_t wake = std::min(machine_.next_wake(), unheld_at_);
+  if (err != 0) wake = std::min(wake, now + kRetry);
   if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
@@ -336,7 +339,6 @@ int StandIn::let_go() {
     uint64_t base = machine_.base_limit();
     terms_.hands->ask_kernel(*hot_, base, std::max(base, lent));
   }
-  // A living sentinel takes back itself what it has lent, and must not be surprised.
   if (!terms_.parent_alive) repay();
   return err;
 }
@@ -364,10 +366,11 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   int err = hot_->let_go();
   thaw();
   // Nobody comes after this process: what it leaves held stays held.
-  if (err != 0 && !is_gone(err)) return again(sentinel, kSwitchRetry);
+  if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);
   // A group that needs more than it has a right to: the kernel decides about it again, its limit
   // comes down as soon as it can.
-  err = repay();
+  // A living parent takes back itself what it has lent, and must not be surprised.
+  err = terms_.parent_alive ? 0 : repay();
   if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY))
     return again(sentinel, kRepayRetry);
   finish(sentinel);

@@ -70,7 +70,6 @@ void Ward::parent_gone() {
 }
 
 void Ward::put_back() {
-  terms_.parent_alive = false;
   for (auto& [id, group] : groups_) group->put_back(*house_.loop, true);
 }
 
@@ -89,7 +88,7 @@ bool Ward::done() const {
 }
 
 uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
-  bool guarded = parent == 0 || (guard_descendants_ && terms_.parent_alive);
+  bool guarded = parent == 0 || (guard_descendants_ && house_.parent_alive);
   if (!guarded) {
     // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
     if (!opening_) kind_.forgo(dir);

@@ -2,18 +2,7 @@
 // simulation that passes whatever the machine does would prove nothing. What a random schedule does
 // not meet within half a million, the unit tests (episode_test.cc) must.
 //   node test/native/episode-mutants.mjs [name…]
-import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { availableParallelism, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-const run = promisify(execFile)
-const compiler = process.env.CXX ?? 'g++'
-const flags = ['-std=c++20', '-O1', `-I${join(root, 'native')}`, `-I${join(root, 'test/native')}`]
-const schedules = '500000'
+import { runMutants } from './mutants.mjs'
 
 // [name, what stands there, what stands there without the rule]; each must match exactly once.
 const mutants = [
@@ -294,96 +283,11 @@ const mutants = [
   ],
 ]
 
-const source = readFileSync(join(root, 'native/core/episode.cc'), 'utf8')
-const dir = mkdtempSync(join(tmpdir(), 'episode-mutants-'))
-process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
-
-/** Compiles what is the same for all, once. */
-function objects() {
-  const files = [
-    'native/core/simgroup.cc',
-    'native/core/simdriver.cc',
-    'test/native/episode_sim_test.cc',
-    'test/native/episode_test.cc',
-    'test/native/main.cc',
-  ]
-  return Object.fromEntries(
-    files.map(file => {
-      const object = join(dir, `${file.split('/').at(-1)}.o`)
-      execFileSync(compiler, [...flags, '-c', join(root, file), '-o', object], { stdio: 'inherit' })
-      return [file.split('/').at(-1), object]
-    }),
-  )
-}
-
-/** How a test program ended: undefined if it passed. */
-async function failure(program, args) {
-  try {
-    await run(program, args, { timeout: 30_000, maxBuffer: 1 << 24 })
-    return undefined
-  } catch (error) {
-    if (error.killed) return 'did not end'
-    const line = String(error.stdout)
-      .split('\n')
-      .find(l => /seed \d+|ERROR/.test(l))
-    return line?.trim() ?? String(error.signal ?? error.code)
-  }
-}
-
-async function link(name, objectFiles) {
-  const program = join(dir, name)
-  await run(compiler, [...objectFiles, '-pthread', '-o', program])
-  return program
-}
-
-/** Who notices the mutant: 'simulation', 'unit tests' or undefined. */
-async function verdict(index, [, from, to], shared) {
-  const parts = source.split(from)
-  const file = join(dir, `mutant-${index}.cc`)
-  writeFileSync(file, parts.join(to))
-  await run(compiler, [...flags, '-c', file, '-o', `${file}.o`])
-  const units = await link(`unit-${index}`, [
-    `${file}.o`,
-    shared['episode_test.cc'],
-    shared['main.cc'],
-  ])
-  const sim = await link(`sim-${index}`, [
-    `${file}.o`,
-    shared['simgroup.cc'],
-    shared['simdriver.cc'],
-    shared['episode_sim_test.cc'],
-  ])
-  const found = await failure(sim, ['--schedules', schedules])
-  if (found !== undefined) return ['simulation', found]
-  const unit = await failure(units, [])
-  return unit === undefined ? undefined : ['unit tests', unit]
-}
-
-for (const [name, from] of mutants) {
-  const matches = source.split(from).length - 1
-  if (matches !== 1) throw new Error(`'${name}' matches ${matches} times`)
-}
-const wanted = process.argv.slice(2)
-const list = mutants.filter(([name]) => wanted.length === 0 || wanted.includes(name))
-if (list.length === 0) throw new Error('no such mutant')
-const shared = objects()
-const tally = { simulation: 0, 'unit tests': 0 }
-let next = 0
-let survivors = 0
-await Promise.all(
-  Array.from({ length: availableParallelism() }, async () => {
-    while (next < list.length) {
-      const index = next++
-      const found = await verdict(index, list[index], shared)
-      if (found === undefined) survivors++
-      else tally[found[0]]++
-      console.log(
-        `${found ? 'found   ' : 'SURVIVES'} ${list[index][0]}${found ? `: ${found.join(', ')}` : ''}`,
-      )
-    }
-  }),
-)
-console.log(
-  `${list.length} rules removed: ${tally.simulation} found by the simulation, ${tally['unit tests']} by the unit tests, ${survivors} by nobody`,
-)
-process.exitCode = survivors === 0 ? 0 : 1
+await runMutants({
+  source: 'native/core/episode.cc',
+  mutants,
+  schedules: '500000',
+  simulation: ['test/native/episode_sim_test.cc'],
+  core: ['native/core/simgroup.cc', 'native/core/simdriver.cc'],
+  units: ['test/native/episode_test.cc', 'test/native/main.cc'],
+})

@@ -65,14 +65,17 @@ void GuardianSchedule::ended(const EpisodeEnd& end) {
 void GuardianSchedule::stepped(const SimStep& step) {
   note("  %s %d: %d, %zu pids", step.fallback ? "fallback" : "step", step.index, step.result,
        step.pids.size());
+  bool kernel = !step.fallback && config_.plan[step.index].kind == StepKind::kKernel;
+  if (kernel && step.result == 0) planned_ = step.episode;
   if (step.fallback && step.killed) act(false, true);
 }
 
 void GuardianSchedule::switched(bool disabled) {
   note("  the sentinel %s", disabled ? "holds" : "lets go");
   bool decided = driver_->machine().phase() == EpisodeMachine::Phase::kKernel;
-  // To yield is the program's decision.
-  if (!disabled && held_ && decided && yielded_ != id_) act(false, false);
+  // To yield is the program's decision, as a step of its plan or at once.
+  bool fallback = decided && yielded_ != id_ && planned_ != id_;
+  if (!disabled && held_ && fallback) act(false, false);
   held_ = disabled;
 }
 
@@ -116,6 +119,8 @@ void GuardianSchedule::check_not_early(const char* what) {
   int64_t since = was_wanting_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
   if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
+  // A raised limit clears the clock, whether or not the sentinel has come to see it.
+  if (in_episode_ && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest_);
   if (sentinel_alive_) due += grace_;
   if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));
 }
@@ -126,19 +131,29 @@ void GuardianSchedule::act(bool guardian, bool kill) {
   // A kernel that nobody waits for kills nobody.
   bool harmful = kill || (last_act_.kill && was_stuck_);
   // Who is stopped between the last check and the deed cannot know better.
+  bool late = guardian ? now == guardian_continued_at_ : now == continued_at_;
   bool excused = guardian ? now == guardian_continued_at_ && last_act_.at >= guardian_suspended_at_
                           : now == continued_at_ && last_act_.at >= suspended_at_;
+  excused |= guardian && blind();
   // Its time runs from the claim: more is not known of the other process.
   int64_t claimed = guardian ? std::min(last_act_.at, claimed_at_) : last_act_.at;
   // A kill clears the clock: what is out of memory after it has its own.
-  bool anew = !guardian && in_episode_ && began_at_ >= last_act_.at;
-  if (other && harmful && !anew && !excused && now - claimed < kTakesEffect) {
+  bool begun = in_episode_ && began_at_ >= last_act_.at;
+  bool anew = guardian ? (!last_act_.kill && clock_ > last_act_.at && now >= clock_ + shortest_) ||
+                             (begun && now >= began_at_ + shortest_)
+                       : begun;
+  // The kernel's kill that follows one of its own without effect.
+  if (guardian && !kill && guardian_killed_at_ < last_act_.at) {
+    anew |= now - guardian_killed_at_ >= kTakesEffect;
+  }
+  if (other && harmful && !anew && !excused && !last_act_.late && now - claimed < kTakesEffect) {
     fail("two fallbacks: the %s %s %.1f ms after the %s has %s", guardian ? "guardian" : "sentinel",
          kill ? "kills" : "lets go", ms(now - last_act_.at), guardian ? "sentinel" : "guardian",
          last_act_.kill ? "killed" : "let go");
   }
   acted_ = true;
-  last_act_ = {guardian, kill, now};
+  last_act_ = {guardian, kill, now, late};
+  if (guardian && kill) guardian_killed_at_ = now;
 }
 
 // Whether the kernel's killer could end an OOM at all.
@@ -165,12 +180,14 @@ void GuardianSchedule::check() {
   if (uint32_t claim = slot_->claim.load(); claim != seen_claim_) {
     seen_claim_ = claim;
     bool sentinels = (claim & 3) == static_cast<uint32_t>(Claimant::kSentinel);
-    claimed_at_ = sentinels ? now : kNever;
+    bool nobodys = (claim & 3) == static_cast<uint32_t>(Claimant::kNobody);
+    if (sentinels || nobodys) claimed_at_ = sentinels ? now : kNever;
   }
   bool stuck = group_.stuck();
   if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {
     stuck_since_ = now;
     acted_ = false;
+    guardian_killed_at_ = kNever;
   }
   if (stuck != was_stuck_) note("  %s", stuck ? "out of memory" : "no longer out of memory");
   if (!stuck && was_stuck_) unstuck_at_ = now;

@@ -222,7 +222,7 @@ class GuardianProcess final : public guardian::Hands {
 
   void hear(const Message& m) {
     bool said = m.what == Word::kDelay || m.what == Word::kRemove;
-    if (said && !terms_.parent_alive) return;
+    if (said && (terminating_ || !terms_.parent_alive)) return;
     switch (m.what) {
       case Word::kDelay:
         terms_.episode.delay_ns = terms_.episode.max_delay_ns = m.ns;
@@ -234,7 +234,10 @@ class GuardianProcess final : public guardian::Hands {
         break;
       case Word::kTerminate:
         terminating_ = true;
-        terms_.parent_alive = false;
+        // As the pidfd says, whichever of both is looked at first.
+        for (const Message& other : words_) {
+          if (other.what == Word::kParentGone) terms_.parent_alive = false;
+        }
         if (!retired_) stand_in_->put_back(loop_, true);
         leave_if_done();
         break;
@@ -246,7 +249,7 @@ class GuardianProcess final : public guardian::Hands {
     }
   }
   void leave_if_done() {
-    if (!terms_.parent_alive && (retired_ || stand_in_->done())) leave();
+    if ((terminating_ || !terms_.parent_alive) && (retired_ || stand_in_->done())) leave();
   }
   void leave() {
     if (gone_) return;

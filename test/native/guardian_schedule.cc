@@ -234,8 +234,10 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       note("outsider sets the limit");
       intended_ = group_.limit();
       // A sentinel that is stopped between its look and its loan does not see it.
-      also_right_ = in_sentinel_ ? before : 0;
+      also_right_ = sentinel_runs() ? 0 : before;
       if (up) clear();
+      if (up) acted_ = false;
+      if (up) raised_at_ = group_.now();
       break;
     }
     case 12:
@@ -274,13 +276,16 @@ void GuardianSchedule::use_api(int64_t what) {
     case 0: {
       uint64_t bytes = d.machine().base_limit() + static_cast<uint64_t>(random_.range(1, 9)) * kMiB;
       note("program raises the limit");
-      // Nothing is raised where somebody has set more already. Should it die within, both are right.
+      // Nothing is raised where somebody has set more already. Should it die within, both are
+      // right.
       uint64_t before = intended_;
       intended_ = std::max(before, bytes / 4096 * 4096);
+      raised_at_ = group_.now();
       if (d.raise_limit(bytes) != 0) {
         intended_ = before;
       } else if (sentinel_alive_) {
         also_right_ = 0;
+        acted_ = false;
         clear();
       } else {
         also_right_ = before;
@@ -305,7 +310,7 @@ void GuardianSchedule::use_api(int64_t what) {
       if (may) extension_ += ns;
       d.extend(ns);
       if (!may || !sentinel_alive_ || !in_episode_ || id != id_) break;
-      if (claimed_at_ != kNever) break;
+      if ((slot_->claim.load() & 3) != 0) break;
       int64_t latest = extend_from_ + std::max(max_delay_, delay_);
       if (latest > deadline_) deadline_ = std::min(deadline_ + ns, latest);
       break;
@@ -330,7 +335,7 @@ void GuardianSchedule::use_api(int64_t what) {
       if (!sentinel_alive_) break;
       delay_ = shortest_ = ns;
       // One whose fallback is at work has no clock any more.
-      if (!in_episode_ || id != id_ || claimed_at_ != kNever) break;
+      if (!in_episode_ || id != id_ || (slot_->claim.load() & 3) != 0) break;
       deadline_ = deadline;
       extend_from_ = deadline - ns;
       break;
@@ -379,6 +384,7 @@ void GuardianSchedule::happen_to_processes(int64_t what) {
 // With nobody behind it that would be the case that is documented as the one without an end.
 void GuardianSchedule::kill_sentinel() {
   if (!sentinel_alive_ || disposed_ || !guardian_ || guardian_->gone()) return;
+  if (guardian_->terminating()) return;
   note("the sentinel's process dies");
   tally_.deaths++;
   sentinel_alive_ = false;
@@ -393,8 +399,6 @@ void GuardianSchedule::kill_guardian() {
   note("the guardian dies");
   tally_.deaths++;
   guardian_->die(nowhere_);
-  // What it has claimed is decided anew.
-  if (last_act_.guardian) acted_ = false;
   guardian_is_gone();
 }
 
@@ -406,6 +410,8 @@ void GuardianSchedule::guardian_left() {
 
 void GuardianSchedule::guardian_is_gone() {
   added_ = false;
+  // What it has claimed is decided anew.
+  if (last_act_.guardian) acted_ = false;
   dead_.push_back(std::move(guardian_));
   if (!sentinel_alive_) return;
   replacing_ = true;
@@ -472,7 +478,8 @@ int32_t GuardianSchedule::any_error() {
   return random_.pick(errors);
 }
 
-int64_t GuardianSchedule::takes(SimCall) {
+int64_t GuardianSchedule::takes(SimCall call) {
+  if (call == SimCall::kLend) return 0;
   if (!random_.percent(slow_percent_)) return 0;
   tally_.faults++;
   return random_.percent(5) ? -1 : random_.range(1, 150000) * 1000;

@@ -56,6 +56,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   struct Act {
     bool guardian = false, kill = false;
     int64_t at = 0;
+    bool late = false;  // by a process that was stopped when it had decided
   };
 
   // guardian_schedule.cc: what happens.
@@ -162,19 +163,20 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   uint64_t intended_ = 0, seen_kills_ = 0;
   // Where the limit was set while the sentinel was within a call: the one before. 0: nothing else.
   uint64_t also_right_ = 0;
+  int64_t raised_at_ = -1;  // the limit, by whoever may
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
   bool was_stuck_ = false, was_wanting_ = false;
   // Out of memory since, as far as the guardian could know: an end that it had no time to see is
   // none.
   int64_t known_since_ = kNever, calm_since_ = 0;
-  int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not look or act
+  int64_t unseen_at_ = -1000 * kMs;      // when the guardian could last not look or act
   int64_t unswitched_at_ = -1000 * kMs;  // when it last could not let go
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
   bool in_episode_ = false, relieved_ = false;
-  uint32_t id_ = 0, yielded_ = 0;
+  uint32_t id_ = 0, yielded_ = 0, planned_ = 0;
   int64_t began_at_ = 0, deadline_ = 0, extend_from_ = 0;  // as the contract counts
   int64_t suspended_at_ = -1, continued_at_ = -1;          // the sentinel, within a call
   int64_t guardian_suspended_at_ = -1, guardian_continued_at_ = -1;
@@ -184,6 +186,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   uint32_t seen_claim_ = 0;
   int64_t claimed_at_ = kNever;  // the fallback, by the sentinel
   bool acted_ = false;
+  int64_t guardian_killed_at_ = kNever;  // in this OOM
   int64_t steps_now_ = 0, steps_at_ = -1;
 };
 

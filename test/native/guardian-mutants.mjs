@@ -1,0 +1,130 @@
+// Removes the rules of the guardian's side one by one (native/guardian/stand_in.cc) and demands
+// that the simulation of both processes notices.
+//   node test/native/guardian-mutants.mjs [name…]
+import { runMutants } from './mutants.mjs'
+
+// [name, what stands there, what stands there without the rule]; each must match exactly once.
+const mutants = [
+  ['headroom is the limit', '    sample.limit = own;\n', ''],
+  ['lent headroom is no OOM', 'sample.starved |= sample.usage > own;', ';'],
+  ['what cannot be read is fine', '  sample = last_;\n  return err;', '  return err;'],
+  [
+    'what cannot be read is not looked at again',
+    '  if (err != 0) wake = std::min(wake, now + kRetry);\n',
+    '',
+  ],
+  ['a wake-up is not heard', '  step(sentinel, Fact::kNotified);', ''],
+  ['a timer is not heard', '{ step(sentinel, Fact::kLooked); }\n\nvoid StandIn::set_delay', '{}\n\nvoid StandIn::set_delay'],
+  ['a new delay is not heard', '  machine_.step(now, input, actions);\n  own_deadline_', '  own_deadline_'],
+  ['a new delay leaves the clock', '  own_deadline_ = now + ns;\n', ''],
+  [
+    "the sentinel's deadline is not followed",
+    '    when = slot->deadline.load() - lag_ns_;\n',
+    '',
+  ],
+  ['the grace is not given', 'terms_.parent_alive ? when + terms_.grace_ns : when', 'when'],
+  ['the grace is given for a dead parent', 'terms_.parent_alive ? when + terms_.grace_ns : when', 'when + terms_.grace_ns'],
+  [
+    'a sentinel that has slept is believed',
+    '      lag_ns_ = slot->started_at.load() - since_;\n',
+    '',
+  ],
+  [
+    "an old OOM's deadline is the new one's",
+    'if (slot->started_at.load() < fine_at_) when = std::max(when, own_deadline_);',
+    '',
+  ],
+  ["an end that the sentinel has seen is none", '    restart(now);\n    // What', '    // What'],
+  [
+    "the sentinel's claim does not count",
+    '  if (!slot->claim_for(episode, Claimant::kGuardian)) {',
+    '  if (false) {',
+  ],
+  [
+    'a claim is waited for for ever',
+    '    if (now < waived_until_) return false;\n    slot->take',
+    '    return false;\n    slot->take',
+  ],
+  [
+    'a claim is not waited for',
+    '    if (now < waived_until_) return false;\n    slot->take',
+    '    slot->take',
+  ],
+  ['a claim is left to a sentinel that was late', '    slot->take_from_sentinel(episode);\n', ''],
+  ["the episode that this process has ended goes on", '  spent_ = episode;\n', ''],
+  [
+    'time is taken before the look',
+    '  int err = see(fact, input.sample);\n',
+    '  int64_t early = terms_.hands->now();\n  int err = see(fact, input.sample);\n#define now early\n',
+  ],
+  [
+    'does not leave',
+    '  if (!terms_.parent_alive && !machine_.active()) return put_back(sentinel, false);\n',
+    '',
+  ],
+  [
+    'puts back in the middle of an episode',
+    'if (!terms_.parent_alive && !machine_.active())',
+    'if (!terms_.parent_alive)',
+  ],
+  ['asks nobody', 'if (deciding && acts(actions) && !may_act(now)) {', 'if (false) {'],
+  ['a delay of 0 is never let go of', 'return now < wanted_at_ + terms_.grace_ns;', 'return true;'],
+  ['does not let go', '  int err = hot_->let_go();\n  let_go_ |= err == 0;', '  int err = 0;\n  let_go_ |= err == 0;'],
+  ['does not hold again', '        failed = hot_->hold();\n', ''],
+  ['holds without a parent', 'if (!terms_.parent_alive || !let_go_) break;', 'if (!let_go_) break;'],
+  [
+    'a failed switch is not repeated',
+    '  if (failed != 0 && !is_gone(failed)) step(sentinel, Fact::kSwitchFailed);\n',
+    '',
+  ],
+  ['does not kill', '  int err = terms_.hands->kill(*this, largest, killed);\n', '  int err = 0;\n'],
+  ['kills what is frozen', 'void StandIn::fall_back(Sentinel& sentinel) {\n  thaw();', 'void StandIn::fall_back(Sentinel& sentinel) {'],
+  ['leaves it frozen', '  int err = hot_->let_go();\n  thaw();', '  int err = hot_->let_go();'],
+  ['leaves it held', '  int err = hot_->let_go();\n  thaw();', '  int err = 0;\n  thaw();'],
+  [
+    'leaves it held where the call fails',
+    '  if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);\n',
+    '',
+  ],
+  ['leaves what was lent', '  err = terms_.parent_alive ? 0 : repay();\n', '  err = 0;\n'],
+  [
+    'leaves what was lent while it is in use',
+    '    return again(sentinel, kRepayRetry);\n',
+    '',
+  ],
+  [
+    "takes back a living parent's loan",
+    '  err = terms_.parent_alive ? 0 : repay();\n',
+    '  err = repay();\n',
+  ],
+  [
+    'retires without a last look',
+    '  if (held && !done_ && hot_->held() == 1) hot_->let_go();\n',
+    '',
+  ],
+  ['does not say when it is done', '  terms_.on_done(terms_.on_done_arg);\n', ''],
+]
+
+await runMutants({
+  source: 'native/guardian/stand_in.cc',
+  mutants,
+  schedules: '200000',
+  simulation: [
+    'test/native/guardian_sim_test.cc',
+    'test/native/guardian_schedule.cc',
+    'test/native/guardian_oracle.cc',
+  ],
+  core: [
+    'native/core/simgroup.cc',
+    'native/core/simdriver.cc',
+    'native/core/episode.cc',
+    'native/core/sentinel.cc',
+    'native/core/sys.cc',
+    'native/core/thread.cc',
+    'native/core/locked.cc',
+    'native/core/lock.cc',
+    'native/core/maps.cc',
+    'native/core/parse.cc',
+  ],
+  units: [],
+})
