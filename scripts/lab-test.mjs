@@ -35,8 +35,8 @@ table.
   -a, --all                     all files
   -k, --kernel KERNEL/VERSION   this one only, as 6.1/v1; may be given again (${MATRIX.join(', ')})
   -j, --jobs N                  files at once in a machine (2)
-  -t, --timeout SECONDS         for each file (240)
-  -b, --boot SECONDS            for each machine (1500)
+  -t, --timeout SECONDS         for each file (600)
+  -b, --boot SECONDS            for each machine (3600)
   -v, --verbose                 reasons of skipped tests, time of each file
 `
 
@@ -46,8 +46,8 @@ const { values, positionals } = parseArgs({
     kernel: { type: 'string', short: 'k', multiple: true, default: MATRIX },
     all: { type: 'boolean', short: 'a' },
     jobs: { type: 'string', short: 'j', default: '2' },
-    timeout: { type: 'string', short: 't', default: '240' },
-    boot: { type: 'string', short: 'b', default: '1500' },
+    timeout: { type: 'string', short: 't', default: '600' },
+    boot: { type: 'string', short: 'b', default: '3600' },
     verbose: { type: 'boolean', short: 'v' },
     help: { type: 'boolean', short: 'h' },
   },

@@ -129,8 +129,9 @@ int lock_range(const void* address, size_t length) { return lock_now(pages_of(ad
 int may_lock(size_t bytes) {
   if (bytes == 0) return 0;
   const size_t length = pages_of(nullptr, bytes).size();
+  // Readable: 5.10 refuses to lock what may not be accessed (ENOMEM), 6.1 does not.
   void* probe =
-      mmap(nullptr, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      mmap(nullptr, length, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (probe == MAP_FAILED) return -errno;
   const int err = lock_on_fault(
       {reinterpret_cast<uintptr_t>(probe), reinterpret_cast<uintptr_t>(probe) + length});

@@ -1,16 +1,30 @@
 // The lab as the scripts use it: everything fetched and made when it is first needed, then boots.
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { appendFileSync, copyFileSync, constants } from 'node:fs'
 import { join } from 'node:path'
-import { root } from '../run.mjs'
+import { must, root } from '../run.mjs'
 import { Apt } from './apt.mjs'
-import { makeDisk } from './disk.mjs'
 import { kernel } from './kernels.mjs'
 import { boot } from './qemu.mjs'
 import { base, runArchive } from './root.mjs'
 
 const cache = join(root, '.cache/lab')
-const ENVIRONMENT = { PATH: '/usr/bin:/bin', HOME: '/root', LANG: 'C.UTF-8' }
+const ENVIRONMENT = {
+  PATH: '/usr/bin:/bin',
+  HOME: '/root',
+  LANG: 'C.UTF-8',
+  TMPDIR: '/disk',
+  TAP_TIMEOUT: '600',
+}
+const DISK = 512 * 1024 // KiB, sparse
 
 /** Removes what runs that are gone have left: run-PID, and half-made parts of the cache. */
 function sweep() {
@@ -66,14 +80,12 @@ export class Lab {
       appendFileSync(initrd, await runArchive(cache, version, argv, { ...ENVIRONMENT, ...env }))
       const log = join(own, 'console')
       writeFileSync(log, '')
-      const parts = { programs, kernel: kernel.file, initrd, console: log }
-      return await boot({
-        ...parts,
-        seconds,
-        memory,
-        output,
-        disk: await makeDisk(join(own, 'disk')),
-      })
+      const disk = join(own, 'disk')
+      writeFileSync(disk, '')
+      truncateSync(disk, DISK * 1024)
+      await must(join(programs, 'bin/busybox'), ['mke2fs', '-F', '-m', '0', disk, String(DISK)])
+      const parts = { programs, kernel: kernel.file, initrd, disk, console: log }
+      return await boot({ ...parts, seconds, memory, output })
     } finally {
       process.off('exit', clear)
       clear()

@@ -41,16 +41,16 @@ function command(programs) {
  * Boots. `output` is given what the command writes as it comes. Resolves with { status, console }:
  * status is undefined when the machine ended without telling one, or had to be ended.
  */
-export function boot({ programs, kernel, initrd, console: log, seconds, memory, output, disk }) {
+export function boot({ programs, kernel, initrd, disk, console: log, seconds, memory, output }) {
   const { file, args, env } = command(programs)
   const machine = [
     ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-M', 'pc', '-m', String(memory), '-smp', '2'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-kernel', kernel, '-initrd', initrd, '-append', KERNEL_OPTIONS.join(' ')],
     ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=1'],
+    ...['-drive', `file=${disk},format=raw,if=none,id=disk,cache=unsafe`],
+    ...['-device', 'nvme,drive=disk,serial=lab'],
     ...['-serial', `file:${log}`, '-serial', 'stdio'],
-    ...(disk ? ['-drive', `if=none,id=disk,format=raw,cache=unsafe,file=${disk}`] : []),
-    ...(disk ? ['-device', 'nvme,drive=disk,serial=lab'] : []),
   ]
   return new Promise((resolve, reject) => {
     const child = spawn(file, [...args, ...machine], { env, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -1,25 +1,17 @@
 // A directory on a real disk, whose page cache can be reclaimed; that of a file system in memory cannot.
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Ending } from './scratch.js'
 
 const TMPFS = 0x01021994
 const RAMFS = 0x858458f6
-// The lab's.
-const DEVICE = '/dev/nvme0n1'
 
 function disk(): string | undefined {
   const inMemory = (path: string) => [TMPFS, RAMFS].includes(statfsSync(path).type)
-  for (const path of [tmpdir(), '/var/tmp']) if (existsSync(path) && !inMemory(path)) return path
-  if (!existsSync('/lab') || !existsSync(DEVICE)) return undefined
-  mkdirSync('/lab/disk', { recursive: true })
-  if (!inMemory('/lab/disk')) return '/lab/disk'
-  return spawnSync('mount', ['-t', 'ext4', DEVICE, '/lab/disk']).status === 0
-    ? '/lab/disk'
-    : undefined
+  return [tmpdir(), '/var/tmp'].find(path => existsSync(path) && !inMemory(path))
 }
 
 /** Removed at the test's end; undefined: there is no disk. */
