@@ -104,6 +104,19 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'no more threads or processes are allowed: raise RLIMIT_NPROC (ulimit -u) or pids.max',
   ],
   ['ENODEV', '', 'the group has been removed'],
+  ['ENOENT', 'memory.pressure_level', 'the group has been removed'],
+  [
+    'ENOENT',
+    'memory.pressure',
+    'the group has been removed, or the kernel has no PSI for groups: CONFIG_PSI, psi=1',
+  ],
+  [
+    'EOPNOTSUPP',
+    'memory.pressure',
+    "pressure stall information is off: boot with psi=1, or write 1 into the group's cgroup.pressure",
+  ],
+  ['EINVAL', 'memory.pressure', 'without CAP_SYS_RESOURCE windowMs must be a multiple of 2000'],
+  ['EPERM', 'memory.pressure', 'this kernel wants CAP_SYS_RESOURCE for it'],
   ['ENOENT', 'memory.', 'the group has been removed'],
   ['ENOENT', 'cgroup.', 'the group has been removed'],
   ['ENOSPC', 'inotify', 'raise the sysctl fs.inotify.max_user_watches'],
@@ -153,7 +166,7 @@ const OWN_BY_FILE: Record<string, Record<string, string>> = {
   },
   ERR_CGROUP_UNSUPPORTED: {
     '': 'no memory controller is mounted: mount one (mount -t cgroup2 none DIRECTORY, or for v1: mount -t cgroup -o memory none DIRECTORY)',
-    'memory.event_control': 'levels of pressure are of cgroup v1: ask for stalls, { kind }',
+    'memory.pressure_level': 'levels of pressure are of cgroup v1: ask for stalls, { kind }',
     'memory.high': 'cgroup v1 has no memory.high',
     'memory.oom.group': 'this group has no memory.oom.group: cgroup v1, or Linux before 4.19',
     'memory.swap.max': 'the kernel does not account swap: boot with swapaccount=1 (CONFIG_SWAP)',

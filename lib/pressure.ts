@@ -180,7 +180,7 @@ export function watchPressure(
   if (!(stallMs >= 0.001 && stallMs <= windowMs)) {
     throw outOfRange('options.stallMs', `> 0 && <= windowMs (${windowMs})`, stallMs)
   }
-  handleOf(group)
+  const handle = handleOf(group)
   return new Signals<PressureEvent>(
     signal,
     target =>
@@ -190,7 +190,7 @@ export function watchPressure(
           new (binding().Signal)(
             target,
             'psi',
-            null,
+            handle,
             kind === 'full',
             Math.floor(stallMs * 1000),
             windowMs * 1000,

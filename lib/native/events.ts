@@ -75,7 +75,7 @@ export interface EventsBinding {
     new (
       target: number,
       kind: 'psi',
-      group: GroupHandle | null,
+      group: GroupHandle,
       full: boolean,
       stallUs: number,
       windowUs: number,

@@ -154,16 +154,15 @@ class Signal final : public Closable<Signal> {
     std::shared_ptr<Group> group = info[2].IsNull() ? nullptr : group_of(info[2]);
     Status status;
     if (kind == "usage" || kind == "level") {
-      bool usage = kind == "usage";
       std::string args = info[3].As<Napi::String>().Utf8Value();
-      auto made = std::make_unique<EventWatchV1>(channel, target, place_of(group),
-                                                 usage ? RecordKind::kUsage : RecordKind::kPressure,
-                                                 usage ? strtoull(args.c_str(), nullptr, 10) : 0);
-      status = made->arm(usage ? "memory.usage_in_bytes" : "memory.pressure_level", args.c_str());
-      source_ = std::move(made);
+      const Memcg& memcg = group->memcg();
+      status = kind == "usage"
+                   ? memcg.usage_watch(channel, target, place_of(group),
+                                       strtoull(args.c_str(), nullptr, 10), source_)
+                   : memcg.level_watch(channel, target, place_of(group), args.c_str(), source_);
     } else if (kind == "psi") {
       auto made = std::make_unique<PsiWatch>(channel, target, info[3].As<Napi::Boolean>());
-      status = made->arm(group ? group->dir() : -1,
+      status = made->arm(group->memcg().stalls_at(group->dir()),
                          static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value()),
                          static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
       source_ = std::move(made);

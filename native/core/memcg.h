@@ -12,7 +12,10 @@
 namespace oom {
 
 class Group;
+class Channel;
 class OomWatch;
+class Place;
+class Subscription;
 struct WatchSpec;
 
 // Bytes, kUnlimited for none. Empty: the version (or the kernel) has no such limit; in a change:
@@ -79,6 +82,13 @@ class Memcg {
 
   // Not armed yet.
   virtual std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const = 0;
+  // Armed, not attached: a usage threshold, and a level of pressure ("low,local").
+  virtual Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
+                             std::unique_ptr<Subscription>& out) const = 0;
+  virtual Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
+                             std::unique_ptr<Subscription>& out) const = 0;
+  // Where stalls are told: the group's own directory, or -1 where only the system's are.
+  virtual int stalls_at(int dir) const = 0;
 
  protected:
   ~Memcg() = default;  // the implementations are constants

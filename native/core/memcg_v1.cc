@@ -6,6 +6,7 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <climits>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "core/control.h"
 #include "core/freezer_v1.h"
 #include "core/parse.h"
+#include "core/signals.h"
 #include "core/watch_v1.h"
 
 namespace oom {
@@ -131,6 +133,25 @@ class V1 final : public Memcg {
   std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const override {
     return std::make_unique<OomWatchV1>(std::move(spec));
   }
+  Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
+                     std::unique_ptr<Subscription>& out) const override {
+    auto made = std::make_unique<EventWatchV1>(channel, target, std::move(place),
+                                               RecordKind::kUsage, threshold);
+    char text[24];
+    *std::to_chars(text, text + sizeof text - 1, threshold).ptr = '\0';
+    Status s = made->arm("memory.usage_in_bytes", text);
+    out = std::move(made);
+    return s;
+  }
+  Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
+                     std::unique_ptr<Subscription>& out) const override {
+    auto made = std::make_unique<EventWatchV1>(channel, target, std::move(place),
+                                               RecordKind::kPressure, 0);
+    Status s = made->arm("memory.pressure_level", level);
+    out = std::move(made);
+    return s;
+  }
+  int stalls_at(int) const override { return -1; }
 };
 
 constexpr V1 kV1;

@@ -22,6 +22,7 @@
 #include "core/hold.h"
 #include "core/members.h"
 #include "core/parse.h"
+#include "core/signals.h"
 #include "core/sys.h"
 #include "core/watch_v2.h"
 
@@ -254,6 +255,20 @@ class V2 final : public Memcg {
   std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const override {
     return std::make_unique<OomWatchV2>(std::move(spec));
   }
+  Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
+                     std::unique_ptr<Subscription>& out) const override {
+    auto made = std::make_unique<UsageWatchV2>(channel, target, threshold);
+    Status s = made->arm(place);
+    out = std::move(made);
+    return s;
+  }
+  Status level_watch(Channel&, uint32_t, Place place, const char*,
+                     std::unique_ptr<Subscription>&) const override {
+    int err = place.exists("cgroup.procs");
+    return err == 0 ? code::fail(code::kCgroupUnsupported, "memory.pressure_level")
+                    : Status::of(err, "open", "cgroup.procs");
+  }
+  int stalls_at(int dir) const override { return dir; }
 };
 
 constexpr V2 kV2;

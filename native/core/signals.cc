@@ -92,6 +92,40 @@ void EventWatchV1::ready(Sentinel& sentinel, int64_t now) {
   happened(sentinel, kind_, signals, now, value, value >= threshold_);
 }
 
+Status UsageWatchV2::arm(const Place& place) {
+  constexpr const char* kFile = "memory.current";
+  int fd = place.with([&](int dir) { return sys::open_at(dir, kFile, O_RDONLY); });
+  if (fd < 0) return Status::of(fd, "open", kFile);
+  fd_.reset(fd);
+  uint64_t now;
+  if (int err = usage(now)) return Status::of(err, "read", kFile);
+  above_ = now >= threshold_;
+  return Status::success();
+}
+
+int UsageWatchV2::usage(uint64_t& out) const {
+  char text[32];
+  ssize_t n = sys::read_small(fd_.get(), text, sizeof text);
+  return n < 0 ? static_cast<int>(n) : parse::u64({text, static_cast<size_t>(n)}, out);
+}
+
+int UsageWatchV2::attach(Sentinel& sentinel) {
+  due(sentinel, sys::now_ns());
+  return 0;
+}
+
+void UsageWatchV2::due(Sentinel& sentinel, int64_t now) {
+  constexpr int64_t kStep = 100'000'000;
+  constexpr int64_t kLookCost = 20'000;  // with a margin, as in watch_v2.cc
+  uint64_t value = 0;
+  int err = usage(value);
+  if (is_gone(err)) return ended(sentinel, now);
+  sentinel.set_timer(*this, now + std::max(kStep, sentinel.patient() * kLookCost));
+  if (err != 0 || (value >= threshold_) == above_) return;
+  above_ = !above_;
+  happened(sentinel, RecordKind::kUsage, 1, now, value, above_);
+}
+
 Status PsiWatch::arm(int dir, uint64_t stall_us, uint64_t window_us) {
   const char* file = dir < 0 ? "/proc/pressure/memory" : "memory.pressure";
   fd_.reset(sys::open_at(dir, file, O_RDWR | O_NONBLOCK));

@@ -1,5 +1,5 @@
-// The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), PSI
-// triggers (poll) and delay timers. Each sends one kind of record and coalesces while there is no
+// The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), v2
+// usage thresholds (looked at from time to time), PSI triggers (poll) and delay timers. Each sends one kind of record and coalesces while there is no
 // room.
 #pragma once
 
@@ -55,6 +55,25 @@ class EventWatchV1 final : public Subscription {
   RecordKind kind_;
   uint64_t threshold_;
   Fd usage_;
+};
+
+// memory.current (v2), which has no thresholds: looked at ten times a second, less often where there
+// are very many. A crossing there and back in between is not seen.
+class UsageWatchV2 final : public Subscription {
+ public:
+  UsageWatchV2(Channel& channel, uint32_t target, uint64_t threshold)
+      : Subscription(channel, target), threshold_(threshold) {}
+  Status arm(const Place& place);
+  int attach(Sentinel& sentinel) override;
+  void detach(Sentinel& sentinel) override { sentinel.forget(*this); }
+  void ready(Sentinel&, int64_t) override {}
+  void due(Sentinel& sentinel, int64_t now) override;
+  bool patient() const override { return true; }
+
+ private:
+  int usage(uint64_t& out) const;
+  uint64_t threshold_;
+  bool above_ = false;
 };
 
 // A PSI trigger: kernel Documentation/accounting/psi.rst.

@@ -168,14 +168,16 @@ void OomWatchV2::note(const parse::MemoryEvents& c, int64_t now) {
   if (delta.ooms > 0) note_ooms(delta.ooms, Origin::kSelf, now);
   if (delta.kills > 0) {
     Above above = seen_above();
-    Foreign foreign = foreign_ooms(above_, above, delta.kills, delta.ooms > 0 || own_oom_);
+    // In one reading with its own OOM: what those above had since the last time is no explanation.
+    Foreign foreign =
+        delta.ooms > 0 ? Foreign{} : foreign_ooms(above_, above, delta.kills, own_oom_);
     if (foreign.ooms > 0) note_ooms(foreign.ooms, foreign.origin, now);
     above_ = above;
     own_oom_ = false;
     if (kills_ == 0) kill_at_ = now;
     kills_ += delta.kills;
   } else if (delta.ooms > 0) {
-    // Its kill is still to come. What those above had before is no explanation for that one.
+    // Its kill is still to come.
     above_ = seen_above();
     own_oom_ = true;
   }

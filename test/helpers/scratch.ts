@@ -12,15 +12,32 @@ export interface Ending {
   teardown(end: () => Promise<void>): void
 }
 
+const mounts = readFileSync('/proc/self/mounts', 'utf8')
+  .split('\n')
+  .map(line => line.split(' '))
+
 /** The mounted v1 memory hierarchy, or undefined. */
 export function v1Mount(): string | undefined {
-  const line = readFileSync('/proc/self/mounts', 'utf8')
-    .split('\n')
-    .find(l => l.split(' ')[2] === 'cgroup' && l.split(' ')[3]!.split(',').includes('memory'))
-  return line?.split(' ')[1]
+  return mounts.find(l => l[2] === 'cgroup' && l[3]!.split(',').includes('memory'))?.[1]
 }
 
-export const mount = v1Mount() ?? '/sys/fs/cgroup/memory'
+/** The mounted v2 hierarchy with the memory controller, or undefined. */
+export function v2Mount(): string | undefined {
+  const offers = (at: string) =>
+    readFileSync(join(at, 'cgroup.controllers'), 'utf8').trim().split(' ').includes('memory')
+  return mounts.find(l => l[2] === 'cgroup2' && offers(l[1]!))?.[1]
+}
+
+export const mount = v1Mount() ?? v2Mount() ?? '/sys/fs/cgroup/memory'
+/** Of the hierarchy that the tests run on; both at once there cannot be. */
+export const version = v1Mount() === undefined && v2Mount() !== undefined ? 2 : 1
+
+/** For tests of what one version alone has, to be given to `t.test`. */
+export const onV1 = (why: string) => ({ skip: version === 1 ? false : `cgroup v1 only: ${why}` })
+export const onV2 = (why: string) => ({ skip: version === 2 ? false : `cgroup v2 only: ${why}` })
+
+export const MAX = version === 1 ? 'memory.limit_in_bytes' : 'memory.max'
+export const USAGE = version === 1 ? 'memory.usage_in_bytes' : 'memory.current'
 
 export function read(dir: string, file: string): string {
   return readFileSync(join(dir, file), 'utf8')
@@ -37,6 +54,26 @@ export function field(dir: string, file: string, key: string): number {
     .find(l => l.startsWith(`${key} `))
   if (line === undefined) throw new Error(`no ${key} in ${dir}/${file}`)
   return Number(line.slice(key.length + 1))
+}
+
+/** How many of the group's own members the kernel has killed. */
+export const killsIn = (dir: string): number =>
+  field(dir, version === 1 ? 'memory.oom_control' : 'memory.events.local', 'oom_kill')
+
+/** Sets the limit of memory, in bytes, or none. */
+export const limit = (dir: string, bytes: number | 'max'): void =>
+  write(dir, MAX, version === 1 && bytes === 'max' ? -1 : bytes)
+
+/** v2 does not let a group have both members and groups below it that have the controller. */
+function giveToChildren(dir: string): void {
+  if (version === 2) write(dir, 'cgroup.subtree_control', '+memory')
+}
+
+/** A group below `parent` that needs no controller: one with members may have such, on v2 too. */
+export function plainChild(parent: string, name: string): string {
+  const dir = join(parent, name)
+  mkdirSync(dir)
+  return dir
 }
 
 export const underOom = (dir: string): boolean => field(dir, 'memory.oom_control', 'under_oom') > 0
@@ -70,7 +107,8 @@ function removeTwin(dir: string): void {
 export async function destroy(dir: string): Promise<void> {
   if (!existsSync(dir)) return
   try {
-    write(dir, 'memory.oom_control', 0)
+    if (version === 1) write(dir, 'memory.oom_control', 0)
+    else write(dir, 'cgroup.freeze', 0)
   } catch {}
   thawTwin(dir)
   for (const child of children(dir)) await destroy(child)
@@ -101,10 +139,11 @@ export async function sweep(): Promise<void> {
   }
 }
 
-// Outlives this process: enables every killer below `dir` after `seconds`, then each second until
-// the directory is gone.
+// Outlives this process: enables every killer (v2: thaws every group) below `dir` after `seconds`,
+// then each second until the directory is gone.
 function startKeeper(dir: string, seconds: number): void {
-  const script = `sleep ${seconds}; while [ -d "$1" ]; do find "$1" -name memory.oom_control -exec sh -c 'echo 0 > "$1"' _ {} \\; ; sleep 1; done`
+  const file = version === 1 ? 'memory.oom_control' : 'cgroup.freeze'
+  const script = `sleep ${seconds}; while [ -d "$1" ]; do find "$1" -name ${file} -exec sh -c 'echo 0 > "$1"' _ {} \\; ; sleep 1; done`
   spawn('sh', ['-c', script, 'keeper', dir], { detached: true, stdio: 'ignore' }).unref()
 }
 
@@ -115,11 +154,15 @@ let made = 0
  * A new group of the test's own with a limit in bytes, removed at the test's end. `keepSeconds` is
  * the time limit after which its killer (and every killer below it) is given back from outside.
  */
-export function scratch(t: Ending, limit?: number, keepSeconds = 60): string {
-  mkdirSync(own, { recursive: true })
+export function scratch(t: Ending, max?: number, keepSeconds = 60): string {
+  if (!existsSync(own)) {
+    giveToChildren(mount)
+    mkdirSync(own)
+    giveToChildren(own)
+  }
   const dir = join(own, String(made++))
   mkdirSync(dir)
-  if (limit !== undefined) write(dir, 'memory.limit_in_bytes', limit)
+  if (max !== undefined) limit(dir, max)
   startKeeper(dir, keepSeconds)
   t.teardown(async () => {
     await destroy(dir)
@@ -129,10 +172,11 @@ export function scratch(t: Ending, limit?: number, keepSeconds = 60): string {
 }
 
 /** A group below `parent`, which removes it. */
-export function child(parent: string, name: string, limit?: number): string {
+export function child(parent: string, name: string, max?: number): string {
   const dir = join(parent, name)
+  giveToChildren(parent)
   mkdirSync(dir)
-  if (limit !== undefined) write(dir, 'memory.limit_in_bytes', limit)
+  if (max !== undefined) limit(dir, max)
   return dir
 }
 

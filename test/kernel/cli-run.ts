@@ -1,4 +1,5 @@
 // cgroup-oom run: exit statuses, signals, what becomes of a greedy command and of what a command leaves.
+import '../helpers/v1-only.js'
 import t from 'tap'
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'

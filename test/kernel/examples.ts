@@ -1,5 +1,6 @@
 // Each program of examples/ against the real kernel: that it says what its head comment promises,
 // ends well and leaves no group behind. They load the package by its name: dist/ has to be built.
+import '../helpers/v1-only.js'
 import t, { type Test } from 'tap'
 import { execFile, type ExecFileOptions } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'

@@ -1,4 +1,5 @@
 // Kernel facts of v1 that the code relies on. Each has failed to hold somewhere once.
+import '../helpers/v1-only.js'
 import t from 'tap'
 import { Hog } from '../helpers/hog.js'
 import {

@@ -1,5 +1,6 @@
 // Whatever happens to the process that guards, before, during and after an episode: the group is
 // never out of memory for longer than the delay and a little, and everything is put back.
+import '../helpers/v1-only.js'
 import t from 'tap'
 import { allEnabled, allGone, Clock, overfill, rounds, stop, tell } from '../helpers/faults.js'
 import { Remote } from '../helpers/remote.js'

@@ -1,4 +1,5 @@
 // freeze and thaw through the v1 freezer, and killing what is frozen.
+import '../helpers/v1-only.js'
 import { join } from 'node:path'
 import t from 'tap'
 import { MemoryGroup } from '../../lib/group.js'

@@ -1,4 +1,5 @@
 // Arming and disposing: who is refused, what has changed then (nothing), and what is put back.
+import '../helpers/v1-only.js'
 import { execFile, fork } from 'node:child_process'
 import { getEventListeners, once } from 'node:events'
 import { rmdirSync } from 'node:fs'

@@ -1,4 +1,5 @@
 // Groups below a guarded one: those that are there, those that appear, and whose OOM it is.
+import '../helpers/v1-only.js'
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'

@@ -1,4 +1,5 @@
 // Each way in which an episode ends, and what a handler can do in one.
+import '../helpers/v1-only.js'
 import t, { type Test } from 'tap'
 import { MemoryGroup } from '../../lib/index.js'
 import { failure, guarded } from '../helpers/guard.js'

@@ -1,4 +1,5 @@
 // The plan: each step, their order, and what a step that fails changes. And the killing fallbacks.
+import '../helpers/v1-only.js'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,5 @@
 // Who is killed, and who never is.
+import '../helpers/v1-only.js'
 import { writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'

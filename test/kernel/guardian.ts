@@ -1,5 +1,6 @@
 // The guardian itself: what it is, when it is there, where it lives, and what becomes of the guards
 // when something happens to it.
+import '../helpers/v1-only.js'
 import t from 'tap'
 import {
   chmodSync,

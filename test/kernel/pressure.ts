@@ -3,7 +3,7 @@ import t from 'tap'
 import { closeSync, openSync, readFileSync, rmdirSync, writeSync } from 'node:fs'
 import { MemoryGroup, type PressureEvent } from '../../lib/index.js'
 import { Hog } from '../helpers/hog.js'
-import { child, MiB, scratch } from '../helpers/scratch.js'
+import { child, MiB, onV1, onV2, scratch, version } from '../helpers/scratch.js'
 import { CLEAN, script } from '../helpers/script.js'
 import { rest } from '../helpers/watching.js'
 
@@ -36,7 +36,7 @@ async function squeezed(
 }
 
 for (const level of LEVELS) {
-  t.test(level, async t => {
+  t.test(level, onV1('levels'), async t => {
     const dir = scratch(t, 8 * MiB)
     await using group = await MemoryGroup.open(dir)
     for (const mode of [undefined, ...MODES]) {
@@ -50,7 +50,7 @@ for (const level of LEVELS) {
   })
 }
 
-t.test('modes: who hears of what is squeezed below', async t => {
+t.test('modes: who hears of what is squeezed below', onV1('levels'), async t => {
   const parent = scratch(t)
   const below = child(parent, 'below', 8 * MiB)
   await using above = await MemoryGroup.open(parent)
@@ -74,7 +74,7 @@ t.test('modes: who hears of what is squeezed below', async t => {
   t.notOk(heard.includes('default'), 'default: told below already')
 })
 
-t.test('the removal ends it and is no pressure', async t => {
+t.test('the removal ends it and is no pressure', onV1('levels'), async t => {
   const dir = scratch(t)
   await using group = await MemoryGroup.open(dir)
   const all = rest(group.watchPressure({ level: 'low' }))
@@ -96,12 +96,15 @@ const psi = (() => {
   }
 })()
 
+const stalls = (dir: string): string =>
+  version === 1 ? '/proc/pressure/memory' : `${dir}/memory.pressure`
+
 t.test('PSI: told with a stall that the trigger asks for', { skip: !psi && 'no PSI' }, async t => {
   // What stalls: a group far too small for what is read again and again.
   const dir = scratch(t, 8 * MiB)
   await using group = await MemoryGroup.open(dir)
   const total = (): number =>
-    Number(/^some .*total=(\d+)/m.exec(readFileSync('/proc/pressure/memory', 'utf8'))![1])
+    Number(/^some .*total=(\d+)/m.exec(readFileSync(stalls(dir), 'utf8'))![1])
   const before = total()
   const events = group.watchPressure({ kind: 'some', stallMs: 0.5, windowMs: 2000 })
   const event = await squeezed(events, dir)
@@ -120,7 +123,7 @@ t.test('PSI: nothing stalls, nothing is told', { skip: !psi && 'no PSI' }, async
     // The binary's build may be out of reach from now on: everything is loaded.
     assert.throws(() => group.watchPressure({ kind: 'some', stallMs: 100, windowMs: 500 }), error => {
       assert.match(error.code, /^(EINVAL|EPERM)$/)
-      assert.equal(error.path, '/proc/pressure/memory')
+      assert.equal(error.path, ${JSON.stringify(stalls(dir))})
       if (error.code === 'EINVAL') assert.match(error.message, /CAP_SYS_RESOURCE.*2000/)
       return true
     })
@@ -136,6 +139,23 @@ t.test('PSI: nothing stalls, nothing is told', { skip: !psi && 'no PSI' }, async
   `)
   t.match(result, CLEAN)
 })
+
+t.test(
+  "PSI of a group: the removal ends it, levels are v1's",
+  onV2("a group's own PSI"),
+  async t => {
+    const dir = scratch(t)
+    await using group = await MemoryGroup.open(dir)
+    t.throws(() => group.watchPressure({ level: 'low' }), {
+      code: 'ERR_CGROUP_UNSUPPORTED',
+      message: /\{ kind \}/,
+    })
+    if (!psi) return
+    const all = rest(group.watchPressure({ kind: 'some', stallMs: 100, windowMs: 2000 }))
+    rmdirSync(dir)
+    t.strictSame(await all, [])
+  },
+)
 
 t.test('refused', async t => {
   const dir = scratch(t)

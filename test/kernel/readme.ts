@@ -1,5 +1,6 @@
 // What the README shows is what happens: its code is taken out of it and run against the real kernel,
 // and its error codes are those of the source.
+import '../helpers/v1-only.js'
 import t, { type Test } from 'tap'
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'

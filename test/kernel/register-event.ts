@@ -1,3 +1,4 @@
+import '../helpers/v1-only.js'
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'

@@ -1,3 +1,4 @@
+import '../helpers/v1-only.js'
 import { join } from 'node:path'
 import t from 'tap'
 import { MemoryReserve } from '../../lib/index.js'

@@ -1,5 +1,6 @@
 // spawn() and its group: nothing that a child allocates or forks is outside of it, whatever state
 // the group is in, and nothing of the launcher is left behind.
+import '../helpers/v1-only.js'
 import { once } from 'node:events'
 import { chmodSync, readdirSync, readFileSync, rmdirSync } from 'node:fs'
 import type { ChildProcess } from 'node:child_process'

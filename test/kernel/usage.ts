@@ -3,7 +3,7 @@ import t from 'tap'
 import { rmdirSync } from 'node:fs'
 import { MemoryGroup, type UsageEvent } from '../../lib/index.js'
 import { Hog } from '../helpers/hog.js'
-import { MiB, scratch } from '../helpers/scratch.js'
+import { MiB, onV1, scratch } from '../helpers/scratch.js'
 import { openFds, rest } from '../helpers/watching.js'
 
 t.test('up and down', async t => {
@@ -26,7 +26,7 @@ t.test('up and down', async t => {
   await usage.return()
 })
 
-t.test('joined: the first time, the last value', async t => {
+t.test('joined: the first time, the last value', onV1('each crossing is told'), async t => {
   const dir = scratch(t)
   await using group = await MemoryGroup.open(dir)
   const usage = group.watchUsage(16 * MiB)

@@ -1,4 +1,5 @@
 // Whose limit an OOM was, where only memory with swap is used up, against the real kernel.
+import '../helpers/v1-only.js'
 import t from 'tap'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
 // Whose limit it was: an OOM is told to the group that had it and to all below it.
+import '../helpers/v1-only.js'
 import t from 'tap'
 import { existsSync } from 'node:fs'
 import { MemoryGroup, type OomOrigin } from '../../lib/index.js'

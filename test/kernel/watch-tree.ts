@@ -1,15 +1,21 @@
 // Watching a tree: what is there, what appears, what goes, and what cannot be watched.
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { watchTree, type OomEvent, type OomWatch } from '../../lib/index.js'
-import { child, MiB, mount, scratch, until, write } from '../helpers/scratch.js'
+import { child, limit, MiB, mount, scratch, until, version } from '../helpers/scratch.js'
 import { CLEAN, script } from '../helpers/script.js'
 import { killedIn, removeAtOnce, rest, total, types, upTo } from '../helpers/watching.js'
 
 const of = (events: OomEvent[], group: string): OomEvent[] =>
   events.filter(event => 'group' in event && event.group === group)
+
+/** One OOM, which v2 may count more than once: each allocation that failed. */
+function once(t: Test, events: OomEvent[], message = 'one OOM'): void {
+  const ooms = total(events, 'oom')
+  t.ok(version === 1 ? ooms === 1 : ooms >= 1, `${message}: ${ooms}`)
+}
 
 /** Collects in the background; `ended` resolves at the end. */
 function collect(watch: OomWatch): { events: OomEvent[]; ended: Promise<void> } {
@@ -29,7 +35,7 @@ t.test('existing groups, new ones, deep ones; the root comes last', async t => {
   const made = child(root, 'made', 4 * MiB)
   let deep = root
   for (let i = 0; i < 40; i++) deep = child(deep, '.d')
-  write(deep, 'memory.limit_in_bytes', 4 * MiB)
+  limit(deep, 4 * MiB)
   for (const dir of [there, made, deep]) {
     await (
       await killedIn(dir, 8 * MiB)
@@ -41,7 +47,7 @@ t.test('existing groups, new ones, deep ones; the root comes last', async t => {
   rmdirSync(root)
   await ended
   for (const dir of [there, made, deep]) {
-    t.match(of(events, dir).slice(0, 1), [{ type: 'oom', count: 1, origin: /self|unknown/ }], dir)
+    t.match(of(events, dir).slice(0, 1), [{ type: 'oom', origin: /self|unknown/ }], dir)
     t.equal(types(of(events, dir)).at(-1), 'removed')
   }
   t.equal(events.filter(e => e.type === 'removed').length, 43)
@@ -81,10 +87,10 @@ t.test('thousands come and go while others run out of memory as soon as they are
   await ended
   for (const dir of starved) {
     const own = of(events, dir)
-    t.equal(total(own, 'oom'), 1, `${basename(dir)}: ${JSON.stringify(types(own))}`)
+    once(t, own, `${basename(dir)}: ${JSON.stringify(types(own))}`)
     t.equal(types(own).at(-1), 'removed')
   }
-  t.equal(types(events).filter(type => type === 'oom').length, starved.length)
+  t.equal(new Set(events.filter(e => e.type === 'oom').map(e => e.group)).size, starved.length)
   const told = new Set(events.map(e => 'group' in e && e.group))
   t.equal(events.filter(e => e.type === 'removed').length, told.size, 'each once')
 })
@@ -100,14 +106,14 @@ t.test('removed and made again under the same name, quickly', async t => {
     rmdirSync(name)
   }
   mkdirSync(name)
-  write(name, 'memory.limit_in_bytes', 2 * MiB)
+  limit(name, 2 * MiB)
   await killedIn(name, 8 * MiB)
   await until(() => total(of(events, name), 'oom') > 0)
   removeAtOnce(name)
   rmdirSync(root)
   await ended
   const own = of(events, name)
-  t.equal(total(own, 'oom'), 1)
+  once(t, own)
   t.equal(types(own).at(-1), 'removed')
   t.ok(types(own).filter(type => type === 'removed').length <= 201)
 })
@@ -232,13 +238,13 @@ t.test('out of inotify watches, and a queue of events that overflows', async t =
   await killedIn(last, 8 * MiB)
   // Whenever it is found: what happened in it before is told.
   const oom = (await upTo(watch, 'oom', 1)).at(-1)
-  t.match(oom, { type: 'oom', group: last, count: 1 })
+  t.match(oom, { type: 'oom', group: last })
   removeAtOnce(last)
   for (const dir of made) rmdirSync(dir)
   for (let i = 0; i < 50; i++) rmdirSync(join(root, String(i)))
   rmdirSync(root)
   const events = await rest(watch)
-  t.equal(total(of(events, last), 'oom'), 0)
+  t.ok(version === 2 || total(of(events, last), 'oom') === 0)
   t.equal(
     types(events).filter(type => type === 'removed').length,
     new Set(events.map(e => 'group' in e && e.group)).size,
