@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { MemoryGroup, type GuardOptions, type OomEpisode, type OomGuard } from 'cgroup-oom'
 import { cacheLoad, diskDir } from '../test/helpers/disk.js'
-import { high, scratchV2, skip } from '../test/helpers/hold.js'
+import { high } from '../test/helpers/hold.js'
 import { Hog } from '../test/helpers/hog.js'
-import { field, MiB } from '../test/helpers/scratch.js'
+import { field, MiB, scratch, version } from '../test/helpers/scratch.js'
 import { measure, type Bench } from './lib/run.js'
 import { median } from './lib/stats.js'
 
@@ -27,7 +27,7 @@ interface Held {
 
 /** A guarded group and a process that fills it without end. */
 async function held(b: Bench, options: GuardOptions): Promise<Held> {
-  const dir = scratchV2(b, LIMIT)
+  const dir = scratch(b, LIMIT, 300)
   const group = await MemoryGroup.open(dir)
   const guard = await group.guard(options)
   const hog = await Hog.start(dir)
@@ -90,7 +90,7 @@ async function throttling(b: Bench, percent: number): Promise<number | undefined
 async function cache(b: Bench, disk: string): Promise<[bare: number, guarded: number]> {
   const times: number[] = []
   for (const guarded of [false, true]) {
-    const dir = scratchV2(b, LIMIT)
+    const dir = scratch(b, LIMIT, 300)
     const group = await MemoryGroup.open(dir)
     const guard = guarded ? await group.guard({ delayMs: 1000 }) : undefined
     times.push(await cacheLoad(dir, disk, { files: 3, mib: 80, rounds: 1 }))
@@ -101,8 +101,8 @@ async function cache(b: Bench, disk: string): Promise<[bare: number, guarded: nu
   return times as [number, number]
 }
 
-if (skip) {
-  console.log(`hold: ${skip}`)
+if (version === 1) {
+  console.log('hold: cgroup v1 has none')
 } else {
   await measure('hold: cgroup v2', async b => {
     const stops = []

@@ -6,23 +6,13 @@ import { heldGroups } from '../../lib/cli/held-groups.js'
 import { cli } from '../helpers/cli.js'
 import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
-import {
-  childV2,
-  frozen,
-  high,
-  max,
-  parentV2,
-  pids,
-  scratchV2,
-  skip,
-  usage,
-  v2,
-} from '../helpers/hold.js'
+import { frozen, high, max, pids, usage } from '../helpers/hold.js'
 import { cacheLoad, diskDir } from '../helpers/disk.js'
 import { Hog } from '../helpers/hog.js'
 import { Remote } from '../helpers/remote.js'
-import { field, MiB, until, write } from '../helpers/scratch.js'
+import { child, field, MiB, mount, onV2, scratch, until, write } from '../helpers/scratch.js'
 
+const WHY = 'v1 has no hold'
 const LONG = 60_000
 const LIMIT = 32 * MiB
 const LINE = 30 * MiB
@@ -45,35 +35,35 @@ async function overfill(t: Test, dir: string): Promise<{ hog: Hog; lived: Promis
 
 const asFound = (dir: string): boolean => high(dir) === Infinity && !frozen(dir)
 
-t.test('armed it is held at the line; disposing puts back what was found', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('armed it is held at the line; disposing puts back what was found', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const { guard } = await guarded(t, dir, { delayMs: LONG })
   t.equal(high(dir), LINE)
   t.equal(max(dir), LIMIT)
   await guard.dispose()
   t.equal(high(dir), Infinity)
 
-  const own = scratchV2(t, LIMIT)
+  const own = scratch(t, LIMIT)
   write(own, 'memory.high', 20 * MiB)
   const other = await guarded(t, own, { delayMs: LONG })
   t.equal(high(own), 20 * MiB, 'a lower one of its owner stays')
   await other.guard.dispose()
   t.equal(high(own), 20 * MiB)
 
-  const none = scratchV2(t)
+  const none = scratch(t)
   const third = await guarded(t, none, { delayMs: LONG })
   t.equal(high(none), Infinity, 'without a limit there is no line')
   await third.guard.dispose()
 })
 
-t.test('hold.band', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('hold.band', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   await guarded(t, dir, { delayMs: LONG, hold: { band: '8M' } })
   t.equal(high(dir), 24 * MiB)
 })
 
-t.test('fallback: at the deadline the kernel decides, not before', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('fallback: at the deadline the kernel decides, not before', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const guard = await guarded(t, dir, { delayMs: 500 })
   const { hog, lived } = await overfill(t, dir)
   const episode = await guard.next()
@@ -90,8 +80,8 @@ t.test('fallback: at the deadline the kernel decides, not before', { skip }, asy
   t.match(await (await guard.next()).ended, { outcome: 'fallback' }, 'and again')
 })
 
-t.test('fallback: members that stand still below the limit', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('fallback: members that stand still below the limit', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const guard = await guarded(t, dir, { delayMs: 500, hold: { band: '8M', freeze: 'never' } })
   const hog = await hogIn(t, dir)
   hog.fill(25 * MiB).catch(() => {})
@@ -102,8 +92,8 @@ t.test('fallback: members that stand still below the limit', { skip }, async t =
 })
 
 for (const fallback of ['kill-largest', 'kill-group'] as const) {
-  t.test(`fallback: ${fallback}, also of frozen members`, { skip }, async t => {
-    const dir = scratchV2(t, LIMIT)
+  t.test(`fallback: ${fallback}, also of frozen members`, onV2(WHY), async t => {
+    const dir = scratch(t, LIMIT)
     const options = { delayMs: 5000, fallback, hold: { freeze: 'always' } } as const
     const guard = await guarded(t, dir, options)
     const small = await hogIn(t, dir)
@@ -121,8 +111,8 @@ for (const fallback of ['kill-largest', 'kill-group'] as const) {
   })
 }
 
-t.test('raiseLimit moves line and limit together, and everybody goes on', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('raiseLimit moves line and limit together, and everybody goes on', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const guard = await guarded(t, dir, { delayMs: LONG, hold: { freeze: 'always' } })
   const { lived } = await overfill(t, dir)
   const episode = await guard.next()
@@ -137,8 +127,8 @@ t.test('raiseLimit moves line and limit together, and everybody goes on', { skip
   t.notOk(frozen(dir))
 })
 
-t.test('a limit that others raise in an episode, or move before one', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('a limit that others raise in an episode, or move before one', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const guard = await guarded(t, dir, { delayMs: LONG })
   write(dir, 'memory.max', 16 * MiB)
   await until(() => high(dir) === 14 * MiB)
@@ -157,8 +147,8 @@ t.test('a limit that others raise in an episode, or move before one', { skip }, 
   t.equal(high(dir), Infinity)
 })
 
-t.test('episode.kill, and recovery', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('episode.kill, and recovery', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const guard = await guarded(t, dir, { delayMs: LONG })
   const { hog } = await overfill(t, dir)
   const episode = await guard.next()
@@ -179,9 +169,9 @@ t.test('episode.kill, and recovery', { skip }, async t => {
   t.match(await again.ended, { outcome: 'recovered' })
 })
 
-t.test('hold.freeze', { skip }, async t => {
+t.test('hold.freeze', onV2(WHY), async t => {
   for (const freeze of ['if-needed', 'always', 'never'] as const) {
-    const dir = scratchV2(t, 2 * LIMIT)
+    const dir = scratch(t, 2 * LIMIT)
     const guard = await guarded(t, dir, { delayMs: LONG, hold: { band: '24M', freeze } })
     const hog = await hogIn(t, dir)
     hog.fill(4 * LIMIT).catch(() => {})
@@ -201,8 +191,8 @@ t.test('hold.freeze', { skip }, async t => {
   }
 })
 
-t.test('a thin band holds because the members are frozen', { skip }, async t => {
-  const dir = scratchV2(t, 2 * LIMIT)
+t.test('a thin band holds because the members are frozen', onV2(WHY), async t => {
+  const dir = scratch(t, 2 * LIMIT)
   const guard = await guarded(t, dir, { delayMs: 3000, hold: { band: '2M' } })
   const hog = await hogIn(t, dir)
   hog.fill(4 * LIMIT).catch(() => {})
@@ -214,9 +204,9 @@ t.test('a thin band holds because the members are frozen', { skip }, async t => 
 
 t.test(
   'plan: headroom lends limit and line, freeze stops, all is taken back',
-  { skip },
+  onV2(WHY),
   async t => {
-    const dir = scratchV2(t, LIMIT)
+    const dir = scratch(t, LIMIT)
     const guard = await guarded(t, dir, {
       delayMs: 10_000,
       fallback: 'kill-group',
@@ -239,8 +229,8 @@ t.test(
   },
 )
 
-t.test('yield, setDelay(0) and back, dryRun', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('yield, setDelay(0) and back, dryRun', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const held = await guarded(t, dir, { delayMs: LONG })
   const { guard } = held
   const first = await overfill(t, dir)
@@ -258,22 +248,22 @@ t.test('yield, setDelay(0) and back, dryRun', { skip }, async t => {
   t.ok(asFound(dir))
 })
 
-t.test('dryRun holds nothing', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('dryRun holds nothing', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const guard = await guarded(t, dir, { delayMs: 500, dryRun: true })
   t.ok(asFound(dir))
   t.notOk(await (await overfill(t, dir)).lived)
   t.match(await (await guard.next()).ended, { steps: [{ action: 'kernel', dryRun: true }] })
 })
 
-t.test('groups below have a hold of their own, new ones too', { skip }, async t => {
-  const dir = parentV2(scratchV2(t, 4 * LIMIT))
-  const old = childV2(dir, 'old', LIMIT)
+t.test('groups below have a hold of their own, new ones too', onV2(WHY), async t => {
+  const dir = scratch(t, 4 * LIMIT)
+  const old = child(dir, 'old', LIMIT)
   const guard = await guarded(t, dir, { delayMs: LONG })
   t.equal(high(old), LINE)
-  const young = childV2(dir, 'young', LIMIT)
+  const young = child(dir, 'young', LIMIT)
   await until(() => high(young) === LINE)
-  const open = childV2(dir, 'open')
+  const open = child(dir, 'open')
   t.equal(high(open), Infinity)
   for (const group of [old, young]) {
     await overfill(t, group)
@@ -293,8 +283,8 @@ t.test('groups below have a hold of their own, new ones too', { skip }, async t 
   t.ok([dir, old, young, open].every(asFound))
 })
 
-t.test('a held group is marked: a second guard is refused', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('a held group is marked: a second guard is refused', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const { guard } = await guarded(t, dir, { delayMs: LONG })
   const group = await openGroup(t, dir)
   t.match(await failure(group.guard({ delayMs: 1 })), { code: 'ERR_KILLER_DISABLED' })
@@ -303,8 +293,8 @@ t.test('a held group is marked: a second guard is refused', { skip }, async t =>
   t.ok(asFound(dir))
 })
 
-t.test('removed', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('removed', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   const { guard } = await guarded(t, dir, { delayMs: LONG })
   const group = await openGroup(t, dir)
   await group.remove()
@@ -312,10 +302,10 @@ t.test('removed', { skip }, async t => {
   t.equal(guard.stats.groups, 0)
 })
 
-t.test('the guardian, when its parent is killed or stopped', { skip }, async t => {
+t.test('the guardian, when its parent is killed or stopped', onV2(WHY), async t => {
   for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
-    const dir = scratchV2(t, LIMIT)
-    const remote = await Remote.start(t, { home: scratchV2(t) })
+    const dir = scratch(t, LIMIT)
+    const remote = await Remote.start(t, { home: scratch(t) })
     await remote.guard(dir, { delayMs: 5000, hold: { freeze: 'always' } })
     const { lived } = await overfill(t, dir)
     await remote.event('episode')
@@ -334,11 +324,11 @@ t.test('the guardian, when its parent is killed or stopped', { skip }, async t =
 
 t.test(
   'the guardian puts an idle group back, and frees members for a stopped one',
-  { skip },
+  onV2(WHY),
   async t => {
-    const dir = scratchV2(t, LIMIT)
+    const dir = scratch(t, LIMIT)
     write(dir, 'memory.high', LINE - MiB)
-    const remote = await Remote.start(t, { home: scratchV2(t) })
+    const remote = await Remote.start(t, { home: scratch(t) })
     await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
     const { lived } = await overfill(t, dir)
     await remote.event('episode')
@@ -353,9 +343,9 @@ t.test(
   },
 )
 
-t.test('what was left by a guard whose guardian died too is adopted', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
-  const remote = await Remote.start(t, { home: scratchV2(t) })
+t.test('what was left by a guard whose guardian died too is adopted', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const remote = await Remote.start(t, { home: scratch(t) })
   const { guardian } = await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
   const { lived } = await overfill(t, dir)
   await remote.event('episode')
@@ -375,10 +365,10 @@ t.test('what was left by a guard whose guardian died too is adopted', { skip }, 
   t.ok(asFound(dir))
 })
 
-t.test('rescue puts it back', { skip }, async t => {
-  const dir = scratchV2(t, LIMIT)
+t.test('rescue puts it back', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
   write(dir, 'memory.high', LINE + MiB)
-  const remote = await Remote.start(t, { home: scratchV2(t) })
+  const remote = await Remote.start(t, { home: scratch(t) })
   const { guardian } = await remote.guard(dir, { delayMs: LONG })
   process.kill(guardian, 'SIGSTOP')
   process.kill(remote.pid, 'SIGKILL')
@@ -392,10 +382,10 @@ t.test('rescue puts it back', { skip }, async t => {
   t.same(await heldGroups([dir], { recursive: false }), [])
 })
 
-t.test('never itself', { skip }, async t => {
-  const group = await openGroup(t, v2!)
+t.test('never itself', onV2(WHY), async t => {
+  const group = await openGroup(t, mount)
   t.match(await failure(group.guard({ delayMs: 1 })), { code: 'ERR_ROOT_GROUP' })
-  const home = scratchV2(t, 512 * MiB)
+  const home = scratch(t, 512 * MiB)
   const remote = await Remote.start(t, { home })
   const plan = [{ afterMs: 0, action: 'headroom', bytes: MiB }] as const
   await t.rejects(remote.guard(home, { delayMs: 100, plan, hold: { freeze: 'always' } }), {
@@ -406,10 +396,10 @@ t.test('never itself', { skip }, async t => {
   t.equal(high(home), 480 * MiB)
 })
 
-t.test('page cache many times the limit is no OOM', { skip }, async t => {
+t.test('page cache many times the limit is no OOM', onV2(WHY), async t => {
   const disk = diskDir(t)
   if (disk === undefined) return t.pass('no disk here')
-  const dir = scratchV2(t, LIMIT)
+  const dir = scratch(t, LIMIT)
   const { guard } = await guarded(t, dir, { delayMs: 1000, fallback: 'kill-group' })
   await cacheLoad(dir, disk, { files: 3, mib: 40, rounds: 2 })
   t.ok(field(dir, 'memory.events', 'high') > 0, 'it has passed the line all the time')
