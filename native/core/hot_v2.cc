@@ -129,19 +129,24 @@ void HotGroupV2::consume() {
 }
 
 int HotGroupV2::sample(Sample& out) {
+  if (int err = limit(out.limit)) return err;
+  if (int err = read_limit(usage_, out.usage)) return err;
+  if (int err = judge(out)) return err;
+  // The last: a kill that shows in the usage has been counted.
   char text[kPage];
   ssize_t n = sys::read_small(events_.get(), text, sizeof text);
   if (n < 0) return static_cast<int>(n);
   out.kills = field({text, static_cast<size_t>(n)}, "oom_kill");
-  if (int err = limit(out.limit)) return err;
-  if (int err = read_limit(usage_, out.usage)) return err;
+  return 0;
+}
+
+int HotGroupV2::judge(Sample& out) const {
+  uint64_t line = hold::line(out.limit, config_);
+  bool held = line != kUnlimited && noted();
   out.reclaimable = 0;
   out.starved = false;
-  out.band = 0;
-  uint64_t line = hold::line(out.limit, config_);
-  if (line == kUnlimited || !noted()) return 0;
-  out.band = out.limit - line;
-  if (out.usage < line && !lent()) return 0;
+  out.band = held ? out.limit - line : 0;
+  if (!held || (out.usage < line && !lent())) return 0;
   if (int err = count_reclaimable(out.reclaimable)) return err;
   out.starved = hold::starved(out.usage, out.reclaimable, line);
   return 0;

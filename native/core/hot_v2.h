@@ -77,6 +77,7 @@ class HotGroupV2 final : public HotGroup {
   int set_high(const Fd& file, uint64_t high);
   int lower_high(uint64_t max);
   uint64_t swap_room() const;
+  int judge(Sample& out) const;
   int count_reclaimable(uint64_t& out) const;
   Status arm_swap(int dir);
 
