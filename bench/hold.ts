@@ -22,7 +22,7 @@ interface Held {
   guard: OomGuard
   hog: Hog
   episode: Promise<OomEpisode>
-  end(): Promise<void>
+  end: () => Promise<void>
 }
 
 /** A guarded group and a process that fills it without end. */
