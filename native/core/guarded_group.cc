@@ -189,6 +189,10 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   Input input;
   input.fact = fact;
   if (!observe(input.sample)) return removed(sentinel, now);
+  if (fact == Fact::kNotified && !input.sample.starved && hot_->tells_more() &&
+      !machine_.config().dry_run) {
+    input.fact = Fact::kLooked;
+  }
   // Before the kernel's kill is taken for anybody's.
   if (guardian_acted()) input.fact = Fact::kGuardianActed;
   // Whose kill it was is known only when the killer has answered.

@@ -38,6 +38,8 @@ class HotGroup {
   virtual void consume() = 0;
   // Whether what was consumed last told of an OOM, where nothing is held.
   virtual bool told_oom() const { return true; }
+  // Whether it is told of much that is no OOM, and of each that is for as long as it lasts.
+  virtual bool tells_more() const { return false; }
   // How long an idle group may go without a look: kNever where the kernel tells of everything.
   virtual int64_t idle_look() const { return kNever; }
 

@@ -28,6 +28,7 @@ class HotGroupV2 final : public HotGroup {
   uint32_t event_mask() const override { return EPOLLPRI; }
   void consume() override;
   bool told_oom() const override { return told_oom_; }
+  bool tells_more() const override { return true; }
   int64_t idle_look() const override { return 500 * kMs; }
   void share(HoldNote* note) override { note_.store(note ? note : &own_note_); }
   int sample(Sample& out) override;

@@ -19,6 +19,7 @@ int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000})
 constexpr int64_t kFollow = 100 * kMs;
 constexpr int64_t kRepayRetry = 100 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
+constexpr int64_t kLookAgain = 100 * kMs;
 
 // What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
@@ -46,6 +47,9 @@ StandIn::~StandIn() { running -= counted_; }
 int StandIn::attach(Sentinel& sentinel) {
   int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask());
   attached_ = err == 0;
+  if (attached_ && hot_->idle_look() != kNever) {
+    sentinel.set_timer(*this, terms_.hands->now() + kLookAgain);
+  }
   return err;
 }
 
@@ -224,6 +228,8 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   counted_ = machine_.active();
   int64_t wake = std::min(machine_.next_wake(), unheld_at_);
   if (err != 0) wake = std::min(wake, now + kRetry);
+  // What the sentinel has stopped tells of nothing more.
+  if (hot_->idle_look() != kNever) wake = std::min(wake, now + kLookAgain);
   if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
