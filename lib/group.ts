@@ -93,6 +93,9 @@ export class MemoryGroup implements AsyncDisposable {
   /**
    * Makes a group, mkdir(2), and sets its limits. If a limit is refused, nothing is left behind.
    *
+   * v2: its parent is made to give groups below it the memory controller, which needs leave to write its
+   * cgroup.subtree_control, and a parent without processes of its own (EBUSY).
+   *
    * @param path as with {@link open}; its parent must be a memory group
    * @throws EEXIST; ENOENT (no parent) and what {@link setLimits} throws
    */
@@ -103,7 +106,8 @@ export class MemoryGroup implements AsyncDisposable {
   }
 
   /**
-   * The group that a process is in: /proc/PID/cgroup.
+   * The group that a process is in: /proc/PID/cgroup; on v2 the nearest one upwards that has the memory
+   * controller.
    *
    * @throws ESRCH; ENOENT if that group is outside of what is mounted here
    */
@@ -124,7 +128,7 @@ export class MemoryGroup implements AsyncDisposable {
   /**
    * Sets the given limits and leaves the others, all or none: what was written before one is refused
    * is put back. Sizes are rounded down to whole pages. v1 knows memory and memory + swap: what may be
-   * swapped stays the same when only `max` changes.
+   * swapped stays the same when only `max` changes. Lowering `max` never kills.
    *
    * @throws EBUSY if the group uses more and the kernel could not reclaim enough;
    * ERR_CGROUP_UNSUPPORTED for a limit that the version does not have; ERR_ROOT_GROUP
@@ -178,7 +182,7 @@ export class MemoryGroup implements AsyncDisposable {
 
   /**
    * Stops the members, those of groups below included, until {@link thaw}; resolves when all have
-   * stopped. v1: the freezer group of the same path, which must have all of them.
+   * stopped. v1: the freezer group of the same path, which must have all of them; v2: cgroup.freeze.
    *
    * @throws ERR_NO_FREEZER; ERR_SELF_IN_GROUP; ETIMEDOUT if some do not stop within 10 s (tasks that
    * wait for memory do not): it is thawed again then
@@ -196,7 +200,7 @@ export class MemoryGroup implements AsyncDisposable {
   }
 
   /**
-   * Asks the kernel to reclaim. v2: about so many bytes; v1 (memory.force_empty): what it can,
+   * Asks the kernel to reclaim, as far as there is something. v2: about so many bytes; v1 (memory.force_empty): what it can,
    * whatever the number.
    *
    * @returns bytes by which usage went down
@@ -243,7 +247,9 @@ export class MemoryGroup implements AsyncDisposable {
 
   /**
    * Tells when usage crosses so many bytes, in either direction. v1: an eventfd threshold
-   * (cgroup.event_control); the kernel looks every 128 pages, so it may be some hundred KiB late.
+   * (cgroup.event_control); the kernel looks every 128 pages, so it may be some hundred KiB late. v2 has
+   * no such thing: the sentinel looks ten times a second (less often with thousands of these), and does
+   * not see what goes there and back in between.
    */
   watchUsage(size: Bytes, options?: SubscriptionOptions): EventIterator<UsageEvent> {
     return watchUsage(this, size, options)
@@ -251,8 +257,8 @@ export class MemoryGroup implements AsyncDisposable {
 
   /**
    * Tells of memory pressure before it is an OOM: with `level` the group's vmpressure (v1
-   * memory.pressure_level), with `kind` PSI stalls, which on v1 are the whole system's
-   * (/proc/pressure/memory).
+   * memory.pressure_level; ERR_CGROUP_UNSUPPORTED on v2), with `kind` PSI stalls: on v1 the whole
+   * system's (/proc/pressure/memory), on v2 the group's (memory.pressure).
    */
   watchPressure(options: PressureOptions): EventIterator<PressureEvent> {
     return watchPressure(this, options)

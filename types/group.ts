@@ -26,7 +26,10 @@ export interface MemoryLimitsInit {
   oomGroup?: boolean
 }
 
-/** The kernel's own counters of a group, since it was made; `undefined` where the group's version has none. */
+/**
+ * The kernel's own counters of a group, since it was made; `undefined` where the group's version has
+ * none. On v2 (memory.events) those of all groups below are added in.
+ */
 export interface OomCounters {
   /** Times the group was out of memory: v2 `memory.events`. v1 has no such counter. */
   oom?: number | undefined

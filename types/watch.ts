@@ -27,7 +27,7 @@ export interface KernelKilled extends GroupEvent {
   counters: OomCounters
 }
 
-/** v2 only, and only where asked for with `events`. */
+/** The group was throttled at `memory.high`, or met `memory.max`: v2 only, where asked for with `events`. */
 export interface LimitMet extends GroupEvent {
   type: 'high' | 'max'
   count: number
@@ -52,7 +52,7 @@ export type OomEvent = OomHappened | KernelKilled | LimitMet | GroupRemoved | Ev
 export interface WatchOptions {
   /** Ends the watch: the iterator throws the signal's reason as an `AbortError`. */
   signal?: AbortSignal
-  /** v2: also report these. Default none. */
+  /** v2: also report these. Default none; v1 has none of them. */
   events?: readonly ('high' | 'max')[]
   /** Most events held for a slow consumer; integer from 1 to 2**20. Default 1024. */
   maxQueue?: number
@@ -76,7 +76,10 @@ export interface EventIterator<T> extends AsyncIterableIterator<T>, AsyncDisposa
  *
  * What the kernel does not tell on v1 cannot be told here: a kill by the system's own OOM, in no
  * group, is found with the group's next event; of the last kill before a group's removal the count
- * may be missing, its OOM never is.
+ * may be missing, its OOM never is. v2 tells of the group's own OOMs and of its own members
+ * (memory.events.local), and of an OOM of a group above where that took one of them; the counters go
+ * with the group, so that what happened in the last fraction of a millisecond before its removal may
+ * be missing.
  */
 export interface OomWatch extends EventIterator<OomEvent> {
   /** Resolves when armed. A group is armed before `watch()` returns; a tree when all of it is. */

@@ -12,14 +12,13 @@ export const no = (reason: string, remedy: string): Capability => ({
   remedy,
 })
 
+export const words = (text: string | undefined): string[] => (text ?? '').trim().split(/\s+/)
+
 /** The memory hierarchy as found. */
 export interface Found {
   mount: Mount
   self: string | null
 }
-
-const V1_ONLY =
-  'boot with systemd.unified_cgroup_hierarchy=0, or use a kernel and a setup with cgroup v1'
 
 export function memory(
   machine: Machine,
@@ -56,7 +55,7 @@ export function writable(machine: Machine, { mount, self }: Found): Capability {
   const places = self === null || self === mount.path ? [mount.path] : [self, mount.path]
   const errors = places.map(place => machine.access(place, 'write'))
   const open = places.find((_, i) => errors[i] === undefined)
-  if (open !== undefined && !mount.readOnly) return yes(`${open} can be written`)
+  if (open !== undefined && !mount.readOnly) return openTo(machine, open, mount)
   if (mount.readOnly || errors.includes('EROFS')) {
     return no(
       `${mount.path} is mounted read-only, as in most containers`,
@@ -65,8 +64,29 @@ export function writable(machine: Machine, { mount, self }: Found): Capability {
   }
   return no(
     `${places[0]} belongs to another user (${errors[0]})`,
-    'run as root, or have a directory delegated: chown it and its cgroup.procs to this user',
+    mount.version === 1
+      ? 'run as root, or have a directory delegated: chown it and its cgroup.procs to this user'
+      : 'run as root, or have a directory delegated: Delegate=yes in a systemd unit, or systemd-run --user --scope -p Delegate=yes',
   )
+}
+
+/** A directory that may be written; v2 has files of its own for who may do what in it. */
+function openTo(machine: Machine, dir: string, mount: Mount): Capability {
+  if (mount.version === 1) return yes(`${dir} can be written`)
+  for (const file of ['cgroup.procs', 'cgroup.subtree_control']) {
+    const error = machine.access(join(dir, file), 'write')
+    if (error === undefined) continue
+    return no(
+      `${dir} can be written, but its ${file} cannot (${error}): it is not delegated`,
+      'run as root, or have it delegated: Delegate=yes in a systemd unit',
+    )
+  }
+  const given = words(machine.read(join(dir, 'cgroup.subtree_control'))).includes('memory')
+  return given || dir === mount.path
+    ? yes(`${dir} can be written`)
+    : yes(
+        `${dir} can be written; while it has processes of its own, groups with limits cannot be made in it`,
+      )
 }
 
 function realtime(machine: Machine): boolean {
@@ -77,10 +97,17 @@ const RT = no(
   'kernels with PREEMPT_RT have no cgroup v1 notifications',
   'use a kernel without PREEMPT_RT',
 )
-const V2 = no('this release watches cgroup v1 only; the memory controller is on v2', V1_ONLY)
 
 export function watch(machine: Machine, { mount, self }: Found): Capability {
-  if (mount.version === 2) return V2
+  if (mount.version === 2) {
+    // The root has no such file; Linux 5.2 gave it to every other group.
+    const name = 'memory.events.local'
+    const lacks =
+      self !== null &&
+      self !== mount.path &&
+      machine.access(join(self, name), 'exists') === 'ENOENT'
+    return lacks ? no(`there is no ${join(self, name)}`, 'use Linux 5.2 or later') : yes(name)
+  }
   if (realtime(machine)) return RT
   const file = join(self ?? mount.path, 'cgroup.event_control')
   const error = machine.access(file, 'write')
@@ -111,8 +138,11 @@ export function guardian(machine: Machine): Capability {
     : no(`${file} cannot be executed`, 'install on a file system without noexec')
 }
 
-export function pressure(machine: Machine): Capability {
-  const file = '/proc/pressure/memory'
+export function pressure(machine: Machine, found: Found | undefined): Capability {
+  // On v1 the system's, on v2 the group's own.
+  const { mount, self } = found ?? {}
+  const own = mount?.version === 2 && self !== null && self !== mount.path
+  const file = own ? join(self!, 'memory.pressure') : '/proc/pressure/memory'
   if (machine.access(file, 'exists') !== undefined) {
     return no(`there is no ${file}`, 'use a kernel with CONFIG_PSI')
   }
@@ -152,10 +182,18 @@ export function freeze(
 
 export function swap(machine: Machine, { mount, self }: Found): Capability {
   const file = mount.version === 1 ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'
+  const off = no(`groups have no ${file}`, 'boot with swapaccount=1 (CONFIG_SWAP)')
+  if (mount.version === 2 && (self ?? mount.path) === mount.path) {
+    // The root has none: what groups below it have depends on these.
+    const without =
+      machine.access('/proc/swaps', 'exists') !== undefined ||
+      /(^| )swapaccount=0/.test(machine.read('/proc/cmdline') ?? '')
+    return without ? off : yes(file)
+  }
   const seen = [self, mount.path].some(
     dir => dir !== null && machine.access(join(dir, file), 'exists') === undefined,
   )
-  return seen ? yes(file) : no(`groups have no ${file}`, 'boot with swapaccount=1 (CONFIG_SWAP)')
+  return seen ? yes(file) : off
 }
 
 export function protect(machine: Machine): Capability {

@@ -1,4 +1,5 @@
 // The report of one machine: finds the hierarchy and asks every check. Pure over `Machine`.
+import { dirname, join } from 'node:path'
 import type { Capability, ProbeReport } from '../../types/probe.js'
 import { memlockReason } from '../memlock.js'
 import type { NativeScope } from '../native/lock.js'
@@ -17,9 +18,20 @@ function findMemory(machine: Machine, mounts: readonly Mount[]): check.Found | u
     mounts.find(
       one =>
         one.version === 2 &&
-        (machine.read(`${one.path}/cgroup.controllers`) ?? '').trim().split(' ').includes('memory'),
+        check.words(machine.read(`${one.path}/cgroup.controllers`)).includes('memory'),
     )
-  return mount && { mount, self: ownGroup(machine.read('/proc/self/cgroup') ?? '', mount) }
+  const self = mount && ownGroup(machine.read('/proc/self/cgroup') ?? '', mount)
+  return mount && { mount, self: mount.version === 2 ? charged(machine, mount, self!) : self! }
+}
+
+/** v2: the nearest group upwards that has the controller, which is the one that pays. */
+function charged(machine: Machine, mount: Mount, self: string | null): string | null {
+  let at = self
+  while (at !== null && at !== mount.path) {
+    if (machine.access(join(at, 'memory.current'), 'exists') !== 'ENOENT') break
+    at = dirname(at)
+  }
+  return at
 }
 
 function locking(machine: Machine, scope: NativeScope, name: string): Capability {
@@ -61,7 +73,7 @@ export function examine(machine: Machine): ProbeReport {
     watch: withMemory(memory => check.watch(machine, memory)),
     guard: withMemory(memory => check.guard(machine, memory)),
     guardian: attempt(() => check.guardian(machine)),
-    pressure: attempt(() => check.pressure(machine)),
+    pressure: attempt(() => check.pressure(machine, found)),
     freeze: attempt(() => check.freeze(machine, found, mounts)),
     swap: withMemory(memory => check.swap(machine, memory)),
     lockOomPath: attempt(() => locking(machine, 0, 'oom-path')),

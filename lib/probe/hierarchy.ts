@@ -47,8 +47,9 @@ export function ownGroup(procCgroup: string, mount: Mount): string | null {
         : controllers!.split(',').includes('memory')
     if (!ours) continue
     if (path.startsWith('/..')) return null
+    if (path === mount.root) return mount.path
     if (mount.root === '/') return join(mount.path, path)
-    if (path === mount.root || path.startsWith(`${mount.root}/`)) {
+    if (path.startsWith(`${mount.root}/`)) {
       return join(mount.path, path.slice(mount.root.length))
     }
     return null

@@ -32,8 +32,8 @@ Status controller(std::string_view name, std::string_view path, Mount& out);
 // The v1 mount of the controller that `absolute` lies in; the innermost if there are several.
 Status containing(std::string_view name, std::string_view absolute, Mount& out);
 
-// The group that a process (0: this one) is charged to, as an absolute path below the mount. ESRCH: no such process.
-// ENOENT: it is outside of what is mounted.
+// The group that a process (0: this one) is charged to, as an absolute path below the mount. ESRCH:
+// no such process. ENOENT: it is outside of what is mounted.
 Status group_of(const Mount& mount, pid_t pid, std::string& out);
 
 // Between a path within the hierarchy and an absolute one; false if the mount does not show it.

@@ -1,6 +1,6 @@
 // What cgroup v1 and v2 do differently, behind one interface: memcg_v1.cc has the one, memcg_v2.cc
-// the other, and nothing outside the implementations asks for the version. All calls are on the cold path, from any
-// thread.
+// the other, and nothing outside the implementations asks for the version. All calls are on the
+// cold path, from any thread.
 #pragma once
 
 #include <cstdint>

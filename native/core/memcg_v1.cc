@@ -145,8 +145,8 @@ class V1 final : public Memcg {
   }
   Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
                      std::unique_ptr<Subscription>& out) const override {
-    auto made = std::make_unique<EventWatchV1>(channel, target, std::move(place),
-                                               RecordKind::kPressure, 0);
+    auto made =
+        std::make_unique<EventWatchV1>(channel, target, std::move(place), RecordKind::kPressure, 0);
     Status s = made->arm("memory.pressure_level", level);
     out = std::move(made);
     return s;

@@ -56,8 +56,8 @@ Status write_limit(int dir, const char* file, uint64_t value) {
   int opened = sys::open_at(dir, file, O_WRONLY | O_NONBLOCK);
   if (opened < 0) return Status::of(opened, "open", file);
   Fd fd(opened);
-  return Status::of(sys::write_small(fd.get(), {number, static_cast<size_t>(end - number)}), "write",
-                    file);
+  return Status::of(sys::write_small(fd.get(), {number, static_cast<size_t>(end - number)}),
+                    "write", file);
 }
 
 // Reclaims where there is no memory.reclaim: a memory.high below usage makes the kernel do it

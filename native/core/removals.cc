@@ -1,6 +1,6 @@
 // Kernel contract: rmdir(2) of a group gives IN_DELETE with its name on the group above, and the
-// number of a directory that is watched twice is the same. A queue that overflows says so once, with
-// memory set aside for it.
+// number of a directory that is watched twice is the same. A queue that overflows says so once,
+// with memory set aside for it.
 #include "core/removals.h"
 
 #include <pthread.h>

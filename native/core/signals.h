@@ -1,6 +1,6 @@
 // The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), v2
-// usage thresholds (looked at from time to time), PSI triggers (poll) and delay timers. Each sends one kind of record and coalesces while there is no
-// room.
+// usage thresholds (looked at from time to time), PSI triggers (poll) and delay timers. Each sends
+// one kind of record and coalesces while there is no room.
 #pragma once
 
 #include <cstdint>
@@ -57,8 +57,8 @@ class EventWatchV1 final : public Subscription {
   Fd usage_;
 };
 
-// memory.current (v2), which has no thresholds: looked at ten times a second, less often where there
-// are very many. A crossing there and back in between is not seen.
+// memory.current (v2), which has no thresholds: looked at ten times a second, less often where
+// there are very many. A crossing there and back in between is not seen.
 class UsageWatchV2 final : public Subscription {
  public:
   UsageWatchV2(Channel& channel, uint32_t target, uint64_t threshold)

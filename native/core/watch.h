@@ -1,8 +1,8 @@
-// A watch: passive, one per watched group, on the sentinel. watch_v1.h and watch_v2.h have how it is
-// done on either version.
+// A watch: passive, one per watched group, on the sentinel. watch_v1.h and watch_v2.h have how it
+// is done on either version.
 //
-// Contract rules kept there: `at` is the kernel's wake-up; an OOM from before the watch is not told;
-// a removal is never told as an OOM, and an OOM directly followed by removal is told as both;
+// Contract rules kept there: `at` is the kernel's wake-up; an OOM from before the watch is not
+// told; a removal is never told as an OOM, and an OOM directly followed by removal is told as both;
 // counts are deltas; what does not fit into the channel waits in the watch and coalesces.
 #pragma once
 

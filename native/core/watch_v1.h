@@ -1,8 +1,8 @@
-// A watch of a v1 group (watch.h has the rules). The kernel's side (kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 10;
-// measured): the eventfd counts notifications, removal adds one more about 20 ms after the control
-// files have vanished, and kills are counted in the group's own memory.oom_control a little after
-// the notification. Kills of the system's own OOM (not of a group's) are told to nobody: they are
-// found at the next look.
+// A watch of a v1 group (watch.h has the rules). The kernel's side (kernel
+// Documentation/admin-guide/cgroup-v1/memory.rst, section 10; measured): the eventfd counts
+// notifications, removal adds one more about 20 ms after the control files have vanished, and kills
+// are counted in the group's own memory.oom_control a little after the notification. Kills of the
+// system's own OOM (not of a group's) are told to nobody: they are found at the next look.
 #pragma once
 
 #include <cstdint>

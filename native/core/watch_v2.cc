@@ -14,9 +14,9 @@ namespace {
 
 constexpr const char* kLocal = "memory.events.local";
 constexpr const char* kEvents = "memory.events";
-// The kernel is silent for up to 10 ms after it has told of something, and in that time a group that
-// met its limit may be out of memory, lose its victim and be removed, counters and all. So it is
-// looked at each millisecond until the kernel would speak again.
+// The kernel is silent for up to 10 ms after it has told of something, and in that time a group
+// that met its limit may be out of memory, lose its victim and be removed, counters and all. So it
+// is looked at each millisecond until the kernel would speak again.
 constexpr uint8_t kLooks = 12;
 constexpr int64_t kLookStep = 1'000'000;
 // What a look may cost, with a margin: many watches that look do so less often.
@@ -70,10 +70,7 @@ Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool
 }
 
 OomWatchV2::OomWatchV2(WatchSpec spec)
-    : place_(std::move(spec.place)),
-      target_(spec.target),
-      sub_(spec.sub),
-      wanted_(spec.wanted) {
+    : place_(std::move(spec.place)), target_(spec.target), sub_(spec.sub), wanted_(spec.wanted) {
   channel = spec.channel;
 }
 
@@ -91,7 +88,8 @@ void OomWatchV2::read_counters() {
 Status OomWatchV2::arm(bool newborn) {
   bool root = false;
   int err = place_.with([&](int dir) {
-    root = faccessat(dir, "cgroup.type", F_OK, 0) != 0 && faccessat(dir, "cgroup.procs", F_OK, 0) == 0;
+    root =
+        faccessat(dir, "cgroup.type", F_OK, 0) != 0 && faccessat(dir, "cgroup.procs", F_OK, 0) == 0;
     if (root) return 0;
     int fd = sys::open_at(dir, kLocal, O_RDONLY);
     if (fd < 0) return fd;

@@ -75,8 +75,8 @@ class OomWatchV2 final : public OomWatch, public Removable {
   uint32_t wanted_;
   parse::MemoryEvents last_;      // local, as last read
   parse::MemoryEvents counters_;  // memory.events, as last read
-  Above above_;           // at the last OOM or kill
-  bool own_oom_ = false;  // of which no kill has been seen
+  Above above_;                   // at the last OOM or kill
+  bool own_oom_ = false;          // of which no kill has been seen
   // Not sent yet.
   uint64_t ooms_ = 0, kills_ = 0, high_ = 0, max_ = 0;
   int64_t oom_at_ = 0, kill_at_ = 0, high_at_ = 0, max_at_ = 0;

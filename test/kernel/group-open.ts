@@ -169,11 +169,11 @@ t.test('of a process', async t => {
   const hog = await Hog.start(dir)
   t.equal((await MemoryGroup.of(hog.pid)).path, dir)
   const own = readFileSync('/proc/self/cgroup', 'utf8').match(
-    version === 1 ? /^\d+:memory:\/(.*)$/m : /^0::\/(.*)$/m,
+    version === 1 ? /^\d+:memory:(.*)$/m : /^0::(.*)$/m,
   )![1]!
-  const path = own === '' ? mount : join(mount, own)
-  t.equal((await MemoryGroup.of('self')).path, path)
-  t.equal((await MemoryGroup.of(process.pid)).path, path)
+  const at = own === '/' ? mount : join(mount, own)
+  t.equal((await MemoryGroup.of('self')).path, at)
+  t.equal((await MemoryGroup.of(process.pid)).path, at)
   await hog.end()
   await t.rejects(MemoryGroup.of(hog.pid), { code: 'ESRCH', path: `/proc/${hog.pid}/cgroup` })
 })

@@ -227,3 +227,40 @@ TEST_CASE("freezer_state") {
   CHECK(parse::freezer_state("frozen\n", state) == -EINVAL);
   CHECK(parse::freezer_state("", state) == -EINVAL);
 }
+
+TEST_CASE("memory_events") {
+  parse::MemoryEvents e;
+  CHECK(parse::memory_events("low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\n", e) ==
+        0);
+  CHECK(e.high == 2u);
+  CHECK(e.max == 3u);
+  CHECK(e.oom == 4u);
+  CHECK(e.oom_kill == 5u);
+  CHECK(e.oom_group_kill == 6u);
+  CHECK(parse::memory_events("low 0\nhigh 0\nmax 7\noom 8\noom_kill 9\n", e) == 0);
+  CHECK(e.oom == 8u);
+  CHECK_FALSE(e.oom_group_kill.has_value());
+  for (auto bad : {"", "oom_kill 1\n", "oom x\n", "oom 1\nmax\t2\nhigh -1\n"}) {
+    CAPTURE(bad);
+    CHECK(parse::memory_events(bad, e) == -EINVAL);
+  }
+  CHECK(e.oom == 8u);
+}
+
+TEST_CASE("cgroup_events and lists") {
+  parse::CgroupEvents e{};
+  CHECK(parse::cgroup_events("populated 1\nfrozen 0\n", e) == 0);
+  CHECK(e.populated);
+  CHECK(e.frozen == false);
+  CHECK(parse::cgroup_events("populated 0\n", e) == 0);
+  CHECK_FALSE(e.populated);
+  CHECK_FALSE(e.frozen.has_value());
+  CHECK(parse::cgroup_events("frozen 1\n", e) == -EINVAL);
+  CHECK(parse::cgroup_events("populated 1\nfrozen y\n", e) == -EINVAL);
+
+  CHECK(parse::lists("cpu memory pids\n", "memory"));
+  CHECK(parse::lists("memory", "memory"));
+  CHECK_FALSE(parse::lists("cpu memoryx pids\n", "memory"));
+  CHECK_FALSE(parse::lists("\n", "memory"));
+  CHECK_FALSE(parse::lists("", "memory"));
+}

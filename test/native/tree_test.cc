@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "core/hierarchy.h"
+#include "core/memcg_v1.h"
 #include "core/tree_watch.h"
 
 using namespace oom;
@@ -209,8 +210,8 @@ TEST_CASE("a tree's watches: each group's removal once, the names until they are
   sentinel->call([&](Sentinel& s) { CHECK(s.attach(*channel)); });
   for (int i = 0; i < 20; i++) scratch.make("g" + std::to_string(i));
   {
-    TreeWatch watch(*sentinel, *channel, 9);
-    REQUIRE(watch.open(scratch.open()).ok());
+    TreeWatch watch(*sentinel, *channel, 9, 0);
+    REQUIRE(watch.open(scratch.open(), memcg_v1()).ok());
     CHECK(watch.trouble().ok());
     std::string name;
     CHECK(watch.path_of(1, name));

@@ -116,16 +116,51 @@ t.test('v2 only', async t => {
     '/proc/self/mountinfo': '33 23 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n',
     '/sys/fs/cgroup/cgroup.controllers': 'cpu memory pids\n',
     '/proc/self/cgroup': '0::/user.slice\n',
+    '/sys/fs/cgroup/user.slice/memory.pressure': 'some avg10=0.00',
   }
   const report = examine(machine(files))
   t.match(report, { version: 2, mount: '/sys/fs/cgroup', self: '/sys/fs/cgroup/user.slice' })
-  t.strictSame(failed(report), ['watch'])
+  t.strictSame(failed(report), [])
   t.match(report.guard, { available: true, reason: /memory.high/ })
+  t.match(report.watch, { reason: 'memory.events.local' })
 
   const without = examine(machine({ ...files, '/sys/fs/cgroup/cgroup.controllers': 'cpu pids\n' }))
   t.match(without, { version: null, mount: null, self: null })
   t.match(without.memory, { available: false, remedy: /subtree_control/ })
   t.match(without.guard, { available: false, remedy: /subtree_control/ })
+})
+
+t.test('v2: who pays, delegation, read-only, the root', async t => {
+  const at = '/sys/fs/cgroup'
+  const own = `${at}/user.slice/app`
+  const files = {
+    '/proc/self/mountinfo': `33 23 0:29 / ${at} rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n`,
+    '/proc/self/cgroup': '0::/user.slice/app\n',
+    [`${at}/cgroup.controllers`]: 'cpu memory pids\n',
+    [`${own}/cgroup.subtree_control`]: 'memory\n',
+    [`${own}/memory.pressure`]: 'some avg10=0.00',
+  }
+  const v2 = (more: object = {}, access?: Machine['access']) =>
+    examine(machine({ ...files, ...more }, access ? { access } : {}))
+  t.match(v2(), {
+    self: own,
+    writable: { reason: `${own} can be written` },
+    pressure: { reason: `${own}/memory.pressure` },
+    swap: { available: true },
+  })
+  t.match(v2({ [`${own}/cgroup.subtree_control`]: 'pids\n' }).writable, {
+    available: true,
+    reason: /while it has processes of its own/,
+  })
+  t.match(v2({}, refuse('ENOENT', `${own}/memory.current`)).self, `${at}/user.slice`)
+  t.match(v2({}, refuse('EACCES', '/sys/fs/cgroup')).writable, { remedy: /Delegate=yes/ })
+  t.match(v2({}, refuse('EACCES', 'cgroup.procs')).writable, { reason: /not delegated/ })
+  t.match(v2({}, refuse('EROFS', '/sys/fs/cgroup')).writable, { reason: /read-only/ })
+  t.match(v2({}, refuse('ENOENT', 'memory.events.local')).watch, { remedy: /5\.2/ })
+  const root = { '/proc/self/cgroup': '0::/\n' }
+  t.strictSame(failed(v2(root)), ['guard'])
+  t.equal(v2(root).self, at)
+  t.match(v2({ ...root, '/proc/cmdline': 'swapaccount=0' }).swap, { available: false })
 })
 
 t.test('v1 without its memory controller, and hybrid', async t => {

@@ -1,0 +1,40 @@
+// What a v2 watch makes of counters: deltas, and whose OOM took a group's members.
+#include "core/watch_v2.h"
+
+#include <doctest/doctest.h>
+
+using namespace oom;
+
+TEST_CASE("deltas are of what both readings have, and never negative") {
+  parse::MemoryEvents before, now;
+  CHECK_FALSE(delta_of(before, now).any());
+  now.oom = 2;
+  now.oom_kill = 1;
+  now.high = 5;
+  now.max = 7;
+  EventDelta delta = delta_of(before, now);
+  CHECK(delta.ooms == 2);
+  CHECK(delta.kills == 1);
+  CHECK(delta.high == 5);
+  CHECK(delta.max == 7);
+  CHECK_FALSE(delta_of(now, now).any());
+  CHECK_FALSE(delta_of(now, before).any());
+}
+
+TEST_CASE("whose OOM it was that took a member") {
+  const Above none{0, true}, three{3, true}, hidden{3, false};
+  // One above had some: no more of them than kills.
+  Foreign foreign = foreign_ooms(none, three, 1, false);
+  CHECK(foreign.ooms == 1);
+  CHECK(foreign.origin == Origin::kAncestor);
+  CHECK(foreign_ooms(none, three, 5, false).ooms == 3);
+  CHECK(foreign_ooms(none, three, 1, true).origin == Origin::kAncestor);
+  // Nobody had one: the system, told as a kill alone; or its own.
+  CHECK(foreign_ooms(three, three, 1, false).ooms == 0);
+  CHECK(foreign_ooms(three, three, 1, true).ooms == 0);
+  // Nobody that can be seen.
+  foreign = foreign_ooms(hidden, hidden, 2, false);
+  CHECK(foreign.ooms == 1);
+  CHECK(foreign.origin == Origin::kUnknown);
+  CHECK(foreign_ooms(hidden, hidden, 2, true).ooms == 0);
+}
