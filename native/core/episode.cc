@@ -178,6 +178,8 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
 // Follows the limit: what is above base and loan was raised by somebody, what is below was taken
 // back (by us or anybody), first from the loan.
 void EpisodeMachine::track(const Sample& s) {
+  kills_before_ = looked_ ? kills_ : s.kills;
+  looked_ = true;
   kills_ = s.kills;
   starved_ = s.starved;
   uint64_t expected = plus(base_limit_, lent_);
@@ -238,6 +240,8 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   quiet_at_ = repay_at_ = insist_at_ = kNever;
   granted_ = 0;
   first_ = s;
+  // The kernel may have killed by the time that we come to look.
+  if (config_.dry_run) first_.kills = kills_before_;
   out.add(Do::kBegin);
   if (!config_.dry_run) run_plan(now, out);
 }

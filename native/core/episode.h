@@ -218,6 +218,7 @@ class EpisodeMachine {
   bool raised_ = false;     // somebody has raised the limit
   bool kill_seen_ = false;  // somebody has killed; in kKernel: the kernel
   bool starved_ = false;    // as of the last sample
+  bool looked_ = false;     // there has been a sample
   uint8_t next_step_ = 0;
   uint32_t id_ = 0;
   int64_t started_at_ = 0;
@@ -240,10 +241,11 @@ class EpisodeMachine {
   int64_t wake_ = kNever;
   uint64_t base_limit_ = 0;
   uint64_t lent_ = 0;
-  uint64_t granted_ = 0;   // headroom of this episode's steps
-  uint64_t loan_to_ = 0;   // where the running headroom step raises the limit to
-  uint64_t stray_to_ = 0;  // the same of a step that had not answered when its episode ended
-  uint64_t kills_ = 0;     // as of the last sample
+  uint64_t granted_ = 0;       // headroom of this episode's steps
+  uint64_t loan_to_ = 0;       // where the running headroom step raises the limit to
+  uint64_t stray_to_ = 0;      // the same of a step that had not answered when its episode ended
+  uint64_t kills_ = 0;         // as of the last sample
+  uint64_t kills_before_ = 0;  // as of the one before
   uint64_t letgo_kills_ = 0;
   uint64_t lowest_ = 0;  // kKernel: lowest usage
   Sample first_;

@@ -41,7 +41,7 @@ Guard::Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardC
 
 Guard::~Guard() { dispose(); }
 
-Status Guard::arm(std::shared_ptr<const Group> group) {
+Status Guard::arm(const std::shared_ptr<const Group>& group) {
   Lock life(life_);
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = prepare(group);

@@ -46,7 +46,7 @@ class Guard final : public TreeListener, public GuardianClient {
 
   // On failure trouble() is the group that was the problem, relative to `group`.
   // ERR_KILLER_DISABLED: it is already; ERR_NO_FREEZER, ERR_SELF_IN_GROUP: for a plan that freezes.
-  Status arm(std::shared_ptr<const Group> group);
+  Status arm(const std::shared_ptr<const Group>& group);
   // Puts back what was found, everywhere. Idempotent.
   void dispose();
 

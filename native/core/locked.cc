@@ -80,9 +80,8 @@ void* locked_alloc(size_t size, Status& status) {
   Chunk* chunk = chunks;
   while (chunk && (chunk->slot_size != slot_size || !chunk->free)) chunk = chunk->next;
   if (!chunk) chunk = grow(slot_size, status);
-  Slot* slot = nullptr;
-  if (chunk) {
-    slot = chunk->free;
+  Slot* slot = chunk ? chunk->free : nullptr;
+  if (slot) {
     chunk->free = slot->next;
     chunk->used++;
   }

@@ -18,6 +18,24 @@
 #include "core/sys.h"
 
 namespace oom {
+namespace {
+
+// Calls use() with the name of each directory in `dir`, whose own name is `name`: 0 or -errno.
+template <class Use>
+int for_each_below(const std::string& name, Fd dir, Use&& use) {
+  DIR* entries = fdopendir(dir.get());
+  if (!entries) return -errno;
+  dir.release();
+  while (dirent* entry = readdir(entries)) {
+    const char* own = entry->d_name;
+    if (entry->d_type != DT_DIR || strcmp(own, ".") == 0 || strcmp(own, "..") == 0) continue;
+    use(name.empty() ? own : name + "/" + own);
+  }
+  closedir(entries);
+  return 0;
+}
+
+}  // namespace
 
 Status Tree::open(std::shared_ptr<const Fd> root, bool own_thread) {
   pthread_mutex_lock(&life_);
@@ -110,7 +128,7 @@ void Tree::found(uint32_t parent, const std::string& name) {
   Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
   struct stat st;
   if (!dir) {
-    if (!is_gone(dir.get())) blind(dir.get(), name);
+    if (!is_gone(dir.get())) give_up(dir.get(), name);
     return trouble(dir.get(), "open");
   }
   if (fstat(dir.get(), &st) != 0) return trouble(-errno, "fstat");
@@ -119,9 +137,7 @@ void Tree::found(uint32_t parent, const std::string& name) {
     lost(name);  // made again under the same name
   }
   int descriptor = watch(name, dir.get());
-  if (descriptor < 0 && listener_.out_of_sight(-EAGAIN, Place(root_, name, st.st_ino), dir.get())) {
-    return;
-  }
+  if (descriptor < 0 && give_up(-EAGAIN, name)) return;
   // Else told of even when what will be below it cannot be seen yet.
   uint32_t id = listener_.appeared(parent, Place(root_, name, st.st_ino), dir.get());
   if (id == 0) {
@@ -176,20 +192,42 @@ void Tree::keep_spare() {
   }
 }
 
-// One descriptor for the directory, one for whoever is told.
-void Tree::blind(int err, const std::string& name) {
+// Tells of a group that cannot be seen, and then of all below it, since nothing else will: whether
+// they are left at that. With the spare descriptors: one for a directory, one for whoever is told.
+bool Tree::give_up(int err, const std::string& name) {
   for (Fd& spare : spare_) spare.reset();
-  {
-    Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
+  bool left = false;
+  std::vector<std::string> names{name};
+  while (!names.empty()) {
+    std::string next = std::move(names.back());
+    names.pop_back();
+    Fd dir(sys::open_at(root_->get(), next.empty() ? "." : next.c_str(), O_RDONLY | O_DIRECTORY));
     struct stat st;
-    if (dir && fstat(dir.get(), &st) == 0) {
-      listener_.out_of_sight(err, Place(root_, name, st.st_ino), dir.get());
-    }
+    if (!dir || fstat(dir.get(), &st) != 0) continue;
+    if (!listener_.out_of_sight(err, Place(root_, next, st.st_ino), dir.get())) break;
+    left = true;
+    for_each_below(next, std::move(dir),
+                   [&](std::string below) { names.push_back(std::move(below)); });
   }
   keep_spare();
+  return left;
 }
 
+// With all below it that is gone, too: the events that would tell of those may come after the watch
+// that they belong to has been given up here.
 void Tree::lost(const std::string& name) {
+  const std::string end = name + static_cast<char>('/' + 1);
+  std::vector<std::string> gone{name};
+  for (auto it = dirs_.lower_bound(name + '/'); it != dirs_.lower_bound(end); ++it) {
+    struct stat st;
+    bool there = fstatat(root_->get(), it->first.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (!there || st.st_ino != it->second.inode) gone.push_back(it->first);
+  }
+  // Parents sort before what is below them.
+  for (auto it = gone.rbegin(); it != gone.rend(); ++it) forget(*it);
+}
+
+void Tree::forget(const std::string& name) {
   auto it = dirs_.find(name);
   if (it == dirs_.end()) return;
   Dir dir = it->second;
@@ -204,15 +242,10 @@ void Tree::lost(const std::string& name) {
 }
 
 void Tree::list(const std::string& name, uint32_t id, Fd dir) {
-  DIR* entries = fdopendir(dir.get());
-  if (!entries) return trouble(-errno, "opendir");
-  dir.release();
-  while (dirent* entry = readdir(entries)) {
-    const char* own = entry->d_name;
-    if (entry->d_type != DT_DIR || strcmp(own, ".") == 0 || strcmp(own, "..") == 0) continue;
-    unexplored_.push_back({id, name.empty() ? own : name + "/" + own});
-  }
-  closedir(entries);
+  int err = for_each_below(name, std::move(dir), [&](std::string below) {
+    unexplored_.push_back({id, std::move(below)});
+  });
+  if (err != 0) trouble(err, "opendir");
 }
 
 // One read: the scout comes again as long as there is more, and other trees have their turn.

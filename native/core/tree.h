@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -41,7 +42,7 @@ class TreeListener {
   virtual void failed(const Status&) {}
   // A group was found that cannot be looked after now: no fd or no inotify watch can be had for it,
   // so that what appears below it will not be seen before the next try. True: then it is not told
-  // of until then either.
+  // of until then either, and this is called for what is below it now.
   virtual bool out_of_sight(int, const Place&, int) { return false; }
 };
 
@@ -83,8 +84,9 @@ class Tree {
   void explore();
   void found(uint32_t parent, const std::string& name);
   void keep_spare();
-  void blind(int err, const std::string& name);
+  bool give_up(int err, const std::string& name);
   void lost(const std::string& name);
+  void forget(const std::string& name);
   void list(const std::string& name, uint32_t id, Fd dir);
   int watch(const std::string& name, int dir);
   int watch_file(uint32_t id, int dir);
@@ -103,7 +105,7 @@ class Tree {
   std::atomic<bool> incomplete_{false};               // something is to be tried again
   pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // open() and close() exclude each other
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the maps, while they are walked
-  std::unordered_map<std::string, Dir> dirs_;         // by name relative to the root
+  std::map<std::string, Dir> dirs_;                   // by name relative to the root
   std::unordered_map<int, std::string> names_;        // by inotify watch descriptor
   std::unordered_map<int, uint32_t> files_;           // ids by that of their touched_file()
   std::vector<Unexplored> unexplored_;

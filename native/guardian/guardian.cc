@@ -81,6 +81,13 @@ class Guardian {
   }
 
  private:
+  // What it has said last counts: a delay, a guard given up.
+  void parent_ended() {
+    while (house_.parent_alive && hear()) {
+    }
+    parent_gone();
+  }
+
   void parent_gone() {
     if (!house_.parent_alive) return;
     house_.parent_alive = false;
@@ -95,7 +102,7 @@ class Guardian {
     house_.loop->remove(signals_.get());
     // Both may have come at once, and a dead parent takes nothing back itself.
     pollfd parent{kParentFd, POLLIN, 0};
-    if (poll(&parent, 1, 0) > 0) parent_gone();
+    if (poll(&parent, 1, 0) > 0) parent_ended();
     if (house_.parent_alive) house_.loop->remove(kSocketFd);
     house_.parent_alive = false;
     for (auto& [id, ward] : wards_) ward->put_back();
@@ -116,7 +123,10 @@ class Guardian {
     if (send(kSocketFd, &message, sizeof message, MSG_NOSIGNAL) < 0) parent_gone();
   }
 
-  void question() {
+  void question() { hear(); }
+
+  // Whether there was a question; the end of file is none.
+  bool hear() {
     Question question;
     alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int))];
     iovec io{&question, sizeof question};
@@ -126,10 +136,13 @@ class Guardian {
     message.msg_control = control;
     message.msg_controllen = sizeof control;
     ssize_t n = recvmsg(kSocketFd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
     // End of file: every copy of the other end is closed. The parent is gone, or has become another
     // program.
-    if (n != sizeof question) return parent_gone();
+    if (n != sizeof question) {
+      parent_gone();
+      return false;
+    }
 
     Fd received[kMostSent];
     size_t count = 0;
@@ -145,17 +158,20 @@ class Guardian {
         // No room for what was sent.
         int err = message.msg_flags & MSG_CTRUNC ? -EMFILE : add(question, received);
         lock_memory();
-        return answer(err, question.guard);
+        answer(err, question.guard);
+        return true;
       }
       case Ask::kRemove:
         remove(question);
-        return answer(0, question.guard);
+        answer(0, question.guard);
+        return true;
       case Ask::kDelay:
         if (auto it = wards_.find(question.guard); it != wards_.end()) {
           it->second->set_delay(question.delay_ns);
         }
-        return;
+        return true;
     }
+    return true;
   }
 
   int add(const Question& question, Fd (&received)[kMostSent]) {
@@ -218,7 +234,7 @@ class Guardian {
   std::unordered_map<uint32_t, std::shared_ptr<Ward>> wards_;
   Fd signals_;
   Watched<Guardian> socket_{*this, &Guardian::question};
-  Watched<Guardian> parent_{*this, &Guardian::parent_gone};
+  Watched<Guardian> parent_{*this, &Guardian::parent_ended};
   Watched<Guardian> terminate_{*this, &Guardian::put_everything_back};
 };
 

@@ -136,10 +136,13 @@ SharedSlot* StandIn::heard(uint32_t& episode) const {
   return running && episode != spent_ ? slot : nullptr;
 }
 
-// Whether the sentinel has seen the episode end that was being followed.
+// Whether the sentinel has seen an end since: of the episode that was being followed, or of one that
+// has begun and ended while this process did not look.
 bool StandIn::is_over() const {
   uint32_t episode;
-  return followed_ != 0 && !heard(episode);
+  if (followed_ != 0) return !heard(episode);
+  SharedSlot* slot = this->slot();
+  return slot && slot->claim.load() >> 2 != told_ && slot->state.load() == SlotState::kArmed;
 }
 
 void StandIn::restart(int64_t now) {
@@ -147,14 +150,17 @@ void StandIn::restart(int64_t now) {
   own_deadline_ = now + machine_.config().delay_ns;
   followed_ = 0;
   lag_ns_ = 0;
+  SharedSlot* slot = this->slot();
+  told_ = slot ? slot->claim.load() >> 2 : 0;
 }
 
 // When the group's time is over: as the sentinel says, else as this process has seen it begin.
 int64_t StandIn::deadline(int64_t now) {
   // If it is out of memory after that, it is so anew.
   if (is_over()) {
-    bool acted = this->slot() &&
-                 this->slot()->claim.load() == SharedSlot::word(followed_, Claimant::kSentinel);
+    SharedSlot* slot = this->slot();
+    bool acted =
+        slot && (slot->claim.load() & 3) == static_cast<uint32_t>(Claimant::kSentinel);
     restart(now);
     // What it has done takes effect first.
     if (acted) own_deadline_ = std::max(own_deadline_, now + kFollow);

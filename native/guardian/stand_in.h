@@ -107,6 +107,7 @@ class StandIn final : public Source {
   int64_t own_deadline_ = 0;
   int64_t fine_at_ = 0;       // when this process has last seen that it was not out of memory
   uint32_t followed_ = 0;     // the sentinel's episode that is being followed
+  uint32_t told_ = 0;         // the last one that it had told of when this OOM was seen to begin
   int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
   uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:

@@ -18,7 +18,7 @@ async function attempt(): Promise<Error & { code?: string }> {
   }
 }
 
-let error
+let error: Error & { code?: string } = new Error('nothing was tried')
 let left = 0
 if (limit === 'later') {
   // Armed, then out of descriptors: says so, and stays until told to go.
@@ -57,7 +57,7 @@ if (limit === 'nofile') {
     const occupied = fds()
     error = await attempt()
     left = Math.max(left, fds() - occupied)
-    if ((error as { code?: string }).code !== 'EMFILE') break
+    if (error.code !== 'EMFILE') break
   }
   for (const fd of taken) closeSync(fd)
 } else {
@@ -69,7 +69,7 @@ if (limit === 'nofile') {
 }
 process.send!({
   name: error.name,
-  code: (error as { code?: string }).code,
+  code: error.code,
   message: error.message,
   left,
 })

@@ -298,7 +298,8 @@ for (const [limit, options, code] of [
 }
 
 t.test('out of descriptors later on: new groups get their killer back', async t => {
-  const dir = scratch(t, 16 * MiB)
+  // Longer than this file may take: it is not to be the watchdog who gives them back.
+  const dir = scratch(t, 16 * MiB, 150)
   const program = helperProgram('limited-program')
   const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
   t.teardown(() => process.kill('SIGKILL'))

@@ -88,6 +88,7 @@ class Schedule final : public SimHooks {
   uint32_t id_ = 0, fallbacks_ = 0, let_gos_ = 0;
   uint32_t raises_ = 0, user_kills_ = 0, plan_done_ = 0, late_kills_ = 0, fallback_kills_ = 0;
   uint64_t begin_kernel_kills_ = 0;
+  uint64_t last_kernel_kills_ = 0;
   int64_t fallback_clock_ = 0;  // the deadline as the contract counts it
   int64_t extend_from_ = 0, fallback_kill_at_ = 0;
   int64_t steps_now_ = 0, steps_at_ = -1;
@@ -318,6 +319,13 @@ inline void Schedule::ended(const EpisodeEnd& end) {
 
 inline void Schedule::check_end(const EpisodeEnd& end) {
   uint64_t kernel_kills = group_.kernel_kills() - begin_kernel_kills_;
+  // Rehearsed, the kernel may kill before anybody comes to look: since the last end at the
+  // earliest.
+  uint64_t at_most = dry_ ? group_.kernel_kills() - last_kernel_kills_ : kernel_kills;
+  if (dry_ && end.kernel_kills > kernel_kills && end.kernel_kills <= at_most) {
+    kernel_kills = end.kernel_kills;
+  }
+  last_kernel_kills_ = group_.kernel_kills();
   if (!group_.removed() && end.kernel_kills != kernel_kills) {
     fail("%llu kernel kills reported, %llu done", static_cast<unsigned long long>(end.kernel_kills),
          static_cast<unsigned long long>(kernel_kills));

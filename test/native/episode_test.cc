@@ -753,6 +753,26 @@ TEST_CASE("a dry run reports and does nothing") {
   CHECK(rig.tell(Fact::kSetDelay, 0) == "");
 }
 
+TEST_CASE("a dry run that comes to look after the kernel's kill still counts it") {
+  EpisodeConfig config = guard();
+  config.dry_run = true;
+  Rig rig(config);
+  rig.sample.kills++;
+  CHECK(rig.tell(Fact::kNotified) == "begin");
+  CHECK(rig.after(1) == "end");
+  CHECK(rig.outcome() == Outcome::kKilled);
+  CHECK(rig.machine.end().kernel_kills == 1);
+  // What was counted before the guard was armed is nobody's.
+  EpisodeMachine late(config);
+  Input input;
+  input.fact = Fact::kNotified;
+  input.sample.limit = 64 * kMiB;
+  input.sample.kills = 7;
+  Actions actions;
+  late.step(0, input, actions);
+  CHECK(late.first().kills == 7);
+}
+
 TEST_CASE("facts about an episode mean nothing when there is none") {
   Rig rig(guard());
   for (Fact fact : {Fact::kExtend, Fact::kSetDeadline, Fact::kYield, Fact::kUserKilled,

@@ -220,6 +220,19 @@ class GuardianProcess final : public guardian::Hands {
     int64_t ns;
   };
 
+  std::vector<Message>::iterator said() {
+    return std::find_if(words_.begin(), words_.end(), [](const Message& m) {
+      return m.what == Word::kDelay || m.what == Word::kRemove;
+    });
+  }
+  // What a parent said before its end is read first.
+  void hear_out() {
+    for (auto next = said(); next != words_.end(); next = said()) {
+      Message before = *next;
+      words_.erase(next);
+      hear(before);
+    }
+  }
   void hear(const Message& m) {
     bool said = m.what == Word::kDelay || m.what == Word::kRemove;
     if (said && (terminating_ || !terms_.parent_alive)) return;
@@ -233,15 +246,18 @@ class GuardianProcess final : public guardian::Hands {
         retired_ = !gone_;
         break;
       case Word::kTerminate:
-        terminating_ = true;
         // As the pidfd says, whichever of both is looked at first.
-        for (const Message& other : words_) {
-          if (other.what == Word::kParentGone) terms_.parent_alive = false;
+        if (std::any_of(words_.begin(), words_.end(),
+                        [](const Message& m) { return m.what == Word::kParentGone; })) {
+          hear_out();
+          terms_.parent_alive = false;
         }
+        terminating_ = true;
         if (!retired_) stand_in_->put_back(loop_, true);
         leave_if_done();
         break;
       case Word::kParentGone:
+        hear_out();
         terms_.parent_alive = false;
         if (!retired_) stand_in_->parent_gone(loop_);
         leave_if_done();

@@ -1,9 +1,12 @@
 // A process for tests that uses memory as told, one command per line on stdin, one answer per line:
-//   fill BYTES   map and touch so many more bytes: "filled BYTES" (never answered while out of
-//   memory) free         unmap everything: "freed" fork         fork a child that sleeps: "forked
-//   PID" bomb         fork as fast as it goes, the children too: "bombing" (bound it with a pids
-//   group!) pid          "pid PID" stall        when the longest touch of the last fill began:
-//   "stalled NANOSECONDS" (CLOCK_MONOTONIC)
+//
+//   fill BYTES   map and touch so many more bytes: "filled BYTES" (never, while out of memory)
+//   free         unmap everything: "freed"
+//   fork         fork a child that sleeps: "forked PID"
+//   bomb         fork as fast as it goes, the children too: "bombing" (bound it with a pids group!)
+//   pid          "pid PID"
+//   stall        when the longest touch of the last fill began, CLOCK_MONOTONIC: "stalled NS"
+//
 // Started as `hog DIR`, it joins the v1 or v2 group DIR first. Ends with stdin.
 // Its own buffers are touched before it joins, so that it can answer in a full group.
 #define _GNU_SOURCE
@@ -103,6 +106,7 @@ int main(int argc, char** argv) {
       say("forked", pid);
     } else if (strcmp(line, "bomb") == 0) {
       say("bombing", getpid());
+      nice(19);  // what is tested shall get to run beside it
       for (;;) fork();
     } else if (strcmp(line, "stall") == 0) {
       say("stalled", stalled);

@@ -145,6 +145,29 @@ TEST_CASE("made again under the same name: another one") {
   CHECK(notes.total() > 2);
 }
 
+TEST_CASE("lost with what was below it, whatever event comes first") {
+  SCRATCH(scratch);
+  Notes notes;
+  Tree tree(notes);
+  REQUIRE(tree.open(scratch.open(), false).ok());
+  // One events() reads 512 of these; the removal of the first x is left for the second.
+  for (int i = 0; i < 255; i++) {
+    scratch.make("p");
+    scratch.remove("p");
+  }
+  scratch.make("q");
+  scratch.make("x");
+  scratch.remove("x");
+  scratch.make("x");
+  scratch.make("x/y");
+  tree.events();
+  CHECK(notes.now() == std::set<std::string>{"", "q", "x", "x/y"});
+  scratch.remove("x/y");
+  scratch.remove("x");
+  tree.events();
+  CHECK(notes.now() == std::set<std::string>{"", "q"});
+}
+
 TEST_CASE("several trees, opened and closed while groups come and go") {
   SCRATCH(scratch);
   std::atomic<bool> stop{false};

@@ -39,11 +39,11 @@ t.test('an eventfd is written at the time, not when the loop comes round', async
     const { workerData, Worker } = require('node:worker_threads')
     const eventFd = new oom.EventFd()
     const timer = new oom.DelayTimer({ eventFd })
-    timer.start(30)
     // Another thread reads it with read(2) of its own while this one is blocked.
     const shared = new BigInt64Array(new SharedArrayBuffer(16))
-    new Worker(\`
-      const { workerData: { shared, fd } } = require('node:worker_threads')
+    const worker = new Worker(\`
+      const { parentPort, workerData: { shared, fd } } = require('node:worker_threads')
+      parentPort.postMessage('reading')
       const fs = require('node:fs')
       const buffer = Buffer.alloc(8)
       for (;;) {
@@ -51,8 +51,8 @@ t.test('an eventfd is written at the time, not when the loop comes round', async
       }
       Atomics.store(shared, 0, buffer.readBigUInt64LE())
     \`, { eval: true, workerData: { shared, fd: eventFd.fd } })
-    // Let the worker start: that needs this thread.
-    await new Promise(resolve => setTimeout(resolve, 10))
+    // Its start needs this thread.
+    await new Promise(resolve => worker.once('message', resolve))
     const began = Date.now()
     timer.start(200)
     while (Atomics.load(shared, 0) === 0n && Date.now() - began < 60_000);
