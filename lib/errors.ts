@@ -153,7 +153,7 @@ const OWN: Record<string, string> = {
   ERR_PLAN_NEEDED:
     "this process is itself in the group (or in one below it) and stands still with it: begin the plan with a step that needs no memory, { afterMs: 0, action: 'headroom' } or 'ballast', or guard from outside of the group",
   ERR_KILLER_DISABLED:
-    'somebody has disabled the killer of this group already: another guard, or nobody any more (takeOver: true adopts it)',
+    'somebody has disabled the killer of this group already (v2: holds it below its limit): another guard, or nobody any more (takeOver: true adopts it)',
 }
 
 // The same, where the file that is missing says more.
@@ -166,7 +166,6 @@ const OWN_BY_FILE: Record<string, Record<string, string>> = {
   },
   ERR_CGROUP_UNSUPPORTED: {
     '': 'no memory controller is mounted: mount one (mount -t cgroup2 none DIRECTORY, or for v1: mount -t cgroup -o memory none DIRECTORY)',
-    'memory.oom_control': 'groups of cgroup v2 cannot be guarded by this version of cgroup-oom',
     'memory.pressure_level': 'levels of pressure are of cgroup v1: ask for stalls, { kind }',
     'memory.high': 'cgroup v1 has no memory.high',
     'memory.oom.group': 'this group has no memory.oom.group: cgroup v1, or Linux before 4.19',

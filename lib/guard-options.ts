@@ -42,6 +42,7 @@ export const ACTIONS: readonly PlanAction[] = [
   'kernel',
   'freeze',
 ]
+const FREEZES = ['if-needed', 'always', 'never'] as const
 export const OUTCOMES: readonly Outcome[] = [
   'recovered',
   'limit-raised',
@@ -77,7 +78,8 @@ export interface CheckedGuardOptions {
   guardDescendants: boolean
   dryRun: boolean
   takeOver: boolean
-  hold: { band: number | undefined; freeze: 'if-needed' | 'always' | 'never' }
+  /** v2. `band` 0: the default; `freeze`: of native/core/hold.h, HoldFreeze. */
+  hold: { band: number; freeze: number }
   signal: AbortSignal | undefined
 }
 
@@ -136,13 +138,8 @@ function checkGuardian(guardian: GuardOptions['guardian']): CheckedGuardOptions[
 function checkHold(hold: GuardOptions['hold']): CheckedGuardOptions['hold'] {
   const { band, freeze } = objectOf('options.hold', hold)
   return {
-    band: optionalBytes('options.hold.band', band),
-    freeze: oneOf(
-      'options.hold.freeze',
-      freeze,
-      ['if-needed', 'always', 'never'] as const,
-      'if-needed',
-    ),
+    band: band === undefined ? 0 : nonEmpty('options.hold.band', bytes('options.hold.band', band)),
+    freeze: FREEZES.indexOf(oneOf('options.hold.freeze', freeze, FREEZES, 'if-needed')),
   }
 }
 

@@ -19,7 +19,7 @@ export interface HeadroomStep extends StepBase {
 export interface BallastStep extends StepBase {
   action: 'ballast'
 }
-/** Ask the kernel to reclaim; v1: memory.force_empty. */
+/** Ask the kernel to reclaim all that it can; v1: memory.force_empty, v2: memory.reclaim. */
 export interface ReclaimStep extends StepBase {
   action: 'reclaim'
 }
@@ -58,6 +58,24 @@ export interface GuardianOptions {
   group?: MemoryGroup
 }
 
+/**
+ * v2 has no way to disable the kernel's killer: a guarded group is held below `memory.max` instead, by
+ * `memory.high`, past which the kernel throttles whoever allocates.
+ */
+export interface HoldOptions {
+  /**
+   * How far below `memory.max`; at most half of it is taken. Default a 16th of it, at least 2 and at most
+   * 512 MiB.
+   */
+  band?: Bytes
+  /**
+   * Whether an episode stops all members (`cgroup.freeze`) until it ends: when throttling would not hold
+   * them to the deadline, at once, or never. Default `'if-needed'`. A group that this process is in is
+   * never frozen: `'always'` is refused there with ERR_SELF_IN_GROUP.
+   */
+  freeze?: 'if-needed' | 'always' | 'never'
+}
+
 export interface GuardOptions {
   /** Milliseconds; integer, 0 to 2**31 - 1. 0: the kernel decides at once, as if unguarded. */
   delayMs: number
@@ -72,12 +90,15 @@ export interface GuardOptions {
   descendants?: 'guard' | 'kernel'
   /** Report what would be done and do nothing: the kernel keeps its killer. Default false. */
   dryRun?: boolean
-  /** Adopt a group whose killer is already disabled; it is left enabled at the end. Default false. */
+  /**
+   * Adopt a group whose killer is already disabled; it is left enabled at the end. v2, where no killer can
+   * be: one that carries the mark of a hold, which is put back as that one had found it. Default false.
+   */
   takeOver?: boolean
   /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */
   maxDelayMs?: number
   /** v2: how the group is held below its limit. Ignored on v1. */
-  hold?: { band?: Bytes; freeze?: 'if-needed' | 'always' | 'never' }
+  hold?: HoldOptions
   /** Aborting it disposes the guard; iterators throw an `AbortError`. */
   signal?: AbortSignal
 }
@@ -145,14 +166,15 @@ export interface OomEpisode {
   readonly deadline: MonotonicNs
   /** Bytes in use when it began. */
   readonly usage: number
-  /** The group's limit when it began, bytes. */
+  /** The group's limit when it began, bytes; v2: `memory.max`, above the line at which it is held. */
   readonly limit: number
   /** Aborts when the episode ends: cancel your own work with it. */
   readonly signal: AbortSignal
   /** How it ended. Never rejects. */
   readonly ended: Promise<EpisodeEnd>
   /**
-   * Raises the limit to an absolute size, or by an amount; on v1 memsw too, in the right order.
+   * Raises the limit to an absolute size, or by an amount; on v1 memsw too, in the right order, on v2
+   * the line with it.
    *
    * @throws ERR_LIMIT_NOT_RAISED: it would be no higher than it is
    */

@@ -1,12 +1,14 @@
-// Groups whose killer is disabled, and who is behind them: the guardians (processes named
-// oom-guardian) and sentinels (processes with a thread oom-sentinel) that have the group's
-// memory.oom_control open for writing. Reads files and changes nothing.
+// Groups whose killer is disabled (v2: that are held below their limit and marked so), and who is behind
+// them: the guardians (processes named oom-guardian) and sentinels (processes with a thread
+// oom-sentinel) that have the group's memory.oom_control (v2: memory.high) open for writing. Reads
+// files and changes nothing.
 //
 // Only what this process may see is seen: processes of other pid namespaces are not, and those of
 // other users only as root.
 import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { binding } from '../errors.js'
 
 /** A live process that gives the killer back when it must. */
 export interface Keeper {
@@ -47,13 +49,23 @@ function* groupsBelow(path: string, recursive: boolean): Generator<string> {
   }
 }
 
-/** The text of memory.oom_control, or undefined: gone, or a group that has no such file. */
-const controlOf = (path: string): string | undefined =>
-  attempt(() => readFileSync(join(path, 'memory.oom_control'), 'utf8'))
+const V1 = 'memory.oom_control'
+const V2 = 'memory.high'
 
-/** Whether its killer is disabled. */
+const textOf = (path: string, file: string): string | undefined =>
+  attempt(() => readFileSync(join(path, file), 'utf8'))
+
+/** Whether its killer is disabled, or it is held. */
 export function isHeld(path: string): boolean {
-  return /^oom_kill_disable 1$/m.test(controlOf(path) ?? '')
+  const control = textOf(path, V1)
+  if (control !== undefined) return /^oom_kill_disable 1$/m.test(control)
+  return textOf(path, V2) !== undefined && binding().isMarked(path)
+}
+
+function isOutOfMemory(path: string): boolean {
+  const control = textOf(path, V1)
+  if (control !== undefined) return /^under_oom 1$/m.test(control)
+  return Number(textOf(path, 'memory.current')) >= Number(textOf(path, V2))
 }
 
 /** Guardians and sentinels that are there at all. */
@@ -91,13 +103,14 @@ function look(paths: readonly string[], recursive: boolean): HeldGroup[] {
   // A process that has ended meanwhile is behind nothing.
   const hidden = open.some(one => !one.files && attempt(() => statSync(`/proc/${one.keeper.pid}`)))
   return [...held].flatMap(path => {
-    const control = controlOf(path)
-    const file = attempt(() => statSync(join(path, 'memory.oom_control'), { bigint: true }))
+    const file =
+      attempt(() => statSync(join(path, V1), { bigint: true })) ??
+      attempt(() => statSync(join(path, V2), { bigint: true }))
     const members = attempt(() => readFileSync(join(path, 'cgroup.procs'), 'utf8'))
-    if (control === undefined || file === undefined) return []
+    if (file === undefined) return []
     return {
       path,
-      underOom: /^under_oom 1$/m.test(control),
+      underOom: isOutOfMemory(path),
       members: numbers(members?.split('\n').filter(Boolean)),
       behind: open.filter(({ files }) => files?.has(identity(file))).map(({ keeper }) => keeper),
       certain: !hidden,

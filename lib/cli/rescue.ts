@@ -11,8 +11,9 @@ import { behindText, heldGroups, isHeld, type HeldGroup } from './held-groups.js
 const help = `Usage: cgroup-oom rescue GROUP… [--recursive] [--force]
 
 Gives the kernel's killer back to groups whose killer is disabled with nobody behind them, so that
-their tasks do not hang when they run out of memory (v1: writes 0 to memory.oom_control). A group
-that has a live guardian or sentinel behind it is refused.
+their tasks do not hang when they run out of memory (v1: writes 0 to memory.oom_control; v2: puts
+memory.high, memory.max and cgroup.freeze back as the guard had found them). A group that has a live
+guardian or sentinel behind it is refused.
 
 Options:
   --recursive   also the groups below

@@ -41,4 +41,6 @@ export interface GroupBinding {
   memoryMount(): Promise<{ path: string; version: CgroupVersion }>
   /** Absolute path of the group that a process (0: this one) is in. */
   memoryGroupOf(pid: number): Promise<string>
+  /** Whether the v2 group carries the mark of a hold (native/core/hold.h). */
+  isMarked(path: string): boolean
 }

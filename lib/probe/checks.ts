@@ -97,10 +97,6 @@ const RT = no(
   'kernels with PREEMPT_RT have no cgroup v1 notifications',
   'use a kernel without PREEMPT_RT',
 )
-const V2 = no(
-  'this release guards cgroup v1 only; the memory controller is on v2',
-  'boot with systemd.unified_cgroup_hierarchy=0, or use a kernel and a setup with cgroup v1',
-)
 
 export function watch(machine: Machine, { mount, self }: Found): Capability {
   if (mount.version === 2) {
@@ -121,10 +117,11 @@ export function watch(machine: Machine, { mount, self }: Found): Capability {
 }
 
 export function guard(machine: Machine, found: Found): Capability {
-  if (found.mount.version === 2) return V2
-  if (realtime(machine)) return RT
+  const v2 = found.mount.version === 2
+  if (!v2 && realtime(machine)) return RT
   const can = writable(machine, found)
   if (!can.available) return no(`groups cannot be written: ${can.reason}`, can.remedy!)
+  if (v2) return yes('memory.high and cgroup.freeze can hold a group below its limit')
   const file = join(found.self ?? found.mount.path, 'memory.oom_control')
   return machine.access(file, 'exists') === undefined
     ? yes('memory.oom_control can disable the kernel killer')

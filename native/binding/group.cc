@@ -7,12 +7,16 @@
 // (lib/group.ts) checks arguments, and that the handle is open.
 #include "binding/group.h"
 
+#include <fcntl.h>
+
 #include <string>
 #include <vector>
 
 #include "binding/async.h"
 #include "core/hierarchy.h"
+#include "core/hold.h"
 #include "core/parse.h"
+#include "core/sys.h"
 
 namespace oom::binding {
 
@@ -275,6 +279,14 @@ Napi::Value memory_group_of(const Napi::CallbackInfo& info) {
       [](Napi::Env env, std::string& path) { return Napi::String::New(env, path); });
 }
 
+// isMarked(path): whether the v2 group carries the mark of a hold.
+Napi::Value is_marked(const Napi::CallbackInfo& info) {
+  std::string path = info[0].As<Napi::String>().Utf8Value();
+  Fd dir(sys::open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY));
+  hold::Mark mark;
+  return Napi::Boolean::New(info.Env(), dir && hold::read_mark(dir.get(), mark) == 1);
+}
+
 }  // namespace
 
 std::shared_ptr<Group> group_of(Napi::Value value) {
@@ -288,6 +300,7 @@ std::shared_ptr<Group> group_of(Napi::Value value) {
 
 Napi::Object init_group(Napi::Env env, Napi::Object exports) {
   exports.Set("GroupHandle", GroupHandle::define(env));
+  exports.Set("isMarked", Napi::Function::New<is_marked>(env, "isMarked"));
   exports.Set("memoryMount", Napi::Function::New<memory_mount>(env, "memoryMount"));
   exports.Set("memoryGroupOf", Napi::Function::New<memory_group_of>(env, "memoryGroupOf"));
   return exports;

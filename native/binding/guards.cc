@@ -40,6 +40,9 @@ GuardConfig config_of(const Napi::Object& from) {
     episode.plan[i].signal = static_cast<int32_t>(integer(step, "signal"));
     episode.plan[i].target = static_cast<int32_t>(integer(step, "target"));
   }
+  auto hold = from.Get("hold").As<Napi::Object>();
+  config.hold.band = static_cast<uint64_t>(integer(hold, "band"));
+  config.hold.freeze = static_cast<HoldFreeze>(integer(hold, "freeze"));
   config.ballast = static_cast<uint64_t>(integer(from, "ballast"));
   config.take_over = from.Get("takeOver").As<Napi::Boolean>();
   config.grace_ns = integer(from, "graceMs") * kMs;

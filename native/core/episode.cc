@@ -41,7 +41,10 @@ uint64_t plus(uint64_t a, uint64_t b) {
                                                       : a + b;
 }
 
-bool full(uint64_t usage, uint64_t limit) { return plus(usage, kBatch) >= limit; }
+bool full(const Sample& s, uint64_t limit) {
+  uint64_t needed = s.usage > s.reclaimable ? s.usage - s.reclaimable : 0;
+  return plus(needed, plus(s.band, kBatch)) >= limit;
+}
 
 bool kills(const PlanStep& step) {
   return step.kind == StepKind::kKillLargest || step.kind == StepKind::kKillGroup ||
@@ -58,7 +61,7 @@ bool EpisodeMachine::holding() const {
 // With headroom lent nobody waits, but the group is over (or at) what it may have: just woken
 // waiters have not charged yet, so "at" counts.
 bool EpisodeMachine::out_of_memory(const Sample& s) const {
-  return s.starved || (lent_ > 0 && full(s.usage, base_limit_));
+  return s.starved || (lent_ > 0 && full(s, base_limit_));
 }
 
 // Cut to whole pages of any size that Linux has, as the kernel would, so that it reads back the
@@ -404,7 +407,7 @@ void EpisodeMachine::kernel_decides(int64_t now, const Sample& s, Actions& out) 
   }
   if (s.starved) return insist(now, out);
   int64_t elapsed = now - phase_at_;
-  bool room = !full(s.usage, s.limit) && !out_of_memory(s);
+  bool room = !full(s, s.limit) && !out_of_memory(s);
   bool decided = room ? kill_seen_ || elapsed >= kKernelWindow
                       : kill_seen_ && now - progress_at_ >= kKillTakesEffect;
   if (decided || elapsed >= kKernelWindowMax) finish(now, pending_, out);

@@ -75,6 +75,10 @@ struct Sample {
   uint64_t usage = 0;
   uint64_t limit = 0;
   uint64_t kills = 0;  // the kernel's kill counter of the group
+  // v2: how far below the limit the group is held, and what of its usage the kernel can take back
+  // without killing.
+  uint64_t band = 0;
+  uint64_t reclaimable = 0;
 };
 
 enum class Fact : uint8_t {

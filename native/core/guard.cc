@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/codes.h"
+#include "core/freezer_twin.h"
 #include "core/freezer_v1.h"
 #include "core/lock.h"
 #include "core/mutex_lock.h"
@@ -18,7 +19,6 @@
 namespace oom {
 namespace {
 
-constexpr const char* kControl = "memory.oom_control";
 // What appeared() returns for a group that is not ours while those below it may be.
 constexpr uint32_t kNotOurs = UINT32_MAX;
 
@@ -61,13 +61,10 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   {
     Lock lock(lock_);
     group_ = group;
+    kind_ = &hot_kind(group->version());
     state_ = State::kArming;
   }
-  if (group->version() == 2) return code::fail(code::kCgroupUnsupported, kControl);
   if (Status s = check_self(*group); !s.ok()) return s;
-  if (config_.episode.plans(StepKind::kFreeze)) {
-    if (Status s = freezer_v1::check(*group); !s.ok()) return s;
-  }
   sentinel_.set_before_stop([] {
     Helpers::stop();
     GuardianLink::stop();
@@ -87,13 +84,20 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   return status;
 }
 
-// A process that is out of memory with its own group goes nowhere before there is some.
+// A process that is out of memory with its own group goes nowhere before there is some, and one
+// that stops itself goes nowhere at all.
 Status Guard::check_self(const Group& group) const {
   const EpisodeConfig& config = config_.episode;
+  bool freezes = config.plans(StepKind::kFreeze);
+  if (freezes && kind_->twin_freezer()) {
+    if (Status s = freezer_v1::check(group); !s.ok()) return s;
+  }
   if (config.dry_run || config.max_delay_ns == 0) return Status::success();
   std::vector<pid_t> pids;
   if (Status s = group.pids(true, pids); !s.ok()) return s;
   if (!std::binary_search(pids.begin(), pids.end(), getpid())) return Status::success();
+  freezes |= config_.hold.freeze == HoldFreeze::kAlways;
+  if (freezes && !kind_->twin_freezer()) return code::fail(code::kSelfInGroup);
   const PlanStep& first = config.plan[0];
   bool helps = config.plan_size > 0 && first.after_ns == 0 &&
                (first.kind == StepKind::kHeadroom || first.kind == StepKind::kBallast);
@@ -111,11 +115,13 @@ Status Guard::call_guardian() {
   terms.grace_ns = config_.grace_ns;
   terms.fallback = static_cast<uint32_t>(config_.episode.fallback);
   terms.guard_descendants = config_.guard_descendants;
+  terms.version = static_cast<uint32_t>(group_->version());
+  terms.band = config_.hold.band;
   terms.root = group_->dir();
   terms.place = config_.place;
   Fd freezer;
   std::string path;
-  if (config_.episode.plans(StepKind::kFreeze) &&
+  if (config_.episode.plans(StepKind::kFreeze) && kind_->twin_freezer() &&
       freezer_v1::open_directory(group_->path(), freezer, path).ok()) {
     terms.freezer = freezer.get();
   }
@@ -168,8 +174,10 @@ Status Guard::hold_all() {
     if (it == entries_.end() || !it->second.guarded) continue;
     Entry& entry = it->second;
     bool refuse = !config_.take_over && !config_.episode.dry_run;
-    int err = 0;
-    sentinel_.call([&](Sentinel& sentinel) { err = entry.group->take_over(sentinel, refuse); });
+    int err = entry.group->prepare_hold(refuse);
+    if (err == 0) {
+      sentinel_.call([&](Sentinel& sentinel) { err = entry.group->take_over(sentinel, refuse); });
+    }
     if (err == 0) held_ = !config_.episode.dry_run;
     // One below that has gone meanwhile is no matter.
     if (err == 0 || (is_gone(err) && sub != 1)) continue;
@@ -177,7 +185,7 @@ Status Guard::hold_all() {
     // Somebody else's may be among what the guardian knows: only what was taken is let go of, by
     // us.
     refused_ = true;
-    return refusal(err, "write", kControl);
+    return refusal(err, "write", kind_->control());
   }
   return Status::success();
 }
@@ -187,12 +195,12 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   sweep();
   if (state_ == State::kDisposing || state_ == State::kDisposed) {
     // Born held in the last moment, and nobody's.
-    if (held_) sys::write_at(dir, kControl, "0");
+    if (held_) kind_->forgo(dir);
     return kNotOurs;
   }
   bool inherits = state_ == State::kArmed && parent != 0 && !config_.episode.dry_run;
   // The kernel hands the disabled killer down. One that was there before keeps what it has.
-  if (inherits && !config_.guard_descendants) sys::write_at(dir, kControl, "0");
+  if (inherits && !config_.guard_descendants) kind_->forgo(dir);
   uint32_t sub = 0;
   Status status = take(parent, place.name(), dir, sub);
   if (status.ok() || is_gone(status.err)) return sub;
@@ -204,7 +212,7 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
     return 0;
   }
   // It cannot be guarded: then the kernel shall have it. Nobody may hang.
-  if (inherits) sys::write_at(dir, kControl, "0");
+  if (inherits) kind_->forgo(dir);
   return kNotOurs;
 }
 
@@ -241,15 +249,17 @@ Status Guard::enter(Entry& entry, int dir) {
     group.set_slot(slot);
   }
   if (state_ == State::kArmed) {
-    int err = 0;
-    sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
-    return refusal(err, "write", kControl);
+    int err = group.prepare_hold(false);
+    if (err == 0) {
+      sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
+    }
+    return refusal(err, "write", kind_->control());
   }
   int held = group.held();
-  if (held < 0) return Status::of(held, "read", kControl);
+  if (held < 0) return Status::of(held, "read", kind_->control());
   entry.found_held = held == 1;
   bool refuse = !config_.take_over && !config_.episode.dry_run;
-  return entry.found_held && refuse ? code::fail(code::kKillerDisabled, kControl)
+  return entry.found_held && refuse ? code::fail(code::kKillerDisabled, kind_->control())
                                     : Status::success();
 }
 
@@ -412,7 +422,18 @@ void Guard::sweep() {
 
 // Seen by the tree. A guarded group reports its own removal, in order with its events.
 void Guard::vanished(uint32_t sub) {
-  if (!config_.guard_descendants && sub != 1) forget(sub);
+  if (!config_.guard_descendants && sub != 1) {
+    forget(sub);
+  } else if (!kind_->tells_removal()) {
+    touched(sub);
+  }
+}
+
+void Guard::touched(uint32_t sub) {
+  Lock lock(lock_);
+  auto it = entries_.find(sub);
+  if (state_ != State::kArmed || it == entries_.end() || !it->second.guarded) return;
+  sentinel_.call([&](Sentinel& sentinel) { it->second.group->look_again(sentinel); });
 }
 
 // Nobody may hang: what cannot be seen is the kernel's.
@@ -424,7 +445,7 @@ bool Guard::out_of_sight(int err, const Place& place, int dir) {
       trouble_ = place.name();
     }
   } else if (held_) {
-    sys::write_at(dir, kControl, "0");
+    kind_->forgo(dir);
   }
   return true;
 }

@@ -22,6 +22,7 @@
 #include "core/group.h"
 #include "core/guarded_group.h"
 #include "core/guardian_link.h"
+#include "core/hot_kind.h"
 #include "core/locked.h"
 #include "core/roster.h"
 #include "core/tree.h"
@@ -30,6 +31,7 @@ namespace oom {
 
 struct GuardConfig {
   EpisodeConfig episode;
+  HoldConfig hold;
   uint64_t ballast = 0;
   bool take_over = false;
   bool guard_descendants = true;
@@ -68,6 +70,7 @@ class Guard final : public TreeListener, public GuardianClient {
 
   // For its groups.
   const GuardConfig& config() const { return config_; }
+  const HotKind& kind() const { return *kind_; }
   Channel& channel() { return channel_; }
   uint32_t target() const { return target_; }
   // Helpers.
@@ -82,6 +85,8 @@ class Guard final : public TreeListener, public GuardianClient {
   // The tree's thread, or the arming one.
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   void vanished(uint32_t sub) override;
+  const char* touched_file() override { return kind_->touched_file(); }
+  void touched(uint32_t sub) override;
   bool out_of_sight(int err, const Place& place, int dir) override;
 
  private:
@@ -117,6 +122,7 @@ class Guard final : public TreeListener, public GuardianClient {
   uint32_t target_;
   GuardConfig config_;
   std::shared_ptr<const Group> group_;
+  const HotKind* kind_ = nullptr;  // from arm() on
   Ballast ballast_;
   bool locked_ = false;
   bool held_ = false;     // from when on groups may be born held

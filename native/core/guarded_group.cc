@@ -14,6 +14,11 @@ namespace {
 
 // Looks at running episodes share one thread: with very many of them each is looked at less often.
 int active_episodes = 0;  // sentinel only
+// The same for idle groups of which the kernel does not tell everything.
+int attached_groups = 0;  // sentinel only
+int64_t idle_interval(int64_t wanted) {
+  return std::max<int64_t>(wanted, attached_groups * 5 * kMs);
+}
 int64_t poll_interval() { return std::max<int64_t>(10 * kMs, active_episodes * int64_t{200'000}); }
 
 // A group with room whose tasks are still marked as waiting after so long really has some that
@@ -27,41 +32,58 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
     : guard_(guard),
       parent_(parent),
       sub_(sub),
+      hot_(guard.kind(), guard.config().hold),
       machine_(guard.config().episode),
       reports_(*this, guard.target(), sub) {
   channel = &guard.channel();
-  for (Job* job :
-       {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_}) {
+  for (Job* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_,
+                   &stop_job_, &hold_job_, &decide_job_}) {
     job->group = this;
   }
 }
 
 Status GuardedGroup::arm(int dir, const std::string& path) {
-  Status status = hot_.arm(dir);
-  if (status.ok() && !parent_) status = hot_.arm_above(dir);
-  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_.arm_reclaim(dir);
-  if (status.ok() && machine_.config().plans(StepKind::kFreeze)) {
+  Status status = hot_->arm(dir);
+  if (status.ok() && !parent_) status = hot_->arm_above(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_->arm_reclaim(dir);
+  bool planned = machine_.config().plans(StepKind::kFreeze);
+  if (status.ok() && (planned || guard_.kind().freezes(guard_.config().hold))) {
     // Groups below need no freezer of their own: there the step fails when it is its turn.
-    Status found = hot_.arm_freezer(path);
-    if (!found.ok() && (!parent_ || found.err != code::kNoFreezer)) return found;
+    Status found = hot_->arm_freezer(path);
+    if (!found.ok() && planned && (!parent_ || found.err != code::kNoFreezer)) return found;
   }
   if (!status.ok()) return status;
   // The dry run: every call of the out-of-memory path that changes nothing, once, before it counts.
   int err = look(last_);
-  if (err == 0) hot_.at_limit(last_);
-  hot_.starved_above();
-  return Status::of(err, "read", "memory.oom_control");
+  if (err == 0) hot_->at_limit(last_);
+  hot_->starved_above();
+  return Status::of(err, "read", guard_.kind().control());
+}
+
+int GuardedGroup::prepare_hold(bool refuse_held) {
+  if (!hot_->prepares() || !machine_.holding()) return 0;
+  int held = refuse_held ? hot_->held() : 0;
+  if (held != 0) return held < 0 ? held : code::kKillerDisabled;
+  prepared_ = true;
+  return hot_->prepare_hold();
+}
+
+void GuardedGroup::look_again(Sentinel& sentinel) {
+  if (attached_) step(sentinel, Fact::kLooked, sys::now_ns());
 }
 
 int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
-  int held = refuse_held ? hot_.held() : 0;
+  int held = refuse_held && !prepared_ ? hot_->held() : 0;
   if (held != 0) return held < 0 ? held : code::kKillerDisabled;
   // What was told before is over, or shows in the first look.
-  if (machine_.config().dry_run) hot_.consume();
-  if (int err = sentinel.add(hot_.event_fd(), *this, EPOLLIN)) return err;
+  if (machine_.config().dry_run) hot_->consume();
+  if (int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask())) return err;
   attached_ = true;
-  int err = machine_.holding() ? hot_.hold() : 0;
-  if (err != 0) {
+  attached_groups++;
+  int err = machine_.holding() ? hot_->hold() : 0;
+  if (err == -EAGAIN) {
+    keep_hold(sys::now_ns(), err);
+  } else if (err != 0) {
     detach(sentinel);
     return err;
   }
@@ -76,31 +98,36 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
     Input input;
     input.fact = Fact::kCancel;
     command(sentinel, input);
-    if (killer_too && !gone_ && !machine_.config().dry_run) hot_.let_go();
   }
+  bool changed = taken_ ? !machine_.config().dry_run : prepared_;
+  if (killer_too && !gone_ && changed) hot_->let_go();
   detach(sentinel);
-  taken_ = false;
+  taken_ = prepared_ = false;
 }
 
 void GuardedGroup::detach(Sentinel& sentinel) {
   if (machine_.active()) active_episodes--;
   sentinel.forget(*this);
-  if (attached_) sentinel.remove(hot_.event_fd());
+  if (attached_) {
+    sentinel.remove(hot_->event_fd());
+    attached_groups--;
+  }
   attached_ = false;
 }
 
 bool GuardedGroup::busy() const {
   if (users.load() > 0) return true;
-  for (const Job* job :
-       {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_}) {
+  for (const Job* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
+                         &census_job_, &stop_job_, &hold_job_, &decide_job_}) {
     if (job->busy.load()) return true;
   }
   return false;
 }
 
 int GuardedGroup::look(Sample& sample) {
-  if (int err = hot_.sample(sample)) return err;
-  bool far = sample.starved && !hot_.at_limit(sample);
+  if (int err = hot_->sample(sample)) return err;
+  if (taken_ && machine_.holding()) keep_hold(sys::now_ns(), hot_->follow(sample));
+  bool far = sample.starved && !hot_->at_limit(sample);
   if (!far) {
     far_since_ = 0;
     return 0;
@@ -109,14 +136,14 @@ int GuardedGroup::look(Sample& sample) {
   GuardedGroup* top = this;
   for (GuardedGroup* above = parent_; above; above = above->parent_) {
     Sample theirs;
-    if (!above->gone_ && above->hot_.sample(theirs) == 0 && theirs.starved) {
+    if (!above->gone_ && above->hot_->sample(theirs) == 0 && theirs.starved) {
       far_since_ = 0;
       sample.starved = false;
       return 0;
     }
     top = above;
   }
-  if (top->hot_.starved_above()) {
+  if (top->hot_->starved_above()) {
     far_since_ = 0;
     sample.starved = false;
     return 0;
@@ -144,8 +171,9 @@ bool GuardedGroup::observe(Sample& sample) {
 }
 
 void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
-  hot_.consume();
-  step(sentinel, Fact::kNotified, now);
+  hot_->consume();
+  bool news = !machine_.config().dry_run || hot_->told_oom();
+  step(sentinel, news ? Fact::kNotified : Fact::kLooked, now);
 }
 
 void GuardedGroup::due(Sentinel& sentinel, int64_t now) {
@@ -161,6 +189,10 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   Input input;
   input.fact = fact;
   if (!observe(input.sample)) return removed(sentinel, now);
+  if (fact == Fact::kNotified && !input.sample.starved && hot_->tells_more() &&
+      !machine_.config().dry_run) {
+    input.fact = Fact::kLooked;
+  }
   // Before the kernel's kill is taken for anybody's.
   if (guardian_acted()) input.fact = Fact::kGuardianActed;
   // Whose kill it was is known only when the killer has answered.
@@ -195,6 +227,7 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     active_episodes += machine_.active() - was_active;
     publish();
     carry_out(sentinel, now, actions);
+    stand(now, next.sample);
     publish();
     if (answer_count_ == 0) break;
     next = answers_[0];
@@ -221,9 +254,11 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
       case Do::kLetGo: {
         // Letting go twice does no harm; the report is the claimant's.
         bool ours = claim();
-        int err = hot_.let_go();
+        bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
+        int err = kernel ? hot_->yield() : hot_->let_go();
         switched(err);
         thaw(now);
+        if (kernel) ask_kernel(now);
         if (ours && machine_.active() && let_go_told_ != machine_.id()) {
           let_go_told_ = machine_.id();
           constexpr auto kKernel = static_cast<uint16_t>(Fallback::kKernel);
@@ -234,9 +269,12 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         }
         break;
       }
-      case Do::kHold:
-        switched(hot_.hold());
+      case Do::kHold: {
+        int err = hot_->hold();
+        keep_hold(now, err);
+        if (err != -EAGAIN) switched(err);
         break;
+      }
       case Do::kSqueeze:
         repay(now);
         break;
@@ -294,14 +332,21 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
   feed(sentinel, now, input);
   gone_ = true;
   sentinel.clear_timer(*this);
-  if (attached_) sentinel.remove(hot_.event_fd());
+  if (attached_) {
+    sentinel.remove(hot_->event_fd());
+    attached_groups--;
+  }
   attached_ = false;
   reports_.gone(sentinel, now);
 }
 
 void GuardedGroup::schedule(Sentinel& sentinel) {
+  int64_t now = sys::now_ns();
   int64_t when = std::min({machine_.next_wake(), refill_at_, thaw_at_});
-  if (far_since_ != 0) when = std::min(when, sys::now_ns() + kWokenPoll);
+  if (int64_t idle = hot_->idle_look(); idle != kNever) {
+    when = std::min(when, now + idle_interval(idle));
+  }
+  if (far_since_ != 0) when = std::min(when, now + kWokenPoll);
   if (!attached_ || when == kNever) {
     sentinel.clear_timer(*this);
   } else {

@@ -16,7 +16,7 @@
 #include "core/census.h"
 #include "core/episode.h"
 #include "core/helpers.h"
-#include "core/hot_v1.h"
+#include "core/hot_kind.h"
 #include "core/locked.h"
 #include "core/reports.h"
 #include "core/roster.h"
@@ -67,9 +67,16 @@ class GuardedGroup final : public Source {
   bool busy() const;
 
   // What the guardian sees of it; before take_over().
-  void set_slot(SharedSlot* slot) { slot_ = slot; }
+  void set_slot(SharedSlot* slot) {
+    slot_ = slot;
+    hot_->share(&slot->hold);
+  }
+  // Before take_over(), on a thread that may sleep: what of that takes time.
+  int prepare_hold(bool refuse_held);
+  // On the sentinel: something may have changed that nobody has told of.
+  void look_again(Sentinel& sentinel);
 
-  HotGroup& hot() { return hot_; }
+  HotGroup& hot() { return *hot_; }
   uint32_t sub() const { return sub_; }
   const GuardedGroup* parent() const { return parent_; }
   const EpisodeMachine& machine() const { return machine_; }
@@ -110,11 +117,14 @@ class GuardedGroup final : public Source {
   void repay(int64_t now);
   void refill(int64_t now);
   void thaw(int64_t now);
+  void stand(int64_t now, const Sample& sample);
+  void keep_hold(int64_t now, int err);
+  void ask_kernel(int64_t now);
 
   Guard& guard_;
   GuardedGroup* parent_;
   uint32_t sub_;
-  HotGroupV1 hot_;
+  HotHolder hot_;
   SharedSlot* slot_ = nullptr;
   EpisodeMachine machine_;
   Reports reports_;
@@ -125,13 +135,17 @@ class GuardedGroup final : public Source {
   uint8_t answer_count_ = 0;
 
   Job step_job_, fallback_job_, repay_job_, refill_job_, thaw_job_, census_job_;
+  Job stop_job_, hold_job_, decide_job_;
   int64_t refill_at_ = kNever, refill_wait_ = 0;  // when ballast is to be there again
   int64_t thaw_at_ = kNever;                      // when to try again to thaw
-  int64_t far_since_ = 0;                         // since when it waits with room; 0: it does not
-  uint32_t let_go_told_ = 0;                      // the episode whose kernel fallback was reported
-  bool freezing_ = false;                         // the members shall stand still
+  hold::AskRule ask_;
+  int64_t far_since_ = 0;     // since when it waits with room; 0: it does not
+  uint32_t let_go_told_ = 0;  // the episode whose kernel fallback was reported
+  bool freezing_ = false;     // the members shall stand still
+  bool stopped_ = false;      // because they could not be held otherwise
   bool attached_ = false;
-  bool taken_ = false;  // we have disabled its killer, or would have
+  bool prepared_ = false;  // it is held already, for the most part
+  bool taken_ = false;     // we have disabled its killer, or would have
   bool gone_ = false;
 };
 

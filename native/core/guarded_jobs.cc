@@ -46,7 +46,7 @@ void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
     case StepKind::kHeadroom:
       done.bytes = machine_.lend_to(index);
       announce_loan(done.bytes);
-      done.result = hot_.lend_to(done.bytes);
+      done.result = hot_->lend_to(done.bytes);
       break;
     case StepKind::kKernel:  // reported when it lets go
       return answer(done);
@@ -119,20 +119,26 @@ void GuardedGroup::run_job(Job& job, Victims& victims) {
       job.result = guard_.refill_ballast();
       break;
     case JobKind::kReclaim:
-      job.result = hot_.reclaim();
+      job.result = hot_->reclaim();
       break;
     case JobKind::kRepay:
-      job.result = hot_.repay(job.bytes);
+      job.result = hot_->repay(job.bytes);
       break;
     case JobKind::kFreeze:
     case JobKind::kThaw:
-      job.result = hot_.freeze(job.kind == JobKind::kFreeze);
+      job.result = hot_->freeze(job.kind == JobKind::kFreeze);
+      break;
+    case JobKind::kHold:
+      job.result = hot_->hold_slowly();
+      break;
+    case JobKind::kDecide:
+      job.result = hot_->decide(job.bytes, job.most);
       break;
     case JobKind::kCensus:
-      census_.take(hot_.procs_fd());
+      census_.take(hot_->procs_fd());
       break;
     case JobKind::kVerdict:
-      job.count = census_.somebody_gone(hot_.procs_fd());
+      job.count = census_.somebody_gone(hot_->procs_fd());
       break;
     case JobKind::kSignal:
     case JobKind::kKill:
@@ -151,7 +157,7 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
   // A frozen v1 task dies only when it is thawed, and is frozen from above as well.
   if (signal == SIGKILL) {
     for (GuardedGroup* one = this; one; one = one->parent_) {
-      if (one->hot_.frozen()) one->hot_.freeze(false);
+      if (one->hot_->frozen() && one->hot_->thaw_to_kill()) one->hot_->freeze(false);
     }
   }
   int result = 0;
@@ -165,7 +171,8 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
     for (int attempt = 0; attempt < 3; attempt++) {
       result = 0;
       victims.search();
-      roster.each_below(*this, [&](GuardedGroup& g) { note(victims.consider(g.hot_.procs_fd())); });
+      roster.each_below(*this,
+                        [&](GuardedGroup& g) { note(victims.consider(g.hot_->procs_fd())); });
       // Some members could not be looked at (ENOMEM): the largest of the others will do.
       int err = victims.signal_largest(signal);
       if (err != -ESRCH || !victims.searched()) return err == 0 || result == 0 ? err : result;
@@ -174,15 +181,15 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
   }
   if (target == 0) {
     roster.each_below(*this, [&](GuardedGroup& g) {
-      if (signal == SIGKILL && g.hot_.frozen()) g.hot_.freeze(false);
-      note(victims.signal_all(g.hot_.procs_fd(), signal));
+      if (signal == SIGKILL && g.hot_->frozen() && g.hot_->thaw_to_kill()) g.hot_->freeze(false);
+      note(victims.signal_all(g.hot_->procs_fd(), signal));
     });
     if (victims.count() > 0) return 0;
     return result != 0 ? result : -ESRCH;
   }
   result = -ESRCH;
   roster.each_below(*this, [&](GuardedGroup& g) {
-    if (result == -ESRCH) result = victims.signal_member(g.hot_.procs_fd(), target, signal);
+    if (result == -ESRCH) result = victims.signal_member(g.hot_->procs_fd(), target, signal);
   });
   return result;
 }
@@ -223,8 +230,13 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
     case JobKind::kFreeze:
       if (!freezing_) thaw(now);  // overtaken by the end, or by a kill
       break;
+    case JobKind::kHold:
+      // Let go of meanwhile.
+      if (!gone_ && !machine_.holding()) hot_->let_go();
+      break;
     case JobKind::kThaw:
-      thaw_at_ = hot_.frozen() && !freezing_ && input.result != -ENODEV ? now + kThawAgain : kNever;
+      thaw_at_ =
+          hot_->frozen() && !freezing_ && input.result != -ENODEV ? now + kThawAgain : kNever;
       break;
     default:
       break;
@@ -260,7 +272,7 @@ void GuardedGroup::report_job(Sentinel& sentinel, const Job& job) {
 }
 
 void GuardedGroup::repay(int64_t now) {
-  if (!hot_.lent() || repay_job_.busy.load()) return;
+  if (!hot_->lent() || repay_job_.busy.load()) return;
   repay_job_.bytes = machine_.base_limit();
   start(repay_job_, JobKind::kRepay, now);
 }
@@ -277,15 +289,42 @@ void GuardedGroup::refill(int64_t now) {
 }
 
 void GuardedGroup::thaw(int64_t now) {
-  freezing_ = false;
+  freezing_ = stopped_ = false;
   thaw_at_ = kNever;
-  if (!hot_.frozen()) return;  // a freeze that is under way is undone when it has answered
+  if (!hot_->frozen()) return;  // a freeze that is under way is undone when it has answered
   if (!start(thaw_job_, JobKind::kThaw, now)) thaw_at_ = now + kThawAgain;
 }
 
+// Stops the members of a group that would not be held to its deadline otherwise; once it is below
+// the line (headroom was lent, somebody has died) they go on.
+void GuardedGroup::stand(int64_t now, const Sample& sample) {
+  if (machine_.phase() != EpisodeMachine::Phase::kDelaying || machine_.config().dry_run) return;
+  if (hot_->must_freeze(sample, now, machine_.deadline())) {
+    if (freezing_ || stop_job_.busy.load()) return;
+    freezing_ = stopped_ = true;
+    publish();
+    start(stop_job_, JobKind::kFreeze, now);
+  } else if (stopped_ && !sample.starved) {
+    thaw(now);
+  }
+}
+
+// `err` of hold() or follow(): what would have to wait for reclaim is a helper's.
+void GuardedGroup::keep_hold(int64_t now, int err) {
+  if (err == -EAGAIN && !hold_job_.busy.load()) start(hold_job_, JobKind::kHold, now);
+}
+
+void GuardedGroup::ask_kernel(int64_t now) {
+  if (!hot_->must_be_asked() || decide_job_.busy.load()) return;
+  if (!ask_.due(machine_.id(), now, last_.kills)) return;
+  decide_job_.bytes = machine_.base_limit();
+  decide_job_.most = std::max(machine_.base_limit(), hot_->lent_to());
+  start(decide_job_, JobKind::kDecide, now);
+}
+
 void GuardedGroup::settle() {
-  if (hot_.lent()) hot_.repay(machine_.base_limit());
-  if (hot_.frozen()) hot_.freeze(false);
+  if (hot_->lent()) hot_->repay(machine_.base_limit());
+  if (hot_->frozen()) hot_->freeze(false);
 }
 
 }  // namespace oom

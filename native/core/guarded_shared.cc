@@ -10,23 +10,25 @@ namespace oom {
 GuardedGroup::~GuardedGroup() { free_slot(); }
 
 void GuardedGroup::free_slot() {
-  if (slot_) slot_->state.store(SlotState::kFree);
+  if (!slot_) return;
+  hot_->share(nullptr);
+  slot_->state.store(SlotState::kFree);
   slot_ = nullptr;
 }
 
 void GuardedGroup::publish() {
   if (!slot_) return;
   oom::publish(*slot_, machine_,
-               {.open = hot_.lent(),
-                .to = hot_.lent_to(),
-                .memsw = hot_.own_memsw(),
-                .frozen = freezing_ || hot_.frozen()});
+               {.open = hot_->lent(),
+                .to = hot_->lent_to(),
+                .memsw = hot_->own_memsw(),
+                .frozen = freezing_ || hot_->frozen()});
 }
 
 void GuardedGroup::announce_loan(uint64_t to) {
   if (!slot_) return;
   oom::announce_loan(*slot_, machine_,
-                     {.to = std::max(to, hot_.lent_to()), .memsw = hot_.memsw_before()});
+                     {.to = std::max(to, hot_->lent_to()), .memsw = hot_->memsw_before()});
 }
 
 bool GuardedGroup::claim() {
@@ -43,7 +45,10 @@ bool GuardedGroup::guardian_acted() const {
 }
 
 void GuardedGroup::hold_again(Sentinel& sentinel) {
-  if (!taken_ || gone_ || !machine_.holding() || hot_.hold() == 0) return;
+  if (!taken_ || gone_ || !machine_.holding()) return;
+  int err = hot_->hold();
+  keep_hold(sys::now_ns(), err);
+  if (err == 0 || err == -EAGAIN) return;
   Input input;
   input.fact = Fact::kSwitchFailed;
   command(sentinel, input);
@@ -54,7 +59,7 @@ void GuardedGroup::abandon(Sentinel& sentinel, int err) {
   input.fact = Fact::kSetDelay;
   input.ns = 0;
   command(sentinel, input);
-  if (!gone_) hot_.let_go();
+  if (!gone_) hot_->let_go();
   if (err != 0) reports_.trouble(sentinel, sys::now_ns(), err);
 }
 

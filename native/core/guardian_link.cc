@@ -198,7 +198,8 @@ Status spawn(Link& l) {
 }
 
 Question question_of(uint32_t id, const GuardianTerms& terms, Ask what) {
-  return {what, id, terms.delay_ns, terms.grace_ns, terms.fallback, terms.guard_descendants, 0, 0};
+  return {what, id, terms.delay_ns, terms.grace_ns, terms.fallback, terms.guard_descendants,
+          0,    0,  terms.version,  terms.band};
 }
 
 Status tell(Link& l, uint32_t id, const Registration& guard) {

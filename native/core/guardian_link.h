@@ -32,6 +32,8 @@ struct GuardianTerms {
   int64_t grace_ns = 0;
   uint32_t fallback = 0;
   bool guard_descendants = true;
+  uint32_t version = 1;
+  uint64_t band = 0;  // v2: as configured
   // Duplicated; -1: none.
   int root = -1;     // the group's directory
   int place = -1;    // cgroup.procs of where the guardian shall live

@@ -26,6 +26,7 @@ enum class JobKind : uint8_t {
   kKill,
   kFreeze,
   kThaw,
+  kDecide,   // the kernel's killer is made to choose
   kCensus,   // note who waits for memory
   kVerdict,  // whether one of those was killed: count 1
   // Slow.
@@ -33,6 +34,7 @@ enum class JobKind : uint8_t {
   kRefill,
   kReclaim,
   kRepay,
+  kHold,
 };
 
 struct Job : Command {
@@ -40,7 +42,8 @@ struct Job : Command {
   GuardedGroup* group = nullptr;
   int32_t signal = 0;
   int32_t target = 0;    // a pid, 0 for all, -1 for the largest
-  uint64_t bytes = 0;    // kRepay: the limit
+  uint64_t bytes = 0;    // kRepay, kDecide: the limit
+  uint64_t most = 0;     // kDecide: with what was lent
   uint32_t episode = 0;  // whose it is
   int64_t at = 0;        // when it was asked for
   // The answer.

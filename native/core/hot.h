@@ -7,12 +7,15 @@
 // unless it says otherwise, allocates nothing and may be called from any one thread at a time.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <cstdint>
 #include <string>
 
 #include "core/episode.h"
 #include "core/fd.h"
 #include "core/result.h"
+#include "core/shared_state.h"
 
 namespace oom {
 
@@ -29,9 +32,19 @@ class HotGroup {
   // Also what freeze() needs. `path` is the group's absolute path. ERR_NO_FREEZER.
   virtual Status arm_freezer(const std::string& path) = 0;
 
-  // Readable when the kernel has told of an OOM.
+  // Has these events when the kernel has told of an OOM (v2: or of what may be one).
   virtual int event_fd() const = 0;
+  virtual uint32_t event_mask() const { return EPOLLIN; }
   virtual void consume() = 0;
+  // Whether what was consumed last told of an OOM, where nothing is held.
+  virtual bool told_oom() const { return true; }
+  // Whether it is told of much that is no OOM, and of each that is for as long as it lasts.
+  virtual bool tells_more() const { return false; }
+  // How long an idle group may go without a look: kNever where the kernel tells of everything.
+  virtual int64_t idle_look() const { return kNever; }
+
+  // Where what is to be put back is noted; null: in here.
+  virtual void share(HoldNote*) {}
 
   // 0, or -errno; -ENODEV: the group is gone. `starved` is raw: also by an ancestor's limit.
   virtual int sample(Sample& out) = 0;
@@ -39,14 +52,37 @@ class HotGroup {
   virtual bool at_limit(const Sample& sample) = 0;
   // Whether one of those that arm_above() has found is out of memory.
   virtual bool starved_above() = 0;
-  // Whether the kernel's killer is disabled now: 0, 1 or -errno.
+  // Whether the kernel's killer is disabled now (v2: whether somebody has marked the group as
+  // held): 0, 1 or -errno.
   virtual int held() = 0;
+  // Before the first hold(), on a thread that may sleep: what of it takes time, if anything does.
+  virtual bool prepares() const { return false; }
+  virtual int prepare_hold() { return 0; }
+  // -EAGAIN: it has to be hold_slowly(), by a helper.
   virtual int hold() = 0;
+  virtual int hold_slowly() { return hold(); }
   virtual int let_go() = 0;
+  // Lets the kernel decide for the moment; hold() again afterwards.
+  virtual int yield() { return let_go(); }
+  // Whether the kernel has to be made to decide: decide(), by a helper, after yield(). `base` is
+  // the limit without what was lent, `most` with it: nothing is done where somebody has set
+  // another. Returns when the kernel has decided.
+  virtual bool must_be_asked() const { return false; }
+  virtual int decide(uint64_t /*base*/, uint64_t /*most*/) { return 0; }
+  // While held: goes along with limits that others have set. -EAGAIN as with hold().
+  virtual int follow(const Sample&) { return 0; }
+  // While it is out of memory: whether its members must be stopped to hold it to the deadline.
+  virtual bool must_freeze(const Sample&, int64_t /*now*/, int64_t /*deadline*/) { return false; }
+  // Whether a frozen member has to be thawed to die.
+  virtual bool thaw_to_kill() const { return true; }
   // Lends headroom: lifts the limit to so much; nothing is done if it is that high already.
   virtual int lend_to(uint64_t bytes) = 0;
   // Whether something lent has not been put back.
   virtual bool lent() const = 0;
+  // What the limit was lent to at most, and what swap was limited to before (0: untouched).
+  virtual uint64_t lent_to() const { return 0; }
+  virtual uint64_t own_memsw() const { return 0; }
+  virtual uint64_t memsw_before() { return 0; }
   // Puts the limit back to `base`; -EBUSY while more is in use: then as low as it goes, unless it
   // was lent again meanwhile. A limit that somebody else has set since is left alone. Sleeps in
   // reclaim: helpers only, one at a time.

@@ -27,10 +27,10 @@ class HotGroupV1 final : public HotGroup {
   bool lent() const override { return set_limit_.load() != 0; }
   int repay(uint64_t base) override;
   int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
-  uint64_t lent_to() const { return set_limit_.load(); }
-  uint64_t own_memsw() const { return own_memsw_.load(); }
+  uint64_t lent_to() const override { return set_limit_.load(); }
+  uint64_t own_memsw() const override { return own_memsw_.load(); }
   // memory.memsw.limit_in_bytes as it was before anything was lent; 0: there is none.
-  uint64_t memsw_before();
+  uint64_t memsw_before() override;
   int freeze(bool frozen) override;
   bool frozen() const override { return frozen_.load(); }
   int reclaim() override;

@@ -19,6 +19,7 @@
 #include "core/control.h"
 #include "core/fd.h"
 #include "core/group.h"
+#include "core/hold.h"
 #include "core/members.h"
 #include "core/parse.h"
 #include "core/signals.h"
@@ -246,7 +247,10 @@ class V2 final : public Memcg {
 
   // Frozen members die of SIGKILL here, and nobody waits for user space when out of memory.
   Status let_die(const Group&) const override { return Status::success(); }
-  Status give_killer_back(int) const override { return Status::success(); }
+  // But a guard that is no more may have left it held.
+  Status give_killer_back(int dir) const override {
+    return Status::of(hold::put_back(dir), "write", kHigh);
+  }
 
   std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const override {
     return std::make_unique<OomWatchV2>(std::move(spec));

@@ -22,7 +22,14 @@ enum class SlotState : uint32_t {
 
 enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
 
-struct alignas(64) SharedSlot {
+// What a held v2 group has to get back. Written before the group is changed, so that whoever is
+// left can put it back.
+struct HoldNote {
+  std::atomic<uint64_t> own_high{0};  // memory.high as found, plus one; 0: the group is not held
+  std::atomic<uint64_t> own_max{0};  // memory.max, while it is lowered for the kernel; 0: it is not
+};
+
+struct alignas(16) SharedSlot {
   std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
   std::atomic<SlotState> state{SlotState::kFree};
   std::atomic<uint32_t> claim{0};  // episode << 2 | Claimant
@@ -32,6 +39,7 @@ struct alignas(64) SharedSlot {
   std::atomic<uint64_t> own_memsw{0};
   std::atomic<uint64_t> lent_to{0};  // what the limit was raised to, at most
   std::atomic<uint32_t> frozen{0};
+  HoldNote hold;
 
   static constexpr uint32_t word(uint32_t episode, Claimant who) {
     return episode << 2 | static_cast<uint32_t>(who);
@@ -48,7 +56,7 @@ struct alignas(64) SharedSlot {
     claim.compare_exchange_strong(expected, word(episode, Claimant::kGuardian));
   }
 };
-static_assert(sizeof(SharedSlot) == 64);
+static_assert(sizeof(SharedSlot) == 80);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 struct SharedState {
@@ -73,6 +81,8 @@ struct SharedState {
     reuse->claim.store(0, std::memory_order_relaxed);
     reuse->own_limit.store(0, std::memory_order_relaxed);
     reuse->frozen.store(0, std::memory_order_relaxed);
+    reuse->hold.own_high.store(0, std::memory_order_relaxed);
+    reuse->hold.own_max.store(0, std::memory_order_relaxed);
     reuse->inode.store(inode, std::memory_order_relaxed);
     reuse->state.store(SlotState::kArmed, std::memory_order_release);
     return reuse;

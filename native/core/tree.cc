@@ -65,6 +65,7 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool own_thread) {
     inotify_.reset();
     dirs_.clear();
     names_.clear();
+    files_.clear();
     root_.reset();
   }
   return status;
@@ -79,6 +80,7 @@ void Tree::close() {
     inotify_.reset();
     dirs_.clear();
     names_.clear();
+    files_.clear();
     root_.reset();
   }
   for (Fd& spare : spare_) spare.reset();
@@ -143,7 +145,7 @@ void Tree::found(uint32_t parent, const std::string& name) {
     if (descriptor >= 0) inotify_rm_watch(inotify_.get(), descriptor);
     return;
   }
-  dirs_[name] = {st.st_ino, id, descriptor};
+  dirs_[name] = {st.st_ino, id, descriptor, watch_file(id, dir.get())};
   // On cgroupfs the links of a directory are its subdirectories, itself and its entry: nothing
   // below it yet, and what comes from now on is told.
   if (descriptor >= 0 && fstat(dir.get(), &st) == 0 && st.st_nlink == 2) return;
@@ -160,6 +162,16 @@ int Tree::watch(const std::string& name, int dir) {
   } else {
     trouble(-errno, "inotify_add_watch");
   }
+  return descriptor;
+}
+
+int Tree::watch_file(uint32_t id, int dir) {
+  const char* file = listener_.touched_file();
+  if (!file) return -1;
+  char path[80];
+  snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dir, file);
+  int descriptor = inotify_add_watch(inotify_.get(), path, IN_MODIFY);
+  if (descriptor >= 0) files_[descriptor] = id;
   return descriptor;
 }
 
@@ -220,10 +232,11 @@ void Tree::forget(const std::string& name) {
   if (it == dirs_.end()) return;
   Dir dir = it->second;
   dirs_.erase(it);
-  if (dir.watch >= 0) {
-    names_.erase(dir.watch);
-    // The kernel keeps it, and the inode, for as long as it is not told.
-    inotify_rm_watch(inotify_.get(), dir.watch);
+  names_.erase(dir.watch);
+  files_.erase(dir.file_watch);
+  // The kernel keeps it, and the inode, for as long as it is not told.
+  for (int descriptor : {dir.watch, dir.file_watch}) {
+    if (descriptor >= 0) inotify_rm_watch(inotify_.get(), descriptor);
   }
   listener_.vanished(dir.id);
 }
@@ -246,6 +259,9 @@ void Tree::events() {
     at += sizeof(inotify_event) + one->len;
     if (one->mask & IN_Q_OVERFLOW) overflowed = true;
     if (one->mask & IN_ISDIR) event(one->wd, one->mask, one->name);
+    if (one->mask & IN_MODIFY) {
+      if (auto it = files_.find(one->wd); it != files_.end()) listener_.touched(it->second);
+    }
   }
   pthread_mutex_unlock(&lock_);
   if (overflowed) rescan();

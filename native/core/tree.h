@@ -35,6 +35,9 @@ class TreeListener {
   virtual uint32_t appeared(uint32_t parent, const Place& place, int dir) = 0;
   // It is gone from the tree; what its own files and events have to say may still come.
   virtual void vanished(uint32_t id) = 0;
+  // A file of each group whose changes by anybody are told of, or null; a literal.
+  virtual const char* touched_file() { return nullptr; }
+  virtual void touched(uint32_t) {}
   // After open(): something in the tree could not be opened or watched. It will be tried again.
   virtual void failed(const Status&) {}
   // A group was found that cannot be looked after now: no fd or no inotify watch can be had for it,
@@ -71,7 +74,8 @@ class Tree {
   struct Dir {
     uint64_t inode;
     uint32_t id;
-    int watch;  // inotify watch descriptor; -1: there is none yet
+    int watch;            // inotify watch descriptor; -1: there is none yet
+    int file_watch = -1;  // of touched_file()
   };
   struct Unexplored {
     uint32_t parent;
@@ -85,6 +89,7 @@ class Tree {
   void forget(const std::string& name);
   void list(const std::string& name, uint32_t id, Fd dir);
   int watch(const std::string& name, int dir);
+  int watch_file(uint32_t id, int dir);
   void trouble(int err, const char* syscall);
   void event(int watch, uint32_t mask, const char* entry);
 
@@ -102,6 +107,7 @@ class Tree {
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the maps, while they are walked
   std::map<std::string, Dir> dirs_;                   // by name relative to the root
   std::unordered_map<int, std::string> names_;        // by inotify watch descriptor
+  std::unordered_map<int, uint32_t> files_;           // ids by that of their touched_file()
   std::vector<Unexplored> unexplored_;
 };
 

@@ -24,6 +24,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <string>
 #include <unordered_map>
 
 #include "core/sys.h"
@@ -207,9 +208,14 @@ class Guardian {
     if (where.procs) return -EDEADLK;
     if (place) return sys::write_small(place.get(), "0");
     if (!where.process) return 0;
-    Fd above(sys::open_at(root, "../cgroup.procs", O_WRONLY));
-    if (!above || sys::write_small(above.get(), "0") != 0) return -EDEADLK;
-    return residence(root, 0).process ? -EDEADLK : 0;
+    // The nearest that takes it: on v2 a group with others below it has no members.
+    std::string above = "../cgroup.procs";
+    for (int level = 0; level < kMostLevels; level++, above.insert(0, "../")) {
+      Fd procs(sys::open_at(root, above.c_str(), O_WRONLY));
+      if (!procs) break;
+      if (sys::write_small(procs.get(), "0") == 0) return residence(root, 0).process ? -EDEADLK : 0;
+    }
+    return -EDEADLK;
   }
 
   void remove(const Question& question) {
@@ -219,6 +225,8 @@ class Guardian {
     yard_->bury(std::move(it->second));
     wards_.erase(it);
   }
+
+  static constexpr int kMostLevels = 64;
 
   House house_;
   std::unique_ptr<Graveyard> yard_;
@@ -245,7 +253,7 @@ void close_others() {
 // SIGTERM was blocked when this program was started, and comes through a file.
 void arrange_signals() {
   for (int ignored : {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
-                      SIGALRM, SIGVTALRM, SIGPROF, SIGIO}) {
+                      SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGCHLD}) {
     signal(ignored, SIG_IGN);
   }
   sigset_t term;
@@ -258,7 +266,7 @@ void protect_self() {
   prctl(PR_SET_NAME, "oom-guardian");
   // Where that is not allowed it goes on without: it is small, and outside of what it guards.
   sys::write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
-  // Nine files a group.
+  // Up to twenty files a group.
   rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
     files.rlim_cur = files.rlim_max;

@@ -35,6 +35,8 @@ struct Question {
   uint32_t guard_descendants;
   uint32_t sent;  // of Sent
   uint32_t held;
+  uint32_t version;  // of cgroup
+  uint64_t band;     // v2: HoldConfig
 };
 
 struct Answer {

@@ -19,6 +19,10 @@ int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000})
 constexpr int64_t kFollow = 100 * kMs;
 constexpr int64_t kRepayRetry = 100 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
+constexpr int64_t kLookAgain = 100 * kMs;
+
+// What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
+uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
 
 bool acts(const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
@@ -41,8 +45,11 @@ StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_
 StandIn::~StandIn() { running -= counted_; }
 
 int StandIn::attach(Sentinel& sentinel) {
-  int err = sentinel.add(hot_->event_fd(), *this, EPOLLIN);
+  int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask());
   attached_ = err == 0;
+  if (attached_ && hot_->idle_look() != kNever) {
+    sentinel.set_timer(*this, terms_.hands->now() + kLookAgain);
+  }
   return err;
 }
 
@@ -53,15 +60,17 @@ void StandIn::detach(Sentinel& sentinel) {
 }
 
 int StandIn::look(Sample& sample) {
-  if (int err = hot_->sample(sample)) return err;
   SharedSlot* slot = this->slot();
+  hot_->share(slot ? &slot->hold : nullptr);
+  if (int err = hot_->sample(sample)) return err;
+  kills_ = sample.kills;
   uint64_t own = slot ? slot->own_limit.load() : 0;
   if (own != 0 && sample.limit > own) {
     // Headroom is lent: out of memory is what does not fit into the limit without it. The kernel,
     // once it decides, sees those that wait.
     sample.limit = own;
     bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
-    if (!kernel && slot->state.load() == SlotState::kEpisode) sample.starved |= sample.usage > own;
+    if (!kernel && slot->state.load() == SlotState::kEpisode) sample.starved |= fill(sample) > own;
   }
   if (!sample.starved || hot_->at_limit(sample)) return 0;
   // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
@@ -201,6 +210,7 @@ bool StandIn::may_act(int64_t now) {
 void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
   if (leaving_) return put_back(sentinel, true);
+  if (terms_.hands->now() >= unheld_at_) free_members();
   Input input;
   input.fact = fact;
   input.result = result;
@@ -222,13 +232,30 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
 
   running += machine_.active() - counted_;
   counted_ = machine_.active();
-  int64_t wake = machine_.next_wake();
+  int64_t wake = std::min(machine_.next_wake(), unheld_at_);
   if (err != 0) wake = std::min(wake, now + kRetry);
+  // What the sentinel has stopped tells of nothing more.
+  if (hot_->idle_look() != kNever) wake = std::min(wake, now + kLookAgain);
   if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
     sentinel.set_timer(*this, wake);
   }
+}
+
+// An episode has ended, and the sentinel does not let the members go on: a limit that was raised
+// holds nobody any more.
+void StandIn::free_members() {
+  unheld_at_ = kNever;
+  SharedSlot* slot = this->slot();
+  if (!terms_.parent_alive || !slot || slot->state.load() != SlotState::kEpisode) return;
+  thaw();
+  hold();
+}
+
+int StandIn::hold() {
+  int err = hot_->hold();
+  return err == -EAGAIN ? hot_->hold_slowly() : err;
 }
 
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
@@ -281,11 +308,14 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         break;
       case Do::kHold:
         if (!terms_.parent_alive || !let_go_) break;
-        failed = hot_->hold();
+        failed = hold();
         let_go_ = failed != 0;
         held_ = failed == 0;
         break;
       case Do::kEnd:
+        // Only v2 has members that a raised limit does not wake.
+        if (hot_->must_be_asked()) unheld_at_ = terms_.hands->now() + terms_.grace_ns;
+        break;
       case Do::kStep:
       case Do::kSqueeze:
         break;
@@ -311,17 +341,23 @@ bool StandIn::below(const StandIn& top) const {
 }
 
 int StandIn::let_go() {
-  int err = hot_->let_go();
+  int err = hot_->yield();
   let_go_ |= err == 0;
   held_ &= err != 0;
   thaw();
+  if (hot_->must_be_asked() && ask_.due(machine_.id(), terms_.hands->now(), kills_)) {
+    SharedSlot* slot = this->slot();
+    uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
+    uint64_t base = machine_.base_limit();
+    terms_.hands->ask_kernel(*hot_, base, std::max(base, lent));
+  }
   if (!terms_.parent_alive) repay();
   return err;
 }
 
 void StandIn::thaw() {
   SharedSlot* slot = this->slot();
-  if (slot && slot->frozen.load() != 0) terms_.hands->thaw(*this);
+  if (slot && slot->frozen.load() != 0 && hot_->freeze(false) != 0) terms_.hands->thaw(*this);
 }
 
 void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
@@ -337,6 +373,8 @@ int StandIn::repay() {
 void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
   leaving_ |= last;
+  SharedSlot* slot = this->slot();
+  hot_->share(slot ? &slot->hold : nullptr);
   int err = hot_->let_go();
   thaw();
   // Nobody comes after this process: what it leaves held stays held.

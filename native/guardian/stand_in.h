@@ -12,6 +12,7 @@
 #include <string>
 
 #include "core/episode.h"
+#include "core/hold.h"
 #include "core/hot.h"
 #include "core/sentinel.h"
 #include "core/shared_state.h"
@@ -29,6 +30,8 @@ class Hands {
   virtual int kill(const StandIn& top, bool largest, uint32_t& killed) = 0;
   // SIGKILL of a frozen v1 task waits for this.
   virtual void thaw(const StandIn& group) = 0;
+  // HotGroup::decide(), which may take long.
+  virtual void ask_kernel(HotGroup&, uint64_t /*base*/, uint64_t /*most*/) {}
 };
 
 // What all groups of one guard share.
@@ -81,6 +84,8 @@ class StandIn final : public Source {
   void fall_back(Sentinel& sentinel);
   int let_go();
   void thaw();
+  void free_members();
+  int hold();
   SharedSlot* heard(uint32_t& episode) const;
   bool is_over() const;
   void restart(int64_t now);
@@ -107,8 +112,11 @@ class StandIn final : public Source {
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
   uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
   int64_t waived_until_ = 0;  // its time to follow
-  int64_t wanted_at_ = 0;     // since when it waits although the delay is 0
-  bool counted_ = false;      // among the running episodes
+  hold::AskRule ask_;
+  uint64_t kills_ = 0;          // as of the last look
+  int64_t unheld_at_ = kNever;  // when the members have to be free
+  int64_t wanted_at_ = 0;       // since when it waits although the delay is 0
+  bool counted_ = false;        // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
   bool held_ = false;     // again, by this process

@@ -10,16 +10,10 @@
 #include <cerrno>
 #include <utility>
 
-#include "core/hot_v1.h"
 #include "core/members_now.h"
 #include "core/sys.h"
 
 namespace oom::guardian {
-namespace {
-
-constexpr const char* kControl = "memory.oom_control";
-
-}  // namespace
 
 void Graveyard::bury(std::shared_ptr<void> dead) {
   dead_.push_back(std::move(dead));
@@ -37,7 +31,10 @@ void Graveyard::bury(std::shared_ptr<void> dead) {
 }
 
 Ward::Ward(House& house, const Question& question)
-    : house_(house), guard_descendants_(question.guard_descendants != 0) {
+    : house_(house),
+      kind_(hot_kind(static_cast<int>(question.version))),
+      guard_descendants_(question.guard_descendants != 0) {
+  hold_.band = question.band;
   terms_.shared = house.shared;
   terms_.hands = this;
   terms_.grace_ns = question.grace_ns;
@@ -94,7 +91,7 @@ uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
   bool guarded = parent == 0 || (guard_descendants_ && house_.parent_alive);
   if (!guarded) {
     // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
-    if (!opening_) sys::write_at(dir, kControl, "0");
+    if (!opening_) kind_.forgo(dir);
     return ++last_id_;
   }
   struct stat st;
@@ -102,7 +99,7 @@ uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
   auto above = groups_.find(parent);
   Status status;
   {
-    auto hot = std::make_unique<HotGroupV1>();
+    auto hot = kind_.make(hold_);
     status = hot->arm(dir);
     auto group = std::make_shared<StandIn>(terms_, std::move(hot),
                                            above == groups_.end() ? nullptr : above->second,
@@ -128,7 +125,7 @@ void Ward::vanished(uint32_t id) {
 // A group that this process cannot look after is the kernel's: nobody may hang.
 bool Ward::out_of_sight(int err, const Place&, int dir) {
   if (!opening_) {
-    sys::write_at(dir, kControl, "0");
+    kind_.forgo(dir);
   } else if (failure_.ok()) {
     failure_ = Status::of(err, "open");
   }
@@ -186,6 +183,14 @@ void Ward::thaw(const StandIn& group) {
   if (!freezer_) return;
   std::string file = group.name().empty() ? "freezer.state" : group.name() + "/freezer.state";
   sys::write_at(freezer_.get(), file.c_str(), "THAWED");
+}
+
+// In a process of its own: it waits for the victim's end, and other groups have their deadlines.
+void Ward::ask_kernel(HotGroup& hot, uint64_t base, uint64_t most) {
+  pid_t pid = fork();
+  if (pid > 0) return;
+  hot.decide(base, most);
+  if (pid == 0) _exit(0);
 }
 
 Residence residence(int dir, uint64_t procs_inode) {

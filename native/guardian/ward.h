@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/hot_kind.h"
 #include "core/tree.h"
 #include "core/victims.h"
 #include "guardian/protocol.h"
@@ -82,12 +83,15 @@ class Ward final : public TreeListener, public Hands {
   int64_t now() override;
   int kill(const StandIn& top, bool largest, uint32_t& killed) override;
   void thaw(const StandIn& group) override;
+  void ask_kernel(HotGroup& hot, uint64_t base, uint64_t most) override;
 
  private:
   void events();
   int signal(const StandIn& top, bool largest);
 
   House& house_;
+  const HotKind& kind_;
+  HoldConfig hold_;
   Terms terms_;
   bool guard_descendants_;
   bool opening_ = true;

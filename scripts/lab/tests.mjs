@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import ts from 'typescript'
 import { files, must, root } from '../run.mjs'
 
-const PARTS = ['lib', 'test/kernel', 'test/helpers']
+const PARTS = ['lib', 'test/kernel', 'test/helpers', 'bench']
 const TAP = `import { load } from './load.mjs'
 const { t } = load(import.meta.dirname, '/project', 'node_modules/tap/dist/commonjs/index.js').exports
 export default t
@@ -25,7 +25,7 @@ const compiled = file =>
     fileName: file,
   }).outputText
 
-/** Adds to the archive, below `project`: what is needed to run test/kernel/. */
+/** Adds to the archive, below `project`: what is needed to run test/kernel/ and bench/. */
 export function addTests(archive, project, bundle) {
   for (const file of PARTS.flatMap(part => files(part, ['.ts']))) {
     archive.file(join(project, file.replace(/ts$/, 'js')), compiled(file))

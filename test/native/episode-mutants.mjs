@@ -33,13 +33,13 @@ const mutants = [
   ],
   [
     'lent headroom is no OOM',
-    'return s.starved || (lent_ > 0 && full(s.usage, base_limit_));',
+    'return s.starved || (lent_ > 0 && full(s, base_limit_));',
     'return s.starved;',
   ],
   [
     'full counts from the lent limit',
-    '(lent_ > 0 && full(s.usage, base_limit_))',
-    '(lent_ > 0 && full(s.usage, s.limit))',
+    '(lent_ > 0 && full(s, base_limit_))',
+    '(lent_ > 0 && full(s, s.limit))',
   ],
   [
     'headroom adds up over episodes',

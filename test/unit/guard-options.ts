@@ -20,7 +20,7 @@ t.test('defaults', async t => {
     guardDescendants: true,
     dryRun: false,
     takeOver: false,
-    hold: { band: undefined, freeze: 'if-needed' },
+    hold: { band: 0, freeze: 0 },
     signal: undefined,
   })
   t.equal(check({ delayMs: MAX }).maxDelayMs, MAX, 'ten times, capped')
@@ -59,7 +59,7 @@ t.test('everything given', async t => {
       guardDescendants: false,
       dryRun: true,
       takeOver: true,
-      hold: { band: 4 * 2 ** 20, freeze: 'always' },
+      hold: { band: 4 * 2 ** 20, freeze: 1 },
       signal,
       // By time, those of one time as they were given.
       plan: [

@@ -1,0 +1,136 @@
+// The hold of cgroup v2: how soon it stops a group that fills up, what gets through until then, how
+// late the fallback is, what it costs a load of page cache, and how long throttling alone holds. One
+// line of figures for this kernel; scripts/bench-hold.mjs makes the table of several, in the lab.
+import { closeSync, openSync, readSync } from 'node:fs'
+import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
+import { MemoryGroup, type GuardOptions, type OomEpisode, type OomGuard } from 'cgroup-oom'
+import { cacheLoad, diskDir } from '../test/helpers/disk.js'
+import { high } from '../test/helpers/hold.js'
+import { Hog } from '../test/helpers/hog.js'
+import { field, MiB, scratch, version } from '../test/helpers/scratch.js'
+import { measure, type Bench } from './lib/run.js'
+import { median } from './lib/stats.js'
+
+const LIMIT = 64 * MiB
+const ROUNDS = Number(process.env.OOM_HOLD_ROUNDS ?? 10)
+const BANDS = [1, 3, 6, 12, 25]
+const PATIENCE_MS = Number(process.env.OOM_HOLD_PATIENCE_MS ?? 20_000)
+
+interface Held {
+  dir: string
+  guard: OomGuard
+  hog: Hog
+  episode: Promise<OomEpisode>
+  end: () => Promise<void>
+}
+
+/** A guarded group and a process that fills it without end. */
+async function held(b: Bench, options: GuardOptions): Promise<Held> {
+  const dir = scratch(b, LIMIT, 300)
+  const group = await MemoryGroup.open(dir)
+  const guard = await group.guard(options)
+  const hog = await Hog.start(dir)
+  const episodes = guard[Symbol.asyncIterator]()
+  return {
+    dir,
+    guard,
+    hog,
+    episode: episodes.next().then(({ value }) => value as OomEpisode),
+    async end() {
+      await guard.dispose()
+      await hog.end()
+      await group.close()
+    },
+  }
+}
+
+/** From the line being passed to all members being stopped, and what was taken meanwhile. */
+async function stopping(b: Bench): Promise<{ ms: number; bytes: number }> {
+  const { dir, hog, end } = await held(b, { delayMs: 60_000, hold: { freeze: 'always' } })
+  const line = high(dir)
+  const usage = openSync(join(dir, 'memory.current'), 'r')
+  const buffer = Buffer.alloc(32)
+  const used = () => Number(buffer.toString('latin1', 0, readSync(usage, buffer, 0, 32, 0)))
+  hog.fill(4 * LIMIT).catch(() => {})
+  while (used() <= line) await turn()
+  const began = performance.now()
+  while (field(dir, 'cgroup.events', 'frozen') === 0) await turn()
+  const figures = { ms: performance.now() - began, bytes: used() - line }
+  closeSync(usage)
+  await end()
+  return figures
+}
+
+async function lateness(b: Bench): Promise<number> {
+  const { hog, episode, end } = await held(b, { delayMs: 300 })
+  hog.fill(4 * LIMIT).catch(() => {})
+  const { lateNs } = await (await episode).ended
+  await end()
+  return lateNs / 1e6
+}
+
+/** How long a group lives that is only throttled; undefined: longer than anybody waited. */
+async function throttling(b: Bench, percent: number): Promise<number | undefined> {
+  const band = Math.round((LIMIT * percent) / 100)
+  const options = { delayMs: 10 * PATIENCE_MS, hold: { band, freeze: 'never' } } as const
+  const { hog, episode, end } = await held(b, options)
+  hog.fill(4 * LIMIT).catch(() => {})
+  // A thin band is passed before anybody hears of it.
+  await Promise.race([episode, hog.exited])
+  const began = performance.now()
+  const patience = setTimeout(() => hog.child.kill('SIGTERM'), PATIENCE_MS)
+  const [, signal] = await hog.exited
+  clearTimeout(patience)
+  await end()
+  return signal === 'SIGKILL' ? performance.now() - began : undefined
+}
+
+/** Milliseconds of a load of page cache without a guard and with one, one after the other. */
+async function cache(b: Bench, disk: string): Promise<[bare: number, guarded: number]> {
+  const times: number[] = []
+  for (const guarded of [false, true]) {
+    const dir = scratch(b, LIMIT, 300)
+    const group = await MemoryGroup.open(dir)
+    const guard = guarded ? await group.guard({ delayMs: 1000 }) : undefined
+    times.push(await cacheLoad(dir, disk, { files: 3, mib: 80, rounds: 1 }))
+    if (guard && guard.stats.episodes > 0) throw new Error('an episode')
+    await guard?.dispose()
+    await group.close()
+  }
+  return times as [number, number]
+}
+
+if (version === 1) {
+  console.log('hold: cgroup v1 has none')
+} else {
+  await measure('hold: cgroup v2', async b => {
+    const stops = []
+    for (let i = 0; i < ROUNDS; i++) stops.push(await stopping(b))
+    const late: number[] = []
+    for (let i = 0; i < ROUNDS; i++) late.push(await lateness(b))
+    const alone: Record<string, number | undefined> = {}
+    for (const percent of BANDS) alone[`${percent} %`] = await throttling(b, percent)
+    const disk = diskDir(b)
+    const loads = []
+    for (let i = 0; disk !== undefined && i < Math.ceil(ROUNDS / 2); i++) {
+      loads.push(await cache(b, disk))
+    }
+    const bare = median(loads.map(([time]) => time))
+    const guarded = median(loads.map(([, time]) => time))
+    const loss = loads.length > 0 ? (guarded / bare - 1) * 100 : undefined
+    const figures = {
+      stopMs: [median(stops.map(s => s.ms)), Math.max(...stops.map(s => s.ms))],
+      throughKiB: [
+        median(stops.map(s => s.bytes / 1024)),
+        Math.max(...stops.map(s => s.bytes / 1024)),
+      ],
+      lateMs: [median(late), Math.max(...late)],
+      cacheLossPercent: loss,
+      throttledMs: alone,
+    }
+    b.note(`figures: ${JSON.stringify(figures)}`)
+    if (loss !== undefined)
+      b.target(`at most 5 % lost under page cache: ${loss.toFixed(1)} %`, loss <= 5)
+  })
+}

@@ -1,0 +1,91 @@
+// Where a v2 group is held, and when holding it takes more than throttling: the pure half of
+// hot_v2.h.
+//
+// cgroup v2 has no switch for the kernel's killer. A guarded group is held at a line below
+// memory.max instead: memory.high = max - band. Past it the kernel throttles whoever allocates, the
+// harder the further it is past, relative to the line: nothing up to about 2 %, then a group
+// creeps. What throttling lets through is what the band is for; cgroup.freeze stops the rest.
+#pragma once
+
+#include <cstdint>
+
+namespace oom {
+
+enum class HoldFreeze : uint8_t { kIfNeeded, kAlways, kNever };
+
+struct HoldConfig {
+  uint64_t band = 0;  // 0: the default
+  HoldFreeze freeze = HoldFreeze::kIfNeeded;
+};
+
+namespace hold {
+
+// memory.max less the band, in whole pages; kUnlimited: without a limit there is none.
+uint64_t line(uint64_t max, const HoldConfig& config);
+
+// What memory.stat, the swap files and the like say of a group.
+struct Pages {
+  uint64_t file = 0;       // on the lists of file pages that can be reclaimed
+  uint64_t anon = 0;       // on those of pages that need swap, shared memory included
+  uint64_t slab = 0;       // of the kernel's caches, what can be reclaimed
+  uint64_t swap_room = 0;  // how much swap the group may still use
+};
+// Bytes that the kernel can take back without killing anybody.
+uint64_t reclaimable(const Pages& pages);
+
+// Out of memory: usage is past the line, and what is not reclaimable reaches it. Page cache passes
+// memory.high all day.
+bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
+
+// Whether an episode's members have to be stopped.
+class FreezeRule {
+ public:
+  explicit FreezeRule(HoldFreeze mode = HoldFreeze::kIfNeeded) : mode_(mode) {}
+  void begin(int64_t now, uint64_t usage) {
+    at_ = now;
+    usage_ = usage;
+    rate_ = 0;
+  }
+  // `usage` of a group that is held at `line` and killed at `max`, with the deadline so far away.
+  bool wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max, int64_t left_ns);
+
+ private:
+  HoldFreeze mode_;
+  // The rate is measured from look to look, at least so far apart.
+  int64_t at_ = 0;
+  uint64_t usage_ = 0;
+  double rate_ = 0;  // bytes a nanosecond
+};
+
+// When the kernel is made to decide. Whoever still allocates runs into memory.max by himself, which
+// is the kernel's own way; a group that stands still below it has to be asked about, and one for
+// which no victim was found less and less often.
+class AskRule {
+ public:
+  // The group was let go of in this episode, again or for the first time. True: ask now.
+  bool due(uint32_t episode, int64_t now, uint64_t kills);
+
+ private:
+  uint32_t episode_ = 0;
+  int64_t at_ = 0, wait_ = 0;
+  uint64_t kills_ = 0;
+};
+
+// A held group carries what it has to get back as an extended attribute of its directory, which
+// outlives all processes: by it another guard knows that it is held, and `rescue` what to put back.
+// A kernel before 5.7, or a file system that is not ours to mark, has none.
+struct Mark {
+  uint64_t high = 0;    // memory.high as found
+  uint64_t max = 0;     // memory.max, while it is lowered; 0: it is not
+  bool frozen = false;  // by the hold
+};
+inline constexpr const char* kMark = "user.cgroup-oom.hold";
+// 1, 0: there is none, or -errno.
+int read_mark(int dir, Mark& out);
+void write_mark(int dir, const Mark& mark);
+void remove_mark(int dir);
+// Puts a marked group back as it was found: 0 or -errno. For one that nobody is behind.
+int put_back(int dir);
+
+}  // namespace hold
+}  // namespace oom

@@ -1,0 +1,417 @@
+#include "core/hot_v2.h"
+
+#include <fcntl.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <string>
+
+#include "core/codes.h"
+#include "core/hierarchy.h"
+#include "core/parse.h"
+#include "core/sys.h"
+
+namespace oom {
+namespace {
+
+constexpr size_t kPage = 4096;
+// memory.max of those that there are: more than this counts as none.
+constexpr uint64_t kNoLimit = uint64_t{1} << 62;
+// What CPUs may have charged ahead: so much stays free when memory.max is lowered.
+constexpr uint64_t kSlack = uint64_t{1} << 20;
+
+int read_limit(const Fd& file, uint64_t& out) {
+  char text[32];
+  ssize_t n = sys::read_small(file.get(), text, sizeof text);
+  return n < 0 ? static_cast<int>(n) : parse::limit({text, static_cast<size_t>(n)}, out);
+}
+
+int write_limit(const Fd& file, uint64_t bytes) {
+  if (bytes >= kNoLimit) return sys::write_small(file.get(), "max");
+  char text[24];
+  auto [end, ec] = std::to_chars(text, text + sizeof text, bytes);
+  return sys::write_small(file.get(), {text, static_cast<size_t>(end - text)});
+}
+
+// A field that a kernel does not have counts as 0.
+uint64_t field(std::string_view text, std::string_view key) {
+  uint64_t value = 0;
+  return parse::key_value(text, key, value) == 0 ? value : 0;
+}
+
+}  // namespace
+
+Status HotGroupV2::arm(int dir) {
+  struct {
+    Fd& fd;
+    const char* name;
+    int flags;
+    bool optional;
+  } files[] = {
+      {events_, "memory.events", O_RDONLY, false},
+      {local_events_, "memory.events.local", O_RDONLY, true},
+      {usage_, "memory.current", O_RDONLY, false},
+      {max_, "memory.max", O_RDWR, false},
+      {slow_max_, "memory.max", O_RDWR, false},
+      {high_, "memory.high", O_RDWR, false},
+      {slow_high_, "memory.high", O_RDWR, false},
+      {stat_, "memory.stat", O_RDONLY, false},
+      {procs_, "cgroup.procs", O_RDONLY, false},
+      {freeze_, "cgroup.freeze", O_RDWR, false},
+      {reclaim_, "memory.reclaim", O_WRONLY, true},
+  };
+  for (auto& file : files) {
+    file.fd.reset(sys::open_at(dir, file.name, file.flags));
+    if (!file.fd) {
+      int err = file.fd.release();
+      if (file.optional && err == -ENOENT) continue;
+      return Status::of(err, "open", file.name);
+    }
+    if (file.flags == O_WRONLY) continue;
+    // The first read makes the kernel allocate the read buffer, charged to us.
+    char text[kPage];
+    if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
+  }
+  consume();
+  dir_.reset(sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY));
+  if (!dir_) return Status::of(dir_.release(), "open", ".");
+  return arm_swap(dir);
+}
+
+// Of the groups above only those that have a limit, and it may be set later: then it is not known.
+Status HotGroupV2::arm_swap(int dir) {
+  std::string above;
+  int found = 0;
+  for (int level = 0; level < 16 && found < kSwaps; level++, above.insert(0, "../")) {
+    Swap& swap = swaps_[found];
+    swap.max.reset(sys::open_at(dir, (above + "memory.swap.max").c_str(), O_RDONLY));
+    swap.current.reset(sys::open_at(dir, (above + "memory.swap.current").c_str(), O_RDONLY));
+    if (!swap.max || !swap.current) {
+      int err = swap.max ? swap.current.get() : swap.max.get();
+      swap = {};
+      if (err == -EMFILE || err == -ENFILE || err == -ENOMEM) {
+        return Status::of(err, "open", "memory.swap.max");
+      }
+      break;
+    }
+    uint64_t max = 0, current = 0;
+    if (read_limit(swap.max, max) != 0 || read_limit(swap.current, current) != 0) break;
+    if (level == 0 || max != kUnlimited) found++;
+  }
+  if (found < kSwaps) swaps_[found] = {};
+  return Status::success();
+}
+
+Status HotGroupV2::arm_reclaim(int) {
+  return reclaim_ ? Status::success() : Status::of(-ENOENT, "open", "memory.reclaim");
+}
+
+Status HotGroupV2::arm_freezer(const std::string& path) {
+  hierarchy::Mount mount;
+  if (!hierarchy::memory(mount).ok() || !hierarchy::to_hierarchy(mount, path, own_path_)) {
+    return code::fail(code::kNoFreezer);
+  }
+  return Status::success();
+}
+
+void HotGroupV2::consume() {
+  char text[kPage];
+  // Only reading the file that is polled makes it quiet again.
+  ssize_t n = sys::read_small(events_.get(), text, sizeof text);
+  if (local_events_) n = sys::read_small(local_events_.get(), text, sizeof text);
+  if (n < 0) return;
+  uint64_t ooms = field({text, static_cast<size_t>(n)}, "oom");
+  told_oom_ = ooms > ooms_;
+  ooms_ = ooms;
+}
+
+int HotGroupV2::sample(Sample& out) {
+  if (int err = limit(out.limit)) return err;
+  if (int err = read_limit(usage_, out.usage)) return err;
+  if (int err = judge(out)) return err;
+  // The last: a kill that shows in the usage has been counted.
+  char text[kPage];
+  ssize_t n = sys::read_small(events_.get(), text, sizeof text);
+  if (n < 0) return static_cast<int>(n);
+  out.kills = field({text, static_cast<size_t>(n)}, "oom_kill");
+  return 0;
+}
+
+int HotGroupV2::judge(Sample& out) const {
+  uint64_t line = hold::line(out.limit, config_);
+  bool held = line != kUnlimited && noted();
+  out.reclaimable = 0;
+  out.starved = false;
+  out.band = held ? out.limit - line : 0;
+  if (!held || (out.usage < line && !lent())) return 0;
+  if (int err = count_reclaimable(out.reclaimable)) return err;
+  out.starved = hold::starved(out.usage, out.reclaimable, line);
+  return 0;
+}
+
+int HotGroupV2::count_reclaimable(uint64_t& out) const {
+  char text[2 * kPage];
+  ssize_t n = sys::read_small(stat_.get(), text, sizeof text);
+  if (n < 0) return static_cast<int>(n);
+  std::string_view stat(text, static_cast<size_t>(n));
+  hold::Pages pages;
+  pages.file = field(stat, "active_file") + field(stat, "inactive_file");
+  pages.anon = field(stat, "active_anon") + field(stat, "inactive_anon");
+  pages.slab = field(stat, "slab_reclaimable");
+  pages.swap_room = swap_room();
+  out = hold::reclaimable(pages);
+  return 0;
+}
+
+uint64_t HotGroupV2::swap_room() const {
+  struct sysinfo machine;
+  if (::sysinfo(&machine) != 0) return 0;
+  uint64_t room = uint64_t{machine.freeswap} * machine.mem_unit;
+  for (const Swap& swap : swaps_) {
+    uint64_t max = 0, current = 0;
+    if (room == 0 || !swap.max) break;
+    if (read_limit(swap.max, max) != 0 || read_limit(swap.current, current) != 0) continue;
+    room = std::min(room, max > current ? max - current : 0);
+  }
+  return room;
+}
+
+// As it is without the moment in which the kernel is made to decide.
+int HotGroupV2::limit(uint64_t& out) const {
+  if (int err = read_limit(max_, out)) return err;
+  uint64_t own = note().own_max.load();
+  if (own != 0 && out == hold::line(own, config_)) out = own;
+  return 0;
+}
+
+int HotGroupV2::restore_max() {
+  uint64_t own = note().own_max.load(), now;
+  if (own == 0) return 0;
+  if (int err = read_limit(max_, now)) return err;
+  if (now == hold::line(own, config_)) {
+    if (int err = write_limit(max_, own)) return err;
+  }
+  note().own_max.store(0);
+  return 0;
+}
+
+void HotGroupV2::keep_high(uint64_t high) {
+  note().own_high.store(std::min(high, kUnlimited - 1) + 1);
+}
+
+uint64_t HotGroupV2::held_high(uint64_t max) const {
+  uint64_t line = hold::line(max, config_);
+  return noted() ? std::min(own_high(), line) : line;
+}
+
+int HotGroupV2::held() {
+  hold::Mark mark;
+  return hold::read_mark(dir_.get(), mark);
+}
+
+void HotGroupV2::write_mark() {
+  if (noted()) hold::write_mark(dir_.get(), {own_high(), note().own_max.load(), frozen_.load()});
+  // Let go of meanwhile.
+  if (!noted()) hold::remove_mark(dir_.get());
+}
+
+// From another guard that is no more: as it has found it.
+int HotGroupV2::adopt(uint64_t& high) {
+  hold::Mark mark;
+  if (hold::read_mark(dir_.get(), mark) != 1) return 0;
+  high = mark.high;
+  note().own_max.store(mark.max);
+  return mark.frozen ? sys::write_small(freeze_.get(), "0") : 0;
+}
+
+int HotGroupV2::hold(const Fd& file, bool quickly) {
+  uint64_t max, high, usage;
+  if (int err = read_limit(file, high)) return err;
+  // Before it is changed: should this process end in between, somebody has to know.
+  if (!noted()) {
+    uint64_t found = high;
+    if (int err = adopt(found)) return err;
+    keep_high(found);
+    write_mark();
+  }
+  if (int err = restore_max()) return err;
+  if (int err = limit(max)) return err;
+  if (int err = read_limit(usage_, usage)) return err;
+  yielded_ = false;
+  uint64_t wanted = held_high(max);
+  if (high == wanted) {
+    set_high_.store(wanted);
+    return 0;
+  }
+  if (quickly && wanted < high && usage > wanted) return -EAGAIN;
+  return set_high(file, wanted);
+}
+
+int HotGroupV2::set_high(const Fd& file, uint64_t high) {
+  set_high_.store(high);
+  return write_limit(file, high);
+}
+
+int HotGroupV2::let_go() {
+  int err = restore_max();
+  if (!noted()) return err;
+  if (int failed = write_limit(high_, own_high())) return failed;
+  set_high_.store(0);
+  yielded_ = false;
+  note().own_high.store(0);
+  hold::remove_mark(dir_.get());
+  return err;
+}
+
+int HotGroupV2::yield() {
+  if (!noted()) return 0;
+  yielded_ = true;
+  return set_high(high_, own_high());
+}
+
+// The kernel's killer chooses until what is in use fits below the line: a write to memory.max
+// returns when it has. Waiting for members to run into memory.max by themselves would leave one
+// that stands just below it in one episode after the other.
+int HotGroupV2::decide(uint64_t base, uint64_t most) {
+  uint64_t now;
+  uint64_t line = hold::line(base, config_);
+  if (line == kUnlimited) return 0;
+  if (int err = read_limit(slow_max_, now)) return err;
+  if (now < base || now > most) return 0;
+  note().own_max.store(base);
+  write_mark();
+  int err = write_limit(slow_max_, line);
+  if (int failed = read_limit(slow_max_, now)) return failed;
+  // Somebody else's, if it is another one by now.
+  if (err == 0 && now == line) err = write_limit(slow_max_, base);
+  note().own_max.store(0);
+  write_mark();
+  if (err == 0) set_max_.store(0);
+  return err;
+}
+
+int HotGroupV2::follow(const Sample& sample) {
+  uint64_t high;
+  if (!noted() || yielded_ || set_high_.load() == 0) return 0;
+  if (int err = read_limit(high_, high)) return err;
+  uint64_t wanted = held_high(sample.limit);
+  // The guardian sets what was found, or what we would: all else is somebody's who wants it so.
+  if (high != set_high_.load() && high != own_high() && high != wanted) {
+    keep_high(high);
+    wanted = held_high(sample.limit);
+  }
+  if (high == wanted) {
+    set_high_.store(wanted);
+    return 0;
+  }
+  if (wanted < high && sample.usage > wanted) return -EAGAIN;
+  return set_high(high_, wanted);
+}
+
+bool HotGroupV2::must_freeze(const Sample& sample, int64_t now, int64_t deadline) {
+  if (!sample.starved || yielded_) {
+    measuring_ = false;
+    return false;
+  }
+  if (!measuring_) rule_.begin(now, sample.usage);
+  measuring_ = true;
+  return rule_.wanted(now, sample.usage, sample.limit - sample.band, sample.limit, deadline - now);
+}
+
+int HotGroupV2::lend_to(uint64_t bytes) {
+  uint64_t max;
+  if (int err = limit(max)) return err;
+  loans_.fetch_add(1);
+  if (bytes <= max) return 0;
+  if (int err = write_limit(max_, bytes)) return err;
+  set_max_.store(read_limit(max_, max) == 0 ? max : bytes);
+  return noted() && !yielded_ ? set_high(high_, held_high(max)) : 0;
+}
+
+// Brings usage below what `max` allows, as far as it can be reclaimed: lowering memory.max itself
+// would kill.
+int HotGroupV2::lower_high(uint64_t max) {
+  if (noted()) return set_high(slow_high_, yielded_ ? own_high() : held_high(max));
+  uint64_t usage;
+  if (int err = read_limit(usage_, usage)) return err;
+  if (!reclaim_ || usage <= max) return 0;
+  int err = write_limit(reclaim_, usage - max);
+  return err == -EAGAIN ? 0 : err;
+}
+
+int HotGroupV2::repay(uint64_t base) {
+  if (!lent()) return 0;
+  uint32_t loans = loans_.load();
+  uint64_t max, usage;
+  if (int err = read_limit(slow_max_, max)) return err;
+  // Somebody has set another one meanwhile: it is theirs now.
+  if (max != set_max_.load() || base >= max) {
+    if (loans_.load() == loans) set_max_.store(0);
+    return 0;
+  }
+  if (int err = lower_high(base)) return err;
+  if (int err = read_limit(usage_, usage)) return err;
+  if (usage + kSlack / 4 <= base) {
+    if (int err = write_limit(slow_max_, base)) return err;
+    if (loans_.load() == loans) set_max_.store(0);
+    return 0;
+  }
+  // More is in use than the limit was, and cannot be reclaimed. Then no more than that.
+  uint64_t tight = usage + std::max(max - hold::line(max, config_), kSlack);
+  if (loans_.load() == loans && tight < max) {
+    if (int err = write_limit(slow_max_, tight)) return err;
+    if (read_limit(slow_max_, max) == 0) set_max_.store(max);
+  }
+  if (int err = lower_high(max)) return err;
+  return -EBUSY;
+}
+
+int HotGroupV2::repay_for(uint64_t base, uint64_t, uint64_t lent_to) {
+  uint64_t max;
+  if (int err = limit(max)) return err;
+  if (max > lent_to) return 0;  // somebody has raised it since
+  set_max_.store(max);
+  return repay(base);
+}
+
+int HotGroupV2::freeze(bool frozen) {
+  if (frozen) {
+    char text[kPage];
+    std::string_view own;
+    if (own_path_.empty()) return -ENOENT;
+    ssize_t n = sys::read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof text);
+    if (n < 0) return static_cast<int>(n);
+    if (parse::cgroup_path({text, static_cast<size_t>(n)}, "", own) == 0 &&
+        own.starts_with(own_path_) &&
+        (own.size() == own_path_.size() || own[own_path_.size()] == '/')) {
+      return -EDEADLK;
+    }
+    // Frozen by somebody else: it stays so, also afterwards.
+    uint64_t already = 0;
+    if (read_limit(freeze_, already) == 0 && already != 0 && !frozen_.load()) return 0;
+  }
+  // Should this process end in between, somebody has to know.
+  bool was = frozen_.load();
+  if (frozen) {
+    frozen_.store(true);
+    write_mark();
+  }
+  int err = sys::write_small(freeze_.get(), frozen ? "1" : "0");
+  frozen_.store(err == 0 ? frozen : was);
+  if (!frozen && was) write_mark();
+  return err;
+}
+
+int HotGroupV2::reclaim() {
+  uint64_t usage, max;
+  if (int err = limit(max)) return err;
+  if (int err = read_limit(usage_, usage)) return err;
+  // As force_empty: what can be. -EAGAIN: it was less.
+  int err = reclaim_ ? write_limit(reclaim_, usage) : -ENOENT;
+  return err == -EAGAIN ? 0 : err;
+}
+
+}  // namespace oom

@@ -1,0 +1,106 @@
+// HotGroup for cgroup v2: the group is held below memory.max by memory.high, and stopped by
+// cgroup.freeze where that is not enough. hold.h says where the line is.
+// Documentation/admin-guide/cgroup-v2.rst, "Memory Interface Files".
+//
+// What the code relies on: memory.events has POLLPRI until it is read again; a write to memory.high
+// or memory.max that raises them returns at once, one that lowers them below usage reclaims first,
+// and memory.max then kills: helpers only. While such a write lasts its file description is locked,
+// therefore the sentinel has descriptors of its own.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "core/hold.h"
+#include "core/hot.h"
+
+namespace oom {
+
+class HotGroupV2 final : public HotGroup {
+ public:
+  explicit HotGroupV2(const HoldConfig& config) : config_(config), rule_(config.freeze) {}
+
+  Status arm(int dir) override;
+  Status arm_above(int) override { return Status::success(); }
+  Status arm_reclaim(int dir) override;
+  Status arm_freezer(const std::string& path) override;
+  int event_fd() const override { return events_.get(); }
+  uint32_t event_mask() const override { return EPOLLPRI; }
+  void consume() override;
+  bool told_oom() const override { return told_oom_; }
+  bool tells_more() const override { return true; }
+  int64_t idle_look() const override { return 500 * kMs; }
+  void share(HoldNote* note) override { note_.store(note ? note : &own_note_); }
+  int sample(Sample& out) override;
+  // An ancestor's limit does not show here.
+  bool at_limit(const Sample&) override { return true; }
+  bool starved_above() override { return false; }
+  int held() override;
+  bool prepares() const override { return true; }
+  int prepare_hold() override { return hold_slowly(); }
+  int hold() override { return hold(high_, true); }
+  int hold_slowly() override { return hold(slow_high_, false); }
+  int let_go() override;
+  int yield() override;
+  bool must_be_asked() const override { return true; }
+  int decide(uint64_t base, uint64_t most) override;
+  int follow(const Sample& sample) override;
+  bool must_freeze(const Sample& sample, int64_t now, int64_t deadline) override;
+  bool thaw_to_kill() const override { return false; }
+  int lend_to(uint64_t bytes) override;
+  bool lent() const override { return set_max_.load() != 0; }
+  uint64_t lent_to() const override { return set_max_.load(); }
+  int repay(uint64_t base) override;
+  int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
+  int freeze(bool frozen) override;
+  bool frozen() const override { return frozen_.load(); }
+  int reclaim() override;
+  int procs_fd() const override { return procs_.get(); }
+
+ private:
+  // Who may use more swap than this group may: one each for it and the groups above with a limit.
+  struct Swap {
+    Fd max, current;
+  };
+  static constexpr int kSwaps = 4;
+
+  void write_mark();
+  int adopt(uint64_t& high);
+  HoldNote& note() const { return *note_.load(); }
+  bool noted() const { return note().own_high.load() != 0; }
+  uint64_t own_high() const { return note().own_high.load() - 1; }
+  void keep_high(uint64_t high);
+  // Where memory.high belongs while the group is held with this limit.
+  uint64_t held_high(uint64_t max) const;
+  int limit(uint64_t& out) const;
+  int restore_max();
+  int hold(const Fd& file, bool quickly);
+  int set_high(const Fd& file, uint64_t high);
+  int lower_high(uint64_t max);
+  uint64_t swap_room() const;
+  int judge(Sample& out) const;
+  int count_reclaimable(uint64_t& out) const;
+  Status arm_swap(int dir);
+
+  HoldConfig config_;
+  Fd dir_;  // for the mark
+  hold::FreezeRule rule_;
+  HoldNote own_note_;
+  std::atomic<HoldNote*> note_{&own_note_};
+  Fd events_, local_events_, usage_, stat_, procs_, freeze_, reclaim_;
+  Fd max_, high_;            // the sentinel's
+  Fd slow_max_, slow_high_;  // the helpers'
+  Swap swaps_[kSwaps];
+  std::string own_path_;  // within the hierarchy; empty: it may not be frozen
+  uint64_t ooms_ = 0;
+  bool told_oom_ = false;
+  std::atomic<bool> yielded_{false};  // the kernel decides
+  bool measuring_ = false;            // rule_ has an episode
+  std::atomic<bool> frozen_{false};
+  std::atomic<uint64_t> set_high_{0};  // memory.high as we have set it; 0: we have not
+  // What headroom has changed: as in HotGroupV1.
+  std::atomic<uint32_t> loans_{0};
+  std::atomic<uint64_t> set_max_{0};
+};
+
+}  // namespace oom

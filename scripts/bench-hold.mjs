@@ -1,0 +1,53 @@
+// The table of docs/hold.md: runs bench/hold.ts under several kernels in the lab, one after the other, and
+// prints it: node scripts/bench-hold.mjs [KERNEL…]. What a kernel cannot give is told, not left out.
+import { fail } from './run.mjs'
+import { Lab } from './lab/machine.mjs'
+
+const KERNELS = ['6.1', '6.12', 'newest']
+const SECONDS = 1500
+
+const number = (value, digits = 0) => (value === undefined ? '–' : value.toFixed(digits))
+const pair = ([middle, worst], digits = 0) => `${number(middle, digits)} (${number(worst, digits)})`
+const held = ms => (ms === undefined || ms === null ? 'held' : `${number(ms / 1000, 1)} s`)
+
+/** One kernel: the cells of its column, or a text in their place. */
+async function column(lab, wanted) {
+  let output = ''
+  try {
+    const kernel = await lab.kernel(wanted)
+    const argv = ['/usr/bin/node', 'bench/hold.js']
+    const run = { kernel, version: 'v2', argv, seconds: SECONDS, output: data => (output += data) }
+    await lab.run(run)
+    const figures = JSON.parse(/^ *figures: (.*)$/m.exec(output)[1])
+    return { name: kernel.release ?? wanted, ...figures }
+  } catch (error) {
+    console.error(`${wanted}: ${error.message}\n${output}`)
+    return { name: wanted, failed: true }
+  }
+}
+
+const rows = [
+  ['from the line to the last member standing still, ms', c => pair(c.stopMs)],
+  ['what gets through, KiB', c => pair(c.throughKiB)],
+  ['the fallback is late by, ms', c => pair(c.lateMs, 1)],
+  ['page cache load takes longer by, %', c => number(c.cacheLossPercent ?? undefined, 1)],
+  ...['1 %', '3 %', '6 %', '12 %', '25 %'].map(band => [
+    `throttling alone, band ${band}`,
+    c => held(c.throttledMs[band]),
+  ]),
+]
+
+try {
+  const lab = new Lab()
+  const wanted = process.argv.length > 2 ? process.argv.slice(2) : KERNELS
+  const columns = []
+  for (const kernel of wanted) columns.push(await column(lab, kernel))
+  const line = cells => `| ${cells.join(' | ')} |`
+  console.log(line(['median (worst)', ...columns.map(c => c.name)]))
+  console.log(line(['---', ...columns.map(() => '---')]))
+  for (const [title, cell] of rows) {
+    console.log(line([title, ...columns.map(c => (c.failed ? 'failed' : cell(c)))]))
+  }
+} catch (error) {
+  fail(`bench-hold: ${error.message}`)
+}

@@ -1,0 +1,408 @@
+// Guarding on cgroup v2: the hold. What is promised on both versions is tried here for v2; what the
+// hold adds (its line, throttling and freezing, what is put back) is tried nowhere else.
+import t, { type Test } from 'tap'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { heldGroups } from '../../lib/cli/held-groups.js'
+import { cli } from '../helpers/cli.js'
+import { failure, guarded } from '../helpers/guard.js'
+import { openGroup } from '../helpers/group.js'
+import { frozen, high, max, pids, usage } from '../helpers/hold.js'
+import { cacheLoad, diskDir } from '../helpers/disk.js'
+import { Hog } from '../helpers/hog.js'
+import { Remote } from '../helpers/remote.js'
+import { child, field, MiB, mount, onV2, scratch, until, write } from '../helpers/scratch.js'
+
+const WHY = 'v1 has no hold'
+const LONG = 60_000
+const LIMIT = 32 * MiB
+const LINE = 30 * MiB
+
+async function hogIn(t: Test, dir: string): Promise<Hog> {
+  const hog = await Hog.start(dir)
+  t.teardown(() => hog.end())
+  return hog
+}
+
+/** Starts one that wants more than the group may have. */
+async function overfill(t: Test, dir: string): Promise<{ hog: Hog; lived: Promise<boolean> }> {
+  const hog = await hogIn(t, dir)
+  const lived = hog.fill(LIMIT + 8 * MiB).then(
+    () => true,
+    () => false,
+  )
+  return { hog, lived }
+}
+
+const asFound = (dir: string): boolean => high(dir) === Infinity && !frozen(dir)
+
+t.test('armed it is held at the line; disposing puts back what was found', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const { guard } = await guarded(t, dir, { delayMs: LONG })
+  t.equal(high(dir), LINE)
+  t.equal(max(dir), LIMIT)
+  await guard.dispose()
+  t.equal(high(dir), Infinity)
+
+  const own = scratch(t, LIMIT)
+  write(own, 'memory.high', 20 * MiB)
+  const other = await guarded(t, own, { delayMs: LONG })
+  t.equal(high(own), 20 * MiB, 'a lower one of its owner stays')
+  await other.guard.dispose()
+  t.equal(high(own), 20 * MiB)
+
+  const none = scratch(t)
+  const third = await guarded(t, none, { delayMs: LONG })
+  t.equal(high(none), Infinity, 'without a limit there is no line')
+  await third.guard.dispose()
+})
+
+t.test('hold.band', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  await guarded(t, dir, { delayMs: LONG, hold: { band: '8M' } })
+  t.equal(high(dir), 24 * MiB)
+})
+
+t.test('fallback: at the deadline the kernel decides, not before', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: 500 })
+  const { hog, lived } = await overfill(t, dir)
+  const episode = await guard.next()
+  t.equal(episode.limit, LIMIT)
+  t.ok(episode.usage >= LINE)
+  const end = await episode.ended
+  t.match(end, { outcome: 'fallback', kernelKills: 1, steps: [{ action: 'kernel', errno: 0 }] })
+  t.ok(end.steps[0]!.at >= episode.deadline)
+  t.notOk(await lived)
+  t.same(await hog.exited, [null, 'SIGKILL'])
+  await until(() => high(dir) === LINE && max(dir) === LIMIT && !frozen(dir))
+  t.pass('armed again')
+  await overfill(t, dir)
+  t.match(await (await guard.next()).ended, { outcome: 'fallback' }, 'and again')
+})
+
+t.test('fallback: members that stand still below the limit', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: 500, hold: { band: '8M', freeze: 'never' } })
+  const hog = await hogIn(t, dir)
+  hog.fill(25 * MiB).catch(() => {})
+  const end = await (await guard.next()).ended
+  t.match(end, { outcome: 'fallback', kernelKills: 1 })
+  t.same(await hog.exited, [null, 'SIGKILL'])
+  t.equal(max(dir), LIMIT)
+})
+
+for (const fallback of ['kill-largest', 'kill-group'] as const) {
+  t.test(`fallback: ${fallback}, also of frozen members`, onV2(WHY), async t => {
+    const dir = scratch(t, LIMIT)
+    const options = { delayMs: 5000, fallback, hold: { freeze: 'always' } } as const
+    const guard = await guarded(t, dir, options)
+    const small = await hogIn(t, dir)
+    await small.fill(MiB)
+    const { hog } = await overfill(t, dir)
+    const episode = await guard.next()
+    await until(() => frozen(dir))
+    const end = await episode.ended
+    const killed = fallback === 'kill-group' ? [small.pid, hog.pid] : [hog.pid]
+    t.match(end, { outcome: 'fallback', kernelKills: 0 })
+    t.same(new Set(end.killed), new Set(killed))
+    t.same(await hog.exited, [null, 'SIGKILL'])
+    await until(() => !frozen(dir))
+    t.equal(await (fallback === 'kill-group' ? small.exited.then(() => 0) : small.free()), 0)
+  })
+}
+
+t.test('raiseLimit moves line and limit together, and everybody goes on', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: LONG, hold: { freeze: 'always' } })
+  const { lived } = await overfill(t, dir)
+  const episode = await guard.next()
+  await until(() => frozen(dir))
+  const { code } = await failure(episode.raiseLimit(LIMIT))
+  t.equal(code, 'ERR_LIMIT_NOT_RAISED')
+  await episode.raiseLimit({ by: LIMIT })
+  t.match(await episode.ended, { outcome: 'limit-raised', killed: [], steps: [] })
+  t.ok(await lived)
+  t.equal(max(dir), 2 * LIMIT)
+  t.equal(high(dir), 2 * LINE)
+  t.notOk(frozen(dir))
+})
+
+t.test('a limit that others raise in an episode, or move before one', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: LONG })
+  write(dir, 'memory.max', 16 * MiB)
+  await until(() => high(dir) === 14 * MiB)
+  write(dir, 'memory.max', LIMIT)
+  await until(() => high(dir) === LINE)
+  write(dir, 'memory.high', LINE - MiB)
+  const { lived } = await overfill(t, dir)
+  const episode = await guard.next()
+  t.equal(high(dir), LINE - MiB, "the owner's throttling is his")
+  write(dir, 'memory.high', 'max')
+  write(dir, 'memory.max', 2 * LIMIT)
+  t.match(await episode.ended, { outcome: 'limit-raised' })
+  t.ok(await lived)
+  t.equal(high(dir), 2 * LINE)
+  await guard.guard.dispose()
+  t.equal(high(dir), Infinity)
+})
+
+t.test('episode.kill, and recovery', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: LONG })
+  const { hog } = await overfill(t, dir)
+  const episode = await guard.next()
+  t.same(await episode.kill('largest'), [hog.pid])
+  t.match(await episode.ended, { outcome: 'killed', killed: [hog.pid], kernelKills: 0 })
+  t.same(await hog.exited, [null, 'SIGKILL'])
+
+  // Throttled, not frozen: who has memory may still free it.
+  await guard.guard.dispose()
+  const throttled = await guarded(t, dir, { delayMs: LONG, hold: { freeze: 'never' } })
+  const keeper = await hogIn(t, dir)
+  await keeper.fill(16 * MiB)
+  const other = await hogIn(t, dir)
+  const filled = other.fill(16 * MiB)
+  const again = await throttled.next()
+  await keeper.free()
+  t.equal(await filled, 16 * MiB)
+  t.match(await again.ended, { outcome: 'recovered' })
+})
+
+t.test('hold.freeze', onV2(WHY), async t => {
+  for (const freeze of ['if-needed', 'always', 'never'] as const) {
+    const dir = scratch(t, 2 * LIMIT)
+    const guard = await guarded(t, dir, { delayMs: LONG, hold: { band: '24M', freeze } })
+    const hog = await hogIn(t, dir)
+    hog.fill(4 * LIMIT).catch(() => {})
+    const episode = await guard.next()
+    if (freeze === 'never') {
+      await sleep(1000)
+      t.notOk(frozen(dir), freeze)
+    } else {
+      await until(() => frozen(dir))
+    }
+    t.ok(usage(dir) < max(dir), freeze)
+    t.notOk(episode.signal.aborted, freeze)
+    t.equal(field(dir, 'memory.events', 'oom_kill'), 0)
+    await guard.guard.dispose()
+    t.ok(asFound(dir), freeze)
+    t.match(await episode.ended, { outcome: 'cancelled' })
+  }
+})
+
+t.test('a thin band holds because the members are frozen', onV2(WHY), async t => {
+  const dir = scratch(t, 2 * LIMIT)
+  const guard = await guarded(t, dir, { delayMs: 3000, hold: { band: '2M' } })
+  const hog = await hogIn(t, dir)
+  hog.fill(4 * LIMIT).catch(() => {})
+  const episode = await guard.next()
+  const end = await episode.ended
+  t.match(end, { outcome: 'fallback', kernelKills: 1 })
+  t.ok(end.at >= episode.deadline, 'it has lived to the deadline')
+})
+
+t.test(
+  'plan: headroom lends limit and line, freeze stops, all is taken back',
+  onV2(WHY),
+  async t => {
+    const dir = scratch(t, LIMIT)
+    const guard = await guarded(t, dir, {
+      delayMs: 10_000,
+      fallback: 'kill-group',
+      plan: [
+        { afterMs: 300, action: 'headroom', bytes: LIMIT },
+        { afterMs: 5000, action: 'freeze' },
+      ],
+    })
+    const { lived } = await overfill(t, dir)
+    const episode = await guard.next()
+    await until(() => max(dir) === 2 * LIMIT)
+    t.equal(high(dir), 2 * LINE)
+    t.ok(await lived, 'with headroom there is room')
+    await until(() => frozen(dir))
+    t.match(await episode.ended, {
+      outcome: 'fallback',
+      steps: [{ action: 'headroom', errno: 0 }, { action: 'freeze', errno: 0 }, {}],
+    })
+    await until(() => max(dir) === LIMIT && high(dir) === LINE && !frozen(dir))
+  },
+)
+
+t.test('yield, setDelay(0) and back, dryRun', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const held = await guarded(t, dir, { delayMs: LONG })
+  const { guard } = held
+  const first = await overfill(t, dir)
+  const episode = await held.next()
+  await episode.yield()
+  t.match(await episode.ended, { outcome: 'fallback', kernelKills: 1, lateNs: 0 })
+  t.notOk(await first.lived)
+  guard.setDelay(0)
+  t.ok(asFound(dir))
+  t.notOk(await (await overfill(t, dir)).lived, 'as if unguarded')
+  t.equal(guard.stats.episodes, 1)
+  guard.setDelay(LONG)
+  await until(() => high(dir) === LINE)
+  await guard.dispose()
+  t.ok(asFound(dir))
+})
+
+t.test('dryRun holds nothing', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const guard = await guarded(t, dir, { delayMs: 500, dryRun: true })
+  t.ok(asFound(dir))
+  t.notOk(await (await overfill(t, dir)).lived)
+  t.match(await (await guard.next()).ended, { steps: [{ action: 'kernel', dryRun: true }] })
+})
+
+t.test('groups below have a hold of their own, new ones too', onV2(WHY), async t => {
+  const dir = scratch(t, 4 * LIMIT)
+  const old = child(dir, 'old', LIMIT)
+  const guard = await guarded(t, dir, { delayMs: LONG })
+  t.equal(high(old), LINE)
+  const young = child(dir, 'young', LIMIT)
+  await until(() => high(young) === LINE)
+  const open = child(dir, 'open')
+  t.equal(high(open), Infinity)
+  for (const group of [old, young]) {
+    await overfill(t, group)
+    const episode = await guard.next()
+    t.equal(episode.group, group)
+    await episode.kill('all')
+    t.match(await episode.ended, { outcome: 'killed' })
+  }
+  // The guarded group's own limit, reached by one below that has none.
+  const hog = await hogIn(t, open)
+  hog.fill(5 * LIMIT).catch(() => {})
+  const episode = await guard.next()
+  t.equal(episode.group, dir)
+  await episode.kill('largest')
+  t.match(await episode.ended, { outcome: 'killed', killed: [hog.pid] })
+  await guard.guard.dispose()
+  t.ok([dir, old, young, open].every(asFound))
+})
+
+t.test('a held group is marked: a second guard is refused', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const { guard } = await guarded(t, dir, { delayMs: LONG })
+  const group = await openGroup(t, dir)
+  t.match(await failure(group.guard({ delayMs: 1 })), { code: 'ERR_KILLER_DISABLED' })
+  t.equal(high(dir), LINE)
+  await guard.dispose()
+  t.ok(asFound(dir))
+})
+
+t.test('removed', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const { guard } = await guarded(t, dir, { delayMs: LONG })
+  const group = await openGroup(t, dir)
+  await group.remove()
+  t.match(await guard[Symbol.asyncIterator]().next(), { done: true }, 'no episode can come')
+  t.equal(guard.stats.groups, 0)
+})
+
+t.test('the guardian, when its parent is killed or stopped', onV2(WHY), async t => {
+  for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
+    const dir = scratch(t, LIMIT)
+    const remote = await Remote.start(t, { home: scratch(t) })
+    await remote.guard(dir, { delayMs: 5000, hold: { freeze: 'always' } })
+    const { lived } = await overfill(t, dir)
+    await remote.event('episode')
+    await until(() => frozen(dir))
+    process.kill(remote.pid, signal)
+    t.notOk(await lived, signal)
+    await until(() => !frozen(dir) && max(dir) === LIMIT)
+    if (signal === 'SIGSTOP') {
+      process.kill(remote.pid, 'SIGCONT')
+      t.match(await remote.event('ended'), { outcome: 'guardian' })
+      await remote.run('await guards[0].dispose()')
+    }
+    await until(() => asFound(dir))
+  }
+})
+
+t.test(
+  'the guardian puts an idle group back, and frees members for a stopped one',
+  onV2(WHY),
+  async t => {
+    const dir = scratch(t, LIMIT)
+    write(dir, 'memory.high', LINE - MiB)
+    const remote = await Remote.start(t, { home: scratch(t) })
+    await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
+    const { lived } = await overfill(t, dir)
+    await remote.event('episode')
+    await until(() => frozen(dir))
+    process.kill(remote.pid, 'SIGSTOP')
+    write(dir, 'memory.high', 'max')
+    write(dir, 'memory.max', 2 * LIMIT)
+    t.ok(await lived, 'a raised limit holds nobody')
+    process.kill(remote.pid, 'SIGKILL')
+    await until(() => pids(remote.home).length === 0)
+    t.notOk(frozen(dir))
+  },
+)
+
+t.test('what was left by a guard whose guardian died too is adopted', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  const remote = await Remote.start(t, { home: scratch(t) })
+  const { guardian } = await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
+  const { lived } = await overfill(t, dir)
+  await remote.event('episode')
+  await until(() => frozen(dir))
+  process.kill(remote.pid, 'SIGSTOP')
+  process.kill(guardian, 'SIGKILL')
+  process.kill(remote.pid, 'SIGKILL')
+  await until(() => pids(remote.home).length === 0)
+  t.ok(frozen(dir))
+  t.equal(high(dir), LINE)
+  t.match(await heldGroups([dir], { recursive: false }), [{ path: dir, behind: [] }])
+  const guard = await guarded(t, dir, { delayMs: LONG, takeOver: true })
+  const episode = await guard.next()
+  await episode.raiseLimit({ by: LIMIT })
+  t.ok(await lived)
+  await guard.guard.dispose()
+  t.ok(asFound(dir))
+})
+
+t.test('rescue puts it back', onV2(WHY), async t => {
+  const dir = scratch(t, LIMIT)
+  write(dir, 'memory.high', LINE + MiB)
+  const remote = await Remote.start(t, { home: scratch(t) })
+  const { guardian } = await remote.guard(dir, { delayMs: LONG })
+  process.kill(guardian, 'SIGSTOP')
+  process.kill(remote.pid, 'SIGKILL')
+  process.kill(guardian, 'SIGKILL')
+  await until(() => pids(remote.home).length === 0)
+  t.equal(high(dir), LINE)
+  const { status, stdout } = await cli(['rescue', dir])
+  t.equal(status, 0)
+  t.match(stdout, 'killer given back')
+  t.equal(high(dir), LINE + MiB)
+  t.same(await heldGroups([dir], { recursive: false }), [])
+})
+
+t.test('never itself', onV2(WHY), async t => {
+  const group = await openGroup(t, mount)
+  t.match(await failure(group.guard({ delayMs: 1 })), { code: 'ERR_ROOT_GROUP' })
+  const home = scratch(t, 512 * MiB)
+  const remote = await Remote.start(t, { home })
+  const plan = [{ afterMs: 0, action: 'headroom', bytes: MiB }] as const
+  await t.rejects(remote.guard(home, { delayMs: 100, plan, hold: { freeze: 'always' } }), {
+    code: 'ERR_SELF_IN_GROUP',
+  })
+  t.ok(asFound(home))
+  await remote.guard(home, { delayMs: 100, plan })
+  t.equal(high(home), 480 * MiB)
+})
+
+t.test('page cache many times the limit is no OOM', onV2(WHY), async t => {
+  const disk = diskDir(t)
+  if (disk === undefined) return t.pass('no disk here')
+  const dir = scratch(t, LIMIT)
+  const { guard } = await guarded(t, dir, { delayMs: 1000, fallback: 'kill-group' })
+  await cacheLoad(dir, disk, { files: 3, mib: 40, rounds: 2 })
+  t.ok(field(dir, 'memory.events', 'high') > 0, 'it has passed the line all the time')
+  t.equal(guard.stats.episodes, 0)
+  t.equal(field(dir, 'memory.events', 'oom_kill'), 0)
+})

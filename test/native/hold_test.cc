@@ -1,0 +1,91 @@
+// Where a v2 group is held, when it is out of memory there, and when its members are stopped.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include "core/hold.h"
+
+#include <doctest/doctest.h>
+
+#include "core/parse.h"
+
+using namespace oom;
+
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr int64_t kSecond = 1'000'000'000;
+
+HoldConfig with(uint64_t band) { return {.band = band, .freeze = HoldFreeze::kIfNeeded}; }
+
+}  // namespace
+
+TEST_CASE("the line is a band below the limit, in whole pages") {
+  CHECK(hold::line(64 * kMiB, {}) == 60 * kMiB);
+  CHECK(hold::line(64 * kMiB, with(16 * kMiB)) == 48 * kMiB);
+  CHECK(hold::line(64 * kMiB, with(kMiB + 1)) % 65536 == 0);
+  CHECK(hold::line(64 * kMiB, with(kMiB + 1)) < 63 * kMiB);
+}
+
+TEST_CASE("the default band has a least and a most, and half of the limit is always left") {
+  CHECK(hold::line(16 * kMiB, {}) == 14 * kMiB);
+  CHECK(hold::line(2 * kMiB, {}) == kMiB);
+  CHECK(hold::line(uint64_t{1} << 40, {}) == (uint64_t{1} << 40) - 512 * kMiB);
+  CHECK(hold::line(64 * kMiB, with(64 * kMiB)) == 32 * kMiB);
+  CHECK(hold::line(0, {}) == 0);
+}
+
+TEST_CASE("without a limit there is no line, and no OOM") {
+  CHECK(hold::line(kUnlimited, {}) == kUnlimited);
+  CHECK_FALSE(hold::starved(kUnlimited - 1, 0, kUnlimited));
+}
+
+TEST_CASE("page cache beyond the line is no OOM") {
+  CHECK(hold::starved(60 * kMiB, 0, 60 * kMiB));
+  CHECK_FALSE(hold::starved(60 * kMiB - 4096, 0, 60 * kMiB));
+  CHECK_FALSE(hold::starved(62 * kMiB, 30 * kMiB, 60 * kMiB));
+  // A residue that is in use all the time is not counted.
+  CHECK(hold::starved(60 * kMiB, 300 * 1024, 60 * kMiB));
+  CHECK_FALSE(hold::starved(60 * kMiB, 600 * 1024, 60 * kMiB));
+  // More than there is, as counters that are read one after the other may say.
+  CHECK_FALSE(hold::starved(60 * kMiB, 61 * kMiB, 60 * kMiB));
+}
+
+TEST_CASE("anonymous memory can be reclaimed as far as there is swap") {
+  CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 0}) == 11);
+  CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 40}) == 51);
+  CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 400}) == 111);
+}
+
+TEST_CASE("never and always are just that") {
+  hold::FreezeRule never(HoldFreeze::kNever), always(HoldFreeze::kAlways);
+  never.begin(0, 60 * kMiB);
+  always.begin(0, 60 * kMiB);
+  CHECK_FALSE(never.wanted(1, 64 * kMiB, 60 * kMiB, 64 * kMiB, kSecond));
+  CHECK(always.wanted(1, 60 * kMiB + 1, 60 * kMiB, 64 * kMiB, kSecond));
+  CHECK_FALSE(always.wanted(1, 60 * kMiB, 60 * kMiB, 64 * kMiB, kSecond));
+}
+
+TEST_CASE("if needed: at half of the band, or when it would be reached before the deadline") {
+  hold::FreezeRule rule;
+  rule.begin(0, 48 * kMiB);
+  CHECK_FALSE(rule.wanted(1, 49 * kMiB, 48 * kMiB, 64 * kMiB, 60 * kSecond));
+  CHECK(rule.wanted(1, 56 * kMiB, 48 * kMiB, 64 * kMiB, kSecond));
+  // 1 MiB a second, 7 MiB to go.
+  CHECK_FALSE(rule.wanted(kSecond, 49 * kMiB, 48 * kMiB, 64 * kMiB, 6 * kSecond));
+  CHECK(rule.wanted(2 * kSecond, 50 * kMiB, 48 * kMiB, 64 * kMiB, 60 * kSecond));
+  // It has come to a stop.
+  CHECK_FALSE(rule.wanted(3 * kSecond, 50 * kMiB, 48 * kMiB, 64 * kMiB, 60 * kSecond));
+}
+
+TEST_CASE("the kernel is asked when nobody has run into the limit, then less and less often") {
+  constexpr int64_t kMs = 1'000'000;
+  hold::AskRule rule;
+  CHECK_FALSE(rule.due(1, 0, 5));
+  CHECK_FALSE(rule.due(1, 49 * kMs, 5));
+  CHECK(rule.due(1, 50 * kMs, 5));
+  CHECK_FALSE(rule.due(1, 149 * kMs, 5));
+  CHECK(rule.due(1, 150 * kMs, 5));
+  CHECK_FALSE(rule.due(1, 349 * kMs, 5));
+  // A kill needs its time.
+  CHECK_FALSE(rule.due(1, 350 * kMs, 6));
+  CHECK(rule.due(1, 450 * kMs, 6));
+  CHECK_FALSE(rule.due(2, 451 * kMs, 6));
+}
