@@ -52,6 +52,8 @@ t.test('--tree and --json; ends when all groups are gone', async t => {
   t.equal(running.stderr, 'watching 2 trees\n')
   const below = child(root, 'below', 16 * MiB)
   await oom(below)
+  // The kernel's counters go with the group.
+  await until(() => running.stdout.includes('"kill"'))
   for (const path of [below, root, other]) rmdirSync(path)
   t.match(await running.done, { status: 0 })
   const events = linesOf(running.stdout).map(line => JSON.parse(line) as Record<string, unknown>)
