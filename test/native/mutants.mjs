@@ -22,7 +22,7 @@ const flags = [
 /** How a test program ended: undefined if it passed. */
 async function failure(program, args) {
   try {
-    await run(program, args, { timeout: 60_000, maxBuffer: 1 << 24 })
+    await run(program, args, { timeout: 600_000, maxBuffer: 1 << 24 })
     return undefined
   } catch (error) {
     if (error.killed) return 'did not end'
