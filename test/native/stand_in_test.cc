@@ -62,13 +62,22 @@ struct Rig final : GuardianHooks {
       group.advance_to(std::max(group.now(), next));
     }
   }
+  // Not before, and at most one look later.
+  void lets_go_after(int64_t ns) {
+    run_for(ns - kMs);
+    CHECK_FALSE(let_go);
+    run_for(11 * kMs);
+    CHECK(let_go);
+  }
   // As the sentinel publishes it.
   void publish(uint32_t episode, SlotState state) {
     slot->started_at.store(group.now());
     slot->deadline.store(group.now() + kDelay);
-    slot->claim.store(SharedSlot::word(episode, Claimant::kNobody));
+    claim(episode, Claimant::kNobody);
     slot->state.store(state);
   }
+
+  void claim(uint32_t episode, Claimant who) { slot->claim.store(SharedSlot::word(episode, who)); }
 
   Status status;
   SimGroup group;
@@ -88,10 +97,7 @@ struct Rig final : GuardianHooks {
 TEST_CASE("without a word of the sentinel it counts by itself, delay and grace") {
   Rig rig;
   rig.starve();
-  rig.run_for(kDelay + kGrace - kMs);
-  CHECK_FALSE(rig.let_go);
-  rig.run_for(2 * kMs);
-  CHECK(rig.let_go);
+  rig.lets_go_after(kDelay + kGrace);
 }
 
 TEST_CASE("what cannot be read is as it was") {
@@ -131,12 +137,66 @@ TEST_CASE("an episode that was over before it began is no end of it") {
   CHECK(rig.let_go);
 }
 
-TEST_CASE("while the kernel has its killer nothing is over") {
+TEST_CASE("an episode that is first heard of while the kernel has its killer is followed") {
   Rig rig;
   rig.starve();
   rig.run_for(5 * kMs);
   rig.publish(1, SlotState::kKernel);
+  rig.lets_go_after(kDelay + kGrace);
+}
+
+TEST_CASE("what could not be looked at for long is looked at") {
+  Rig rig;
   rig.error = -EIO;
-  rig.run_for(kDelay + kGrace);
+  rig.starve();
+  rig.run_for(1000 * kMs);
+  CHECK_FALSE(rig.let_go);
+  rig.error = 0;
+  rig.run_for(kDelay + kGrace + 10 * kMs);
   CHECK(rig.let_go);
+}
+
+TEST_CASE("what the sentinel has done before an end takes effect first") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  rig.claim(1, Claimant::kSentinel);
+  rig.slot->state.store(SlotState::kArmed);
+  rig.lets_go_after(100 * kMs + kGrace);
+}
+
+TEST_CASE("what it has done long ago puts nothing off") {
+  Rig rig;
+  rig.publish(1, SlotState::kArmed);
+  rig.claim(1, Claimant::kSentinel);
+  rig.starve();
+  rig.lets_go_after(kDelay + kGrace);
+}
+
+TEST_CASE("headroom that is lent and used neither ends an OOM nor begins another") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  rig.slot->lent_to.store(60 * kMiB);
+  rig.slot->own_limit.store(rig.group.limit());
+  rig.group.set_limit(60 * kMiB);
+  rig.lets_go_after(kDelay + kGrace - 10 * kMs);
+}
+
+TEST_CASE("an OOM that a sentinel has slept through counts from where it began") {
+  Rig rig;
+  rig.starve();
+  rig.run_for(kGrace + 10 * kMs);
+  rig.publish(1, SlotState::kEpisode);
+  rig.lets_go_after(kDelay - 10 * kMs);
+}
+
+TEST_CASE("without a parent there is no grace") {
+  Rig rig;
+  rig.starve();
+  rig.run_for(10 * kMs);
+  rig.guardian->tell(GuardianProcess::Word::kParentGone);
+  rig.lets_go_after(kDelay - 10 * kMs);
 }
