@@ -130,9 +130,10 @@ SharedSlot* StandIn::heard(uint32_t& episode) const {
   // Before the deadline: a claim that succeeds is for the episode whose deadline was read.
   episode = slot->claim.load() >> 2;
   SlotState state = slot->state.load();
-  // One whose fallback is the kernel's goes on until the kernel has been let in.
-  bool running =
-      state == SlotState::kEpisode || (state == SlotState::kKernel && episode == followed_);
+  // One whose fallback is the kernel's goes on until the kernel has been let in, also where it has
+  // not been heard of before.
+  bool known = followed_ != 0 ? episode == followed_ : episode != told_;
+  bool running = state == SlotState::kEpisode || (state == SlotState::kKernel && known);
   return running && episode != spent_ ? slot : nullptr;
 }
 
@@ -145,26 +146,24 @@ bool StandIn::is_over() const {
   return slot && slot->claim.load() >> 2 != told_ && slot->state.load() == SlotState::kArmed;
 }
 
-void StandIn::restart(int64_t now) {
+// `anew`: right after an end.
+void StandIn::restart(int64_t now, bool anew) {
   since_ = now;
   own_deadline_ = now + machine_.config().delay_ns;
   followed_ = 0;
   lag_ns_ = 0;
   SharedSlot* slot = this->slot();
-  told_ = slot ? slot->claim.load() >> 2 : 0;
+  uint32_t claim = slot ? slot->claim.load() : 0;
+  told_ = claim >> 2;
+  // What the sentinel has done takes effect first.
+  bool acted = claim == SharedSlot::word(told_, Claimant::kSentinel);
+  if (anew && acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
 }
 
 // When the group's time is over: as the sentinel says, else as this process has seen it begin.
 int64_t StandIn::deadline(int64_t now) {
   // If it is out of memory after that, it is so anew.
-  if (is_over()) {
-    SharedSlot* slot = this->slot();
-    bool acted =
-        slot && (slot->claim.load() & 3) == static_cast<uint32_t>(Claimant::kSentinel);
-    restart(now);
-    // What it has done takes effect first.
-    if (acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
-  }
+  if (is_over()) restart(now, true);
   uint32_t episode;
   SharedSlot* slot = heard(episode);
   int64_t when = own_deadline_;
@@ -279,7 +278,9 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
 
 // When this process sees an OOM begin and end.
 void StandIn::witness(Do what) {
-  if (what == Do::kBegin) restart(machine_.started_at());
+  if (what == Do::kBegin) {
+    restart(machine_.started_at(), machine_.end().at == machine_.started_at());
+  }
   if (what == Do::kEnd) fine_at_ = machine_.end().at;
 }
 

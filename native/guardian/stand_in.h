@@ -88,7 +88,7 @@ class StandIn final : public Source {
   int hold();
   SharedSlot* heard(uint32_t& episode) const;
   bool is_over() const;
-  void restart(int64_t now);
+  void restart(int64_t now, bool anew);
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
   int repay();

@@ -1,5 +1,5 @@
 // Removes the rules of the guardian's side one by one (native/guardian/stand_in.cc) and demands
-// that the simulation of both processes notices.
+// that the simulation of both processes notices, or else the unit tests (stand_in_test.cc).
 //   node test/native/guardian-mutants.mjs [name…]
 import { runMutants } from './mutants.mjs'
 
@@ -42,7 +42,37 @@ const mutants = [
     'if (slot->started_at.load() < fine_at_) when = std::max(when, own_deadline_);',
     '',
   ],
-  ['an end that the sentinel has seen is none', '    restart(now);\n    // What', '    // What'],
+  ['an end that the sentinel has seen is none', '  if (is_over()) restart(now, true);\n', ''],
+  [
+    'an end of what was not heard of is none',
+    'return slot && slot->claim.load() >> 2 != told_ && slot->state.load() == SlotState::kArmed;',
+    'return false;',
+  ],
+  [
+    "an earlier episode's end is this one's",
+    'return slot && slot->claim.load() >> 2 != told_ && slot->state.load() == SlotState::kArmed;',
+    'return slot && slot->state.load() == SlotState::kArmed;',
+  ],
+  [
+    'while the kernel has its killer it is over',
+    'return slot && slot->claim.load() >> 2 != told_ && slot->state.load() == SlotState::kArmed;',
+    'return slot && slot->claim.load() >> 2 != told_;',
+  ],
+  [
+    "the kernel's episode was heard of before or is none",
+    'state == SlotState::kKernel && known',
+    'state == SlotState::kKernel && episode == followed_',
+  ],
+  [
+    'what was done before an end has no time',
+    'if (anew && acted) own_deadline_',
+    'if (false) own_deadline_',
+  ],
+  [
+    'what was done long ago has time',
+    'if (anew && acted) own_deadline_',
+    'if (acted) own_deadline_',
+  ],
   [
     "the sentinel's claim does not count",
     '  if (!slot->claim_for(episode, Claimant::kGuardian)) {',
@@ -138,7 +168,6 @@ await runMutants({
     'native/core/simgroup.cc',
     'native/core/simdriver.cc',
     'native/core/episode.cc',
-    'native/core/hold.cc',
     'native/core/sentinel.cc',
     'native/core/sys.cc',
     'native/core/thread.cc',
@@ -147,5 +176,5 @@ await runMutants({
     'native/core/maps.cc',
     'native/core/parse.cc',
   ],
-  units: [],
+  units: ['test/native/stand_in_test.cc', 'test/native/main.cc'],
 })

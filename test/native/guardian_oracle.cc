@@ -59,6 +59,7 @@ void GuardianSchedule::began(const EpisodeMachine& m) {
 void GuardianSchedule::ended(const EpisodeEnd& end) {
   note("episode %u ends: outcome %d", end.id, static_cast<int>(end.outcome));
   in_episode_ = false;
+  ended_at_ = group_.now();
   tally_.by_outcome[static_cast<size_t>(end.outcome)]++;
 }
 
@@ -102,25 +103,35 @@ void GuardianSchedule::guardian_killed(uint32_t count) {
   act(true, true);
 }
 
-// The time is over by the deadline that the program has been promised, for whoever sees the group
-// first; where the sentinel might still act, plus the grace.
 // Whether one of the guardian's calls has just failed: what it does is what it has decided before,
 // or without having seen the group.
 bool GuardianSchedule::blind() const { return group_.now() - unseen_at_ < kSurelySeen; }
 
+// Whether there is a deadline to be moved: a fallback at work has none, whoever has claimed it.
+bool GuardianSchedule::clock_runs() const {
+  return in_episode_ && (slot_->claim.load() & 3) == 0 &&
+         driver_->machine().phase() == EpisodeMachine::Phase::kDelaying;
+}
+
+// The time is over by the deadline that the program has been promised, for whoever sees the group
+// first; where the sentinel might still act, plus the grace.
 void GuardianSchedule::check_not_early(const char* what) {
   if (in_episode_ && yielded_ == id_) return;
   int64_t now = group_.now();
   // It repeats what could not be done when it was time.
   if (now - unswitched_at_ < kSurelySeen) return;
-  if (!in_episode_ && !was_stuck_ && now - unstuck_at_ > kBelieved && !blind()) {
+  // Lent headroom that is in use is an OOM until the episode ends.
+  int64_t fine_since = std::max(unstuck_at_, ended_at_);
+  if (!in_episode_ && !was_stuck_ && now - fine_since > kBelieved && !blind()) {
     return fail("the guardian %s without an OOM", what);
   }
   int64_t since = was_wanting_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
-  if (in_episode_) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
+  // A sentinel that is stopped may have told of the end before it carries it out.
+  bool told = in_episode_ && slot_->state.load() != SlotState::kArmed;
+  if (told) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   // A raised limit clears the clock, whether or not the sentinel has come to see it.
-  if (in_episode_ && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest_);
+  if (told && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest_);
   if (sentinel_alive_) due += grace_;
   if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));
 }
@@ -135,6 +146,10 @@ void GuardianSchedule::act(bool guardian, bool kill) {
   bool excused = guardian ? now == guardian_continued_at_ && last_act_.at >= guardian_suspended_at_
                           : now == continued_at_ && last_act_.at >= suspended_at_;
   excused |= guardian && blind();
+  // The sentinel repeats what could not be done when it was time.
+  excused |= !guardian && !kill && now - sentinel_unswitched_at_ < kSurelySeen;
+  // It waits for what one guardian has done; that another one has done it again it is not told.
+  excused |= !guardian && in_episode_ && disclaimed_ == id_;
   // Its time runs from the claim: more is not known of the other process.
   int64_t claimed = guardian ? std::min(last_act_.at, claimed_at_) : last_act_.at;
   // A kill clears the clock: what is out of memory after it has its own.
@@ -199,7 +214,8 @@ void GuardianSchedule::check() {
   }
   if (wanting != was_wanting_) calm_since_ = now;
   was_wanting_ = wanting;
-  if (!guardian_runs()) relief_unseen();
+  if (!guardian_runs() || !could_look_) relief_unseen();
+  could_look_ = guardian_runs();
   was_stuck_ = stuck;
   if (!sentinel_runs()) sentinel_hindered_at_ = now;
   if (!sentinel_runs() && !guardian_runs()) nobody_until_ = now;

@@ -234,7 +234,13 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       note("outsider sets the limit");
       intended_ = group_.limit();
       // A sentinel that is stopped between its look and its loan does not see it.
-      also_right_ = sentinel_runs() ? 0 : before;
+      // Of several, it has seen none.
+      if (sentinel_runs()) {
+        also_right_ = 0;
+      } else if (also_right_ == 0 || also_right_since_ != suspended_at_) {
+        also_right_ = before;
+      }
+      also_right_since_ = suspended_at_;
       if (up) clear();
       if (up) acted_ = false;
       if (up) raised_at_ = group_.now();
@@ -309,8 +315,7 @@ void GuardianSchedule::use_api(int64_t what) {
       uint32_t id = id_;
       if (may) extension_ += ns;
       d.extend(ns);
-      if (!may || !sentinel_alive_ || !in_episode_ || id != id_) break;
-      if ((slot_->claim.load() & 3) != 0) break;
+      if (!may || !sentinel_alive_ || id != id_ || !clock_runs()) break;
       int64_t latest = extend_from_ + std::max(max_delay_, delay_);
       if (latest > deadline_) deadline_ = std::min(deadline_ + ns, latest);
       break;
@@ -335,7 +340,7 @@ void GuardianSchedule::use_api(int64_t what) {
       if (!sentinel_alive_) break;
       delay_ = shortest_ = ns;
       // One whose fallback is at work has no clock any more.
-      if (!in_episode_ || id != id_ || (slot_->claim.load() & 3) != 0) break;
+      if (id != id_ || !clock_runs()) break;
       deadline_ = deadline;
       extend_from_ = deadline - ns;
       break;
@@ -411,11 +416,20 @@ void GuardianSchedule::guardian_left() {
 void GuardianSchedule::guardian_is_gone() {
   added_ = false;
   // What it has claimed is decided anew.
-  if (last_act_.guardian) acted_ = false;
+  if (last_act_.guardian) {
+    acted_ = false;
+    disclaimed_ = in_episode_ ? id_ : 0;
+  }
   dead_.push_back(std::move(guardian_));
   if (!sentinel_alive_) return;
   replacing_ = true;
   later(Task::kNotice, wakes_late());
+}
+
+int32_t GuardianSchedule::fails(SimCall call) {
+  int32_t err = any_error();
+  if (err != 0 && call == SimCall::kLetGo) sentinel_unswitched_at_ = group_.now();
+  return err;
 }
 
 int32_t GuardianSchedule::guardian_fails(GuardianCall call) {

@@ -92,7 +92,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void ended(const EpisodeEnd& end) override;
   void stepped(const SimStep& step) override;
   void switched(bool disabled) override;
-  int32_t fails(SimCall) override { return any_error(); }
+  int32_t fails(SimCall call) override;
   int64_t takes(SimCall call) override;
   int64_t wakes_late() override { return late_ns_ == 0 ? 0 : random_.range(0, late_ns_); }
   bool loses_notification() override { return lose(); }
@@ -120,6 +120,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void clear() { clock_ = group_.now(); }
   void relief_unseen() { calm_since_ = unseen_at_ = group_.now(); }
   bool blind() const;
+  bool clock_runs() const;
   uint64_t least_limit() const {
     return also_right_ > 0 ? std::min(also_right_, intended_) : intended_;
   }
@@ -163,6 +164,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   uint64_t intended_ = 0, seen_kills_ = 0;
   // Where the limit was set while the sentinel was within a call: the one before. 0: nothing else.
   uint64_t also_right_ = 0;
+  int64_t also_right_since_ = -1;  // when it was stopped
   int64_t raised_at_ = -1;  // the limit, by whoever may
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
@@ -172,11 +174,15 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t known_since_ = kNever, calm_since_ = 0;
   int64_t unseen_at_ = -1000 * kMs;      // when the guardian could last not look or act
   int64_t unswitched_at_ = -1000 * kMs;  // when it last could not let go
+  int64_t sentinel_unswitched_at_ = -1000 * kMs;
+  bool could_look_ = true;   // the guardian, at the last check
+  uint32_t disclaimed_ = 0;  // the episode that a guardian had acted in when it died
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
   bool in_episode_ = false, relieved_ = false;
   uint32_t id_ = 0, yielded_ = 0, planned_ = 0;
+  int64_t ended_at_ = 0;
   int64_t began_at_ = 0, deadline_ = 0, extend_from_ = 0;  // as the contract counts
   int64_t suspended_at_ = -1, continued_at_ = -1;          // the sentinel, within a call
   int64_t guardian_suspended_at_ = -1, guardian_continued_at_ = -1;

@@ -22,7 +22,7 @@ const flags = [
 /** How a test program ended: undefined if it passed. */
 async function failure(program, args) {
   try {
-    await run(program, args, { timeout: 60_000, maxBuffer: 1 << 24 })
+    await run(program, args, { timeout: 600_000, maxBuffer: 1 << 24 })
     return undefined
   } catch (error) {
     if (error.killed) return 'did not end'
@@ -40,7 +40,7 @@ async function failure(program, args) {
  *   without the rule; each must match exactly once
  * @param {string} what.schedules how many of them a rule must be found in
  * @param {string[]} what.simulation the sources of the simulation alone
- * @param {string[]} what.core what it needs besides
+ * @param {string[]} what.core what both need besides
  * @param {string[]} what.units the sources of the unit tests of `source`
  */
 export async function runMutants({ source, mutants, schedules, simulation, core, units }) {
@@ -63,8 +63,9 @@ export async function runMutants({ source, mutants, schedules, simulation, core,
       execFileSync(compiler, [...flags, '-c', join(root, file), '-o', object], { stdio: 'inherit' })
       return object
     })
-  const simObjects = objects([...simulation, ...core])
-  const unitObjects = objects(units)
+  const coreObjects = objects(core)
+  const simObjects = [...objects(simulation), ...coreObjects]
+  const unitObjects = [...objects(units), ...coreObjects]
 
   async function link(name, files) {
     const program = join(dir, name)

@@ -1,0 +1,202 @@
+// The guardian's rules of one group that a random schedule hardly ever meets: its process and group
+// simulated, the sentinel's side of the slot written by hand.
+#include "guardian/stand_in.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "guardian_process.h"
+
+using namespace oom;        // NOLINT(google-build-using-namespace)
+using namespace oom::test;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr int64_t kDelay = 50 * kMs;
+constexpr int64_t kGrace = 20 * kMs;
+
+// One group with one process; the guardian's looks fail while `error` is set.
+struct Rig final : GuardianHooks {
+  explicit Rig(Fallback fallback = Fallback::kKernel) {
+    SimGroup::Config config;
+    config.limit = 40 * kMiB;
+    group = SimGroup(config);
+    group.advance_to(kMs);
+    pid = group.spawn(20 * kMiB);
+    group.set_killer_disabled(true);
+    slot = shared->take(kInode);
+    loop.reset(Sentinel::make_inline(status));
+    EpisodeConfig guard;
+    guard.delay_ns = guard.max_delay_ns = kDelay;
+    guard.fallback = fallback;
+    guardian = std::make_unique<GuardianProcess>(group, *shared, *loop, *this, guard, kGrace);
+  }
+
+  void guardian_passes() override {}
+  int32_t guardian_fails(GuardianCall call) override {
+    return call == GuardianCall::kRead ? error : 0;
+  }
+  int64_t guardian_late() override { return 0; }
+  bool guardian_loses() override { return false; }
+  void guardian_switched(bool disabled) override { let_go |= !disabled; }
+  void guardian_killed(uint32_t) override {}
+  void guardian_left() override {}
+
+  void starve() { group.allocate(pid, 30 * kMiB); }
+  // Both in the order of time; a guardian that is stopped lets everything pass.
+  void run_for(int64_t ns, bool stopped = false) {
+    int64_t until = group.now() + ns;
+    for (;;) {
+      guardian->notice();
+      if (!stopped && guardian->next_event() <= group.now()) {
+        guardian->run();
+        continue;
+      }
+      if (group.now() >= until) return;
+      int64_t next = std::min(until, group.next_event());
+      if (!stopped) next = std::min(next, guardian->next_event());
+      group.advance_to(std::max(group.now(), next));
+    }
+  }
+  // Not before, and at most one look later.
+  void lets_go_after(int64_t ns) {
+    run_for(ns - kMs);
+    CHECK_FALSE(let_go);
+    run_for(11 * kMs);
+    CHECK(let_go);
+  }
+  // As the sentinel publishes it.
+  void publish(uint32_t episode, SlotState state) {
+    slot->started_at.store(group.now());
+    slot->deadline.store(group.now() + kDelay);
+    claim(episode, Claimant::kNobody);
+    slot->state.store(state);
+  }
+
+  void claim(uint32_t episode, Claimant who) { slot->claim.store(SharedSlot::word(episode, who)); }
+
+  Status status;
+  SimGroup group;
+  int32_t pid = 0, error = 0;
+  bool let_go = false;
+  std::unique_ptr<SharedState> shared = std::make_unique<SharedState>();
+  SharedSlot* slot = nullptr;
+  struct Release {
+    void operator()(Sentinel* loop) const { delete loop; }
+  };
+  std::unique_ptr<Sentinel, Release> loop;
+  std::unique_ptr<GuardianProcess> guardian;
+};
+
+}  // namespace
+
+TEST_CASE("without a word of the sentinel it counts by itself, delay and grace") {
+  Rig rig;
+  rig.starve();
+  rig.lets_go_after(kDelay + kGrace);
+}
+
+TEST_CASE("what cannot be read is as it was") {
+  Rig rig;
+  rig.starve();
+  rig.run_for(5 * kMs);
+  rig.error = -EIO;
+  rig.run_for(kDelay + kGrace);
+  CHECK(rig.let_go);
+}
+
+TEST_CASE("an end that the sentinel has seen is believed where nothing can be read") {
+  Rig rig;
+  rig.starve();
+  SUBCASE("of the episode that was followed") {
+    rig.publish(1, SlotState::kEpisode);
+    rig.run_for(15 * kMs);
+  }
+  SUBCASE("of one that has begun and ended while the guardian was stopped") {
+    rig.run_for(15 * kMs);
+    rig.publish(1, SlotState::kEpisode);
+  }
+  rig.error = -EIO;
+  rig.run_for(2 * kDelay, true);
+  rig.slot->state.store(SlotState::kArmed);
+  rig.run_for(2 * kDelay);
+  CHECK_FALSE(rig.let_go);
+}
+
+TEST_CASE("an episode that was over before it began is no end of it") {
+  Rig rig;
+  rig.publish(1, SlotState::kArmed);
+  rig.starve();
+  rig.run_for(5 * kMs);
+  rig.error = -EIO;
+  rig.run_for(kDelay + kGrace);
+  CHECK(rig.let_go);
+}
+
+TEST_CASE("an episode that is first heard of while the kernel has its killer is followed") {
+  Rig rig;
+  rig.starve();
+  rig.run_for(5 * kMs);
+  rig.publish(1, SlotState::kKernel);
+  rig.lets_go_after(kDelay + kGrace);
+}
+
+TEST_CASE("what could not be looked at for long is looked at") {
+  Rig rig;
+  rig.error = -EIO;
+  rig.starve();
+  rig.run_for(1000 * kMs);
+  CHECK_FALSE(rig.let_go);
+  rig.error = 0;
+  rig.run_for(kDelay + kGrace + 10 * kMs);
+  CHECK(rig.let_go);
+}
+
+TEST_CASE("what the sentinel has done before an end takes effect first") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  rig.claim(1, Claimant::kSentinel);
+  rig.slot->state.store(SlotState::kArmed);
+  rig.lets_go_after(100 * kMs + kGrace);
+}
+
+TEST_CASE("what it has done long ago puts nothing off") {
+  Rig rig;
+  rig.publish(1, SlotState::kArmed);
+  rig.claim(1, Claimant::kSentinel);
+  rig.starve();
+  rig.lets_go_after(kDelay + kGrace);
+}
+
+TEST_CASE("headroom that is lent and used neither ends an OOM nor begins another") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  rig.slot->lent_to.store(60 * kMiB);
+  rig.slot->own_limit.store(rig.group.limit());
+  rig.group.set_limit(60 * kMiB);
+  rig.lets_go_after(kDelay + kGrace - 10 * kMs);
+}
+
+TEST_CASE("an OOM that a sentinel has slept through counts from where it began") {
+  Rig rig;
+  rig.starve();
+  rig.run_for(kGrace + 10 * kMs);
+  rig.publish(1, SlotState::kEpisode);
+  rig.lets_go_after(kDelay - 10 * kMs);
+}
+
+TEST_CASE("without a parent there is no grace") {
+  Rig rig;
+  rig.starve();
+  rig.run_for(10 * kMs);
+  rig.guardian->tell(GuardianProcess::Word::kParentGone);
+  rig.lets_go_after(kDelay - 10 * kMs);
+}
