@@ -136,8 +136,8 @@ SharedSlot* StandIn::heard(uint32_t& episode) const {
   return running && episode != spent_ ? slot : nullptr;
 }
 
-// Whether the sentinel has seen an end since: of the episode that was being followed, or of one that
-// has begun and ended while this process did not look.
+// Whether the sentinel has seen an end since: of the episode that was being followed, or of one
+// that has begun and ended while this process did not look.
 bool StandIn::is_over() const {
   uint32_t episode;
   if (followed_ != 0) return !heard(episode);
@@ -159,8 +159,7 @@ int64_t StandIn::deadline(int64_t now) {
   // If it is out of memory after that, it is so anew.
   if (is_over()) {
     SharedSlot* slot = this->slot();
-    bool acted =
-        slot && (slot->claim.load() & 3) == static_cast<uint32_t>(Claimant::kSentinel);
+    bool acted = slot && (slot->claim.load() & 3) == static_cast<uint32_t>(Claimant::kSentinel);
     restart(now);
     // What it has done takes effect first.
     if (acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
