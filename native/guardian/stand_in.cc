@@ -137,8 +137,8 @@ SharedSlot* StandIn::heard(uint32_t& episode) const {
   return running && episode != spent_ ? slot : nullptr;
 }
 
-// Whether the sentinel has seen an end since: of the episode that was being followed, or of one that
-// has begun and ended while this process did not look.
+// Whether the sentinel has seen an end since: of the episode that was being followed, or of one
+// that has begun and ended while this process did not look.
 bool StandIn::is_over() const {
   uint32_t episode;
   if (followed_ != 0) return !heard(episode);
