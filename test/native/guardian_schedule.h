@@ -57,6 +57,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
     bool guardian = false, kill = false;
     int64_t at = 0;
     bool late = false;  // by a process that was stopped when it had decided
+    bool unclaimed = false;
   };
 
   // guardian_schedule.cc: what happens.
@@ -174,7 +175,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t known_since_ = kNever, calm_since_ = 0;
   int64_t unseen_at_ = -1000 * kMs;      // when the guardian could last not look or act
   int64_t unswitched_at_ = -1000 * kMs;  // when it last could not let go
-  int64_t sentinel_unswitched_at_ = -1000 * kMs;
+  bool owes_switch_ = false;  // the sentinel could not let go, and tries again
   bool could_look_ = true;   // the guardian, at the last check
   uint32_t disclaimed_ = 0;  // the episode that a guardian had acted in when it died
   bool left_owing_ = false;
