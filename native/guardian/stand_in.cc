@@ -128,8 +128,8 @@ SharedSlot* StandIn::heard(uint32_t& episode) const {
   return running && episode != spent_ ? slot : nullptr;
 }
 
-// Whether the sentinel has seen an end since: of the episode that was being followed, or of one that
-// has begun and ended while this process did not look.
+// Whether the sentinel has seen an end since: of the episode that was being followed, or of one
+// that has begun and ended while this process did not look.
 bool StandIn::is_over() const {
   uint32_t episode;
   if (followed_ != 0) return !heard(episode);
@@ -146,7 +146,8 @@ void StandIn::restart(int64_t now, bool anew) {
   SharedSlot* slot = this->slot();
   uint32_t claim = slot ? slot->claim.load() : 0;
   told_ = claim >> 2;
-  // What the sentinel has done takes effect first; what it still does is waited for at the deadline.
+  // What the sentinel has done takes effect first; what it still does is waited for at the
+  // deadline.
   bool acted = slot && claim == SharedSlot::word(told_, Claimant::kSentinel) &&
                slot->state.load() == SlotState::kArmed;
   if (anew && acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
