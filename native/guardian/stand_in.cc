@@ -155,8 +155,10 @@ void StandIn::restart(int64_t now, bool anew) {
   SharedSlot* slot = this->slot();
   uint32_t claim = slot ? slot->claim.load() : 0;
   told_ = claim >> 2;
-  // What the sentinel has done takes effect first.
-  bool acted = claim == SharedSlot::word(told_, Claimant::kSentinel);
+  // What the sentinel has done takes effect first; what it still does is waited for at the
+  // deadline.
+  bool acted = slot && claim == SharedSlot::word(told_, Claimant::kSentinel) &&
+               slot->state.load() == SlotState::kArmed;
   if (anew && acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
 }
 

@@ -69,6 +69,11 @@ const mutants = [
     'if (false) own_deadline_',
   ],
   [
+    'what is still being done has its time twice',
+    ' &&\n               slot->state.load() == SlotState::kArmed;\n  if (anew',
+    ';\n  if (anew',
+  ],
+  [
     'what was done long ago has time',
     'if (anew && acted) own_deadline_',
     'if (acted) own_deadline_',
@@ -92,8 +97,8 @@ const mutants = [
   ['the episode that this process has ended goes on', '  spent_ = episode;\n', ''],
   [
     'time is taken before the look',
-    '  int err = see(fact, input.sample);\n',
-    '  int64_t early = terms_.hands->now();\n  int err = see(fact, input.sample);\n#define now early\n',
+    '  int err = see(fact, input.sample);\n  if (is_gone(err)) return finish(sentinel);\n  // Not before the look: who is stopped in between must not take what has begun meanwhile for old.\n  int64_t now = terms_.hands->now();\n',
+    '  int64_t now = terms_.hands->now();\n  int err = see(fact, input.sample);\n  if (is_gone(err)) return finish(sentinel);\n',
   ],
   [
     'does not leave',

@@ -77,6 +77,7 @@ void GuardianSchedule::switched(bool disabled) {
   // To yield is the program's decision, as a step of its plan or at once.
   bool fallback = decided && yielded_ != id_ && planned_ != id_;
   if (!disabled && held_ && fallback) act(false, false);
+  owes_switch_ = false;
   held_ = disabled;
 }
 
@@ -147,7 +148,9 @@ void GuardianSchedule::act(bool guardian, bool kill) {
                           : now == continued_at_ && last_act_.at >= suspended_at_;
   excused |= guardian && blind();
   // The sentinel repeats what could not be done when it was time.
-  excused |= !guardian && !kill && now - sentinel_unswitched_at_ < kSurelySeen;
+  excused |= !guardian && !kill && owes_switch_;
+  // An episode that it could not tell of before it was stopped is nobody's to claim.
+  excused |= !guardian && last_act_.unclaimed && began_at_ <= last_act_.at;
   // It waits for what one guardian has done; that another one has done it again it is not told.
   excused |= !guardian && in_episode_ && disclaimed_ == id_;
   // Its time runs from the claim: more is not known of the other process.
@@ -167,7 +170,8 @@ void GuardianSchedule::act(bool guardian, bool kill) {
          last_act_.kill ? "killed" : "let go");
   }
   acted_ = true;
-  last_act_ = {guardian, kill, now, late};
+  bool claimed_now = slot_->claim.load() == SharedSlot::word(id_, Claimant::kGuardian);
+  last_act_ = {guardian, kill, now, late, guardian && !claimed_now};
   if (guardian && kill) guardian_killed_at_ = now;
 }
 

@@ -428,7 +428,7 @@ void GuardianSchedule::guardian_is_gone() {
 
 int32_t GuardianSchedule::fails(SimCall call) {
   int32_t err = any_error();
-  if (err != 0 && call == SimCall::kLetGo) sentinel_unswitched_at_ = group_.now();
+  owes_switch_ |= err != 0 && call == SimCall::kLetGo;
   return err;
 }
 

@@ -57,6 +57,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
     bool guardian = false, kill = false;
     int64_t at = 0;
     bool late = false;  // by a process that was stopped when it had decided
+    bool unclaimed = false;
   };
 
   // guardian_schedule.cc: what happens.
@@ -165,7 +166,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // Where the limit was set while the sentinel was within a call: the one before. 0: nothing else.
   uint64_t also_right_ = 0;
   int64_t also_right_since_ = -1;  // when it was stopped
-  int64_t raised_at_ = -1;  // the limit, by whoever may
+  int64_t raised_at_ = -1;         // the limit, by whoever may
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
   bool was_stuck_ = false, was_wanting_ = false;
@@ -174,9 +175,9 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t known_since_ = kNever, calm_since_ = 0;
   int64_t unseen_at_ = -1000 * kMs;      // when the guardian could last not look or act
   int64_t unswitched_at_ = -1000 * kMs;  // when it last could not let go
-  int64_t sentinel_unswitched_at_ = -1000 * kMs;
-  bool could_look_ = true;   // the guardian, at the last check
-  uint32_t disclaimed_ = 0;  // the episode that a guardian had acted in when it died
+  bool owes_switch_ = false;             // the sentinel could not let go, and tries again
+  bool could_look_ = true;               // the guardian, at the last check
+  uint32_t disclaimed_ = 0;              // the episode that a guardian had acted in when it died
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel

@@ -200,3 +200,36 @@ TEST_CASE("without a parent there is no grace") {
   rig.guardian->tell(GuardianProcess::Word::kParentGone);
   rig.lets_go_after(kDelay - 10 * kMs);
 }
+
+TEST_CASE("what a stopped sentinel has claimed is waited for once") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  rig.claim(1, Claimant::kSentinel);
+  // An end and a new OOM, both seen at once.
+  rig.group.set_limit(80 * kMiB);
+  rig.run_for(kMs, true);
+  rig.group.allocate(rig.pid, 40 * kMiB);
+  rig.lets_go_after(kDelay + kGrace + 100 * kMs);
+}
+
+TEST_CASE("what the sentinel has claimed is its own, for a while") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  rig.claim(1, Claimant::kSentinel);
+  rig.lets_go_after(kDelay + kGrace - 10 * kMs + 100 * kMs);
+  CHECK(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kGuardian));
+}
+
+TEST_CASE("a guardian that leaves puts back the killer and thaws") {
+  Rig rig;
+  rig.group.freeze();
+  rig.slot->frozen.store(1);
+  rig.guardian->tell(GuardianProcess::Word::kTerminate);
+  rig.run_for(kMs);
+  CHECK_FALSE(rig.group.killer_disabled());
+  CHECK_FALSE(rig.group.frozen());
+}
