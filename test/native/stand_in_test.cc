@@ -261,3 +261,10 @@ TEST_CASE("a killing fallback kills, and thaws first") {
   CHECK_FALSE(rig.group.frozen());
   CHECK_FALSE(rig.let_go);
 }
+
+TEST_CASE("what its parent has put back and somebody has held again is let go of") {
+  Rig rig;
+  rig.guardian->tell(GuardianProcess::Word::kRemove);
+  rig.run_for(kMs);
+  CHECK_FALSE(rig.group.killer_disabled());
+}
