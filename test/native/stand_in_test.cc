@@ -43,7 +43,7 @@ struct Rig final : GuardianHooks {
   int64_t guardian_late() override { return 0; }
   bool guardian_loses() override { return false; }
   void guardian_switched(bool disabled) override { let_go |= !disabled; }
-  void guardian_killed(uint32_t) override {}
+  void guardian_killed(uint32_t count) override { killed += count; }
   void guardian_left() override {}
 
   void starve() { group.allocate(pid, 30 * kMiB); }
@@ -83,6 +83,7 @@ struct Rig final : GuardianHooks {
   SimGroup group;
   int32_t pid = 0, error = 0;
   bool let_go = false;
+  uint32_t killed = 0;
   std::unique_ptr<SharedState> shared = std::make_unique<SharedState>();
   SharedSlot* slot = nullptr;
   struct Release {
@@ -232,4 +233,38 @@ TEST_CASE("a guardian that leaves puts back the killer and thaws") {
   rig.run_for(kMs);
   CHECK_FALSE(rig.group.killer_disabled());
   CHECK_FALSE(rig.group.frozen());
+}
+
+TEST_CASE("an episode that the guardian has ended does not move the next one's deadline") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.lets_go_after(kDelay + kGrace);
+  rig.run_for(200 * kMs);
+  REQUIRE(rig.group.killer_disabled());
+  rig.let_go = false;
+  rig.pid = rig.group.spawn(20 * kMiB);
+  rig.starve();
+  rig.run_for(40 * kMs);
+  rig.slot->state.store(SlotState::kArmed);
+  rig.lets_go_after(kDelay + kGrace - 40 * kMs);
+}
+
+TEST_CASE("a killing fallback kills, and thaws first") {
+  Rig rig(Fallback::kKillLargest);
+  rig.starve();
+  rig.run_for(kDelay);
+  rig.group.freeze();
+  rig.slot->frozen.store(1);
+  rig.run_for(kGrace + kMs);
+  CHECK(rig.killed == 1);
+  CHECK_FALSE(rig.group.frozen());
+  CHECK_FALSE(rig.let_go);
+}
+
+TEST_CASE("what its parent has put back and somebody has held again is let go of") {
+  Rig rig;
+  rig.guardian->tell(GuardianProcess::Word::kRemove);
+  rig.run_for(kMs);
+  CHECK_FALSE(rig.group.killer_disabled());
 }
