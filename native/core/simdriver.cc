@@ -155,9 +155,7 @@ void SimDriver::perform(const Job& job) {
   report.result = hooks_->fails(job.fallback ? SimCall::kFallback : SimCall::kStep);
   bool theirs = job.fallback && slot_ && !slot_->claim_for(job.episode, Claimant::kSentinel);
   if (report.result == 0 && job.fallback) {
-    if (theirs) {
-      report.result = -ECANCELED;
-    } else if (current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
+    if (!theirs && current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
       kill_into(config.fallback == Fallback::kKillGroup ? 0 : -1, report);
     } else {
       report.result = -ECANCELED;

@@ -36,6 +36,7 @@ const plain = (line: string): string =>
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
     .replace(/kernel \S+,/g, 'kernel VERSION,')
     .replace(/\d+(\.\d+)? (µs|ms|s|bytes|KiB)\b/g, 'AMOUNT')
+    .replace(/\d+\.\d MiB of/g, 'AMOUNT of') // full may be a little less
     .replace(/\d+\.\d MiB/g, size => (/^(16|32|64|128)\.0 /.test(size) ? size : 'AMOUNT'))
     .replace(/(run|self-test)-\d+/g, '$1-PID')
 
