@@ -28,7 +28,7 @@ const LEFT_OUT = {
 
 // What --short runs: what differs from kernel to kernel, in a minute or two for each.
 const SHORT = {
-  v1: ['facts-v1', 'group-limits', 'group-remove', 'guard', 'register-event', 'usage', 'watch'],
+  v1: ['facts-v1', 'group-limits', 'group-remove', 'guard', 'register-event', 'usage'],
   v2: ['facts-v2', 'group-v2', 'guard-v2', 'pressure', 'watch-v2'],
 }
 
@@ -93,15 +93,32 @@ async function runEntry(lab, [wanted, version]) {
     return { wanted, version, missing: true }
   }
   const where = `${wanted}/${version}`
-  const chosen = chosenFor(version)
   console.log(`== ${where}: ${kernel.release}`)
   const began = Date.now()
+  let told = await boot(lab, kernel, version, where, chosenFor(version))
+  // Emulated time jumps: a file that fails is run again, alone, and the table says so.
+  const failed = told.filter(result => result.failed > 0).map(({ file }) => file)
+  if (failed.length > 0) {
+    console.log(`${where}: once more, alone: ${failed.join(' ')}`)
+    const again = await boot(lab, kernel, version, where, failed, '1')
+    told = [...told.filter(({ file }) => !failed.includes(file)), ...again]
+  }
+  const sum = key => told.reduce((total, result) => total + result[key], 0)
+  const seconds = (Date.now() - began) / 1000
+  return {
+    ...{ wanted, version, release: kernel.release, seconds, again: failed.length },
+    ...{ passed: sum('passed'), failed: sum('failed'), skipped: sum('skipped') },
+  }
+}
+
+/** One boot: the result of each file; one that did not run counts as failed. */
+async function boot(lab, kernel, version, where, chosen, jobs = values.jobs) {
   const told = []
   let text = ''
   const { status, console: log } = await lab.run({
     kernel,
     version,
-    argv: ['node', 'scripts/lab/guest.mjs', values.jobs, values.timeout, ...chosen],
+    argv: ['node', 'scripts/lab/guest.mjs', jobs, values.timeout, ...chosen],
     env: { TAP_TIMEOUT: values.timeout },
     seconds: Number(values.boot),
     output: data => {
@@ -118,13 +135,7 @@ async function runEntry(lab, [wanted, version]) {
   if (status !== 0 || missing.length > 0) {
     console.log(`${where}: the machine ended with ${status}; not run: ${missing.join(' ')}\n${log}`)
   }
-  const sum = key => told.reduce((total, result) => total + result[key], 0)
-  const seconds = (Date.now() - began) / 1000
-  const failed = sum('failed') + missing.length + (status === 0 || missing.length > 0 ? 0 : 1)
-  return {
-    ...{ wanted, version, release: kernel.release, seconds },
-    ...{ passed: sum('passed'), failed, skipped: sum('skipped') },
-  }
+  return [...told, ...missing.map(file => ({ file, passed: 0, failed: 1, skipped: 0 }))]
 }
 
 function row(cells) {
@@ -136,11 +147,13 @@ try {
   const lab = new Lab()
   const rows = []
   for (const entry of entries) rows.push(await runEntry(lab, entry))
-  console.log(`\n${row(['kernel', 'version', 'passed', 'failed', 'skipped', 'seconds'])}`)
+  console.log(`\n${row(['kernel', 'version', 'passed', 'failed', 'skipped', 'again', 'seconds'])}`)
   for (const r of rows) {
     if (r.missing) console.log(`${row([r.wanted, r.version])} not to be had`)
     else
-      console.log(row([r.release, r.version, r.passed, r.failed, r.skipped, Math.round(r.seconds)]))
+      console.log(
+        row([r.release, r.version, r.passed, r.failed, r.skipped, r.again, Math.round(r.seconds)]),
+      )
   }
   if (rows.every(r => r.missing)) fail('no kernel was to be had')
   process.exitCode = rows.some(r => r.failed > 0) ? 1 : 0
