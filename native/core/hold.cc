@@ -44,6 +44,10 @@ bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line) {
   return needed + std::min(line / kResidue, 4 * kMiB) >= line;
 }
 
+uint64_t edge(uint64_t line, uint64_t band, uint64_t ahead) {
+  return line - std::min({line, band / 4, ahead});
+}
+
 bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max, int64_t left_ns) {
   if (usage <= line || line >= max) return false;
   if (mode_ != HoldFreeze::kIfNeeded) return mode_ == HoldFreeze::kAlways;

@@ -37,6 +37,10 @@ uint64_t reclaimable(const Pages& pages);
 // memory.high all day.
 bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
 
+// Where a group whose members stand still counts as past the line: `ahead` is what CPUs may have
+// charged before they were stopped, and give back.
+uint64_t edge(uint64_t line, uint64_t band, uint64_t ahead);
+
 // Whether an episode's members have to be stopped.
 class FreezeRule {
  public:

@@ -22,6 +22,7 @@ constexpr size_t kPage = 4096;
 constexpr uint64_t kNoLimit = uint64_t{1} << 62;
 // What CPUs may have charged ahead: so much stays free when memory.max is lowered.
 constexpr uint64_t kSlack = uint64_t{1} << 20;
+constexpr uint64_t kBatch = 64 * kPage;  // each CPU at most
 
 int read_limit(const Fd& file, uint64_t& out) {
   char text[32];
@@ -76,6 +77,8 @@ Status HotGroupV2::arm(int dir) {
     if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
   }
   consume();
+  long cpus = sysconf(_SC_NPROCESSORS_CONF);
+  ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kBatch;
   dir_.reset(sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY));
   if (!dir_) return Status::of(dir_.release(), "open", ".");
   return arm_swap(dir);
@@ -146,10 +149,19 @@ int HotGroupV2::judge(Sample& out) const {
   out.reclaimable = 0;
   out.starved = false;
   out.band = held ? out.limit - line : 0;
-  if (!held || (out.usage < line && !lent())) return 0;
+  if (!held) return 0;
+  // Members that stand still free nothing, but the kernel takes back what CPUs had charged ahead.
+  uint64_t edge = hold::edge(line, out.band, ahead_);
+  if (out.usage < edge || !stopped()) edge = line;
+  if (out.usage < edge && !lent()) return 0;
   if (int err = count_reclaimable(out.reclaimable)) return err;
-  out.starved = hold::starved(out.usage, out.reclaimable, line);
+  out.starved = hold::starved(out.usage, out.reclaimable, edge);
   return 0;
+}
+
+bool HotGroupV2::stopped() const {
+  uint64_t frozen = 0;
+  return read_limit(freeze_, frozen) == 0 && frozen != 0;
 }
 
 int HotGroupV2::count_reclaimable(uint64_t& out) const {

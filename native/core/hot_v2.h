@@ -79,6 +79,7 @@ class HotGroupV2 final : public HotGroup {
   int lower_high(uint64_t max);
   uint64_t swap_room() const;
   int judge(Sample& out) const;
+  bool stopped() const;
   int count_reclaimable(uint64_t& out) const;
   Status arm_swap(int dir);
 
@@ -92,6 +93,7 @@ class HotGroupV2 final : public HotGroup {
   Fd slow_max_, slow_high_;  // the helpers'
   Swap swaps_[kSwaps];
   std::string own_path_;  // within the hierarchy; empty: it may not be frozen
+  uint64_t ahead_ = 0;    // what all CPUs may have charged ahead
   uint64_t ooms_ = 0;
   bool told_oom_ = false;
   std::atomic<bool> yielded_{false};  // the kernel decides

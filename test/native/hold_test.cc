@@ -48,6 +48,12 @@ TEST_CASE("page cache beyond the line is no OOM") {
   CHECK_FALSE(hold::starved(60 * kMiB, 61 * kMiB, 60 * kMiB));
 }
 
+TEST_CASE("stopped members count as past the line also when CPUs have given back what they charged") {
+  CHECK(hold::edge(60 * kMiB, 4 * kMiB, 512 * 1024) == 60 * kMiB - 512 * 1024);
+  CHECK(hold::edge(60 * kMiB, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
+  CHECK(hold::edge(kMiB, 16 * kMiB, 64 * kMiB) == 0);
+}
+
 TEST_CASE("anonymous memory can be reclaimed as far as there is swap") {
   CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 0}) == 11);
   CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 40}) == 51);
