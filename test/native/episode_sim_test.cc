@@ -18,7 +18,7 @@ using oom::test::Tally;
 
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(OOM_FEWER_SCHEDULES)
 constexpr uint64_t kSchedules = 50'000;
 #else
 constexpr uint64_t kSchedules = 1'000'000;
