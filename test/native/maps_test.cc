@@ -59,6 +59,8 @@ TEST_CASE("the images are found, merged, and libc is part of the OOM path") {
   CHECK(covers(process, &in_the_program));
 }
 
+// The sanitizers make mlock(2) do nothing.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST_CASE("a region is locked while the OOM path is, and neighbours keep their locks") {
   const size_t page = page_size();
   auto* at = static_cast<char*>(
@@ -85,6 +87,7 @@ TEST_CASE("a region is locked while the OOM path is, and neighbours keep their l
   LockedRegions::remove(at + page, 2 * page);
   munmap(at, 4 * page);
 }
+#endif
 
 TEST_CASE("a ballast is released from anywhere, also twice, and refilled") {
   Ballast ballast;
