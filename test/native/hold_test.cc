@@ -48,7 +48,7 @@ TEST_CASE("page cache beyond the line is no OOM") {
   CHECK_FALSE(hold::starved(60 * kMiB, 61 * kMiB, 60 * kMiB));
 }
 
-TEST_CASE("stopped members count as past the line also when CPUs have given back what they charged") {
+TEST_CASE("stopped members count as past the line when CPUs have given back what they charged") {
   CHECK(hold::edge(60 * kMiB, 4 * kMiB, 512 * 1024) == 60 * kMiB - 512 * 1024);
   CHECK(hold::edge(60 * kMiB, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
   CHECK(hold::edge(kMiB, 16 * kMiB, 64 * kMiB) == 0);
