@@ -33,6 +33,16 @@ async function removeTree(dir: string): Promise<void> {
   }
 }
 
+/** Removes what runs of the suite that are gone have left in other hierarchies. */
+export async function sweepTwins(): Promise<void> {
+  for (const at of ['freezer', 'pids'].map(mountOf)) {
+    if (at === undefined || at === mount) continue
+    for (const name of readdirSync(at).filter(entry => entry.startsWith(PREFIX))) {
+      if (!existsSync(`/proc/${name.slice(PREFIX.length)}`)) await removeTree(join(at, name))
+    }
+  }
+}
+
 // Outlives this process, which a failing test could freeze: thaws `dir` until it is gone.
 function startThawer(dir: string, seconds: number): void {
   const script = `sleep ${seconds}; while [ -d "$1" ]; do echo THAWED > "$1/freezer.state"; sleep 1; done`
@@ -48,8 +58,11 @@ export function twin(t: Test, controller: string, dir: string): string {
   if (controller === 'freezer') startThawer(other, 20)
   t.teardown(async () => {
     await removeTree(other)
-    const above = dirname(other)
-    if (!readdirSync(above, { withFileTypes: true }).some(e => e.isDirectory())) rmdirSync(above)
+    // Up to the test's own directory, as far as nothing else is in it.
+    for (let above = dirname(other); above !== mountOf(controller); above = dirname(above)) {
+      if (readdirSync(above, { withFileTypes: true }).some(e => e.isDirectory())) break
+      rmdirSync(above)
+    }
   })
   return other
 }
