@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { Hog } from './hog.js'
 import type { Remote } from './remote.js'
-import { killerDisabled, MiB, underOom, until } from './scratch.js'
+import { isHeld, MiB, underOom, until } from './scratch.js'
 
 export const rounds = Number(process.env.OOM_FAULT_ROUNDS ?? 1)
 
@@ -21,7 +21,7 @@ export function tree(dir: string): string[] {
 
 /** Every killer is enabled again. */
 export async function allEnabled(dir: string): Promise<void> {
-  await until(() => !tree(dir).some(killerDisabled))
+  await until(() => !tree(dir).some(isHeld))
 }
 
 /** Nothing that it has started is left. */

@@ -76,9 +76,22 @@ export function plainChild(parent: string, name: string): string {
   return dir
 }
 
-export const underOom = (dir: string): boolean => field(dir, 'memory.oom_control', 'under_oom') > 0
-export const killerDisabled = (dir: string): boolean =>
-  field(dir, 'memory.oom_control', 'oom_kill_disable') > 0
+const size = (dir: string, file: string): number => {
+  const text = read(dir, file).trim()
+  return text === 'max' ? Infinity : Number(text)
+}
+
+/** Its OOM is in a guard's hands: v1 the killer is disabled, v2 it is held below its limit. */
+export function isHeld(dir: string): boolean {
+  if (version === 1) return field(dir, 'memory.oom_control', 'oom_kill_disable') > 0
+  return size(dir, 'memory.high') < size(dir, MAX) || read(dir, 'cgroup.freeze').trim() === '1'
+}
+
+/** It is out of memory and its members wait: v2 it is past the line of the hold, or frozen there. */
+export function underOom(dir: string): boolean {
+  if (version === 1) return field(dir, 'memory.oom_control', 'under_oom') > 0
+  return isHeld(dir) && size(dir, USAGE) > size(dir, 'memory.high')
+}
 
 function children(dir: string): string[] {
   return readdirSync(dir, { withFileTypes: true })

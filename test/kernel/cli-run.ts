@@ -6,7 +6,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { CLI, cli, RunningCli, type CliResult } from '../helpers/cli.js'
 import { compiled } from '../helpers/compile.js'
-import { child, killerDisabled, read, scratch, until } from '../helpers/scratch.js'
+import { child, isHeld, read, scratch, until } from '../helpers/scratch.js'
 
 const below = (dir: string): string[] =>
   readdirSync(dir, { withFileTypes: true })
@@ -137,7 +137,7 @@ t.test('without a delay the kernel decides at once', async t => {
   const running = new RunningCli(greedy(['--name', 'job', '--parent', dir]))
   const group = join(dir, 'job')
   await until(() => existsSync(group) && running.stdout.includes('pid'))
-  t.notOk(killerDisabled(group))
+  t.notOk(isHeld(group))
   running.child.stdin!.end(fill.input)
   const { status, stderr } = await running.done
   t.equal(status, 137)

@@ -8,16 +8,7 @@ import { join } from 'node:path'
 import { cli } from '../helpers/cli.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog } from '../helpers/hog.js'
-import {
-  child,
-  field,
-  killerDisabled,
-  MiB,
-  scratch,
-  underOom,
-  until,
-  write,
-} from '../helpers/scratch.js'
+import { child, field, isHeld, MiB, scratch, underOom, until, write } from '../helpers/scratch.js'
 
 interface Report {
   probe: { version: number }
@@ -134,14 +125,14 @@ t.test('an orphan is found and rescued', async t => {
   t.equal(status, 1)
   t.match(stdout, `out of memory: yes; members: ${hog.pid}; behind it: nobody`)
   t.match(stdout, `→ cgroup-oom rescue '${group}'`)
-  t.ok(killerDisabled(group), 'doctor only reads')
+  t.ok(isHeld(group), 'doctor only reads')
 
   t.match(await cli(['rescue', group]), {
     status: 0,
     stdout: `${group}: killer given back (it was out of memory, 1 member)\n`,
     stderr: '',
   })
-  t.notOk(killerDisabled(group))
+  t.notOk(isHeld(group))
   await t.rejects(filled)
   t.equal(field(group, 'memory.oom_control', 'oom_kill'), 1)
   t.match(await cli(['rescue', group]), { status: 0, stdout: /killer is enabled, nothing to do/ })
@@ -153,17 +144,17 @@ t.test('rescue leaves the groups below alone, but for --recursive', async t => {
   write(dir, 'memory.oom_control', 1)
   const a = child(dir, 'a')
   const b = child(a, 'b')
-  t.ok(killerDisabled(b), 'inherited')
+  t.ok(isHeld(b), 'inherited')
   const one = await cli(['rescue', dir])
   t.match(one, {
     status: 0,
     stdout: /killer given back .*\n.*2 groups below have it disabled still/,
   })
-  t.same([dir, a, b].map(killerDisabled), [false, true, true])
+  t.same([dir, a, b].map(isHeld), [false, true, true])
   const all = await cli(['rescue', '--recursive', dir])
   t.match(all, { status: 0 })
   t.equal(all.stdout, [a, b].map(path => `${path}: killer given back (0 members)\n`).join(''))
-  t.same([dir, a, b].map(killerDisabled), [false, false, false])
+  t.same([dir, a, b].map(isHeld), [false, false, false])
 })
 
 t.test('with a live guard behind it: told, and refused', async t => {
@@ -180,10 +171,10 @@ t.test('with a live guard behind it: told, and refused', async t => {
 
   const refused = await cli(['rescue', dir])
   t.match(refused, { status: 1, stdout: '', stderr: /refused, behind it: .*guardian \d+.*--force/ })
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
   const forced = await cli(['rescue', '--force', dir])
   t.match(forced, { status: 0, stdout: /killer given back \(.*by force, behind it: / })
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })
 
 t.test('both killed at once: an orphan', async t => {
@@ -194,10 +185,10 @@ t.test('both killed at once: an orphan', async t => {
     for (const { pid } of groups[0]!.behind) process.kill(pid, signal)
   }
   await once(guard, 'exit')
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
   t.match(await doctor(dir), { status: 1, groups: [{ path: dir, behind: [] }] })
   t.match(await cli(['rescue', dir]), { status: 0 })
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })
 
 t.test('who only reads is not behind it', async t => {

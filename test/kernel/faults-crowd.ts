@@ -5,7 +5,7 @@ import t from 'tap'
 import { allEnabled, allGone, rounds, stop, tell } from '../helpers/faults.js'
 import { Hog } from '../helpers/hog.js'
 import { Remote } from '../helpers/remote.js'
-import { child, field, killerDisabled, MiB, scratch, underOom, until } from '../helpers/scratch.js'
+import { child, field, isHeld, MiB, scratch, underOom, until } from '../helpers/scratch.js'
 
 t.setTimeout(0)
 
@@ -40,7 +40,7 @@ for (const name of ['no fault', 'SIGKILL', 'SIGSTOP'] as const) {
 
     if (name === 'no fault') {
       t.strictSame(
-        groups.filter(group => !killerDisabled(group)),
+        groups.filter(group => !isHeld(group)),
         [],
         'armed again',
       )

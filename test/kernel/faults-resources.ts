@@ -9,7 +9,7 @@ import { Remote } from '../helpers/remote.js'
 import {
   child,
   field,
-  killerDisabled,
+  isHeld,
   MiB,
   mount,
   scratch,
@@ -56,7 +56,7 @@ t.test('RLIMIT_NPROC exhausted while arming: refused, and nothing has changed', 
     if (error === undefined) break
     refused++
     t.equal(error.code, 'EAGAIN', `${more} more: ${error.message}`)
-    t.notOk(killerDisabled(dir) || killerDisabled(below))
+    t.notOk(isHeld(dir) || isHeld(below))
     t.strictSame(remote.household(), [remote.pid], 'no guardian is left')
     if (more > 100) throw new Error('it is never enough')
   }
@@ -80,7 +80,7 @@ t.test('removed and made again under the same name: the new one is not touched',
     await remote.guard(dir, { delayMs: DELAY })
     rmdirSync(dir)
     child(top, 'guarded', 16 * MiB)
-    t.notOk(killerDisabled(dir), 'it is not guarded')
+    t.notOk(isHeld(dir), 'it is not guarded')
     // Somebody else's affair.
     write(dir, 'memory.oom_control', 1)
     const { hog, lived } = await overfill(t, dir)
@@ -90,7 +90,7 @@ t.test('removed and made again under the same name: the new one is not touched',
     if (how === 'dispose') await remote.run('await guards[0].dispose()')
     else remote.child.kill(how)
     if (how === 'SIGKILL') await allGone(remote)
-    t.ok(killerDisabled(dir) && underOom(dir), 'nobody puts anything back')
+    t.ok(isHeld(dir) && underOom(dir), 'nobody puts anything back')
     await hog.end()
     t.notOk(await lived)
   }
@@ -144,7 +144,7 @@ t.test('workers come and go with guards in them, also out of memory', async t =>
   for (let round = 0; round < 4 + 20 * (rounds - 1); round++) {
     const dir = dirs[round % dirs.length]!
     await remote.run(`await start(${q(dir)})`)
-    t.ok(killerDisabled(dir))
+    t.ok(isHeld(dir))
     const full = round % 2 === 1 ? await overfill(t, dir) : undefined
     if (full) await until(() => underOom(dir))
     const began = process.hrtime.bigint()
@@ -154,13 +154,13 @@ t.test('workers come and go with guards in them, also out of memory', async t =>
       late.push(Number(process.hrtime.bigint() - began) / 1e6)
     }
     count++
-    t.notOk(killerDisabled(dir), 'given back with the worker')
+    t.notOk(isHeld(dir), 'given back with the worker')
     t.equal(await remote.run('return binding().guardianPid()'), guardian)
     // The first rounds open what stays.
     if (round === 1) fds = fdsOf(remote.pid).length
   }
   t.ok(fdsOf(remote.pid).length <= fds! + 2, 'no descriptor stays')
-  t.ok(killerDisabled(keep), 'the guard of the main thread goes on')
+  t.ok(isHeld(keep), 'the guard of the main thread goes on')
   const { lived } = await overfill(t, keep)
   t.notOk(await lived)
   t.match(await remote.event('ended'), { outcome: 'fallback' })

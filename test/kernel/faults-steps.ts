@@ -5,7 +5,7 @@
 import t, { type Test } from 'tap'
 import { allEnabled, allGone, overfill, rounds, stop, tell } from '../helpers/faults.js'
 import { Remote } from '../helpers/remote.js'
-import { child, killerDisabled, MiB, scratch, until } from '../helpers/scratch.js'
+import { child, isHeld, MiB, scratch, until } from '../helpers/scratch.js'
 import { Tracer } from '../helpers/tracer.js'
 
 t.setTimeout(0)
@@ -131,7 +131,7 @@ t.test('SIGKILL of the guardian at any step of being told of a guard', async t =
       n === 0 ? await Tracer.count(t, guardian) : await Tracer.inject(t, guardian, 'SIGKILL', n)
     await remote.guard(dir, { delayMs: DELAY })
     await tracer.end()
-    t.ok(killerDisabled(dir) && killerDisabled(other), 'armed all the same')
+    t.ok(isHeld(dir) && isHeld(other), 'armed all the same')
     if (n > 0) {
       // Whoever is there now keeps the promise without the supervisor.
       await until(async () => (await remote.run('return binding().guardianPid()')) !== 0)
@@ -170,7 +170,7 @@ t.test('SIGKILL of the guardian at any step of acting for a stopped supervisor',
       const pid = await remote.run('return binding().guardianPid()')
       return pid !== 0 && (!hit || pid !== guardian)
     })
-    t.ok(killerDisabled(dir), 'armed again')
+    t.ok(isHeld(dir), 'armed again')
     remote.child.kill('SIGKILL')
     await allEnabled(dir)
     await allGone(remote)

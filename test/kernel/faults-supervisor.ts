@@ -4,7 +4,7 @@ import '../helpers/v1-only.js'
 import t from 'tap'
 import { allEnabled, allGone, Clock, overfill, rounds, stop, tell } from '../helpers/faults.js'
 import { Remote } from '../helpers/remote.js'
-import { field, killerDisabled, MiB, scratch, underOom } from '../helpers/scratch.js'
+import { field, isHeld, MiB, scratch, underOom } from '../helpers/scratch.js'
 
 const DELAY = 300
 
@@ -35,7 +35,7 @@ for (const [name, fault, exitCode, exitSignal] of FAULTS) {
         const dir = scratch(t, 16 * MiB)
         const remote = await Remote.start(t)
         await remote.guard(dir, { delayMs: DELAY })
-        t.ok(killerDisabled(dir))
+        t.ok(isHeld(dir))
         if (when === 'after') {
           const { lived } = await overfill(t, dir)
           t.notOk(await lived)
@@ -82,7 +82,7 @@ t.test('SIGSTOP and SIGCONT of the supervisor', async t => {
     remote.child.kill('SIGCONT')
     t.match(await remote.event('ended'), { outcome: 'guardian', kernelKills: 1, steps: [] })
     t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1, 'nobody has fallen back twice')
-    t.ok(killerDisabled(dir), 'armed again')
+    t.ok(isHeld(dir), 'armed again')
     // The next one is the sentinel's.
     const next = await overfill(t, dir)
     t.notOk(await next.lived)
@@ -166,5 +166,5 @@ t.test('an episode that the stopped supervisor does not see the end of', async t
   t.notOk(underOom(dir))
   remote.child.kill('SIGCONT')
   t.match(await remote.event('ended'), { kernelKills: 0 })
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
 })

@@ -7,7 +7,7 @@ import t from 'tap'
 import { MemoryGroup } from '../../lib/group.js'
 import { Hog } from '../helpers/hog.js'
 import {
-  killerDisabled,
+  isHeld,
   MiB,
   onV1,
   plainChild,
@@ -171,7 +171,7 @@ t.test(
     await until(() => underOom(dir))
     t.strictSame(await group.kill(), [hog.pid])
     await filled
-    t.ok(killerDisabled(dir), 'and leaves the killer as it was')
+    t.ok(isHeld(dir), 'and leaves the killer as it was')
   },
 )
 
@@ -189,7 +189,7 @@ t.test('kill refuses to kill this process, before it kills others', async t => {
     await t.rejects(group.kill(), refused)
     await t.rejects(group.kill({ signal: 'SIGSTOP' }), refused)
     await t.rejects(group.remove({ kill: true }), refused)
-    t.ok(version === 2 || killerDisabled(dir), 'nothing was touched')
+    t.ok(version === 2 || isHeld(dir), 'nothing was touched')
     t.ok(alive(hog.pid))
     t.strictSame(await group.kill({ recursive: false }), [hog.pid], 'it is not in that group')
   } finally {

@@ -6,7 +6,7 @@ import { MemoryGroup } from '../../lib/group.js'
 import { Hog } from '../helpers/hog.js'
 import {
   child,
-  killerDisabled,
+  isHeld,
   MiB,
   onV1,
   plainChild,
@@ -38,7 +38,7 @@ t.test('with members or groups below: EBUSY, and nothing is changed', async t =>
   const hog = await Hog.start(dir)
   if (version === 1) write(dir, 'memory.oom_control', 1)
   await t.rejects(group.remove(), busy)
-  t.ok(version === 2 || killerDisabled(dir))
+  t.ok(version === 2 || isHeld(dir))
   t.strictSame(await group.pids(), [hog.pid])
   await hog.end()
   await group.remove()

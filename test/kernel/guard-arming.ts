@@ -14,7 +14,7 @@ import { helperProgram } from '../helpers/program.js'
 import {
   child,
   field,
-  killerDisabled,
+  isHeld,
   MiB,
   mount,
   read,
@@ -38,11 +38,11 @@ t.test('a group with a disabled killer is refused, or adopted', async t => {
   const refused = await failure(group.guard({ delayMs }))
   t.match(refused, { name: 'OomError', code: 'ERR_KILLER_DISABLED' })
   t.match(refused.message, /takeOver/)
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
   const guard = await group.guard({ delayMs, takeOver: true })
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
   await guard.dispose()
-  t.notOk(killerDisabled(dir), 'left enabled')
+  t.notOk(isHeld(dir), 'left enabled')
 })
 
 t.test('adopted in the middle of an OOM', async t => {
@@ -71,10 +71,10 @@ t.test('a second guard of the same group is refused, also at the same time', asy
   for (const r of results) {
     if (r.status === 'rejected') t.match(r.reason, { code: 'ERR_KILLER_DISABLED' })
   }
-  t.ok(killerDisabled(dir), 'what the others tried has not hurt the one')
+  t.ok(isHeld(dir), 'what the others tried has not hurt the one')
   t.match(await failure(group.guard({ delayMs })), { code: 'ERR_KILLER_DISABLED' })
   await made[0]!.dispose()
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })
 
 t.test('a group below that somebody holds is named, and nothing is changed', async t => {
@@ -85,12 +85,12 @@ t.test('a group below that somebody holds is named, and nothing is changed', asy
   const group = await openGroup(t, dir)
   const error = await failure(group.guard({ delayMs }))
   t.match(error, { code: 'ERR_KILLER_DISABLED', path: b })
-  t.same([dir, a, b].map(killerDisabled), [false, false, true])
+  t.same([dir, a, b].map(isHeld), [false, false, true])
   // Not asked for: not minded.
   const guard = await group.guard({ delayMs, descendants: 'kernel' })
-  t.same([dir, a, b].map(killerDisabled), [true, false, true])
+  t.same([dir, a, b].map(isHeld), [true, false, true])
   await guard.dispose()
-  t.same([dir, a, b].map(killerDisabled), [false, false, true])
+  t.same([dir, a, b].map(isHeld), [false, false, true])
 })
 
 t.test('no group to guard', async t => {
@@ -159,7 +159,7 @@ t.test('wrong options are refused before anything is touched', async t => {
   ] as [string, GuardOptions][]) {
     t.match(await failure(group.guard(options)), { code }, JSON.stringify(options))
   }
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })
 
 t.test('abort: before, while arming, later', async t => {
@@ -171,23 +171,23 @@ t.test('abort: before, while arming, later', async t => {
     name: 'AbortError',
     code: 'ABORT_ERR',
   })
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 
   const during = new AbortController()
   const arming = group.guard({ delayMs, signal: during.signal })
   during.abort(reason)
   await t.rejects(arming, { name: 'AbortError', cause: reason })
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 
   const later = new AbortController()
   const guard = await group.guard({ delayMs, signal: later.signal })
   const iterator = guard[Symbol.asyncIterator]()
   const next = iterator.next()
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
   later.abort(reason)
   await t.rejects(next, { name: 'AbortError', cause: reason })
   await guard.dispose()
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 
   // Disposed by hand, the guard no longer listens.
   const kept = new AbortController()
@@ -201,13 +201,13 @@ t.test('dispose: iterators end, twice is once', async t => {
   {
     await using guard = await group.guard({ delayMs })
     t.equal(guard.group, group)
-    t.ok(killerDisabled(dir))
+    t.ok(isHeld(dir))
     const next = guard[Symbol.asyncIterator]().next()
     await guard.dispose()
     t.match(await next, { done: true })
     t.match(await guard[Symbol.asyncIterator]().next(), { done: true })
   }
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
   // The group may be closed while it is guarded: the guard holds on to it.
   const other = await MemoryGroup.open(dir)
   const guard = await other.guard({ delayMs: 200 })
@@ -228,7 +228,7 @@ t.test('dryRun: the kernel keeps its killer, and all is told', async t => {
       { afterMs: 0, action: 'kill-largest' },
     ],
   })
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
   const hog = await hogIn(t, dir)
   const other = await hogIn(t, dir)
   await t.rejects(hog.fill(24 * MiB))
@@ -251,13 +251,13 @@ t.test('dryRun: the kernel keeps its killer, and all is told', async t => {
   write(held, 'memory.oom_control', 1)
   const second = await guarded(t, held, { delayMs, dryRun: true })
   await second.guard.dispose()
-  t.ok(killerDisabled(held), 'not touched')
+  t.ok(isHeld(held), 'not touched')
 })
 
 t.test('delayMs 0: as if unguarded, until it is set', async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, { delayMs: 0, maxDelayMs: 60_000 })
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
   const hog = await hogIn(t, dir)
   await t.rejects(hog.fill(24 * MiB))
   t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1)
@@ -286,8 +286,8 @@ for (const [limit, options, code] of [
     const [said] = (await once(process, 'message')) as [Record<string, unknown>]
     t.match(said, { code, name: 'OomError', left: 0 })
     if (code === 'ERR_MEMLOCK_LIMIT') t.match(said.message, /RLIMIT_MEMLOCK.*ulimit -l/)
-    t.notOk(killerDisabled(dir))
-    for (let i = 0; i < 40; i++) if (killerDisabled(join(dir, `c${i}`))) t.fail(`c${i}`)
+    t.notOk(isHeld(dir))
+    for (let i = 0; i < 40; i++) if (isHeld(join(dir, `c${i}`))) t.fail(`c${i}`)
     await once(process, 'exit')
     // With enough of everything it works: what was refused has left nothing in the way.
     await promisify(execFile)('true')
@@ -304,13 +304,13 @@ t.test('out of descriptors later on: new groups get their killer back', async t 
   const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
   t.teardown(() => process.kill('SIGKILL'))
   t.same(await once(process, 'message'), [{ full: true }, undefined])
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
   for (let i = 0; i < 5; i++) {
     const where = child(dir, `c${i}`)
     const deep = child(where, 'deep')
-    await until(() => !killerDisabled(where) && !killerDisabled(deep))
+    await until(() => !isHeld(where) && !isHeld(deep))
   }
   process.send('go')
   t.same(await once(process, 'exit'), [0, null])
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })

@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import type { OomEpisode } from '../../lib/index.js'
 import { guarded } from '../helpers/guard.js'
 import { Hog } from '../helpers/hog.js'
-import { child, field, killerDisabled, MiB, scratch, until, write } from '../helpers/scratch.js'
+import { child, field, isHeld, MiB, scratch, until, write } from '../helpers/scratch.js'
 
 const delayMs = 60_000
 
@@ -20,7 +20,7 @@ t.test("a child's own OOM is an episode of the child, existing and new, deep dow
   const dir = scratch(t, 256 * MiB)
   const old = child(dir, 'old', 16 * MiB)
   const g = await guarded(t, dir, { delayMs })
-  t.ok(killerDisabled(old))
+  t.ok(isHeld(old))
   const a = child(dir, 'a')
   const deep = child(child(a, 'b'), 'c', 16 * MiB)
   await until(() => g.guard.stats.groups === 5)
@@ -35,7 +35,7 @@ t.test("a child's own OOM is an episode of the child, existing and new, deep dow
   }
   t.equal(g.guard.stats.episodes, 2)
   await g.guard.dispose()
-  for (const where of [dir, old, a, deep]) t.notOk(killerDisabled(where), where)
+  for (const where of [dir, old, a, deep]) t.notOk(isHeld(where), where)
 })
 
 t.test("an ancestor's OOM is one episode, of the ancestor", async t => {
@@ -99,8 +99,8 @@ t.test("descendants: 'kernel' gives each its killer back", async t => {
   const g = await guarded(t, dir, { delayMs, descendants: 'kernel' })
   const young = child(dir, 'young', 16 * MiB)
   const deep = child(young, 'deep', 16 * MiB)
-  await until(() => !killerDisabled(young) && !killerDisabled(deep))
-  t.notOk(killerDisabled(old))
+  await until(() => !isHeld(young) && !isHeld(deep))
+  t.notOk(isHeld(old))
   t.equal(g.guard.stats.groups, 1)
   for (const where of [old, young, deep]) {
     const hog = await hogIn(t, where)
@@ -108,7 +108,7 @@ t.test("descendants: 'kernel' gives each its killer back", async t => {
   }
   t.equal(g.guard.stats.episodes, 0)
   g.guard.setDelay(30_000)
-  for (const where of [old, young, deep]) t.notOk(killerDisabled(where), 'setDelay too')
+  for (const where of [old, young, deep]) t.notOk(isHeld(where), 'setDelay too')
   await g.guard.dispose()
 })
 
@@ -157,7 +157,7 @@ t.test('dispose restores every one, also those born meanwhile', async t => {
     const all = readdirSync(dir, { recursive: true, withFileTypes: true })
       .filter(entry => entry.isDirectory())
       .map(entry => join(entry.parentPath, entry.name))
-    t.same(all.filter(killerDisabled), [], `${all.length} groups`)
+    t.same(all.filter(isHeld), [], `${all.length} groups`)
   }
 })
 

@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { Hog } from '../helpers/hog.js'
 import { helperProgram } from '../helpers/program.js'
-import { killerDisabled, MiB, scratch, until } from '../helpers/scratch.js'
+import { isHeld, MiB, scratch, until } from '../helpers/scratch.js'
 
 const program = helperProgram('life-program')
 
@@ -40,7 +40,7 @@ for (const [how, code] of [
       const result = await run(t, dir, how, more)
       t.equal(result.code, code)
       t.match(result.out, /^armed/)
-      t.notOk(killerDisabled(dir))
+      t.notOk(isHeld(dir))
     })
   }
 }
@@ -49,7 +49,7 @@ t.test('process.exit() while arming', async t => {
   for (const ms of [0, 2]) {
     const dir = scratch(t, 16 * MiB)
     await run(t, dir, 'exit-arming', String(ms))
-    t.notOk(killerDisabled(dir))
+    t.notOk(isHeld(dir))
   }
 })
 
@@ -67,10 +67,10 @@ t.test('a worker that ends leaves the guards of the others', async t => {
   const g = await guarded(t, mine, { delayMs: 60_000 })
   const worker = new Worker(program, { workerData: [theirs, 'worker-stay'] })
   await once(worker, 'message')
-  t.ok(killerDisabled(theirs))
+  t.ok(isHeld(theirs))
   await worker.terminate()
-  t.notOk(killerDisabled(theirs))
-  t.ok(killerDisabled(mine))
+  t.notOk(isHeld(theirs))
+  t.ok(isHeld(mine))
   const hog = await Hog.start(mine)
   t.teardown(() => hog.end())
   const filled = hog.fill(24 * MiB)

@@ -5,7 +5,7 @@ import { MemoryGroup } from '../../lib/index.js'
 import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog } from '../helpers/hog.js'
-import { field, killerDisabled, MiB, read, scratch, underOom, write } from '../helpers/scratch.js'
+import { field, isHeld, MiB, read, scratch, underOom, write } from '../helpers/scratch.js'
 
 const LONG = 60_000
 
@@ -105,7 +105,7 @@ t.test('fallback: yield() lets the kernel decide at once', async t => {
   await episode.yield()
   t.match(await episode.ended, { outcome: 'fallback', kernelKills: 1, lateNs: 0 })
   t.same(await hog.exited, [null, 'SIGKILL'])
-  t.ok(killerDisabled(dir), 'armed again')
+  t.ok(isHeld(dir), 'armed again')
 })
 
 t.test('removed', async t => {
@@ -136,7 +136,7 @@ t.test('cancelled: dispose() in an episode gives the killer back', async t => {
   await disposed
   t.equal((await episode.ended).outcome, 'cancelled')
   t.ok(episode.signal.aborted)
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
   t.same(await hog.exited, [null, 'SIGKILL'])
   t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1)
   t.equal(guard.stats.byOutcome.cancelled, 1)
@@ -154,7 +154,7 @@ t.test('setDelay: restarts the clock; 0 gives the killer back; and back from 0',
   t.ok(episode.deadline >= before + BigInt(LONG + 5000) * 1_000_000n)
   t.equal(guard.delayMs, LONG + 5000)
   guard.setDelay(0)
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
   t.match(await episode.ended, { outcome: 'cancelled' })
   t.same(await hog.exited, [null, 'SIGKILL'])
   // As if unguarded.
@@ -162,7 +162,7 @@ t.test('setDelay: restarts the clock; 0 gives the killer back; and back from 0',
   await t.rejects(other.fill(24 * MiB))
   t.equal(guard.stats.episodes, 1)
   guard.setDelay(200)
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
   const third = await hogIn(t, dir)
   third.fill(24 * MiB).catch(() => {})
   const again = await next()

@@ -12,7 +12,7 @@ import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog } from '../helpers/hog.js'
 import { helperProgram } from '../helpers/program.js'
-import { killerDisabled, MiB, read, scratch, underOom, until, write } from '../helpers/scratch.js'
+import { isHeld, MiB, read, scratch, underOom, until, write } from '../helpers/scratch.js'
 import { twin } from '../helpers/twin.js'
 
 const LONG = 60_000
@@ -47,7 +47,7 @@ for (const fallback of ['kernel', 'kill-largest', 'kill-group'] as const) {
     t.same(await hog.exited, [null, 'SIGKILL'])
     if (fallback === 'kill-group') t.same(await small.exited, [null, 'SIGKILL'])
     else t.equal(small.child.exitCode ?? small.child.signalCode, null)
-    t.ok(killerDisabled(dir), 'armed again')
+    t.ok(isHeld(dir), 'armed again')
     const next = await hogIn(t, dir)
     next.fill(24 * MiB).catch(() => {})
     t.equal((await (await g.next()).ended).outcome, 'fallback', 'and a second time')
@@ -253,7 +253,7 @@ t.test('freeze: no freezer group, nothing armed', async t => {
   const group = await openGroup(t, dir)
   const plan: PlanStep[] = [{ afterMs: 0, action: 'freeze' }]
   t.match(await failure(group.guard({ delayMs: LONG, plan })), { code: 'ERR_NO_FREEZER' })
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })
 
 t.test('freeze: members stand still, and are thawed at the end', async t => {

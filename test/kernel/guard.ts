@@ -4,7 +4,7 @@ import t from 'tap'
 import { MemoryGroup } from '../../lib/index.js'
 import type { OomEpisode } from '../../lib/index.js'
 import { Hog } from '../helpers/hog.js'
-import { field, killerDisabled, MiB, scratch, underOom } from '../helpers/scratch.js'
+import { field, isHeld, MiB, scratch, underOom } from '../helpers/scratch.js'
 
 async function first(guard: AsyncIterable<OomEpisode>): Promise<OomEpisode> {
   for await (const episode of guard) return episode
@@ -16,7 +16,7 @@ t.test('a handler raises the limit in time', async t => {
   await using group = await MemoryGroup.open(dir)
   const guard = await group.guard({ delayMs: 10_000 })
   t.teardown(() => guard.dispose())
-  t.ok(killerDisabled(dir))
+  t.ok(isHeld(dir))
   const hog = await Hog.start(dir)
   t.teardown(() => hog.end())
   const filled = hog.fill(24 * MiB)
@@ -31,7 +31,7 @@ t.test('a handler raises the limit in time', async t => {
   await t.rejects(episode.raiseLimit('128M'), { code: 'ERR_EPISODE_ENDED' })
   t.match(guard.stats, { episodes: 1, byOutcome: { 'limit-raised': 1 }, groups: 1 })
   await guard.dispose()
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })
 
 t.test('at the deadline the kernel decides, not before', async t => {
@@ -48,6 +48,6 @@ t.test('at the deadline the kernel decides, not before', async t => {
   t.ok(end.lateNs > 0)
   t.ok(end.steps[0]!.at >= episode.deadline)
   t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1)
-  t.ok(killerDisabled(dir), 'armed again')
+  t.ok(isHeld(dir), 'armed again')
   t.notOk(underOom(dir))
 })

@@ -29,7 +29,7 @@ import { Remote } from '../helpers/remote.js'
 import {
   child,
   field,
-  killerDisabled,
+  isHeld,
   MiB,
   mount,
   read,
@@ -116,7 +116,7 @@ t.test('it is there before the first killer is disabled', async t => {
   const dir = scratch(t, 16 * MiB)
   const remote = await Remote.start(t)
   const armed = remote.guard(dir, { delayMs: 1000 })
-  await until(() => killerDisabled(dir))
+  await until(() => isHeld(dir))
   t.equal(remote.household().filter(pid => comm(pid) === 'oom-guardian').length, 1)
   await armed
 })
@@ -142,7 +142,7 @@ t.test('SIGKILL of the guardian: another one keeps the promise', async t => {
     const { guardian } = await remote.guard(dir, { delayMs: DELAY })
     process.kill(guardian, 'SIGKILL')
     await until(async () => ![0, guardian].includes(await pidOf(remote)))
-    t.ok(killerDisabled(dir))
+    t.ok(isHeld(dir))
     const { lived } = await overfill(t, dir)
     const clock = await Clock.start(dir)
     remote.child.kill('SIGKILL')
@@ -166,7 +166,7 @@ t.test('SIGKILL of the guardian in an episode: the sentinel goes on', async t =>
     late.push((await clock.stop()) - DELAY)
     t.notOk(await lived)
     t.match(await remote.event('ended'), { outcome: 'fallback', kernelKills: 1 })
-    t.ok(killerDisabled(dir))
+    t.ok(isHeld(dir))
     await until(async () => ![0, guardian].includes(await pidOf(remote)))
   }
   tell(t, 'SIGKILL of the guardian during an episode', late)
@@ -182,7 +182,7 @@ t.test('SIGKILL of the guardian in an episode, then of the supervisor', async t 
     const clock = await Clock.start(dir)
     process.kill(guardian, 'SIGKILL')
     await until(async () => ![0, guardian].includes(await pidOf(remote)))
-    await until(() => killerDisabled(dir))
+    await until(() => isHeld(dir))
     remote.child.kill('SIGKILL')
     const took = await clock.stop()
     t.ok(took > 2 * DELAY - 20, 'it keeps its deadline')
@@ -205,9 +205,9 @@ t.test('SIGTERM of the guardian: it puts back, leaves, and is replaced', async t
     const born = child(dir, 'born', 16 * MiB)
     process.kill(guardian, 'SIGTERM')
     await until(() => comm(guardian) === undefined || status(guardian, 'State').startsWith('Z'))
-    t.strictSame([dir, below, born].filter(killerDisabled), [], 'everything is put back')
+    t.strictSame([dir, below, born].filter(isHeld), [], 'everything is put back')
     remote.child.kill('SIGCONT')
-    await until(() => [dir, below, born].every(killerDisabled))
+    await until(() => [dir, below, born].every(isHeld))
     t.not(await pidOf(remote), guardian)
     const { lived } = await overfill(t, below)
     t.notOk(await lived)
@@ -225,7 +225,7 @@ t.test('both at once: what the documents say of it', async t => {
   remote.child.kill('SIGKILL')
   await remote.exited
   await allGone(remote)
-  t.ok(killerDisabled(dir), 'nobody is left to enable it')
+  t.ok(isHeld(dir), 'nobody is left to enable it')
   const { lived } = await overfill(t, dir)
   await until(() => underOom(dir))
   await sleep(2 * DELAY)
@@ -236,14 +236,14 @@ t.test('both at once: what the documents say of it', async t => {
   const rescued = await cli(['rescue', dir])
   t.match(rescued, { status: 0, stdout: /killer given back/ })
   t.notOk(await lived)
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
   // takeOver adopts it, and leaves it enabled.
   write(dir, 'memory.oom_control', 1)
   const heir = await Remote.start(t)
   await t.rejects(heir.guard(dir, { delayMs: DELAY }), { code: 'ERR_KILLER_DISABLED' })
   await heir.guard(dir, { delayMs: DELAY, takeOver: true })
   await heir.run('await guards[0].dispose()')
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })
 
 t.test('it cannot be replaced: the killers are enabled, and the guard says so', async t => {
@@ -269,9 +269,9 @@ t.test('it cannot be replaced: the killers are enabled, and the guard says so', 
   await allEnabled(dir)
   t.strictSame(remote.household(), [remote.pid])
   const born = child(dir, 'born', 16 * MiB)
-  t.notOk(killerDisabled(born))
+  t.notOk(isHeld(born))
   await t.rejects(remote.guard(dir, { delayMs: 1000 }), { code: 'ENOENT', message: /oom-guardian/ })
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })
 
 t.test('SIGSTOP of the guardian: whoever needs its answer replaces it', async t => {
@@ -283,7 +283,7 @@ t.test('SIGSTOP of the guardian: whoever needs its answer replaces it', async t 
   await remote.run('for (let i = 0; i < 2000; i++) guards[0].setDelay(300 + i % 2)')
   await remote.guard(second, { delayMs: DELAY })
   t.not(await pidOf(remote), guardian)
-  t.ok(killerDisabled(dir) && killerDisabled(second))
+  t.ok(isHeld(dir) && isHeld(second))
 })
 
 t.test('a supervisor inside the group: the guardian is moved out', async t => {
@@ -319,7 +319,7 @@ t.test('guardian: { group } places it', async t => {
       return guardGroup(${JSON.stringify(dir)}, { delayMs: 1000, guardian: { group: place } })`)
   for (const impossible of [dir, below]) {
     await t.rejects(guard(JSON.stringify(impossible)), { code: 'ERR_GUARDIAN_INSIDE' })
-    t.notOk(killerDisabled(dir))
+    t.notOk(isHeld(dir))
     t.equal(await pidOf(remote), 0)
   }
   const { guardian } = (await guard(JSON.stringify(place))) as { guardian: number }

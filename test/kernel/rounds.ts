@@ -3,7 +3,7 @@
 import t from 'tap'
 import { readdirSync, readFileSync } from 'node:fs'
 import { Remote } from '../helpers/remote.js'
-import { child, killerDisabled, MiB, scratch } from '../helpers/scratch.js'
+import { child, isHeld, MiB, scratch } from '../helpers/scratch.js'
 
 t.setTimeout(0)
 
@@ -71,5 +71,5 @@ t.test(`${ROUNDS} guards, and watches, made and disposed: nothing grows`, async 
   // V8's heap moves by itself; the guardian has nothing but what it needs.
   t.ok(after[0]!.rss - before[0]!.rss < 16 * 1024, 'resident memory of the supervisor')
   t.ok(after[1]!.rss - before[1]!.rss <= 64, 'resident memory of the guardian')
-  t.notOk(killerDisabled(dir))
+  t.notOk(isHeld(dir))
 })

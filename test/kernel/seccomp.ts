@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import type { GuardOptions } from '../../lib/index.js'
 import { allEnabled, allGone, overfill } from '../helpers/faults.js'
 import { Remote } from '../helpers/remote.js'
-import { killerDisabled, MiB, scratch } from '../helpers/scratch.js'
+import { isHeld, MiB, scratch } from '../helpers/scratch.js'
 import { allowOnly, Tracer } from '../helpers/tracer.js'
 
 t.setTimeout(0)
@@ -103,7 +103,7 @@ for (const [name, scene] of Object.entries(SCENES)) {
     allowOnly(remote.pid, 'oom-sentinel', SENTINEL)
     t.strictSame(threadsUnderFilter(remote.pid), ['oom-sentinel'])
     await episode(t, remote, dir, scene)
-    t.ok(killerDisabled(dir), 'armed again')
+    t.ok(isHeld(dir), 'armed again')
     t.equal(await remote.run('return guards[0].stats.episodes'), 1)
     t.strictSame(threadsUnderFilter(remote.pid), ['oom-sentinel'])
   })
