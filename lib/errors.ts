@@ -152,6 +152,8 @@ const OWN: Record<string, string> = {
     'the program oom-guardian is not in the package: rebuild it, or guard without (guardian: false)',
   ERR_PLAN_NEEDED:
     "this process is itself in the group (or in one below it) and stands still with it: begin the plan with a step that needs no memory, { afterMs: 0, action: 'headroom' } or 'ballast', or guard from outside of the group",
+  ERR_PRESSURE_WATCH:
+    '$MEMORY_PRESSURE_WATCH must be the absolute path of a PSI file (with a trigger for it in $MEMORY_PRESSURE_WRITE, in Base64), of a FIFO or of a listening AF_UNIX stream socket (https://systemd.io/PRESSURE/)',
   ERR_KILLER_DISABLED:
     'somebody has disabled the killer of this group already (v2: holds it below its limit): another guard, or nobody any more (takeOver: true adopts it)',
 }

@@ -37,6 +37,7 @@
       "native/core/resolve.cc",
       "native/core/scout.cc",
       "native/core/sentinel.cc",
+      "native/core/service_pressure.cc",
       "native/core/signals.cc",
       "native/core/simdriver.cc",
       "native/core/simgroup.cc",

@@ -134,3 +134,13 @@ export interface PressureEvent extends GroupEvent {
   /** With PSI: microseconds stalled in all, the `total=` field. */
   totalUs?: number
 }
+
+/** The service manager's pressure events: `watchServicePressure()`. */
+export interface ServicePressureEvent {
+  type: 'pressure'
+  /** `$MEMORY_PRESSURE_WATCH` */
+  source: string
+  /** When the sentinel was woken: the first, if several were joined. */
+  at: MonotonicNs
+  count: number
+}

@@ -80,6 +80,15 @@ export interface EventsBinding {
       stallUs: number,
       windowUs: number,
     ): SignalHandle
+    new (
+      target: number,
+      kind: 'service',
+      group: null,
+      path: string,
+      data: Uint8Array,
+      full: boolean,
+      stallUs: number,
+    ): SignalHandle
     new (target: number, kind: 'delay', group: null, eventFd: number): SignalHandle
   }
 }

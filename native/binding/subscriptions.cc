@@ -13,6 +13,7 @@
 #include "binding/environment.h"
 #include "binding/group.h"
 #include "core/group.h"
+#include "core/service_pressure.h"
 #include "core/signals.h"
 #include "core/tree_watch.h"
 #include "core/watch.h"
@@ -134,7 +135,7 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
 };
 
 // new Signal(target, kind, group | null, …): 'usage' bytes; 'level' args; 'psi' full, stallUs,
-// windowUs; 'delay', with start(when, period) and stop().
+// windowUs; 'service' path, data, full, stallUs; 'delay', with start(when, period) and stop().
 class Signal final : public Closable<Signal> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -166,6 +167,14 @@ class Signal final : public Closable<Signal> {
                          static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value()),
                          static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
       source_ = std::move(made);
+    } else if (kind == "service") {
+      auto data = info[4].As<Napi::Uint8Array>();
+      status = service_pressure(
+          channel, target,
+          {info[3].As<Napi::String>().Utf8Value(),
+           std::string(data.Data(), data.Data() + data.ByteLength()), info[5].As<Napi::Boolean>(),
+           static_cast<uint64_t>(info[6].As<Napi::Number>().Int64Value())},
+          source_);
     } else {
       auto made = std::make_unique<DelaySource>(channel, target);
       int32_t eventfd = info[3].As<Napi::Number>().Int32Value();

@@ -14,6 +14,7 @@ inline constexpr int kSelfInGroup = -5004;
 inline constexpr int kNoFreezer = -5005;
 inline constexpr int kKillerDisabled = -5006;
 inline constexpr int kPlanNeeded = -5007;
+inline constexpr int kPressureWatch = -5008;
 
 // The literal of an own code; nullptr for an errno.
 constexpr const char* name(int err) {
@@ -32,6 +33,8 @@ constexpr const char* name(int err) {
       return "ERR_KILLER_DISABLED";
     case kPlanNeeded:
       return "ERR_PLAN_NEEDED";
+    case kPressureWatch:
+      return "ERR_PRESSURE_WATCH";
     default:
       return nullptr;
   }

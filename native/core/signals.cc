@@ -128,19 +128,21 @@ void UsageWatchV2::due(Sentinel& sentinel, int64_t now) {
 
 Status PsiWatch::arm(int dir, uint64_t stall_us, uint64_t window_us) {
   const char* file = dir < 0 ? "/proc/pressure/memory" : "memory.pressure";
-  fd_.reset(sys::open_at(dir, file, O_RDWR | O_NONBLOCK));
-  if (!fd_) {
-    int err = fd_.get();
-    return Status::of(err, "open", file);
-  }
+  int fd = sys::open_at(dir, file, O_RDWR | O_NONBLOCK);
+  if (fd < 0) return Status::of(fd, "open", file);
   char line[96];
   int n = snprintf(line, sizeof line, "%s %llu %llu", full_ ? "full" : "some",
                    static_cast<unsigned long long>(stall_us),
                    static_cast<unsigned long long>(window_us));
-  stall_us_ = stall_us;
   // With the trailing NUL: the kernel overwrites the last byte it was given.
-  if (::write(fd_.get(), line, static_cast<size_t>(n) + 1) < 0) return Status::last("write", file);
-  return Status::of(total(last_total_), "read", file);
+  return arm(Fd(fd), {line, static_cast<size_t>(n) + 1}, stall_us, file);
+}
+
+Status PsiWatch::arm(Fd file, std::string_view trigger, uint64_t stall_us, const char* name) {
+  fd_ = std::move(file);
+  stall_us_ = stall_us;
+  if (::write(fd_.get(), trigger.data(), trigger.size()) < 0) return Status::last("write", name);
+  return Status::of(total(last_total_), "read", name);
 }
 
 int PsiWatch::total(uint64_t& out) const {

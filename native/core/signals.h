@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "core/fd.h"
 #include "core/place.h"
@@ -83,6 +84,8 @@ class PsiWatch final : public Subscription {
       : Subscription(channel, target), full_(full) {}
   // `dir` -1: the system's, /proc/pressure/memory; else the group's memory.pressure (v2).
   Status arm(int dir, uint64_t stall_us, uint64_t window_us);
+  // `file` is open for reading and writing; `trigger` asks for `stall_us`.
+  Status arm(Fd file, std::string_view trigger, uint64_t stall_us, const char* name = nullptr);
   int attach(Sentinel& sentinel) override;
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel&, int64_t) override {}

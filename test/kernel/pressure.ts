@@ -1,39 +1,14 @@
 // Memory pressure: v1 levels and modes of a group, PSI stalls of the system.
 import t from 'tap'
-import { chmodSync, closeSync, openSync, readFileSync, rmdirSync, writeSync } from 'node:fs'
+import { chmodSync, readFileSync, rmdirSync } from 'node:fs'
 import { MemoryGroup, type PressureEvent } from '../../lib/index.js'
-import { Hog } from '../helpers/hog.js'
+import { hasPsi, squeezed, stalls } from '../helpers/pressure.js'
 import { child, MiB, onV1, onV2, scratch, version } from '../helpers/scratch.js'
 import { CLEAN, script } from '../helpers/script.js'
 import { rest } from '../helpers/watching.js'
 
 const LEVELS = ['low', 'medium', 'critical'] as const
 const MODES = ['default', 'hierarchy', 'local'] as const
-
-// More than the limit: the kernel tries to reclaim, finds little, and its vmpressure sees it.
-function squeeze(dir: string): Promise<unknown> {
-  return Hog.start(dir).then(async hog => {
-    await hog.fill(32 * MiB).catch(() => {})
-    await hog.end()
-  })
-}
-
-/** The first event, with the group squeezed until it comes. */
-async function squeezed(
-  events: AsyncIterator<PressureEvent>,
-  dir: string,
-): Promise<PressureEvent | undefined> {
-  let told = false
-  const first = events.next().then(({ value }) => {
-    told = true
-    return value as PressureEvent | undefined
-  })
-  while (!told) {
-    await squeeze(dir)
-    await new Promise(resolve => setTimeout(resolve, 5))
-  }
-  return first
-}
 
 for (const level of LEVELS) {
   t.test(level, onV1('levels'), async t => {
@@ -82,38 +57,25 @@ t.test('the removal ends it and is no pressure', onV1('levels'), async t => {
   t.strictSame(await all, [])
 })
 
-const psi = (() => {
-  try {
-    const fd = openSync('/proc/pressure/memory', 'r+')
-    try {
-      writeSync(fd, 'some 1000000 2000000\0')
-      return true
-    } finally {
-      closeSync(fd)
-    }
-  } catch {
-    return false
-  }
-})()
+t.test(
+  'PSI: told with a stall that the trigger asks for',
+  { skip: !hasPsi && 'no PSI' },
+  async t => {
+    // What stalls: a group far too small for what is read again and again.
+    const dir = scratch(t, 8 * MiB)
+    await using group = await MemoryGroup.open(dir)
+    const total = (): number =>
+      Number(/^some .*total=(\d+)/m.exec(readFileSync(stalls(dir), 'utf8'))![1])
+    const before = total()
+    const events = group.watchPressure({ kind: 'some', stallMs: 0.5, windowMs: 2000 })
+    const event = await squeezed(events, dir)
+    t.match(event, { type: 'pressure', kind: 'some', group: dir, count: 1 })
+    t.ok(event!.totalUs! - before >= 500, `${event!.totalUs! - before} µs`)
+    await events.return()
+  },
+)
 
-const stalls = (dir: string): string =>
-  version === 1 ? '/proc/pressure/memory' : `${dir}/memory.pressure`
-
-t.test('PSI: told with a stall that the trigger asks for', { skip: !psi && 'no PSI' }, async t => {
-  // What stalls: a group far too small for what is read again and again.
-  const dir = scratch(t, 8 * MiB)
-  await using group = await MemoryGroup.open(dir)
-  const total = (): number =>
-    Number(/^some .*total=(\d+)/m.exec(readFileSync(stalls(dir), 'utf8'))![1])
-  const before = total()
-  const events = group.watchPressure({ kind: 'some', stallMs: 0.5, windowMs: 2000 })
-  const event = await squeezed(events, dir)
-  t.match(event, { type: 'pressure', kind: 'some', group: dir, count: 1 })
-  t.ok(event!.totalUs! - before >= 500, `${event!.totalUs! - before} µs`)
-  await events.return()
-})
-
-t.test('PSI: nothing stalls, nothing is told', { skip: !psi && 'no PSI' }, async t => {
+t.test('PSI: nothing stalls, nothing is told', { skip: !hasPsi && 'no PSI' }, async t => {
   const dir = scratch(t)
   // Unprivileged: such a trigger fires once though nothing has happened. Whoever may write to a
   // group's file has any window before Linux 6.5.
@@ -152,7 +114,7 @@ t.test(
       code: 'ERR_CGROUP_UNSUPPORTED',
       message: /\{ kind \}/,
     })
-    if (!psi) return
+    if (!hasPsi) return
     const all = rest(group.watchPressure({ kind: 'some', stallMs: 100, windowMs: 2000 }))
     rmdirSync(dir)
     t.strictSame(await all, [])

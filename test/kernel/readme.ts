@@ -30,7 +30,7 @@ const blocks: Block[] = [...readme.matchAll(/^(<!-- run: (.+) -->\n)?```js\n([^]
 const GREEDY = 'const held = []; setInterval(() => held.push(Buffer.alloc(1 << 20, 1)), 1)'
 
 const prelude = (dir: string, oom: boolean) => `
-  import { lockMemory, MemoryGroup, MemoryReserve, probe, protect, spawn, watchTree } from 'cgroup-oom'
+  import { lockMemory, MemoryGroup, MemoryReserve, probe, protect, spawn, watchServicePressure, watchTree } from 'cgroup-oom'
   const group = await MemoryGroup.open(${JSON.stringify(dir)})
   const again = () => {
     spawn(process.execPath, ['-e', ${JSON.stringify(GREEDY)}], { group, stdio: 'ignore' })

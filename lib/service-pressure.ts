@@ -1,0 +1,47 @@
+// systemd's memory pressure protocol: where the service manager wants a process to listen.
+import type { EventIterator, ServicePressureEvent, SubscriptionOptions } from '../types/watch.js'
+import { isAbsolute } from 'node:path'
+import { abortSignal, options as objectOf } from './args.js'
+import { binding, fromNative, ownError } from './errors.js'
+import { Signals } from './signals.js'
+
+const OFF = '/dev/null'
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/
+
+/** The stall that a PSI trigger asks for; another receiver's data has none. */
+function trigger(data: Buffer): { full: boolean; stallUs: number } {
+  const [, kind, stallUs] = /^(some|full) +(\d+) +\d+/.exec(data.toString('latin1')) ?? []
+  return { full: kind === 'full', stallUs: Number(stallUs ?? 0) }
+}
+
+/**
+ * Tells when the service manager finds this process's service short of memory (systemd 254,
+ * `MemoryPressureWatch=`, `MemoryPressureThresholdSec=`): free caches, end idle workers. By
+ * `$MEMORY_PRESSURE_WATCH` and `$MEMORY_PRESSURE_WRITE`: <https://systemd.io/PRESSURE/>.
+ *
+ * @returns undefined where nothing is asked for (the variable is not set) or wanted (`/dev/null`)
+ * @throws ERR_PRESSURE_WATCH for variables that do not keep to the protocol; an errno for a file
+ * that cannot be opened, or a trigger that the kernel refuses
+ */
+export function watchServicePressure(
+  options?: SubscriptionOptions,
+): EventIterator<ServicePressureEvent> | undefined {
+  const signal = abortSignal('options.signal', objectOf('options', options).signal)
+  const source = process.env.MEMORY_PRESSURE_WATCH
+  const encoded = process.env.MEMORY_PRESSURE_WRITE ?? ''
+  if (source === undefined || source === '' || source === OFF) return undefined
+  if (!isAbsolute(source) || !BASE64.test(encoded)) throw ownError('ERR_PRESSURE_WATCH', source)
+  const data = Buffer.from(encoded, 'base64')
+  const { full, stallUs } = trigger(data)
+  return new Signals<ServicePressureEvent>(
+    signal,
+    target => {
+      try {
+        return new (binding().Signal)(target, 'service', null, source, data, full, stallUs)
+      } catch (error) {
+        throw fromNative(error, source)
+      }
+    },
+    ({ at, count }) => ({ type: 'pressure', source, at, count }),
+  )
+}
