@@ -3,11 +3,13 @@
 import { fail } from './run.mjs'
 import { Lab } from './lab/machine.mjs'
 
-const KERNELS = ['6.1', '6.12', 'newest']
+const KERNELS = ['5.10', '6.1', '6.12', 'newest']
 const SECONDS = 1500
 
 const number = (value, digits = 0) => (value === undefined ? '–' : value.toFixed(digits))
 const pair = ([middle, worst], digits = 0) => `${number(middle, digits)} (${number(worst, digits)})`
+const within = ([middle, low, high]) =>
+  `${number(middle, 1)} (${number(low, 1)} to ${number(high, 1)})`
 const held = ms => (ms === undefined || ms === null ? 'held' : `${number(ms / 1000, 1)} s`)
 
 /** One kernel: the cells of its column, or a text in their place. */
@@ -30,7 +32,7 @@ const rows = [
   ['from the line to the last member standing still, ms', c => pair(c.stopMs)],
   ['what gets through, KiB', c => pair(c.throughKiB)],
   ['the fallback is late by, ms', c => pair(c.lateMs, 1)],
-  ['page cache load takes longer by, %', c => number(c.cacheLossPercent ?? undefined, 1)],
+  ['page cache load loses, % (95 % confidence)', c => within(c.cacheLossPercent)],
   ...['1 %', '3 %', '6 %', '12 %', '25 %'].map(band => [
     `throttling alone, band ${band}`,
     c => held(c.throttledMs[band]),

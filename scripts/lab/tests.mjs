@@ -43,7 +43,9 @@ export function addTests(archive, project, bundle) {
 /** Programs in C that tests start, which are otherwise compiled when a test first needs them. */
 export async function buildPrograms() {
   await must('mkdir', ['-p', 'build/test'])
-  await must('cc', ['-O1', '-static', '-o', 'build/test/hog', 'test/native/hog.c'])
+  for (const name of ['cacheload', 'hog']) {
+    await must('cc', ['-O1', '-static', '-o', `build/test/${name}`, `test/native/${name}.c`])
+  }
 }
 
 /** tap as one file, made when it is not there or of another version: its directory. */
