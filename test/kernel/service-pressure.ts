@@ -144,7 +144,7 @@ t.test('variables that do not keep to the protocol', async t => {
     syscall: 'open',
   })
   if (hasPsi) {
-    asked(t, '/proc/pressure/memory', base64('some 1 99999999'))
+    asked(t, '/proc/pressure/memory', base64('some 1 99999999\0'))
     t.throws(() => watchServicePressure(), { code: 'EINVAL', syscall: 'write' })
   }
   const { path } = fifo(t)
