@@ -1,6 +1,6 @@
-// A load of page cache: cacheload DIR FILE MIB COUNTER. Joins the group DIR, then writes FILE to so
-// many MiB and reads it, again and again until it is ended. How many bytes have gone either way so
-// far is in the first eight bytes of COUNTER.
+// A load of page cache: cacheload DIR FILE MIB COUNTER. Joins the group DIR, then goes through
+// FILE, of so many MiB, again and again until it is ended: writes a block, and reads the one half a
+// file ahead. How many bytes have gone either way so far is in the first eight bytes of COUNTER.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -12,12 +12,12 @@
 
 static char block[64 * 1024];
 
-static int failed(const char *what) {
+static int failed(const char* what) {
   fprintf(stderr, "cacheload: %s: %s\n", what, strerror(errno));
   return 1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc != 5) return 2;
   char path[4096];
   snprintf(path, sizeof path, "%s/cgroup.procs", argv[1]);
@@ -25,20 +25,17 @@ int main(int argc, char **argv) {
   if (procs < 0 || write(procs, "0", 1) != 1) return failed(path);
   int counter = open(argv[4], O_RDWR | O_CLOEXEC);
   if (counter < 0) return failed(argv[4]);
-  volatile uint64_t *done =
+  volatile uint64_t* done =
       mmap(NULL, sizeof *done, PROT_READ | PROT_WRITE, MAP_SHARED, counter, 0);
   if (done == MAP_FAILED) return failed("mmap");
   int file = open(argv[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (file < 0) return failed(argv[2]);
-  const long blocks = atol(argv[3]) * 16;
-  for (;;) {
-    for (int reading = 0; reading < 2; reading++) {
-      if (lseek(file, 0, SEEK_SET) != 0) return failed("lseek");
-      for (long i = 0; i < blocks; i++) {
-        ssize_t n = reading ? read(file, block, sizeof block) : write(file, block, sizeof block);
-        if (n != sizeof block) return failed(reading ? "read" : "write");
-        *done += sizeof block;
-      }
-    }
+  const off_t size = (off_t)atol(argv[3]) << 20;
+  if (ftruncate(file, size) != 0) return failed("ftruncate");
+  for (off_t at = 0;; at = (at + sizeof block) % size) {
+    if (pwrite(file, block, sizeof block, at) != sizeof block) return failed("write");
+    off_t ahead = (at + size / 2) % size;
+    if (pread(file, block, sizeof block, ahead) != sizeof block) return failed("read");
+    *done += 2 * sizeof block;
   }
 }
