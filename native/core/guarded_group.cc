@@ -76,7 +76,7 @@ int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
   int held = refuse_held && !prepared_ ? hot_->held() : 0;
   if (held != 0) return held < 0 ? held : code::kKillerDisabled;
   // What was told before is over, or shows in the first look.
-  if (machine_.config().dry_run) hot_->consume();
+  if (machine_.config().dry_run) hot_->told_oom();
   if (int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask())) return err;
   attached_ = true;
   attached_groups++;
@@ -172,6 +172,10 @@ bool GuardedGroup::observe(Sample& sample) {
 
 void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
   hot_->consume();
+  if (int64_t until = machine_.active() ? 0 : hot_->can_wait(); until != 0) {
+    if (!set() || when() > until) sentinel.set_timer(*this, until);
+    return;
+  }
   bool news = !machine_.config().dry_run || hot_->told_oom();
   step(sentinel, news ? Fact::kNotified : Fact::kLooked, now);
 }

@@ -41,6 +41,26 @@ bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
 // charged before they were stopped, and give back.
 uint64_t edge(uint64_t line, uint64_t band, uint64_t ahead);
 
+// A load of page cache is told of a hundred times a second: while it has been fine a moment ago,
+// and is no further past the line than reclaim leaves it, that is no reason to look.
+class Respite {
+ public:
+  static constexpr int64_t kPause = 100'000'000;
+  void none() { until_ = 0; }
+  void fine(int64_t now, uint64_t line, uint64_t band) {
+    until_ = now + kPause;
+    below_ = line + band / 8;
+  }
+  // Until when a look can wait; 0: it cannot.
+  int64_t until(int64_t now, uint64_t usage) const {
+    return now < until_ && usage < below_ ? until_ : 0;
+  }
+
+ private:
+  int64_t until_ = 0;
+  uint64_t below_ = 0;
+};
+
 // Whether an episode's members have to be stopped.
 class FreezeRule {
  public:

@@ -36,8 +36,11 @@ class HotGroup {
   virtual int event_fd() const = 0;
   virtual uint32_t event_mask() const { return EPOLLIN; }
   virtual void consume() = 0;
-  // Whether what was consumed last told of an OOM, where nothing is held.
-  virtual bool told_oom() const { return true; }
+  // Whether it has told of an OOM since this was asked last, where nothing is held.
+  virtual bool told_oom() { return true; }
+  // After consume(), of a group without an episode: until when a look can wait, because it was fine
+  // a moment ago; 0: it cannot.
+  virtual int64_t can_wait() { return 0; }
   // Whether it is told of much that is no OOM, and of each that is for as long as it lasts.
   virtual bool tells_more() const { return false; }
   // How long an idle group may go without a look: kNever where the kernel tells of everything.

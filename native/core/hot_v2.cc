@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <charconv>
 #include <string>
+#include <utility>
 
 #include "core/codes.h"
 #include "core/hierarchy.h"
@@ -76,7 +77,7 @@ Status HotGroupV2::arm(int dir) {
     char text[kPage];
     if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
   }
-  consume();
+  told_oom();
   long cpus = sysconf(_SC_NPROCESSORS_CONF);
   ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kBatch;
   dir_.reset(sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY));
@@ -124,11 +125,22 @@ void HotGroupV2::consume() {
   char text[kPage];
   // Only reading the file that is polled makes it quiet again.
   ssize_t n = sys::read_small(events_.get(), text, sizeof text);
-  if (local_events_) n = sys::read_small(local_events_.get(), text, sizeof text);
-  if (n < 0) return;
-  uint64_t ooms = field({text, static_cast<size_t>(n)}, "oom");
-  told_oom_ = ooms > ooms_;
-  ooms_ = ooms;
+  if (n >= 0) told_kills_ = field({text, static_cast<size_t>(n)}, "oom_kill");
+}
+
+bool HotGroupV2::told_oom() {
+  char text[kPage];
+  const Fd& file = local_events_ ? local_events_ : events_;
+  ssize_t n = sys::read_small(file.get(), text, sizeof text);
+  if (n < 0) return false;
+  uint64_t before = std::exchange(ooms_, field({text, static_cast<size_t>(n)}, "oom"));
+  return ooms_ > before;
+}
+
+int64_t HotGroupV2::can_wait() {
+  uint64_t usage;
+  if (!noted() || lent() || told_kills_ != kills_ || read_limit(usage_, usage) != 0) return 0;
+  return respite_.until(sys::now_ns(), usage);
 }
 
 int HotGroupV2::sample(Sample& out) {
@@ -139,23 +151,26 @@ int HotGroupV2::sample(Sample& out) {
   char text[kPage];
   ssize_t n = sys::read_small(events_.get(), text, sizeof text);
   if (n < 0) return static_cast<int>(n);
-  out.kills = field({text, static_cast<size_t>(n)}, "oom_kill");
+  out.kills = kills_ = field({text, static_cast<size_t>(n)}, "oom_kill");
   return 0;
 }
 
-int HotGroupV2::judge(Sample& out) const {
+int HotGroupV2::judge(Sample& out) {
   uint64_t line = hold::line(out.limit, config_);
   bool held = line != kUnlimited && noted();
   out.reclaimable = 0;
   out.starved = false;
   out.band = held ? out.limit - line : 0;
+  respite_.none();
   if (!held) return 0;
   // Members that stand still free nothing, but the kernel takes back what CPUs had charged ahead.
   uint64_t edge = hold::edge(line, out.band, ahead_);
   if (out.usage < edge || !stopped()) edge = line;
-  if (out.usage < edge && !lent()) return 0;
-  if (int err = count_reclaimable(out.reclaimable)) return err;
-  out.starved = hold::starved(out.usage, out.reclaimable, edge);
+  if (out.usage >= edge || lent()) {
+    if (int err = count_reclaimable(out.reclaimable)) return err;
+    out.starved = hold::starved(out.usage, out.reclaimable, edge);
+  }
+  if (!out.starved && edge == line) respite_.fine(sys::now_ns(), line, out.band);
   return 0;
 }
 

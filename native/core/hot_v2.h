@@ -27,7 +27,8 @@ class HotGroupV2 final : public HotGroup {
   int event_fd() const override { return events_.get(); }
   uint32_t event_mask() const override { return EPOLLPRI; }
   void consume() override;
-  bool told_oom() const override { return told_oom_; }
+  bool told_oom() override;
+  int64_t can_wait() override;
   bool tells_more() const override { return true; }
   int64_t idle_look() const override { return 500 * kMs; }
   void share(HoldNote* note) override { note_.store(note ? note : &own_note_); }
@@ -78,7 +79,7 @@ class HotGroupV2 final : public HotGroup {
   int set_high(const Fd& file, uint64_t high);
   int lower_high(uint64_t max);
   uint64_t swap_room() const;
-  int judge(Sample& out) const;
+  int judge(Sample& out);
   bool stopped() const;
   int count_reclaimable(uint64_t& out) const;
   Status arm_swap(int dir);
@@ -86,6 +87,7 @@ class HotGroupV2 final : public HotGroup {
   HoldConfig config_;
   Fd dir_;  // for the mark
   hold::FreezeRule rule_;
+  hold::Respite respite_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};
   Fd events_, local_events_, usage_, stat_, procs_, freeze_, reclaim_;
@@ -94,8 +96,7 @@ class HotGroupV2 final : public HotGroup {
   Swap swaps_[kSwaps];
   std::string own_path_;  // within the hierarchy; empty: it may not be frozen
   uint64_t ahead_ = 0;    // what all CPUs may have charged ahead
-  uint64_t ooms_ = 0;
-  bool told_oom_ = false;
+  uint64_t ooms_ = 0, kills_ = 0, told_kills_ = 0;
   std::atomic<bool> yielded_{false};  // the kernel decides
   bool measuring_ = false;            // rule_ has an episode
   std::atomic<bool> frozen_{false};

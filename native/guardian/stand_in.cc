@@ -103,6 +103,9 @@ int StandIn::see(Fact fact, Sample& sample) {
 void StandIn::ready(Sentinel& sentinel, int64_t) {
   if (done_) return;
   hot_->consume();
+  // Its next look is never further away than that.
+  static_assert(hold::Respite::kPause <= kLookAgain);
+  if (!machine_.active() && hot_->can_wait() != 0) return;
   step(sentinel, Fact::kNotified);
 }
 

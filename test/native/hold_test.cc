@@ -48,6 +48,20 @@ TEST_CASE("page cache beyond the line is no OOM") {
   CHECK_FALSE(hold::starved(60 * kMiB, 61 * kMiB, 60 * kMiB));
 }
 
+TEST_CASE("a group that was fine a moment ago is left alone, as long as it stays near the line") {
+  constexpr uint64_t kLine = 60 * kMiB, kBand = 4 * kMiB;
+  constexpr int64_t kEnd = 5 + hold::Respite::kPause;
+  hold::Respite respite;
+  CHECK(respite.until(5, 0) == 0);
+  respite.fine(5, kLine, kBand);
+  CHECK(respite.until(5, kLine) == kEnd);
+  CHECK(respite.until(kEnd - 1, kLine + kBand / 8 - 1) == kEnd);
+  CHECK(respite.until(kEnd, kLine) == 0);
+  CHECK(respite.until(6, kLine + kBand / 8) == 0);
+  respite.none();
+  CHECK(respite.until(6, kLine) == 0);
+}
+
 TEST_CASE("stopped members count as past the line when CPUs have given back what they charged") {
   CHECK(hold::edge(60 * kMiB, 4 * kMiB, 512 * 1024) == 60 * kMiB - 512 * 1024);
   CHECK(hold::edge(60 * kMiB, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
