@@ -60,6 +60,7 @@ export function twin(t: Test, controller: string, dir: string): string {
     await removeTree(other)
     // Up to the test's own directory, as far as nothing else is in it.
     for (let above = dirname(other); above !== mountOf(controller); above = dirname(above)) {
+      if (!existsSync(above)) continue // with another twin's
       if (readdirSync(above, { withFileTypes: true }).some(e => e.isDirectory())) break
       rmdirSync(above)
     }
