@@ -76,6 +76,10 @@ const size = (dir: string, file: string): number => {
 export const limitOf = (dir: string): number => size(dir, MAX)
 export const usageOf = (dir: string): number => size(dir, USAGE)
 
+/** Whether the kernel can be asked to reclaim in it: memory.reclaim is there from 5.19 on. */
+export const canReclaim = (dir: string): boolean =>
+  version === 1 || existsSync(join(dir, 'memory.reclaim'))
+
 /** A group below `parent` that needs no controller: one with members may have such, on v2 too. */
 export function plainChild(parent: string, name: string): string {
   const dir = join(parent, name)
