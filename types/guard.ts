@@ -107,7 +107,7 @@ export interface GuardOptions {
 export type Outcome =
   | 'recovered' // memory was freed and the group is no longer out of memory
   | 'limit-raised' // somebody raised the limit
-  | 'killed' // a kill that neither plan nor fallback did
+  | 'killed' // a kill that neither plan nor fallback did (v2: one from outside as far as the members were frozen)
   | 'plan' // a step of the plan ended it
   | 'fallback' // the deadline, or yield()
   | 'guardian' // the guardian acted

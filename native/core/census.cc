@@ -4,7 +4,7 @@
 
 namespace oom {
 
-void Census::take(int procs_fd) {
+void Census::take(int procs_fd, bool frozen) {
   count_ = 0;
   Fd proc(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!proc) return;
@@ -15,7 +15,7 @@ void Census::take(int procs_fd) {
     ssize_t n = read_process_file(proc.get(), pid, "stat", text, sizeof text);
     parse::ProcStat stat;
     if (n < 0 || parse::proc_stat({text, static_cast<size_t>(n)}, stat) != 0) return;
-    if (stat.state == 'D') waiting_[found++] = pid;
+    if (frozen || stat.state == 'D') waiting_[found++] = pid;
   });
   count_ = found;
 }

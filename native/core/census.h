@@ -1,6 +1,7 @@
 // Whether somebody from outside has killed a member that waited for memory. The kernel tells
 // nobody: so those that wait are noted when an episode begins, and looked for when it has ended by
-// itself. One that waits in its page fault cannot end in any other way than by SIGKILL.
+// itself. One that waits in its page fault cannot end in any other way than by SIGKILL. On v2 who
+// waits is throttled only, and may end as he likes: there all are noted once they are frozen.
 //
 // On a helper, in the group's locked memory. An answer of false is no proof: members beyond the
 // first kMost, and processes whose main thread does not wait, are not seen.
@@ -13,7 +14,7 @@ namespace oom {
 class Census {
  public:
   static constexpr int kMost = 32;
-  void take(int procs_fd);
+  void take(int procs_fd, bool frozen);
   bool somebody_gone(int procs_fd) const;
   void clear() { count_ = 0; }
   bool empty() const { return count_ == 0; }

@@ -293,7 +293,7 @@ void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
   reports_.begin(sentinel, machine_);
   if (!census_job_.busy.load()) census_.clear();
   if (machine_.config().dry_run) return rehearse(sentinel);
-  start(census_job_, JobKind::kCensus, now);
+  if (hot_->waits_for_good()) start(census_job_, JobKind::kCensus, now);
 }
 
 // What the plan and the fallback would have done, each at the time it would have been due.

@@ -135,7 +135,7 @@ void GuardedGroup::run_job(Job& job, Victims& victims) {
       job.result = hot_->decide(job.bytes, job.most);
       break;
     case JobKind::kCensus:
-      census_.take(hot_->procs_fd());
+      census_.take(hot_->procs_fd(), !hot_->waits_for_good());
       break;
     case JobKind::kVerdict:
       job.count = census_.somebody_gone(hot_->procs_fd());
@@ -228,7 +228,11 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
       refill_at_ = input.result == 0 ? kNever : now + refill_wait_;
       break;
     case JobKind::kFreeze:
-      if (!freezing_) thaw(now);  // overtaken by the end, or by a kill
+      if (!freezing_) {
+        thaw(now);  // overtaken by the end, or by a kill
+      } else if (input.result == 0 && !hot_->waits_for_good()) {
+        start(census_job_, JobKind::kCensus, now);
+      }
       break;
     case JobKind::kHold:
       // Let go of meanwhile.

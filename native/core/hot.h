@@ -76,6 +76,8 @@ class HotGroup {
   virtual int follow(const Sample&) { return 0; }
   // While it is out of memory: whether its members must be stopped to hold it to the deadline.
   virtual bool must_freeze(const Sample&, int64_t /*now*/, int64_t /*deadline*/) { return false; }
+  // Whether one that waits for memory can only end by being killed (v2: only one that is frozen).
+  virtual bool waits_for_good() const { return true; }
   // Whether a frozen member has to be thawed to die.
   virtual bool thaw_to_kill() const { return true; }
   // Lends headroom: lifts the limit to so much; nothing is done if it is that high already.

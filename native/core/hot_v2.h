@@ -47,6 +47,7 @@ class HotGroupV2 final : public HotGroup {
   int decide(uint64_t base, uint64_t most) override;
   int follow(const Sample& sample) override;
   bool must_freeze(const Sample& sample, int64_t now, int64_t deadline) override;
+  bool waits_for_good() const override { return false; }
   bool thaw_to_kill() const override { return false; }
   int lend_to(uint64_t bytes) override;
   bool lent() const override { return set_max_.load() != 0; }

@@ -3,10 +3,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MemoryGroup } from '../../lib/index.js'
 import { Hog } from './hog.js'
-import { MiB, read, write } from './scratch.js'
+import { limit, MiB, usageOf } from './scratch.js'
 
 const dir = process.argv[2]!
-const usage = () => Number(read(dir, 'memory.usage_in_bytes'))
+const usage = () => usageOf(dir)
 const group = await MemoryGroup.open(dir)
 const hog = await Hog.start(dir)
 const guard = await group.guard({
@@ -15,7 +15,7 @@ const guard = await group.guard({
   plan: [{ afterMs: 0, action: 'ballast' }],
 })
 const before = usage()
-write(dir, 'memory.limit_in_bytes', before + 64 * MiB)
+limit(dir, before + 64 * MiB)
 const filled = hog.fill(72 * MiB)
 for await (const episode of guard) {
   const { outcome, steps } = await episode.ended

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { compiled } from './compile.js'
+import type { Ending } from './scratch.js'
 
 export class Hog {
   readonly exited: Promise<[code: number | null, signal: NodeJS.Signals | null]>
@@ -69,4 +70,11 @@ export class Hog {
     this.child.kill('SIGKILL')
     if (this.child.exitCode === null && this.child.signalCode === null) await this.exited
   }
+}
+
+/** One that is ended with the test. */
+export async function hogIn(t: Ending, dir?: string): Promise<Hog> {
+  const hog = await Hog.start(dir)
+  t.teardown(() => hog.end())
+  return hog
 }

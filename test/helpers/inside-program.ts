@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { MemoryGroup } from '../../lib/index.js'
 import { Hog } from './hog.js'
-import { MiB, read, write } from './scratch.js'
+import { limit, MiB, usageOf } from './scratch.js'
 
 const [dir, role] = process.argv.slice(2) as [string, string]
 if (role === 'parent') {
@@ -17,7 +17,7 @@ if (role === 'parent') {
     reserve: { headroom: '256M' },
     plan: [{ afterMs: 0, action: 'headroom' }],
   })
-  write(dir, 'memory.limit_in_bytes', Number(read(dir, 'memory.usage_in_bytes')) + 32 * MiB)
+  limit(dir, usageOf(dir) + 32 * MiB)
   hogs[0].fill(64 * MiB).catch(() => {})
   for await (const episode of guard) {
     const pids = await episode.kill('all')

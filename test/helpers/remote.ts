@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import type { GuardOptions } from '../../lib/index.js'
 import { bareEnv } from './bare-env.js'
-import { read, scratch } from './scratch.js'
+import { read, scratch, version, write } from './scratch.js'
 
 const dist = join(process.cwd(), 'dist/commonjs/lib')
 
@@ -189,4 +189,13 @@ export class Remote {
   household(): number[] {
     return read(this.home, 'cgroup.procs').split('\n').filter(Boolean).map(Number)
   }
+}
+
+/** Takes a group's OOMs from the kernel with nobody behind them, as a guard leaves it that was killed. */
+export async function leaveHeld(t: Test, dir: string): Promise<void> {
+  if (version === 1) return write(dir, 'memory.oom_control', 1)
+  const remote = await Remote.start(t)
+  await remote.guard(dir, { delayMs: 60_000, guardian: false })
+  remote.child.kill('SIGKILL')
+  await remote.exited
 }

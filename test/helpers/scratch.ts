@@ -2,7 +2,7 @@
 // happens, and never left hanging: a separate process gives every killer back after a time limit.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export const PREFIX = 'cgroup-oom-test-'
@@ -69,16 +69,22 @@ function giveToChildren(dir: string): void {
   if (version === 2) write(dir, 'cgroup.subtree_control', '+memory')
 }
 
+const size = (dir: string, file: string): number => {
+  const text = read(dir, file).trim()
+  return text === 'max' ? Infinity : Number(text)
+}
+export const limitOf = (dir: string): number => size(dir, MAX)
+export const usageOf = (dir: string): number => size(dir, USAGE)
+
+/** Whether the kernel can be asked to reclaim in it: memory.reclaim is there from 5.19 on. */
+export const canReclaim = (dir: string): boolean =>
+  version === 1 || existsSync(join(dir, 'memory.reclaim'))
+
 /** A group below `parent` that needs no controller: one with members may have such, on v2 too. */
 export function plainChild(parent: string, name: string): string {
   const dir = join(parent, name)
   mkdirSync(dir)
   return dir
-}
-
-const size = (dir: string, file: string): number => {
-  const text = read(dir, file).trim()
-  return text === 'max' ? Infinity : Number(text)
 }
 
 /** Its OOM is in a guard's hands: v1 the killer is disabled, v2 it is held below its limit. */
@@ -90,7 +96,29 @@ export function isHeld(dir: string): boolean {
 /** It is out of memory and its members wait: v2 it is past the line of the hold, or frozen there. */
 export function underOom(dir: string): boolean {
   if (version === 1) return field(dir, 'memory.oom_control', 'under_oom') > 0
+  // What CPUs have charged ahead goes back while it is frozen: then it stands below the line.
+  if (read(dir, 'cgroup.freeze').trim() === '1') return true
   return isHeld(dir) && size(dir, USAGE) > size(dir, 'memory.high')
+}
+
+/** How full a guarded group with this limit is when it counts as out of memory (docs/hold.md). */
+export const lineOf = (max: number): number =>
+  version === 1 ? max : max - Math.max(2 * MiB, max / 16)
+
+/** What the kernel tells a guard of an OOM by, as /proc/PID/fd names it; v2: a file of the group's. */
+export const TOLD_BY = version === 1 ? ['anon_inode:[eventfd]'] : []
+
+/** The directory of the memory group that a process is in. */
+export function groupOf(pid: number): string {
+  const line = version === 1 ? /^\d+:(?:.*,)?memory(?:,.*)?:(.*)$/m : /^0::(.*)$/m
+  return resolve(mount + line.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))![1]!)
+}
+
+/** The nearest group above that takes members: v2 none whose groups below have a controller. */
+export function nearestAbove(dir: string): string {
+  const above = dirname(dir)
+  const inner = version === 2 && read(above, 'cgroup.subtree_control').trim() !== ''
+  return inner && above !== mount ? nearestAbove(above) : above
 }
 
 function children(dir: string): string[] {

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync } from 'nod
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { mount, PREFIX, write } from './scratch.js'
+import { mount, PREFIX, read, version, write } from './scratch.js'
 
 /** The mount of a v1 controller, or undefined. */
 export function mountOf(controller: string): string | undefined {
@@ -60,9 +60,22 @@ export function twin(t: Test, controller: string, dir: string): string {
     await removeTree(other)
     // Up to the test's own directory, as far as nothing else is in it.
     for (let above = dirname(other); above !== mountOf(controller); above = dirname(above)) {
+      if (!existsSync(above)) continue // with another twin's
       if (readdirSync(above, { withFileTypes: true }).some(e => e.isDirectory())) break
       rmdirSync(above)
     }
   })
   return other
+}
+
+/** Bounds how many more processes a member may start (v2: all members of the group together). */
+export function boundForks(t: Test, dir: string, pid: number, most: number): void {
+  if (version === 1) {
+    const at = twin(t, 'pids', dir)
+    write(at, 'pids.max', most)
+    write(at, 'cgroup.procs', pid)
+  } else {
+    for (const at of [mount, dirname(dir)]) write(at, 'cgroup.subtree_control', '+pids')
+    write(dir, 'pids.max', Number(read(dir, 'pids.current')) + most)
+  }
 }

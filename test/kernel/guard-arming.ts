@@ -1,39 +1,34 @@
 // Arming and disposing: who is refused, what has changed then (nothing), and what is put back.
-import '../helpers/v1-only.js'
 import { execFile, fork } from 'node:child_process'
 import { getEventListeners, once } from 'node:events'
 import { rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { MemoryGroup, type GuardOptions } from '../../lib/index.js'
 import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
-import { Hog } from '../helpers/hog.js'
+import { hogIn } from '../helpers/hog.js'
 import { helperProgram } from '../helpers/program.js'
+import { leaveHeld } from '../helpers/remote.js'
 import {
   child,
-  field,
   isHeld,
+  killsIn,
+  limitOf,
   MiB,
   mount,
-  read,
+  onV1,
   scratch,
+  underOom,
   until,
-  write,
 } from '../helpers/scratch.js'
 
 const delayMs = 60_000
 
-async function hogIn(t: Test, dir: string): Promise<Hog> {
-  const hog = await Hog.start(dir)
-  t.teardown(() => hog.end())
-  return hog
-}
-
 t.test('a group with a disabled killer is refused, or adopted', async t => {
   const dir = scratch(t, 16 * MiB)
-  write(dir, 'memory.oom_control', 1)
+  await leaveHeld(t, dir)
   const group = await openGroup(t, dir)
   const refused = await failure(group.guard({ delayMs }))
   t.match(refused, { name: 'OomError', code: 'ERR_KILLER_DISABLED' })
@@ -47,10 +42,10 @@ t.test('a group with a disabled killer is refused, or adopted', async t => {
 
 t.test('adopted in the middle of an OOM', async t => {
   const dir = scratch(t, 16 * MiB)
-  write(dir, 'memory.oom_control', 1)
+  await leaveHeld(t, dir)
   const hog = await hogIn(t, dir)
   const filled = hog.fill(24 * MiB)
-  while (field(dir, 'memory.oom_control', 'under_oom') === 0) await new Promise(setImmediate)
+  await until(() => underOom(dir))
   const g = await guarded(t, dir, { delayMs, takeOver: true })
   const episode = await g.next()
   await episode.raiseLimit('64M')
@@ -79,9 +74,9 @@ t.test('a second guard of the same group is refused, also at the same time', asy
 
 t.test('a group below that somebody holds is named, and nothing is changed', async t => {
   const dir = scratch(t, 16 * MiB)
-  const a = child(dir, 'a')
-  const b = child(dir, 'b')
-  write(b, 'memory.oom_control', 1)
+  const a = child(dir, 'a', 8 * MiB)
+  const b = child(dir, 'b', 8 * MiB)
+  await leaveHeld(t, b)
   const group = await openGroup(t, dir)
   const error = await failure(group.guard({ delayMs }))
   t.match(error, { code: 'ERR_KILLER_DISABLED', path: b })
@@ -245,10 +240,10 @@ t.test('dryRun: the kernel keeps its killer, and all is told', async t => {
     ],
   })
   t.equal(other.child.signalCode, null)
-  t.equal(Number(read(dir, 'memory.limit_in_bytes')), 16 * MiB)
+  t.equal(limitOf(dir), 16 * MiB)
   // Also where somebody else holds it.
   const held = scratch(t, 16 * MiB)
-  write(held, 'memory.oom_control', 1)
+  await leaveHeld(t, held)
   const second = await guarded(t, held, { delayMs, dryRun: true })
   await second.guard.dispose()
   t.ok(isHeld(held), 'not touched')
@@ -260,7 +255,7 @@ t.test('delayMs 0: as if unguarded, until it is set', async t => {
   t.notOk(isHeld(dir))
   const hog = await hogIn(t, dir)
   await t.rejects(hog.fill(24 * MiB))
-  t.equal(field(dir, 'memory.oom_control', 'oom_kill'), 1)
+  t.equal(killsIn(dir), 1)
   t.equal(g.guard.stats.episodes, 0)
   g.guard.setDelay(60_000)
   const second = await hogIn(t, dir)
@@ -279,7 +274,7 @@ for (const [limit, options, code] of [
 ] as const) {
   t.test(`refused by ${limit} ${JSON.stringify(options)}: nothing has changed`, async t => {
     const dir = scratch(t, 16 * MiB)
-    for (let i = 0; i < 40; i++) child(dir, `c${i}`)
+    for (let i = 0; i < 40; i++) child(dir, `c${i}`, 8 * MiB)
     const program = helperProgram('limited-program')
     const process = fork(program, [dir, limit, JSON.stringify(options)], { stdio: 'inherit' })
     t.teardown(() => process.kill('SIGKILL'))
@@ -297,20 +292,25 @@ for (const [limit, options, code] of [
   })
 }
 
-t.test('out of descriptors later on: new groups get their killer back', async t => {
-  // Longer than this file may take: it is not to be the watchdog who gives them back.
-  const dir = scratch(t, 16 * MiB, 150)
-  const program = helperProgram('limited-program')
-  const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
-  t.teardown(() => process.kill('SIGKILL'))
-  t.same(await once(process, 'message'), [{ full: true }, undefined])
-  t.ok(isHeld(dir))
-  for (let i = 0; i < 5; i++) {
-    const where = child(dir, `c${i}`)
-    const deep = child(where, 'deep')
-    await until(() => !isHeld(where) && !isHeld(deep))
-  }
-  process.send('go')
-  t.same(await once(process, 'exit'), [0, null])
-  t.notOk(isHeld(dir))
-})
+const BORN_HELD = 'v2 hands nothing down'
+t.test(
+  'out of descriptors later on: new groups get their killer back',
+  onV1(BORN_HELD),
+  async t => {
+    // Longer than this file may take: it is not to be the watchdog who gives them back.
+    const dir = scratch(t, 16 * MiB, 150)
+    const program = helperProgram('limited-program')
+    const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
+    t.teardown(() => process.kill('SIGKILL'))
+    t.same(await once(process, 'message'), [{ full: true }, undefined])
+    t.ok(isHeld(dir))
+    for (let i = 0; i < 5; i++) {
+      const where = child(dir, `c${i}`)
+      const deep = child(where, 'deep')
+      await until(() => !isHeld(where) && !isHeld(deep))
+    }
+    process.send('go')
+    t.same(await once(process, 'exit'), [0, null])
+    t.notOk(isHeld(dir))
+  },
+)

@@ -1,6 +1,5 @@
 // The killer is given back however the process (or the worker) that guards comes to its end, as far as
 // it still runs code of its own: the rest is the guardian's.
-import '../helpers/v1-only.js'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
