@@ -58,23 +58,27 @@ export class Clock {
   }
   async stop(): Promise<number> {
     while (existsSync(this.dir) && underOom(this.dir)) await sleep(0)
-    return Number(process.hrtime.bigint() - this.#began) / 1e6
+    return since(this.#began)
   }
 }
 
-/** Fills the group beyond its limit; `filled` resolves to whether it was let live. */
+/** Milliseconds. */
+export const since = (began: bigint): number => Number(process.hrtime.bigint() - began) / 1e6
+
+/** Fills the group beyond its limit from `began` on; `lived` tells whether it was let live. */
 export async function overfill(
   t: Test,
   dir: string,
   bytes = 24 * MiB,
-): Promise<{ hog: Hog; lived: Promise<boolean> }> {
+): Promise<{ hog: Hog; began: bigint; lived: Promise<boolean> }> {
   const hog = await Hog.start(dir)
   t.teardown(() => hog.end())
+  const began = process.hrtime.bigint()
   const lived = hog.fill(bytes).then(
     () => true,
     () => false,
   )
-  return { hog, lived }
+  return { hog, began, lived }
 }
 
 /** One line of the table: `late` are milliseconds out of memory beyond the delay, of each time. */
