@@ -95,7 +95,8 @@ const ENDING = ['SIGKILL', 'SIGABRT', 'SIGTERM'] as const
 
 for (const phase of ['arming', 'an episode', 'disposing'] as const) {
   t.test(`signals at any step of ${phase}`, async t => {
-    const total = await steps(t, phase)
+    // An episode takes the more of them the longer it lasts: what is beyond its end hits nothing.
+    const total = Math.min(await steps(t, phase), await steps(t, phase))
     const late: Record<string, number[]> = {}
     let round = 0
     for (const n of spread(total, FEW)) {
