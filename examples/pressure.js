@@ -23,7 +23,11 @@ try {
   const done = new AbortController()
   const { signal } = done
   const usage = group.watchUsage('80M', { signal })
-  const pressure = group.watchPressure({ level: 'medium', signal })
+  // v1 tells of levels, v2 of the time that tasks have lost waiting for memory.
+  const pressure =
+    group.version === 1
+      ? group.watchPressure({ level: 'medium', signal })
+      : group.watchPressure({ kind: 'some', stallMs: 200, windowMs: 2000, signal })
   const watch = group.watch({ signal })
 
   const worker = spawn(process.execPath, ['--expose-gc', '-e', WORKER], {
@@ -47,7 +51,7 @@ try {
     },
     async () => {
       for await (const event of pressure) {
-        console.log(`shed: ${event.level} pressure`)
+        console.log(`shed: ${event.level ?? event.kind} pressure`)
         empty()
       }
     },

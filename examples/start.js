@@ -2,7 +2,7 @@
 // left alone on purpose: a plan lends it some memory, and when the delay is over the kernel's killer
 // steps in.
 //
-//   npm start      (as root, on a machine with a writable cgroup v1 memory controller)
+//   npm start      (as root, on a machine with a writable memory controller, cgroup v1 or v2)
 //
 // Expect a timeline of about two seconds: when something happened (milliseconds from the first OOM),
 // what the group then used of which limit, who acted, and what was done. All of it is real: the
@@ -25,7 +25,7 @@ const GREEDY = 'const held = []; setInterval(() => held.push(Buffer.alloc(2 << 2
 const { addon, memory, writable, guard: canGuard, swap } = await probe()
 const missing = [addon, memory, writable, canGuard].find(capability => !capability.available)
 if (missing) {
-  console.error('This demonstration needs a cgroup v1 memory controller that it may write to.')
+  console.error('This demonstration needs a cgroup memory controller that it may write to.')
   console.error(`Missing:    ${missing.reason}`)
   console.error(`What to do: ${missing.remedy}`)
   process.exit(1)

@@ -18,7 +18,8 @@ Options:
   --in GROUP   look for groups with a disabled killer only here and below; default: everywhere
   --self-test  also fill a scratch group from the inside until it is starved, see that the native
                thread raises its limit and that JavaScript goes on, and name the first call that
-               fails. The group is made below the group that you are in, or below --in
+               fails. The group is made below the group that you are in (v2: beside it),
+               or below --in
   --json       the whole report as JSON
   --help       this text
 

@@ -62,7 +62,8 @@ export function isHeld(path: string): boolean {
   return textOf(path, V2) !== undefined && binding().isMarked(path)
 }
 
-function isOutOfMemory(path: string): boolean {
+/** Whether a held group's members wait for memory. */
+export function isOutOfMemory(path: string): boolean {
   const control = textOf(path, V1)
   if (control !== undefined) return /^under_oom 1$/m.test(control)
   return Number(textOf(path, 'memory.current')) >= Number(textOf(path, V2))

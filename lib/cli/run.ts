@@ -11,6 +11,7 @@ import { FALLBACKS, MAX_DELAY_MS } from '../guard-options.js'
 import { spawn } from '../spawn.js'
 import { checked, parse, UsageError, type Command } from './command.js'
 import { count, duration, size, statusOf } from './format.js'
+import { placeFor } from './place.js'
 import { reportEpisodes, reportKills, type Reporter } from './run-report.js'
 import { Forwarder } from './run-signals.js'
 
@@ -30,7 +31,8 @@ Options:
                   be freed or the limit to be raised, then the fallback decides. Default: not guarded,
                   the kernel's killer decides at once
   --fallback F    kernel (default), kill-largest or kill-group
-  --parent GROUP  make the group below this one; default: the group that you are in
+  --parent GROUP  make the group below this one; default: the group that you are in, on v2 the one
+                  above that (one with members may have no limited groups below it)
   --name NAME     the group's name; default: cgroup-oom-run-PID
   --quiet         only the command's own output
   --help          this text
@@ -194,12 +196,9 @@ async function runCommand(args: string[]): Promise<number> {
   const options = optionsOf(args)
   const signals = new Forwarder()
   try {
-    await using parent =
-      options.parent === undefined
-        ? await MemoryGroup.of('self')
-        : await MemoryGroup.open(options.parent)
+    const place = await placeFor(options.parent)
     const limits = options.max === Infinity ? {} : { max: options.max }
-    await using group = await MemoryGroup.create(join(parent.path, options.name), limits)
+    await using group = await MemoryGroup.create(join(place, options.name), limits)
     return await supervise(group, options, signals)
   } catch (error) {
     if (error instanceof Interrupted) return statusOf(error.signal)

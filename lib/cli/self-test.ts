@@ -9,7 +9,8 @@ import { MemoryGroup } from '../group.js'
 import { here } from '../native/dirname.js'
 import { spawn } from '../spawn.js'
 import { duration, size } from './format.js'
-import { isHeld } from './held-groups.js'
+import { isHeld, isOutOfMemory } from './held-groups.js'
+import { placeFor } from './place.js'
 import { callOf, failureOf, HEADROOM, LIMIT, type StepTold, type Word } from './self-test/talk.js'
 
 export interface Step {
@@ -29,8 +30,8 @@ const PATIENCE_MS = 30_000
 // Out of memory for so long: the headroom has not come.
 const STARVED_MS = 1500
 
-// What the native thread calls for a step of its plan.
-const CALLS: Record<string, string> = { headroom: 'write memory.limit_in_bytes' }
+// What the native thread calls to lend headroom.
+const CALLS = { 1: 'write memory.limit_in_bytes', 2: 'write memory.max' } as const
 
 // The headroom was enough to go on and to free memory with.
 const HELPED: readonly string[] = ['plan', 'recovered']
@@ -85,8 +86,7 @@ class Lines {
 /** Raises the limit from outside once it is clear that nobody inside does. Ends with the signal. */
 async function helpOut(group: MemoryGroup, signal: AbortSignal): Promise<void> {
   for (let since: number | undefined; !signal.aborted; await sleep(20)) {
-    const { underOom } = await group.counters()
-    if (underOom !== true) {
+    if (!isOutOfMemory(group.path)) {
       since = undefined
     } else if (performance.now() - (since ??= performance.now()) > STARVED_MS) {
       await group.setLimits({ max: LIMIT + 2 * HEADROOM })
@@ -95,14 +95,18 @@ async function helpOut(group: MemoryGroup, signal: AbortSignal): Promise<void> {
   }
 }
 
-function checkHeadroom(steps: readonly StepTold[], outcome: string): string {
+function checkHeadroom(
+  steps: readonly StepTold[],
+  outcome: string,
+  { version }: MemoryGroup,
+): string {
   const headroom = steps.find(step => step.action === 'headroom')
   if (headroom === undefined) throw new StepFailed(`it was not tried; outcome: ${outcome}`)
-  if (headroom.errno !== 0) throw new StepFailed(`${CALLS.headroom}: ${headroom.code}`)
+  if (headroom.errno !== 0) throw new StepFailed(`${CALLS[version]}: ${headroom.code}`)
   return `${size(HEADROOM)} more`
 }
 
-/** Makes its group below `within`, by default the group of this process. */
+/** Makes its group below `within`, by default where the process may (place.ts). */
 export async function selfTest(
   within: string | undefined,
   onStep: (step: Step) => void,
@@ -157,9 +161,7 @@ async function steps(within: string | undefined, step: RunStep, cleanup: Cleanup
   const group = await step(
     'make a scratch group',
     async () => {
-      await using parent =
-        within === undefined ? await MemoryGroup.of('self') : await MemoryGroup.open(within)
-      const path = join(parent.path, `cgroup-oom-self-test-${process.pid}`)
+      const path = join(await placeFor(within), `cgroup-oom-self-test-${process.pid}`)
       return (cleanup.group = await MemoryGroup.create(path, { max: LIMIT }))
     },
     ({ path }) => path,
@@ -190,7 +192,7 @@ async function steps(within: string | undefined, step: RunStep, cleanup: Cleanup
   )
   await step(
     'headroom by the native thread',
-    async () => checkHeadroom(told.steps, told.outcome),
+    async () => checkHeadroom(told.steps, told.outcome, group),
     text => text,
   )
   await step(

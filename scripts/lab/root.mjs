@@ -70,13 +70,20 @@ export async function base(cache, programs) {
   return file
 }
 
-// Of the project: what runs, not what makes it.
+// Of the project: what runs, not what makes it, and what the tests of the documents read.
 const PARTS = [
   'scripts/lab/guest.mjs',
   'package.json',
+  'LICENSE',
   'README.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'docs',
   'dist',
   'examples',
+  'lib',
+  'native',
+  'types',
   'test',
   'build/Release',
   'build/test',

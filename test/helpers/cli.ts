@@ -2,10 +2,14 @@
 // runner's loader, where asked for inside a scratch group.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { bareEnv } from './bare-env.js'
+import { version } from './scratch.js'
 
 export const CLI = join(process.cwd(), 'dist/esm/lib/cli.js')
+
+/** Where a command that is started in a group makes its own: on v2 beside one that has members. */
+export const placeOf = (inside: string): string => (version === 1 ? inside : dirname(inside))
 
 export interface CliOptions {
   /** The group (its directory) that it is started in. */

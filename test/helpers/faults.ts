@@ -6,6 +6,7 @@ import { appendFileSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { isHeld as isMarked } from '../../lib/cli/held-groups.js'
 import { Hog } from './hog.js'
 import type { Remote } from './remote.js'
 import { isHeld, MiB, underOom, until } from './scratch.js'
@@ -19,9 +20,9 @@ export function tree(dir: string): string[] {
   return [dir, ...below.flatMap(entry => tree(join(dir, entry.name)))]
 }
 
-/** Every killer is enabled again. */
+/** Every killer is enabled again; on v2 nothing is marked as held either, which a guard would refuse. */
 export async function allEnabled(dir: string): Promise<void> {
-  await until(() => !tree(dir).some(isHeld))
+  await until(() => !tree(dir).some(group => isHeld(group) || isMarked(group)))
 }
 
 /** Nothing that it has started is left. */
@@ -58,23 +59,27 @@ export class Clock {
   }
   async stop(): Promise<number> {
     while (existsSync(this.dir) && underOom(this.dir)) await sleep(0)
-    return Number(process.hrtime.bigint() - this.#began) / 1e6
+    return since(this.#began)
   }
 }
 
-/** Fills the group beyond its limit; `filled` resolves to whether it was let live. */
+/** Milliseconds. */
+export const since = (began: bigint): number => Number(process.hrtime.bigint() - began) / 1e6
+
+/** Fills the group beyond its limit from `began` on; `lived` tells whether it was let live. */
 export async function overfill(
   t: Test,
   dir: string,
   bytes = 24 * MiB,
-): Promise<{ hog: Hog; lived: Promise<boolean> }> {
+): Promise<{ hog: Hog; began: bigint; lived: Promise<boolean> }> {
   const hog = await Hog.start(dir)
   t.teardown(() => hog.end())
+  const began = process.hrtime.bigint()
   const lived = hog.fill(bytes).then(
     () => true,
     () => false,
   )
-  return { hog, lived }
+  return { hog, began, lived }
 }
 
 /** One line of the table: `late` are milliseconds out of memory beyond the delay, of each time. */

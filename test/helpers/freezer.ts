@@ -1,18 +1,48 @@
-// The freezer of a scratch group: on v2 its own, on v1 in another hierarchy, into which its members
-// have to be put.
+// A group's freezer: v1 its twin in the freezer's hierarchy, v2 the group itself.
 import type { Test } from 'tap'
-import { field, read, version, write } from './scratch.js'
-import { twin } from './twin.js'
+import { child, read, version, write } from './scratch.js'
+import { mountOf, twin } from './twin.js'
 
+export const hasFreezer = version === 2 || mountOf('freezer') !== undefined
+
+/** The freezer of the scratch group `dir`. */
+export const freezerOf = (t: Test, dir: string): string =>
+  version === 1 ? twin(t, 'freezer', dir) : dir
+
+/** That of a group below, which exists. */
+export const freezerBelow = (freezer: string, name: string): string =>
+  version === 1 ? child(freezer, name) : `${freezer}/${name}`
+
+/** Puts a member of its group into the freezer, where that takes more than being one. */
+export function enterFreezer(freezer: string, pid: number): void {
+  if (version === 1) write(freezer, 'cgroup.procs', pid)
+}
+
+export function setFrozen(freezer: string, frozen: boolean): void {
+  if (version === 1) write(freezer, 'freezer.state', frozen ? 'FROZEN' : 'THAWED')
+  else write(freezer, 'cgroup.freeze', Number(frozen))
+}
+
+/** As it was asked for: its members may not have stopped yet. */
+export const isFrozen = (freezer: string): boolean =>
+  version === 1
+    ? read(freezer, 'freezer.state').trim() !== 'THAWED'
+    : read(freezer, 'cgroup.freeze').trim() === '1'
+
+/** All of its members have stopped. */
+export const hasFrozen = (freezer: string): boolean =>
+  version === 1
+    ? read(freezer, 'freezer.state').trim() === 'FROZEN'
+    : /^frozen 1$/m.test(read(freezer, 'cgroup.events'))
+
+/** The freezer of a group that a guard may freeze. */
 export class Freezer {
   readonly #dir: string
-
   constructor(t: Test, group: string) {
-    this.#dir = version === 1 ? twin(t, 'freezer', group) : group
+    this.#dir = freezerOf(t, group)
   }
-  /** A member of the group. */
   add(pid: number): void {
-    if (version === 1) write(this.#dir, 'cgroup.procs', pid)
+    enterFreezer(this.#dir, pid)
   }
   /** Its members are to stand still. */
   asked(): boolean {
@@ -21,7 +51,6 @@ export class Freezer {
   }
   /** They all do, as the kernel says: also where it is a group above that is frozen. */
   stands(): boolean {
-    if (version === 2) return field(this.#dir, 'cgroup.events', 'frozen') === 1
-    return read(this.#dir, 'freezer.state').trim() === 'FROZEN'
+    return hasFrozen(this.#dir)
   }
 }

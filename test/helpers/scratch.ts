@@ -39,6 +39,9 @@ export const onV2 = (why: string) => ({ skip: version === 2 ? false : `cgroup v2
 export const MAX = version === 1 ? 'memory.limit_in_bytes' : 'memory.max'
 export const USAGE = version === 1 ? 'memory.usage_in_bytes' : 'memory.current'
 
+/** What marks the line of /proc/PID/cgroup that says in which group a process is. */
+export const HIERARCHY = version === 1 ? ':memory:' : '0::'
+
 export function read(dir: string, file: string): string {
   return readFileSync(join(dir, file), 'utf8')
 }
@@ -87,18 +90,25 @@ export function plainChild(parent: string, name: string): string {
   return dir
 }
 
+const isFrozen = (dir: string): boolean => read(dir, 'cgroup.freeze').trim() === '1'
+
 /** Its OOM is in a guard's hands: v1 the killer is disabled, v2 it is held below its limit. */
 export function isHeld(dir: string): boolean {
   if (version === 1) return field(dir, 'memory.oom_control', 'oom_kill_disable') > 0
-  return size(dir, 'memory.high') < size(dir, MAX) || read(dir, 'cgroup.freeze').trim() === '1'
+  return size(dir, 'memory.high') < size(dir, MAX) || isFrozen(dir)
+}
+
+/** As somebody would who has no guard: v2 by throttling from half of the limit on. */
+export function holdByHand(dir: string): void {
+  if (version === 1) write(dir, 'memory.oom_control', 1)
+  else write(dir, 'memory.high', size(dir, MAX) / 2)
 }
 
 /** It is out of memory and its members wait: v2 it is past the line of the hold, or frozen there. */
 export function underOom(dir: string): boolean {
   if (version === 1) return field(dir, 'memory.oom_control', 'under_oom') > 0
-  // What CPUs have charged ahead goes back while it is frozen: then it stands below the line.
-  if (read(dir, 'cgroup.freeze').trim() === '1') return true
-  return isHeld(dir) && size(dir, USAGE) > size(dir, 'memory.high')
+  // Frozen it may fall back a little: what CPUs had charged ahead is taken back.
+  return isFrozen(dir) || (isHeld(dir) && size(dir, USAGE) > size(dir, 'memory.high'))
 }
 
 /** How full a guarded group with this limit is when it counts as out of memory (docs/hold.md). */

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { CLI, cli } from '../helpers/cli.js'
-import { scratch, until } from '../helpers/scratch.js'
+import { onV1, scratch, until } from '../helpers/scratch.js'
 
 const GROUP = '/sys/fs/cgroup/memory/jobs'
 const text = readFileSync('docs/cli.md', 'utf8')
@@ -64,7 +64,7 @@ const MARK = '== end of an example =='
 
 t.setTimeout(0)
 
-t.test('each example prints what is shown', async t => {
+t.test('each example prints what is shown', onV1('it is v1 that is shown'), async t => {
   const dir = scratch(t, undefined, 600)
   const programs = mkdtempSync(join(tmpdir(), 'cgroup-oom-docs-'))
   t.teardown(() => rmSync(programs, { recursive: true }))

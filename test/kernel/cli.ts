@@ -1,14 +1,23 @@
 // The command line: its usage, doctor and rescue. watch, run and the self-test have files of their own.
-import '../helpers/v1-only.js'
 import t from 'tap'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cli } from '../helpers/cli.js'
+import { stop } from '../helpers/faults.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog } from '../helpers/hog.js'
-import { child, field, isHeld, MiB, scratch, underOom, until, write } from '../helpers/scratch.js'
+import {
+  child,
+  isHeld,
+  killsIn,
+  MiB,
+  scratch,
+  underOom,
+  until,
+  version,
+} from '../helpers/scratch.js'
 
 interface Report {
   probe: { version: number }
@@ -27,25 +36,39 @@ async function doctor(dir: string): Promise<Report & { status: number | null }> 
   return { status, ...(JSON.parse(stdout) as Report) }
 }
 
-/** A process with a guard on `dir`, armed. */
-async function guarding(dir: string, options: object): Promise<ChildProcess> {
+/** A process with a guard on `dir`, armed, and its guardian's pid. */
+async function guarding(
+  dir: string,
+  options: object = {},
+): Promise<{ supervisor: ChildProcess; guardian: number }> {
+  const lib = join(process.cwd(), 'dist/commonjs/lib')
   const code = `
-    const { MemoryGroup } = require('${join(process.cwd(), 'dist/commonjs/lib/index.js')}')
+    const { MemoryGroup } = require('${lib}/index.js')
     MemoryGroup.open(${JSON.stringify(dir)})
-      .then(group => group.guard(${JSON.stringify(options)}))
-      .then(() => console.log('armed'))
+      .then(group => group.guard(${JSON.stringify({ delayMs: 60_000, ...options })}))
+      .then(() => console.log(require('${lib}/errors.js').binding().guardianPid()))
     process.stdin.resume()
   `
   const supervisor = spawn('env', ['-i', process.execPath, '-e', code], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
-  await once(supervisor.stdout, 'data')
-  return supervisor
+  const [pid] = (await once(supervisor.stdout, 'data')) as [Buffer]
+  return { supervisor, guardian: Number(pid) }
+}
+
+/** Leaves `dir` held, with nobody behind it: process and guardian are killed at once. */
+async function orphan(dir: string, options?: object): Promise<void> {
+  const { supervisor, guardian } = await guarding(dir, options)
+  await stop(supervisor.pid!)
+  process.kill(guardian, 'SIGKILL')
+  supervisor.kill('SIGKILL')
+  await once(supervisor, 'exit')
+  await until(() => !existsSync(`/proc/${guardian}/exe`)) // a zombie has none
 }
 
 t.test('help and version', async t => {
-  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
-  t.match(await cli(['--version']), { status: 0, stdout: `${version}\n`, stderr: '' })
+  const released = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+  t.match(await cli(['--version']), { status: 0, stdout: `${released.version}\n`, stderr: '' })
   const overview = await cli(['--help'])
   t.match(overview, { status: 0, stderr: '' })
   for (const command of ['doctor', 'rescue', 'watch', 'run']) {
@@ -98,7 +121,7 @@ t.test('doctor reads what probe() finds', async t => {
   }
   t.match(stdout, 'groups whose killer is disabled: none')
   t.match(stdout, 'no problems')
-  t.match(await doctor(dir), { status: 0, probe: { version: 1 }, groups: [], problems: [] })
+  t.match(await doctor(dir), { status: 0, probe: { version }, groups: [], problems: [] })
   t.match(await cli(['doctor', '--in', join(dir, 'x')]), {
     status: 1,
     stdout: '',
@@ -109,7 +132,8 @@ t.test('doctor reads what probe() finds', async t => {
 t.test('an orphan is found and rescued', async t => {
   const dir = scratch(t)
   const group = child(dir, 'it has left', 16 * MiB)
-  write(group, 'memory.oom_control', 1)
+  // Far from the limit, so that v2 throttles for long enough.
+  await orphan(group, { hold: { band: '8M' } })
   const hog = await Hog.start(group)
   t.teardown(() => hog.end())
   const filled = hog.fill(32 * MiB)
@@ -134,17 +158,16 @@ t.test('an orphan is found and rescued', async t => {
   })
   t.notOk(isHeld(group))
   await t.rejects(filled)
-  t.equal(field(group, 'memory.oom_control', 'oom_kill'), 1)
+  t.equal(killsIn(group), 1)
   t.match(await cli(['rescue', group]), { status: 0, stdout: /killer is enabled, nothing to do/ })
   t.match(await doctor(dir), { status: 0, groups: [] })
 })
 
 t.test('rescue leaves the groups below alone, but for --recursive', async t => {
-  const dir = scratch(t)
-  write(dir, 'memory.oom_control', 1)
-  const a = child(dir, 'a')
-  const b = child(a, 'b')
-  t.ok(isHeld(b), 'inherited')
+  const dir = scratch(t, 64 * MiB)
+  const a = child(dir, 'a', 32 * MiB)
+  const b = child(a, 'b', 16 * MiB)
+  await orphan(dir)
   const one = await cli(['rescue', dir])
   t.match(one, {
     status: 0,
@@ -159,15 +182,15 @@ t.test('rescue leaves the groups below alone, but for --recursive', async t => {
 
 t.test('with a live guard behind it: told, and refused', async t => {
   const dir = scratch(t, 16 * MiB)
-  const guard = await guarding(dir, { delayMs: 60_000 })
-  t.teardown(() => guard.kill('SIGKILL'))
+  const guard = await guarding(dir)
+  t.teardown(() => guard.supervisor.kill('SIGKILL'))
   const { status, groups, problems } = await doctor(dir)
   t.match({ status, problems }, { status: 0, problems: [] })
   t.match(groups, [{ path: dir }])
   const sentinel = groups[0]!.behind.find(({ role }) => role === 'sentinel')
   const guardian = groups[0]!.behind.find(({ role }) => role === 'guardian')
-  t.equal(sentinel?.pid, guard.pid)
-  t.equal(readFileSync(`/proc/${guardian!.pid}/comm`, 'utf8'), 'oom-guardian\n')
+  t.equal(sentinel?.pid, guard.supervisor.pid)
+  t.equal(guardian?.pid, guard.guardian)
 
   const refused = await cli(['rescue', dir])
   t.match(refused, { status: 1, stdout: '', stderr: /refused, behind it: .*guardian \d+.*--force/ })
@@ -179,12 +202,7 @@ t.test('with a live guard behind it: told, and refused', async t => {
 
 t.test('both killed at once: an orphan', async t => {
   const dir = scratch(t, 16 * MiB)
-  const guard = await guarding(dir, { delayMs: 60_000 })
-  const { groups } = await doctor(dir)
-  for (const signal of ['SIGSTOP', 'SIGKILL'] as const) {
-    for (const { pid } of groups[0]!.behind) process.kill(pid, signal)
-  }
-  await once(guard, 'exit')
+  await orphan(dir)
   t.ok(isHeld(dir))
   t.match(await doctor(dir), { status: 1, groups: [{ path: dir, behind: [] }] })
   t.match(await cli(['rescue', dir]), { status: 0 })
@@ -192,12 +210,12 @@ t.test('both killed at once: an orphan', async t => {
 })
 
 t.test('who only reads is not behind it', async t => {
-  const dir = scratch(t)
-  write(dir, 'memory.oom_control', 1)
+  const dir = scratch(t, 16 * MiB)
+  await orphan(dir)
   const group = await openGroup(t, dir)
   await using watch = group.watch() // this process has a sentinel now
   await watch.ready
-  const fd = openSync(join(dir, 'memory.oom_control'), 'r')
+  const fd = openSync(join(dir, version === 1 ? 'memory.oom_control' : 'memory.high'), 'r')
   t.match(await doctor(dir), { status: 1, groups: [{ path: dir, behind: [] }] })
   closeSync(fd)
 })

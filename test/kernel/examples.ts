@@ -1,6 +1,5 @@
 // Each program of examples/ against the real kernel: that it says what its head comment promises,
 // ends well and leaves no group behind. They load the package by its name: dist/ has to be built.
-import '../helpers/v1-only.js'
 import t, { type Test } from 'tap'
 import { execFile, type ExecFileOptions } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
@@ -81,7 +80,8 @@ const tests: Record<string, (t: Test) => Promise<void>> = {
 
   async 'watch.js'(t) {
     const out = await run(t, 'watch.js')
-    t.match(out, "oom: 1, at a limit of the group's self\n")
+    // v2 counts each try.
+    t.match(out, /^oom: [1-9]\d*, at a limit of the group's self\n/)
     t.match(out, 'kill: 1 by the kernel, 1 in all\n')
     t.match(out, 'the job was ended by SIGKILL\n')
     t.match(out, /\nremoved\n$/)
@@ -142,8 +142,10 @@ const tests: Record<string, (t: Test) => Promise<void>> = {
   async 'tree.js'(t) {
     const lines = (await run(t, 'tree.js')).trimEnd().split('\n')
     for (const name of ['red', 'green', 'blue']) {
+      const told = lines.filter(line => line.startsWith(`${name}:`))
+      // v2 may tell of one OOM's tries one by one.
       t.strictSame(
-        lines.filter(line => line.startsWith(`${name}:`)),
+        told.filter((line, i) => line !== told[i - 1]),
         ['oom', 'kill', 'removed'].map(type => `${name}: ${type}`),
       )
     }

@@ -5,14 +5,12 @@ import t from 'tap'
 import { allEnabled, allGone, rounds, stop, tell } from '../helpers/faults.js'
 import { Hog } from '../helpers/hog.js'
 import { Remote } from '../helpers/remote.js'
-import { child, field, isHeld, MiB, scratch, underOom, until } from '../helpers/scratch.js'
+import { child, isHeld, killsIn, MiB, scratch, underOom, until } from '../helpers/scratch.js'
 
 t.setTimeout(0)
 
 const COUNT = rounds > 1 ? 1000 : 100
 const DELAY = 500
-
-const killed = (dir: string): number => field(dir, 'memory.oom_control', 'oom_kill')
 
 for (const name of ['no fault', 'SIGKILL', 'SIGSTOP'] as const) {
   t.test(`${COUNT} groups out of memory at once, ${name}`, async t => {
@@ -35,7 +33,7 @@ for (const name of ['no fault', 'SIGKILL', 'SIGSTOP'] as const) {
       late = Number(process.hrtime.bigint() - began) / 1e6 - DELAY
       await new Promise(setImmediate)
     }
-    await until(() => groups.every(group => killed(group) === 1))
+    await until(() => groups.every(group => killsIn(group) === 1))
     tell(t, `${COUNT} groups at once, ${name}`, [late], COUNT)
 
     if (name === 'no fault') {

@@ -1,11 +1,10 @@
 // What the README shows is what happens: its code is taken out of it and run against the real kernel,
 // and its error codes are those of the source.
-import '../helpers/v1-only.js'
 import t, { type Test } from 'tap'
 import { execFile } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { MiB, scratch } from '../helpers/scratch.js'
+import { MiB, onV1, scratch, write } from '../helpers/scratch.js'
 
 const root = process.cwd()
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -18,7 +17,7 @@ interface Block {
 
 // A marker says how: a `program` stands for itself but for its group's name, which is put below a
 // scratch group; a `fragment` is given `group` and the package's names; with `oom`, a job that runs
-// out of memory, again and again.
+// out of memory, again and again; with `v1`, what no other version has.
 const blocks: Block[] = [...readme.matchAll(/^(<!-- run: (.+) -->\n)?```js\n([^]*?)^```$/gm)].map(
   ({ index, 2: kind = '', 3: code }) => ({
     line: readme.slice(0, index).split('\n').length,
@@ -26,6 +25,8 @@ const blocks: Block[] = [...readme.matchAll(/^(<!-- run: (.+) -->\n)?```js\n([^]
     code: code!,
   }),
 )
+
+const NO_SWAP = { 'memory.memsw.limit_in_bytes': 64 * MiB, 'memory.swap.max': 0 }
 
 const GREEDY = 'const held = []; setInterval(() => held.push(Buffer.alloc(1 << 20, 1)), 1)'
 
@@ -58,13 +59,14 @@ async function run(t: Test, code: string): Promise<string> {
 
 t.ok(blocks.length > 5, 'the README shows code')
 t.strictSame(
-  blocks.filter(({ kind }) => !/^(program|fragment|fragment, oom)$/.test(kind)),
+  blocks.filter(({ kind }) => !/^(program|fragment(, oom)?(, v1)?)$/.test(kind)),
   [],
   'all of which is run',
 )
 
 for (const { line, kind, code } of blocks) {
-  t.test(`line ${line}: ${kind}`, async t => {
+  const where = kind.endsWith('v1') ? onV1('it says so') : {}
+  t.test(`line ${line}: ${kind}`, where, async t => {
     if (kind === 'program') {
       const dir = scratch(t)
       const out = await run(t, code.replace("'nightly'", JSON.stringify(join(dir, 'nightly'))))
@@ -79,8 +81,9 @@ for (const { line, kind, code } of blocks) {
       return
     }
     const dir = scratch(t, 64 * MiB)
-    const memsw = join(dir, 'memory.memsw.limit_in_bytes')
-    if (existsSync(memsw)) writeFileSync(memsw, String(64 * MiB))
+    for (const [file, bytes] of Object.entries(NO_SWAP)) {
+      if (existsSync(join(dir, file))) write(dir, file, bytes)
+    }
     const out = await run(
       t,
       `${prelude(dir, kind.includes('oom'))}\n${code}\nconsole.log('to the end')\nprocess.exit()`,

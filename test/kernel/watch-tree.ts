@@ -1,7 +1,7 @@
 // Watching a tree: what is there, what appears, what goes, and what cannot be watched.
 import t, { type Test } from 'tap'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { watchTree, type OomEvent, type OomWatch } from '../../lib/index.js'
 import { child, limit, MiB, mount, scratch, until, version } from '../helpers/scratch.js'
@@ -101,12 +101,8 @@ t.test('removed and made again under the same name, quickly', async t => {
   await watch.ready
   const { events, ended } = collect(watch)
   const name = join(root, 'again')
-  for (let i = 0; i < 200; i++) {
-    mkdirSync(name)
-    rmdirSync(name)
-  }
-  mkdirSync(name)
-  limit(name, 2 * MiB)
+  for (let i = 0; i < 200; i++) rmdirSync(child(root, 'again'))
+  child(root, 'again', 2 * MiB)
   await killedIn(name, 8 * MiB)
   await until(() => total(of(events, name), 'oom') > 0)
   removeAtOnce(name)

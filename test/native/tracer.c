@@ -108,6 +108,10 @@ static const struct {
     CALL(prlimit64),
     CALL(unlinkat),
     CALL(setsid),
+    CALL(sysinfo),
+    CALL(fgetxattr),
+    CALL(fsetxattr),
+    CALL(fremovexattr),
 #ifdef SYS_poll
     CALL(poll),
     CALL(epoll_wait),
