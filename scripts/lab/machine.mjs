@@ -66,8 +66,8 @@ export class Lab {
     return kernel(this.#apt, cache, wanted)
   }
 
-  /** Runs a command in a machine of its own. */
-  async run({ kernel, version, argv, env = {}, seconds, memory = 1024, output }) {
+  /** Runs a command in a machine of its own; `options`: more of the kernel's. */
+  async run({ kernel, version, argv, env = {}, seconds, memory = 1024, options = [], output }) {
     const programs = await this.#tools()
     const system = await base(cache, programs)
     const own = join(cache, `run-${process.pid}`)
@@ -85,7 +85,7 @@ export class Lab {
       truncateSync(disk, DISK * 1024)
       await must(join(programs, 'bin/busybox'), ['mke2fs', '-F', '-m', '0', disk, String(DISK)])
       const parts = { programs, kernel: kernel.file, initrd, disk, console: log }
-      return await boot({ ...parts, seconds, memory, output })
+      return await boot({ ...parts, seconds, memory, options, output })
     } finally {
       process.off('exit', clear)
       clear()

@@ -41,12 +41,14 @@ function command(programs) {
  * Boots. `output` is given what the command writes as it comes. Resolves with { status, console }:
  * status is undefined when the machine ended without telling one, or had to be ended.
  */
-export function boot({ programs, kernel, initrd, disk, console: log, seconds, memory, output }) {
+export function boot(parts) {
+  const { programs, kernel, initrd, disk, console: log, seconds, memory, options, output } = parts
   const { file, args, env } = command(programs)
+  const append = [...KERNEL_OPTIONS, ...options].join(' ')
   const machine = [
     ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-M', 'pc', '-m', String(memory), '-smp', '2'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ...['-kernel', kernel, '-initrd', initrd, '-append', KERNEL_OPTIONS.join(' ')],
+    ...['-kernel', kernel, '-initrd', initrd, '-append', append],
     ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=1'],
     ...['-drive', `file=${disk},format=raw,if=none,id=disk,cache=unsafe`],
     ...['-device', 'nvme,drive=disk,serial=lab'],
