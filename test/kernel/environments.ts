@@ -11,10 +11,9 @@ import { child, MiB, mount, onV1, onV2, plainChild, scratch, version } from '../
 import { inLab } from '../helpers/swap.js'
 
 const USER = 1000
-const AS_USER = [
-  ...['prlimit', '--memlock=8388608:8388608'], // what systemd and recent kernels give everybody
-  ...['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups'],
-]
+// What systemd and recent kernels give everybody.
+const MEMLOCK = ['prlimit', '--memlock=8388608:8388608']
+const AS_USER = [...MEMLOCK, ...['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups']]
 
 /** Runs the rest in namespaces of its own, after a piece of shell. Not busybox's, which has fewer. */
 const unshared = (options: string[], setUp: string): string[] => [
@@ -142,7 +141,7 @@ t.test('mounted read-only, as in a container without rights', mounts, async t =>
 t.test('another user, to whom nothing is delegated', async t => {
   const home = scratch(t)
   const dir = scratch(t, 64 * MiB)
-  const remote = await start(t, home, [], { nobody: true })
+  const remote = await start(t, home, MEMLOCK, { nobody: true })
   const report = await probe(remote)
   t.match(report.self, home)
   const remedy = version === 2 ? /Delegate=yes/ : /delegated: chown/
