@@ -130,6 +130,11 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
   ['ESRCH', 'cgroup.procs', 'there is no such process, or it is ending'],
   ['EROFS', '', 'cgroupfs is mounted read-only, as in most containers: bind-mount it writable'],
   ['EACCES', '', 'the directory is not delegated to this user: run as root or have it delegated'],
+  [
+    'EPERM',
+    'memory.',
+    'what a container sees as the root has its limits from outside: make a group below it, or set them there',
+  ],
   ['EPERM', '', 'a capability is missing: run as root'],
 ]
 
@@ -167,7 +172,7 @@ const OWN_BY_FILE: Record<string, Record<string, string>> = {
       'the root of a cgroup v2 hierarchy without the memory controller, which is mounted as v1 or switched off',
   },
   ERR_CGROUP_UNSUPPORTED: {
-    '': 'no memory controller is mounted: mount one (mount -t cgroup2 none DIRECTORY, or for v1: mount -t cgroup -o memory none DIRECTORY)',
+    '': 'no memory controller is mounted, or the kernel was told to leave it out (cgroup_disable=memory): mount one (mount -t cgroup2 none DIRECTORY, or for v1: mount -t cgroup -o memory none DIRECTORY)',
     'memory.pressure_level': 'levels of pressure are of cgroup v1: ask for stalls, { kind }',
     'memory.high': 'cgroup v1 has no memory.high',
     'memory.oom.group': 'this group has no memory.oom.group: cgroup v1, or Linux before 4.19',

@@ -13,6 +13,7 @@ the command there in the project's directory, and ends with its exit status; 125
   -t, --timeout SECONDS  ends the machine after this time (300)
   -m, --memory MIB       of the machine (1024)
   -e, --env NAME=VALUE   for the command; may be given again
+  -o, --option OPTION    for the kernel's command line, as cgroup_disable=memory; may be given again
   -v, --verbose          the kernel's console as well, at the end
 `
 
@@ -24,6 +25,7 @@ const { values, positionals } = parseArgs({
     timeout: { type: 'string', short: 't', default: '300' },
     memory: { type: 'string', short: 'm', default: '1024' },
     env: { type: 'string', short: 'e', multiple: true, default: [] },
+    option: { type: 'string', short: 'o', multiple: true, default: [] },
     verbose: { type: 'boolean', short: 'v' },
     help: { type: 'boolean', short: 'h' },
   },
@@ -43,6 +45,7 @@ try {
     env: Object.fromEntries(values.env.map(text => text.split(/=(.*)/s, 2))),
     seconds: Number(values.timeout),
     memory: Number(values.memory),
+    options: values.option,
     output: data => process.stdout.write(data),
   })
   if (values.verbose || status === undefined) console.error(log)

@@ -20,6 +20,10 @@ export interface Found {
   self: string | null
 }
 
+/** v2: the hierarchy's own root, which lacks most files; what a container sees as the root is not. */
+const isRoot = (machine: Machine, mount: Mount, dir: string | null): boolean =>
+  dir === mount.path && machine.access(join(dir, 'cgroup.type'), 'exists') === 'ENOENT'
+
 export function memory(
   machine: Machine,
   found: Found | undefined,
@@ -29,7 +33,7 @@ export function memory(
   if (/(^| )cgroup_disable=(\S*,)?memory/.test(machine.read('/proc/cmdline') ?? '')) {
     return no(
       'the memory controller is switched off by cgroup_disable=memory',
-      'boot with cgroup_enable=memory',
+      'boot without that option (where the firmware adds it, as on a Raspberry Pi: with cgroup_enable=memory)',
     )
   }
   if (others.length === 0) {
@@ -82,7 +86,7 @@ function openTo(machine: Machine, dir: string, mount: Mount): Capability {
     )
   }
   const given = words(machine.read(join(dir, 'cgroup.subtree_control'))).includes('memory')
-  return given || dir === mount.path
+  return given || isRoot(machine, mount, dir)
     ? yes(`${dir} can be written`)
     : yes(
         `${dir} can be written; while it has processes of its own, groups with limits cannot be made in it`,
@@ -104,7 +108,7 @@ export function watch(machine: Machine, { mount, self }: Found): Capability {
     const name = 'memory.events.local'
     const lacks =
       self !== null &&
-      self !== mount.path &&
+      !isRoot(machine, mount, self) &&
       machine.access(join(self, name), 'exists') === 'ENOENT'
     return lacks ? no(`there is no ${join(self, name)}`, 'use Linux 5.2 or later') : yes(name)
   }
@@ -141,7 +145,7 @@ export function guardian(machine: Machine): Capability {
 export function pressure(machine: Machine, found: Found | undefined): Capability {
   // On v1 the system's, on v2 the group's own.
   const { mount, self } = found ?? {}
-  const own = mount?.version === 2 && self !== null && self !== mount.path
+  const own = mount?.version === 2 && self !== null && !isRoot(machine, mount, self!)
   const file = own ? join(self!, 'memory.pressure') : '/proc/pressure/memory'
   if (machine.access(file, 'exists') !== undefined) {
     return no(`there is no ${file}`, 'use a kernel with CONFIG_PSI')
@@ -165,7 +169,8 @@ export function freeze(
     const { mount, self } = found
     // The root has no such file; Linux 5.2 gave it to every other group.
     const lacks =
-      self !== mount.path && machine.access(join(self ?? mount.path, 'cgroup.freeze'), 'exists')
+      !isRoot(machine, mount, self) &&
+      machine.access(join(self ?? mount.path, 'cgroup.freeze'), 'exists')
     return lacks ? no('no cgroup.freeze', 'use Linux 5.2 or later') : yes('cgroup.freeze')
   }
   const freezer = mounts.find(mount => mount.controllers.includes('freezer'))
@@ -183,11 +188,12 @@ export function freeze(
 export function swap(machine: Machine, { mount, self }: Found): Capability {
   const file = mount.version === 1 ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max'
   const off = no(`groups have no ${file}`, 'boot with swapaccount=1 (CONFIG_SWAP)')
-  if (mount.version === 2 && (self ?? mount.path) === mount.path) {
-    // The root has none: what groups below it have depends on these.
+  if (mount.version === 2 && isRoot(machine, mount, self ?? mount.path)) {
+    // The root has none: what groups below it have depends on these. Linux 6.1 took the option away.
     const without =
       machine.access('/proc/swaps', 'exists') !== undefined ||
-      /(^| )swapaccount=0/.test(machine.read('/proc/cmdline') ?? '')
+      (/^([1-5]|6\.0)\./.test(machine.kernel) &&
+        /(^| )swapaccount=0/.test(machine.read('/proc/cmdline') ?? ''))
     return without ? off : yes(file)
   }
   const seen = [self, mount.path].some(

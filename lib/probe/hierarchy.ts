@@ -33,7 +33,8 @@ export function cgroupMounts(mountinfo: string): Mount[] {
       controllers: type === 'cgroup' ? words : [],
     })
   }
-  return mounts
+  // A later mount on the same directory hides the one before it.
+  return mounts.filter(({ path }, i) => !mounts.slice(i + 1).some(later => later.path === path))
 }
 
 /** The absolute directory of the group that /proc/self/cgroup names, if the mount shows it. */

@@ -100,8 +100,11 @@ Status each_mount(std::string_view controller, Use&& use) {
 
 Status memory(Mount& out) {
   Mount best;
+  // A later mount on the same directory hides the one before it.
   auto widest = [&](Mount mount) {
-    if (best.version == 0 || mount.root.size() < best.root.size()) best = std::move(mount);
+    if (best.version == 0 || mount.root.size() < best.root.size() || mount.point == best.point) {
+      best = std::move(mount);
+    }
   };
   if (Status s = each_mount("memory", widest); !s.ok()) return s;
   if (best.version == 0) {

@@ -35,7 +35,7 @@ uint64_t line(uint64_t max, const HoldConfig& config) {
 }
 
 uint64_t reclaimable(const Pages& pages) {
-  return pages.file + pages.slab + std::min(pages.anon, pages.swap_room);
+  return pages.file + pages.slab + std::min(pages.anon, pages.swap_room + pages.swap_cached);
 }
 
 bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line) {

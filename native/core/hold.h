@@ -25,10 +25,11 @@ uint64_t line(uint64_t max, const HoldConfig& config);
 
 // What memory.stat, the swap files and the like say of a group.
 struct Pages {
-  uint64_t file = 0;       // on the lists of file pages that can be reclaimed
-  uint64_t anon = 0;       // on those of pages that need swap, shared memory included
-  uint64_t slab = 0;       // of the kernel's caches, what can be reclaimed
-  uint64_t swap_room = 0;  // how much swap the group may still use
+  uint64_t file = 0;         // on the lists of file pages that can be reclaimed
+  uint64_t anon = 0;         // on those of pages that need swap, shared memory included
+  uint64_t slab = 0;         // of the kernel's caches, what can be reclaimed
+  uint64_t swap_room = 0;    // how much swap the group may still use
+  uint64_t swap_cached = 0;  // of `anon`, what has its place in swap already
 };
 // Bytes that the kernel can take back without killing anybody.
 uint64_t reclaimable(const Pages& pages);

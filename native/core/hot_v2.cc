@@ -44,6 +44,15 @@ uint64_t field(std::string_view text, std::string_view key) {
   return parse::key_value(text, key, value) == 0 ? value : 0;
 }
 
+// Pages on their way to swap, or back from it and unchanged: charged as memory and as swap.
+uint64_t swap_cached(std::string_view stat, uint64_t listed) {
+  uint64_t value = 0;
+  if (parse::key_value(stat, "swapcached", value) == 0) return value;
+  // Before 5.12: those that nobody has mapped any more.
+  uint64_t known = field(stat, "anon") + field(stat, "shmem");
+  return listed > known ? listed - known : 0;
+}
+
 }  // namespace
 
 Status HotGroupV2::arm(int dir) {
@@ -188,15 +197,17 @@ int HotGroupV2::count_reclaimable(uint64_t& out) const {
   pages.file = field(stat, "active_file") + field(stat, "inactive_file");
   pages.anon = field(stat, "active_anon") + field(stat, "inactive_anon");
   pages.slab = field(stat, "slab_reclaimable");
-  pages.swap_room = swap_room();
+  struct sysinfo machine;
+  if (::sysinfo(&machine) == 0 && machine.totalswap != 0) {
+    pages.swap_room = swap_room(uint64_t{machine.freeswap} * machine.mem_unit);
+    uint64_t used = uint64_t{machine.totalswap - machine.freeswap} * machine.mem_unit;
+    pages.swap_cached = std::min(used, swap_cached(stat, pages.anon));
+  }
   out = hold::reclaimable(pages);
   return 0;
 }
 
-uint64_t HotGroupV2::swap_room() const {
-  struct sysinfo machine;
-  if (::sysinfo(&machine) != 0) return 0;
-  uint64_t room = uint64_t{machine.freeswap} * machine.mem_unit;
+uint64_t HotGroupV2::swap_room(uint64_t room) const {
   for (const Swap& swap : swaps_) {
     uint64_t max = 0, current = 0;
     if (room == 0 || !swap.max) break;

@@ -79,7 +79,7 @@ class HotGroupV2 final : public HotGroup {
   int hold(const Fd& file, bool quickly);
   int set_high(const Fd& file, uint64_t high);
   int lower_high(uint64_t max);
-  uint64_t swap_room() const;
+  uint64_t swap_room(uint64_t room) const;
   int judge(Sample& out);
   bool stopped() const;
   int count_reclaimable(uint64_t& out) const;

@@ -66,8 +66,11 @@ export class Lab {
     return kernel(this.#apt, cache, wanted)
   }
 
-  /** Runs a command in a machine of its own; `counted`: one whose time is instructions. */
-  async run({ kernel, version, argv, env = {}, seconds, memory = 1024, counted = false, output }) {
+  /**
+   * Runs a command in a machine of its own. `options`: more of the kernel's; `counted`: a machine whose
+   * time is instructions.
+   */
+  async run({ kernel, version, argv, env = {}, seconds, output, ...machine }) {
     const programs = await this.#tools()
     const system = await base(cache, programs)
     const own = join(cache, `run-${process.pid}`)
@@ -85,7 +88,8 @@ export class Lab {
       truncateSync(disk, DISK * 1024)
       await must(join(programs, 'bin/busybox'), ['mke2fs', '-F', '-m', '0', disk, String(DISK)])
       const parts = { programs, kernel: kernel.file, initrd, disk, console: log }
-      return await boot({ ...parts, seconds, memory, counted, output })
+      const { memory = 1024, options = [], counted = false } = machine
+      return await boot({ ...parts, seconds, memory, options, counted, output })
     } finally {
       process.off('exit', clear)
       clear()

@@ -47,13 +47,15 @@ const USUAL = ['-accel', 'tcg,thread=multi', '-smp', '2']
  * status is undefined when the machine ended without telling one, or had to be ended.
  */
 export function boot(parts) {
-  const { programs, kernel, initrd, disk, console: log, seconds, memory, counted, output } = parts
+  const { programs, kernel, initrd, disk, console: log } = parts
+  const { seconds, memory, options, counted, output } = parts
   const { file, args, env } = command(programs)
+  const append = [...KERNEL_OPTIONS, ...options].join(' ')
   const machine = [
     ...(counted ? COUNTED : USUAL),
     ...['-cpu', 'max', '-M', 'pc', '-m', String(memory)],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ...['-kernel', kernel, '-initrd', initrd, '-append', KERNEL_OPTIONS.join(' ')],
+    ...['-kernel', kernel, '-initrd', initrd, '-append', append],
     ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=1'],
     ...['-drive', `file=${disk},format=raw,if=none,id=disk,cache=unsafe`],
     ...['-device', 'nvme,drive=disk,serial=lab'],

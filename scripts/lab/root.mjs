@@ -17,7 +17,9 @@ import { addTests, buildPrograms, bundleOfTap } from './tests.mjs'
 
 const BUSYBOX = 'bin/busybox'
 // Of this machine, because busybox's are missing or take other options.
-const TOOLS = ['prlimit', 'script', 'setpriv', 'strace'].map(name => join('/usr/bin', name))
+const TOOLS = ['prlimit', 'script', 'setpriv', 'strace', 'unshare'].map(name =>
+  join('/usr/bin', name),
+)
 /** Where the project stands inside; init starts the command here. */
 const PROJECT = 'project'
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'

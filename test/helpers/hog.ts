@@ -42,6 +42,11 @@ export class Hog {
     this.child.stdin!.write(`fill ${bytes}\n`)
     return this.#answer('filled')
   }
+  /** Touches all of it once more. */
+  again(): Promise<number> {
+    this.child.stdin!.write('again\n')
+    return this.#answer('touched')
+  }
   free(): Promise<number> {
     this.child.stdin!.write('free\n')
     return this.#answer('freed')

@@ -201,6 +201,15 @@ function startKeeper(dir: string, seconds: number): void {
 const own = join(mount, `${PREFIX}${process.pid}`)
 let made = 0
 
+let swap: 0 | 'max' = 0
+
+/** v2: whether groups of this process's tests may swap: not, but in tests about it. */
+export function allowSwap(max: 0 | 'max'): void {
+  const file = 'memory.swap.max'
+  swap = max
+  if (version === 2 && existsSync(join(own, file))) write(own, file, max)
+}
+
 /**
  * A new group of the test's own with a limit in bytes, removed at the test's end. `keepSeconds` is
  * the time limit after which its killer (and every killer below it) is given back from outside.
@@ -210,6 +219,7 @@ export function scratch(t: Ending, max?: number, keepSeconds = 60): string {
     giveToChildren(mount)
     mkdirSync(own)
     giveToChildren(own)
+    allowSwap(swap)
   }
   const dir = join(own, String(made++))
   mkdirSync(dir)

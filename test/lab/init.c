@@ -54,16 +54,27 @@ static char** strings(const char* path) {
   return list;
 }
 
+// The kernel was told to leave the memory controller out.
+static int without_memory(void) {
+  char line[4096] = "";
+  int fd = open("/proc/cmdline", O_RDONLY);
+  if (fd < 0 || read(fd, line, sizeof line - 1) < 0) stop("/proc/cmdline");
+  close(fd);
+  return strstr(line, "cgroup_disable=memory") != NULL;
+}
+
+// v2 with the options that systemd gives it.
 static void mount_cgroups(void) {
   if (strcmp(strings("/lab/cgroup")[0], "v2") == 0) {
-    mounted("cgroup2", "/sys/fs/cgroup", NULL);
+    mounted("cgroup2", "/sys/fs/cgroup", "nsdelegate,memory_recursiveprot");
+    const char* give = without_memory() ? "+pids +cpu" : "+memory +pids +cpu";
     int fd = open("/sys/fs/cgroup/cgroup.subtree_control", O_WRONLY);
-    if (fd < 0 || write(fd, "+memory +pids +cpu", 18) != 18) stop("cgroup.subtree_control");
+    if (fd < 0 || write(fd, give, strlen(give)) < 0) stop("cgroup.subtree_control");
     close(fd);
     return;
   }
   mounted("tmpfs", "/sys/fs/cgroup", "mode=755");
-  mounted("cgroup", "/sys/fs/cgroup/memory", "memory");
+  if (!without_memory()) mounted("cgroup", "/sys/fs/cgroup/memory", "memory");
   mounted("cgroup", "/sys/fs/cgroup/freezer", "freezer");
   mounted("cgroup", "/sys/fs/cgroup/pids", "pids");
 }

@@ -1,6 +1,7 @@
 // A process for tests that uses memory as told, one command per line on stdin, one answer per line:
 //
 //   fill BYTES   map and touch so many more bytes: "filled BYTES" (never, while out of memory)
+//   again        touch all of it once more: "touched BYTES"
 //   free         unmap everything: "freed"
 //   fork         fork a child that sleeps: "forked PID"
 //   bomb         fork as fast as it goes, the children too: "bombing" (bound it with a pids group!)
@@ -118,6 +119,13 @@ int main(int argc, char** argv) {
       maps[count++].size = size;
       stalled = touch(p, size);
       say("filled", (long long)size);
+    } else if (strcmp(line, "again") == 0) {
+      long long touched = 0;
+      for (int i = 0; i < count; i++) {
+        touch(maps[i].at, maps[i].size);
+        touched += (long long)maps[i].size;
+      }
+      say("touched", touched);
     } else if (strcmp(line, "free") == 0) {
       while (count) {
         count--;

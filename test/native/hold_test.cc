@@ -72,6 +72,9 @@ TEST_CASE("anonymous memory can be reclaimed as far as there is swap") {
   CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 0}) == 11);
   CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 40}) == 51);
   CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 400}) == 111);
+  // What has its place there needs no room.
+  CHECK(hold::reclaimable({.anon = 100, .swap_room = 0, .swap_cached = 30}) == 30);
+  CHECK(hold::reclaimable({.anon = 100, .swap_room = 90, .swap_cached = 30}) == 100);
 }
 
 TEST_CASE("never and always are just that") {
