@@ -238,8 +238,12 @@ Status Guard::enter(Entry& entry, int dir) {
   GuardedGroup& group = *entry.group;
   std::string path = group_->path();
   if (!entry.name.empty()) path += "/" + entry.name;
-  if (Status s = group.arm(dir, path); !s.ok()) return s;
-  if (!entry.guarded) return Status::success();
+  Status status;
+  if (entry.guarded) status = group.arm(dir, path);
+  // Without a limit of its own: the OOM of its members is that of a group above.
+  if (status.err == code::kNotAMemoryCgroup && !entry.name.empty()) entry.guarded = false;
+  if (!entry.guarded) return group.arm_members(dir);
+  if (!status.ok()) return status;
   if (has_guardian()) {
     struct stat st;
     if (fstat(dir, &st) != 0) return Status::last("fstat");

@@ -36,6 +36,8 @@ class GuardedGroup final : public Source {
   // Opens and reads what the out-of-memory path needs; changes nothing in the group. `path` is
   // absolute.
   Status arm(int dir, const std::string& path);
+  // In place of arm(), for a group that is known only for kills in those above.
+  Status arm_members(int dir) { return hot_->arm_members(dir); }
   // Whether the kernel's killer is disabled already: 0, 1 or -errno.
   int held() { return hot().held(); }
 

@@ -44,8 +44,8 @@ bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line) {
   return needed + std::min(line / kResidue, 4 * kMiB) >= line;
 }
 
-uint64_t edge(uint64_t line, uint64_t band, uint64_t ahead) {
-  return line - std::min({line, band / 4, ahead});
+uint64_t Edge::at(int64_t now, uint64_t line, uint64_t band, uint64_t ahead, bool stopped) const {
+  return stopped || now < until_ ? line - std::min({line, band / 4, ahead}) : line;
 }
 
 bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max, int64_t left_ns) {

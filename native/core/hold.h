@@ -38,9 +38,22 @@ uint64_t reclaimable(const Pages& pages);
 // memory.high all day.
 bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
 
-// Where a group whose members stand still counts as past the line: `ahead` is what CPUs may have
-// charged before they were stopped, and give back.
-uint64_t edge(uint64_t line, uint64_t band, uint64_t ahead);
+// From where on a group that is out of memory is so still: what CPUs have charged ahead (`ahead` at
+// most) the kernel takes back of members that wait, and then usage dips below the line though
+// nobody has freed anything. Where members are stopped that lasts; where they are throttled they
+// charge anew when their sleep ends.
+class Edge {
+ public:
+  uint64_t at(int64_t now, uint64_t line, uint64_t band, uint64_t ahead, bool stopped) const;
+  void judged(int64_t now, bool starved, bool past_line) {
+    if (!starved) until_ = 0;
+    if (starved && past_line) until_ = now + kDip;
+  }
+
+ private:
+  static constexpr int64_t kDip = 250'000'000;
+  int64_t until_ = 0;
+};
 
 // A load of page cache is told of a hundred times a second: while it has been fine a moment ago,
 // and is no further past the line than reclaim leaves it, that is no reason to look.

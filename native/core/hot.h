@@ -7,7 +7,9 @@
 // unless it says otherwise, allocates nothing and may be called from any one thread at a time.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <string>
@@ -16,6 +18,7 @@
 #include "core/fd.h"
 #include "core/result.h"
 #include "core/shared_state.h"
+#include "core/sys.h"
 
 namespace oom {
 
@@ -24,7 +27,11 @@ class HotGroup {
   virtual ~HotGroup() = default;
 
   // Arming. `dir` is the group's directory. Opens, reads once, asks the kernel for notifications.
+  // ERR_NOT_A_MEMORY_CGROUP: it has no limit of its own (v2), and its members are those of the next
+  // group above that has.
   virtual Status arm(int dir) = 0;
+  // In place of arm(): only what kills in the groups above need. Nothing else may be asked of it.
+  virtual Status arm_members(int dir) = 0;
   // Also the groups above it, as far as they can be seen: for the topmost one of a guard.
   virtual Status arm_above(int dir) = 0;
   // Also what reclaim() needs.
@@ -104,5 +111,15 @@ class HotGroup {
   // The members, "PID\n" each.
   virtual int procs_fd() const = 0;
 };
+
+// cgroup.procs, read once: the first read makes the kernel allocate the read buffer.
+inline Status open_members(int dir, Fd& procs) {
+  constexpr const char* kFile = "cgroup.procs";
+  procs.reset(sys::open_at(dir, kFile, O_RDONLY));
+  if (!procs) return Status::of(procs.release(), "open", kFile);
+  char text[4096];
+  return pread(procs.get(), text, sizeof text, 0) < 0 ? Status::last("read", kFile)
+                                                      : Status::success();
+}
 
 }  // namespace oom

@@ -12,6 +12,7 @@ namespace oom {
 class HotGroupV1 final : public HotGroup {
  public:
   Status arm(int dir) override;
+  Status arm_members(int dir) override { return open_members(dir, procs_); }
   Status arm_above(int dir) override;
   Status arm_reclaim(int dir) override;
   Status arm_freezer(const std::string& path) override { return freezer_v1::find(path, freezer_); }

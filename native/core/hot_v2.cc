@@ -56,6 +56,11 @@ uint64_t swap_cached(std::string_view stat, uint64_t listed) {
 }  // namespace
 
 Status HotGroupV2::arm(int dir) {
+  // One that is gone has neither.
+  if (faccessat(dir, "memory.events", F_OK, 0) != 0 &&
+      faccessat(dir, "cgroup.procs", F_OK, 0) == 0) {
+    return code::fail(code::kNotAMemoryCgroup, "cgroup.subtree_control");
+  }
   struct {
     Fd& fd;
     const char* name;
@@ -172,14 +177,15 @@ int HotGroupV2::judge(Sample& out) {
   out.band = held ? out.limit - line : 0;
   respite_.none();
   if (!held) return 0;
-  // Members that stand still free nothing, but the kernel takes back what CPUs had charged ahead.
-  uint64_t edge = hold::edge(line, out.band, ahead_);
-  if (out.usage < edge || !stopped()) edge = line;
+  int64_t now = sys::now_ns();
+  bool past = out.usage >= line;
+  uint64_t edge = past ? line : edge_.at(now, line, out.band, ahead_, stopped());
   if (out.usage >= edge || lent()) {
     if (int err = count_reclaimable(out.reclaimable)) return err;
     out.starved = hold::starved(out.usage, out.reclaimable, edge);
   }
-  if (!out.starved && edge == line) respite_.fine(sys::now_ns(), line, out.band);
+  edge_.judged(now, out.starved, past);
+  if (!out.starved && edge == line) respite_.fine(now, line, out.band);
   return 0;
 }
 

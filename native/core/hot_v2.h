@@ -21,6 +21,7 @@ class HotGroupV2 final : public HotGroup {
   explicit HotGroupV2(const HoldConfig& config) : config_(config), rule_(config.freeze) {}
 
   Status arm(int dir) override;
+  Status arm_members(int dir) override { return open_members(dir, procs_); }
   Status arm_above(int) override { return Status::success(); }
   Status arm_reclaim(int dir) override;
   Status arm_freezer(const std::string& path) override;
@@ -89,6 +90,7 @@ class HotGroupV2 final : public HotGroup {
   Fd dir_;  // for the mark
   hold::FreezeRule rule_;
   hold::Respite respite_;
+  hold::Edge edge_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};
   Fd events_, local_events_, usage_, stat_, procs_, freeze_, reclaim_;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/codes.h"
 #include "core/members_now.h"
 #include "core/sys.h"
 
@@ -89,28 +90,31 @@ bool Ward::done() const {
 
 uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
   bool guarded = parent == 0 || (guard_descendants_ && house_.parent_alive);
-  if (!guarded) {
-    // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
-    if (!opening_) kind_.forgo(dir);
-    return ++last_id_;
-  }
+  // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
+  if (!guarded && !opening_) kind_.forgo(dir);
   struct stat st;
   if (fstat(dir, &st) != 0) return 0;
   auto above = groups_.find(parent);
   Status status;
   {
     auto hot = kind_.make(hold_);
-    status = hot->arm(dir);
+    if (guarded) status = hot->arm(dir);
+    if (status.err == code::kNotAMemoryCgroup && parent != 0) guarded = false;
+    if (!guarded) status = hot->arm_members(dir);
     auto group = std::make_shared<StandIn>(terms_, std::move(hot),
                                            above == groups_.end() ? nullptr : above->second,
                                            st.st_ino, place.name());
-    if (status.ok()) status = Status::of(group->attach(*house_.loop), "epoll_ctl");
+    if (status.ok() && guarded) status = Status::of(group->attach(*house_.loop), "epoll_ctl");
+    // Known only for kills in the groups above.
+    if (!guarded) group->retire(*house_.loop, false);
     if (status.ok()) {
       groups_[++last_id_] = std::move(group);
       return last_id_;
     }
   }
-  if (!is_gone(status.err)) out_of_sight(status.err, place, dir);
+  if (is_gone(status.err)) return 0;
+  if (!guarded) return ++last_id_;
+  out_of_sight(status.err, place, dir);
   return 0;
 }
 

@@ -75,6 +75,7 @@ class SimHot final : public HotGroup {
 
   // What a guardian does not do.
   Status arm(int) override { return Status::success(); }
+  Status arm_members(int) override { return Status::success(); }
   Status arm_above(int) override { return Status::success(); }
   Status arm_freezer(const std::string&) override { return Status::success(); }
   int event_fd() const override { return -1; }

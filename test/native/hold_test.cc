@@ -62,10 +62,24 @@ TEST_CASE("a group that was fine a moment ago is left alone, as long as it stays
   CHECK(respite.until(6, kLine) == 0);
 }
 
-TEST_CASE("stopped members count as past the line when CPUs have given back what they charged") {
-  CHECK(hold::edge(60 * kMiB, 4 * kMiB, 512 * 1024) == 60 * kMiB - 512 * 1024);
-  CHECK(hold::edge(60 * kMiB, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
-  CHECK(hold::edge(kMiB, 16 * kMiB, 64 * kMiB) == 0);
+TEST_CASE("waiting members count as past the line when CPUs have given back what they charged") {
+  constexpr uint64_t kLine = 60 * kMiB, kBand = 4 * kMiB, kDipped = kLine - 512 * 1024;
+  hold::Edge edge;
+  auto at = [&](int64_t now, bool stopped) {
+    return edge.at(now, kLine, kBand, 512 * 1024, stopped);
+  };
+  CHECK(at(1, true) == kDipped);
+  CHECK(edge.at(1, kLine, kBand, 64 * kMiB, true) == 59 * kMiB);
+  CHECK(edge.at(1, kMiB, 16 * kMiB, 64 * kMiB, true) == 0);
+  // Where they are only throttled: for a moment after it was past the line.
+  CHECK(at(1, false) == kLine);
+  edge.judged(1, true, true);
+  CHECK(at(kSecond / 4, false) == kDipped);
+  edge.judged(kSecond / 4, true, false);
+  CHECK(at(1 + kSecond / 4, false) == kLine);
+  edge.judged(2 * kSecond, true, true);
+  edge.judged(2 * kSecond, false, false);
+  CHECK(at(2 * kSecond, false) == kLine);
 }
 
 TEST_CASE("anonymous memory can be reclaimed as far as there is swap") {
