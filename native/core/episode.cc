@@ -22,6 +22,8 @@ constexpr int64_t kKillTakesEffect = 100 * kMs;
 // A killing fallback that has killed nobody by then is handed to the kernel. Together with the
 // two above (flapping, a kill without effect) it stays below the 250 ms of the promise.
 constexpr int64_t kEscalate = 100 * kMs;
+// For an answer of our killer, where the group is fine: it takes no longer.
+constexpr int64_t kAnswerMost = 1000 * kMs;
 // The kernel's kill follows within about 15 ms; its victim may be in a group below, uncounted here.
 constexpr int64_t kKernelWindow = 100 * kMs;
 constexpr int64_t kKernelWindowMax = 1000 * kMs;
@@ -354,6 +356,7 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
     return let_go(now, s, Outcome::kFallback, out);
   }
   phase_ = Phase::kFallingBack;
+  answered_ = false;
   phase_at_ = now;
   pending_ = Outcome::kFallback;
   out.add(Do::kFallback);
@@ -363,6 +366,7 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   bool calm = quiet(now, input);
   bool given_up = now - (kill_seen_ ? kill_at_ : phase_at_) >= kEscalate;
   if (input.fact == Fact::kFallbackDone && (input.episode == 0 || input.episode == id_)) {
+    answered_ = true;
     if (input.result == 0 && input.killed > 0) {
       late_ns_ = now - deadline_;
       kill_seen_ = true;
@@ -376,6 +380,8 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   if (raised_) return finish(now, kill_seen_ ? pending_ : Outcome::kLimitRaised, out);
   if (kill_seen_ && calm) return finish(now, pending_, out);
   if (!given_up) return;
+  // Whose kill it was that helped is known only when the killer has answered.
+  if (calm && !answered_ && now - phase_at_ < kAnswerMost) return;
   if (calm) return finish(now, Outcome::kRecovered, out);
   if (!kill_seen_) late_ns_ = now - deadline_;
   let_go(now, input.sample, Outcome::kFallback, out);

@@ -216,6 +216,7 @@ class EpisodeMachine {
   bool step_running_ = false;
   bool acted_ = false;      // a step of the plan has changed something
   bool raised_ = false;     // somebody has raised the limit
+  bool answered_ = false;   // the killing fallback has
   bool kill_seen_ = false;  // somebody has killed; in kKernel: the kernel
   bool starved_ = false;    // as of the last sample
   bool looked_ = false;     // there has been a sample

@@ -525,7 +525,10 @@ inline void Schedule::check() {
   if (fine && (!was_fine_ || m.phase() != fine_phase_)) fine_since_ = now;
   was_fine_ = fine;
   fine_phase_ = m.phase();
-  int64_t patience = m.phase() == EpisodeMachine::Phase::kKernel ? 1020 * kMs : 160 * kMs;
+  // While the kernel, or our own killer, may still have something to say.
+  bool asked = m.phase() == EpisodeMachine::Phase::kKernel ||
+               m.phase() == EpisodeMachine::Phase::kFallingBack;
+  int64_t patience = asked ? 1020 * kMs : 160 * kMs;
   if (fine && now - fine_since_ > patience) fail("long fine, and still an episode");
 }
 

@@ -439,6 +439,26 @@ TEST_CASE("a killing fallback: once, with time to take effect, then the kernel")
   CHECK(useless.after(1) == "letgo");
 }
 
+TEST_CASE("a killing fallback that takes its time: what has helped is known when it has answered") {
+  for (bool answers : {true, false}) {
+    Rig rig(guard(100, Fallback::kKillLargest));
+    rig.starve();
+    CHECK(rig.after(100) == "fallback");
+    rig.relieve();
+    CHECK(rig.after(1) == "");
+    CHECK(rig.after(2) == "");
+    CHECK(rig.after(150) == "");
+    CHECK(rig.after(800) == "");
+    if (answers) {
+      CHECK(rig.answer(Fact::kFallbackDone, 1) == "end");
+      CHECK(rig.outcome() == Outcome::kFallback);
+    } else {
+      CHECK(rig.after(200) == "end");
+      CHECK(rig.outcome() == Outcome::kRecovered);
+    }
+  }
+}
+
 TEST_CASE("an answer to an earlier episode's fallback is not this one's") {
   Rig rig(guard(100, Fallback::kKillLargest));
   rig.starve();
