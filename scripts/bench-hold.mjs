@@ -5,14 +5,15 @@ import { Lab } from './lab/machine.mjs'
 
 const KERNELS = ['5.10', '6.1', '6.12', 'newest']
 const SECONDS = 1500
-// OOM_HOLD_ROUNDS, OOM_HOLD_PAIRS, OOM_HOLD_PATIENCE_MS: bench/hold.ts
+// OOM_HOLD_PART (one of them only), OOM_HOLD_ROUNDS, OOM_HOLD_PAIRS, OOM_HOLD_PATIENCE_MS: bench/hold.ts
 const asked = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => name.startsWith('OOM_HOLD_')),
 )
 
 const number = (value, digits = 0) => (value === undefined ? '–' : value.toFixed(digits))
-const pair = ([middle, worst], digits = 0) => `${number(middle, digits)} (${number(worst, digits)})`
-const within = ([middle, low, high]) =>
+const pair = ([middle, worst] = [], digits = 0) =>
+  `${number(middle, digits)} (${number(worst, digits)})`
+const within = ([middle, low, high] = []) =>
   `${number(middle, 1)} (${number(low, 1)} to ${number(high, 1)})`
 const held = ms => (ms === undefined || ms === null ? 'held' : `${number(ms / 1000, 1)} s`)
 
@@ -27,6 +28,7 @@ async function column(lab, wanted) {
       ['holding', false],
       ['cache', true],
     ]) {
+      if ((asked.OOM_HOLD_PART ?? part) !== part) continue
       output = ''
       await lab.run({
         kernel,
@@ -53,7 +55,7 @@ const rows = [
   ['page cache load loses, % (95 % confidence)', c => within(c.cacheLossPercent)],
   ...['1 %', '3 %', '6 %', '12 %', '25 %'].map(band => [
     `throttling alone, band ${band}`,
-    c => held(c.throttledMs[band]),
+    c => (c.throttledMs ? held(c.throttledMs[band]) : '–'),
   ]),
 ]
 

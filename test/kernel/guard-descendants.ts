@@ -206,8 +206,7 @@ t.test('1,000 groups come and go: no descriptor and no memory stays', async t =>
   await until(() => fds() <= before[0]!)
 })
 
-const FLAPS = 'v2: small groups fall below the line again while others take over the processors'
-t.test('many groups out of memory at once', onV1(FLAPS), async t => {
+t.test('many groups out of memory at once', async t => {
   const count = 200
   const dir = scratch(t)
   const g = await guarded(t, dir, { delayMs: 300_000 })

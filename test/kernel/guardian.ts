@@ -11,7 +11,7 @@ import {
   rmSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cli } from '../helpers/cli.js'
 import {
@@ -70,7 +70,8 @@ t.test('what it is', async t => {
     .map(fd => readlinkSync(`/proc/${guardian}/fd/${fd}`))
   t.strictSame(fds.slice(0, 3), ['/dev/null', '/dev/null', '/dev/null'])
   t.match(fds.slice(3, 6), [/^socket:/, /^\/memfd:cgroup-oom/, 'anon_inode:[pidfd]'])
-  const others = fds.slice(6).filter(name => !name.startsWith(dir))
+  // v2: and how much swap the groups above leave.
+  const others = fds.slice(6).filter(name => !name.startsWith(dirname(dir)))
   t.strictSame(
     others.sort(),
     [
