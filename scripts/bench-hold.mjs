@@ -1,4 +1,4 @@
-// The table of docs/hold.md: runs bench/hold.ts under several kernels in the lab, one after the other, and
+// The table of docs/guarantees.md: runs bench/hold.ts under several kernels in the lab, one after the other, and
 // prints it: node scripts/bench-hold.mjs [KERNEL…]. What a kernel cannot give is told, not left out.
 import { fail } from './run.mjs'
 import { Lab } from './lab/machine.mjs'
