@@ -151,8 +151,8 @@ t.test(
     })
     const { lived } = await overfill(t, dir)
     const episode = await guard.next()
-    await until(() => max(dir) === 2 * LIMIT)
-    t.equal(high(dir), 2 * LINE)
+    await until(() => high(dir) === 2 * LINE)
+    t.equal(max(dir), 2 * LIMIT)
     t.ok(await lived, 'with headroom there is room')
     await until(() => frozen(dir))
     t.match(await episode.ended, {
