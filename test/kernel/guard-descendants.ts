@@ -206,7 +206,9 @@ t.test('1,000 groups come and go: no descriptor and no memory stays', async t =>
   await until(() => fds() <= before[0]!)
 })
 
-t.test('many groups out of memory at once', async t => {
+// There a throttled member sleeps for longer than a dip below the line counts (docs/hold.md).
+const ENDS = 'v2: with so many small groups episodes end at the line, and begin anew'
+t.test('many groups out of memory at once', onV1(ENDS), async t => {
   const count = 200
   const dir = scratch(t)
   const g = await guarded(t, dir, { delayMs: 300_000 })
