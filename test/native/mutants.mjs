@@ -53,6 +53,8 @@ export async function runMutants({ source, mutants, schedules, simulation, core,
     if (matches !== 1) throw new Error(`'${name}' matches ${matches} times`)
   }
   const wanted = process.argv.slice(2)
+  // Whether the rules still are where the list says: cheap enough for every change.
+  if (wanted.includes('--check')) return
   const list = mutants.filter(([name]) => wanted.length === 0 || wanted.includes(name))
   if (list.length === 0) throw new Error('no such mutant')
 
