@@ -184,6 +184,8 @@ void EpisodeMachine::track(const Sample& s) {
   looked_ = true;
   kills_ = s.kills;
   starved_ = s.starved;
+  open_ = s.open;
+  if (!s.near) left_ = kNever;
   uint64_t expected = plus(base_limit_, lent_);
   // A loan on its way shows before its step has answered.
   bool loan = s.limit == loan_to_ || s.limit == stray_to_;
@@ -234,7 +236,9 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   phase_ = Phase::kDelaying;
   id_++;
   started_at_ = clock_at_ = phase_at_ = now;
-  set_deadline(now + config_.delay_ns);
+  set_deadline(now + std::min(config_.delay_ns, left_));
+  if (left_ != kNever) clock_at_ -= used_;
+  left_ = kNever;
   pending_ = Outcome::kRecovered;
   step_running_ = acted_ = raised_ = kill_seen_ = false;
   next_step_ = 0;
@@ -258,8 +262,17 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   if (raised_) return finish(now, Outcome::kLimitRaised, out);
   if (s.kills > first_.kills && !kill_seen_) note_kill(now, Outcome::kKilled);
 
+  if (s.open && !out_of_memory(s) && !kill_seen_) {
+    // Neither an end nor a reason to kill.
+    quiet_at_ = flap_at_ = kNever;
+    return;
+  }
   if (quiet(now, input)) {
     Outcome unaided = acted_ ? Outcome::kPlan : Outcome::kRecovered;
+    if (s.near && !kill_seen_) {
+      used_ = now - clock_at_;
+      left_ = std::max<int64_t>(deadline_ - now, 0);
+    }
     return finish(now, kill_seen_ ? pending_ : unaided, out);
   }
   if (kill_seen_) {
@@ -351,7 +364,8 @@ void EpisodeMachine::note_kill(int64_t now, Outcome outcome) {
 }
 
 void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
-  if (config_.fallback == Fallback::kKernel) {
+  // With room it kills nobody, and wakes those that wait.
+  if (config_.fallback == Fallback::kKernel || s.room) {
     late_ns_ = now - deadline_;
     return let_go(now, s, Outcome::kFallback, out);
   }
@@ -469,7 +483,8 @@ int64_t EpisodeMachine::next_look(int64_t now) const {
       return std::max(now + 1, std::min(look, repay_at_));
     }
     case Phase::kDelaying: {
-      bool short_poll = quiet_at_ != kNever || kill_seen_ || config_.dry_run || now >= deadline_;
+      bool short_poll =
+          quiet_at_ != kNever || kill_seen_ || config_.dry_run || (now >= deadline_ && !open_);
       int64_t look = now + (short_poll ? kShortPoll : poll_ns_);
       if (deadline_ > now) look = std::min(look, deadline_);
       if (!step_running_ && next_step_ < config_.plan_size) {

@@ -72,6 +72,9 @@ constexpr size_t kOutcomes = 8;
 // What the group's files said.
 struct Sample {
   bool starved = false;  // tasks wait for user space, and because of this group's own limit
+  bool open = false;     // v2: that cannot be told yet, but will soon, either way
+  bool near = false;     // v2: that, or next to it: nothing to speak of has been freed
+  bool room = false;     // v1: they do though there is room: nobody has woken them
   uint64_t usage = 0;
   uint64_t limit = 0;
   uint64_t kills = 0;  // the kernel's kill counter of the group
@@ -219,12 +222,15 @@ class EpisodeMachine {
   bool answered_ = false;   // the killing fallback has
   bool kill_seen_ = false;  // somebody has killed; in kKernel: the kernel
   bool starved_ = false;    // as of the last sample
+  bool open_ = false;       // the same
   bool looked_ = false;     // there has been a sample
   uint8_t next_step_ = 0;
   uint32_t id_ = 0;
   int64_t started_at_ = 0;
   int64_t clock_at_ = 0;  // what the deadline counts from: the start, or the last set_delay
   int64_t deadline_ = 0;
+  int64_t used_ = 0;       // of the delay, by an episode that ended where it was still near,
+  int64_t left_ = kNever;  // and what it left to the next one
   int64_t late_ns_ = 0;
   int64_t quiet_at_ = kNever;  // since when it has not been out of memory
   int64_t flap_at_ = kNever;   // past the deadline: since when it has neither been quiet nor caught

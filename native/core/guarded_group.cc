@@ -23,7 +23,7 @@ int64_t poll_interval() { return std::max<int64_t>(10 * kMs, active_episodes * i
 
 // A group with room whose tasks are still marked as waiting after so long really has some that
 // nobody woke.
-constexpr int64_t kWokenAtLast = 250 * kMs;
+constexpr int64_t kWokenAtLast = 1000 * kMs;
 constexpr int64_t kWokenPoll = 50 * kMs;
 
 }  // namespace
@@ -151,7 +151,7 @@ int GuardedGroup::look(Sample& sample) {
   // There is room: those that waited have been woken, and are marked until they get to run.
   int64_t now = sys::now_ns();
   if (far_since_ == 0) far_since_ = now;
-  sample.starved = now - far_since_ >= kWokenAtLast;
+  sample.starved = sample.room = now - far_since_ >= kWokenAtLast;
   return 0;
 }
 
@@ -165,6 +165,7 @@ bool GuardedGroup::observe(Sample& sample) {
     // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
     sample = last_;
     sample.starved = machine_.active();
+    sample.open = false;
     if (machine_.active()) sample.limit = machine_.base_limit() + machine_.lent();
   }
   return true;

@@ -44,8 +44,18 @@ bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line) {
   return needed + std::min(line / kResidue, 4 * kMiB) >= line;
 }
 
-uint64_t Edge::at(int64_t now, uint64_t line, uint64_t band, uint64_t ahead, bool stopped) const {
-  return stopped || now < until_ ? line - std::min({line, band / 4, ahead}) : line;
+uint64_t Edge::at(uint64_t line, uint64_t band, uint64_t ahead) {
+  return line - std::min({line, band / 4, ahead});
+}
+
+Verdict Edge::judge(int64_t now, bool starved, bool past_line, bool stopped) {
+  if (!starved) {
+    past_at_ = -kSleep;
+    return Verdict::kFine;
+  }
+  if (past_line) past_at_ = now;
+  if (stopped || now - past_at_ < kDip) return Verdict::kStarved;
+  return now - past_at_ < kSleep ? Verdict::kOpen : Verdict::kNear;
 }
 
 bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max, int64_t left_ns) {

@@ -38,21 +38,23 @@ uint64_t reclaimable(const Pages& pages);
 // memory.high all day.
 bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
 
-// From where on a group that is out of memory is so still: what CPUs have charged ahead (`ahead` at
-// most) the kernel takes back of members that wait, and then usage dips below the line though
-// nobody has freed anything. Where members are stopped that lasts; where they are throttled they
-// charge anew when their sleep ends.
+// What CPUs have charged ahead (`ahead` at most) the kernel takes back of members that wait: then
+// usage dips below the line though nobody has freed anything. Stopped members are out of memory
+// there as well. Throttled ones charge anew when their sleep ends, of two seconds at most, and they
+// get to run: soon after they were past the line they are still out of memory, then it is open, at
+// last they only are near.
+enum class Verdict : uint8_t { kFine, kNear, kOpen, kStarved };
 class Edge {
  public:
-  uint64_t at(int64_t now, uint64_t line, uint64_t band, uint64_t ahead, bool stopped) const;
-  void judged(int64_t now, bool starved, bool past_line) {
-    if (!starved) until_ = 0;
-    if (starved && past_line) until_ = now + kDip;
-  }
+  static constexpr int64_t kDip = 250'000'000;
+  static constexpr int64_t kSleep = 2'500'000'000;
+  // From where on to ask whether a group is starved.
+  static uint64_t at(uint64_t line, uint64_t band, uint64_t ahead);
+  // What one is that is `starved` there, or is not.
+  Verdict judge(int64_t now, bool starved, bool past_line, bool stopped);
 
  private:
-  static constexpr int64_t kDip = 250'000'000;
-  int64_t until_ = 0;
+  int64_t past_at_ = -kSleep;  // when it was last out of memory and past the line
 };
 
 // A load of page cache is told of a hundred times a second: while it has been fine a moment ago,

@@ -173,24 +173,31 @@ int HotGroupV2::judge(Sample& out) {
   uint64_t line = hold::line(out.limit, config_);
   bool held = line != kUnlimited && noted();
   out.reclaimable = 0;
-  out.starved = false;
+  out.starved = out.open = out.near = false;
   out.band = held ? out.limit - line : 0;
   respite_.none();
   if (!held) return 0;
   int64_t now = sys::now_ns();
   bool past = out.usage >= line;
-  uint64_t edge = past ? line : edge_.at(now, line, out.band, ahead_, stopped());
+  uint64_t edge = past ? line : hold::Edge::at(line, out.band, ahead_);
+  bool starved = false;
   if (out.usage >= edge || lent()) {
     if (int err = count_reclaimable(out.reclaimable)) return err;
-    out.starved = hold::starved(out.usage, out.reclaimable, edge);
+    starved = hold::starved(out.usage, out.reclaimable, edge);
   }
-  edge_.judged(now, out.starved, past);
-  if (!out.starved && edge == line) respite_.fine(now, line, out.band);
+  bool stands = starved && !past && stopped();
+  hold::Verdict verdict = edge_.judge(now, starved, past, stands);
+  out.starved = verdict == hold::Verdict::kStarved;
+  out.open = verdict == hold::Verdict::kOpen;
+  out.near = starved;
+  if (!starved) respite_.fine(now, line, out.band);
   return 0;
 }
 
+// By a guard: what others have frozen need not have waited.
 bool HotGroupV2::stopped() const {
   uint64_t frozen = 0;
+  if (!frozen_.load() && note().frozen.load() == 0) return false;
   return read_limit(freeze_, frozen) == 0 && frozen != 0;
 }
 

@@ -22,11 +22,12 @@ enum class SlotState : uint32_t {
 
 enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
 
-// What a held v2 group has to get back. Written before the group is changed, so that whoever is
+// What a held group has to get back. Written before the group is changed, so that whoever is
 // left can put it back.
 struct HoldNote {
   std::atomic<uint64_t> own_high{0};  // memory.high as found, plus one; 0: the group is not held
   std::atomic<uint64_t> own_max{0};  // memory.max, while it is lowered for the kernel; 0: it is not
+  std::atomic<uint32_t> frozen{0};   // v1 as well: the members stand still
 };
 
 struct alignas(16) SharedSlot {
@@ -38,7 +39,6 @@ struct alignas(16) SharedSlot {
   std::atomic<uint64_t> own_limit{0};  // before headroom was lent; 0: none is
   std::atomic<uint64_t> own_memsw{0};
   std::atomic<uint64_t> lent_to{0};  // what the limit was raised to, at most
-  std::atomic<uint32_t> frozen{0};
   HoldNote hold;
 
   static constexpr uint32_t word(uint32_t episode, Claimant who) {
@@ -80,9 +80,9 @@ struct SharedState {
     if (!reuse) return nullptr;
     reuse->claim.store(0, std::memory_order_relaxed);
     reuse->own_limit.store(0, std::memory_order_relaxed);
-    reuse->frozen.store(0, std::memory_order_relaxed);
     reuse->hold.own_high.store(0, std::memory_order_relaxed);
     reuse->hold.own_max.store(0, std::memory_order_relaxed);
+    reuse->hold.frozen.store(0, std::memory_order_relaxed);
     reuse->inode.store(inode, std::memory_order_relaxed);
     reuse->state.store(SlotState::kArmed, std::memory_order_release);
     return reuse;

@@ -26,7 +26,7 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan&
   slot.lent_to.store(loan.to);
   slot.own_memsw.store(loan.memsw);
   slot.own_limit.store(loan.open ? machine.base_limit() : 0);
-  slot.frozen.store(loan.frozen);
+  slot.hold.frozen.store(loan.frozen);
   if (uint32_t id = machine.id(); slot.claim.load() >> 2 != id) {
     slot.claim.store(SharedSlot::word(id, Claimant::kNobody));
   }

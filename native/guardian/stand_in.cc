@@ -150,9 +150,9 @@ bool StandIn::is_over() const {
 }
 
 // `anew`: right after an end.
-void StandIn::restart(int64_t now, bool anew) {
+void StandIn::restart(int64_t now, int64_t deadline, bool anew) {
   since_ = now;
-  own_deadline_ = now + machine_.config().delay_ns;
+  own_deadline_ = deadline;
   followed_ = 0;
   lag_ns_ = 0;
   SharedSlot* slot = this->slot();
@@ -168,7 +168,7 @@ void StandIn::restart(int64_t now, bool anew) {
 // When the group's time is over: as the sentinel says, else as this process has seen it begin.
 int64_t StandIn::deadline(int64_t now) {
   // If it is out of memory after that, it is so anew.
-  if (is_over()) restart(now, true);
+  if (is_over()) restart(now, now + machine_.config().delay_ns, true);
   uint32_t episode;
   SharedSlot* slot = heard(episode);
   int64_t when = own_deadline_;
@@ -185,6 +185,7 @@ int64_t StandIn::deadline(int64_t now) {
     // time.
     if (slot->started_at.load() < fine_at_) when = std::max(when, own_deadline_);
   }
+  when = std::max(when, open_at_);
   return terms_.parent_alive ? when + terms_.grace_ns : when;
 }
 
@@ -224,6 +225,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
   if (!input.sample.starved) wanted_at_ = 0;
+  if (input.sample.open) open_at_ = now;
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -284,7 +286,11 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
 // When this process sees an OOM begin and end.
 void StandIn::witness(Do what) {
   if (what == Do::kBegin) {
-    restart(machine_.started_at(), machine_.end().at == machine_.started_at());
+    int64_t now = machine_.started_at(), whole = now + machine_.config().delay_ns;
+    int64_t until = machine_.deadline();
+    // What is left of the one before has its grace in it.
+    if (until < whole && terms_.parent_alive) until = std::max(until - terms_.grace_ns, now);
+    restart(now, until, machine_.end().at == now);
   }
   if (what == Do::kEnd) fine_at_ = machine_.end().at;
 }
@@ -363,7 +369,7 @@ int StandIn::let_go() {
 
 void StandIn::thaw() {
   SharedSlot* slot = this->slot();
-  if (slot && slot->frozen.load() != 0 && hot_->freeze(false) != 0) terms_.hands->thaw(*this);
+  if (slot && slot->hold.frozen.load() != 0 && hot_->freeze(false) != 0) terms_.hands->thaw(*this);
 }
 
 void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }

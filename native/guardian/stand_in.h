@@ -88,7 +88,7 @@ class StandIn final : public Source {
   int hold();
   SharedSlot* heard(uint32_t& episode) const;
   bool is_over() const;
-  void restart(int64_t now, bool anew);
+  void restart(int64_t now, int64_t deadline, bool anew);
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
   int repay();
@@ -106,6 +106,7 @@ class StandIn final : public Source {
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
   int64_t fine_at_ = 0;       // when this process has last seen that it was not out of memory
+  int64_t open_at_ = 0;       // and when that could not be told, which the sentinel waits for
   uint32_t followed_ = 0;     // the sentinel's episode that is being followed
   uint32_t told_ = 0;         // the last one that it had told of when this OOM was seen to begin
   int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin

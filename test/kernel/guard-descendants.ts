@@ -14,6 +14,7 @@ import {
   scratch,
   underOom,
   until,
+  version,
   write,
 } from '../helpers/scratch.js'
 
@@ -206,34 +207,49 @@ t.test('1,000 groups come and go: no descriptor and no memory stays', async t =>
   await until(() => fds() <= before[0]!)
 })
 
-// There a throttled member sleeps for longer than a dip below the line counts (docs/hold.md).
-const ENDS = 'v2: with so many small groups episodes end at the line, and begin anew'
-t.test('many groups out of memory at once', onV1(ENDS), async t => {
+t.test('many groups out of memory at once', async t => {
   const count = 200
   const dir = scratch(t)
   const g = await guarded(t, dir, { delayMs: 300_000 })
-  const hogs = await Promise.all(
-    Array.from({ length: count }, (_, i) => hogIn(t, child(dir, `c${i}`, 2 * MiB))),
-  )
-  const filled = hogs.map(hog => hog.fill(4 * MiB).catch(() => -1))
-  const episodes: OomEpisode[] = []
-  for (let i = 0; i < count; i++) episodes.push(await g.next())
-  t.equal(new Set(episodes.map(episode => episode.group)).size, count)
-  const half = count / 2
-  await Promise.all(episodes.slice(0, half).map(episode => episode.raiseLimit('16M')))
-  for (const episode of episodes.slice(0, half)) {
-    t.equal((await episode.ended).outcome, 'limit-raised')
-  }
-  g.guard.setDelay(200)
-  for (const episode of episodes.slice(half)) {
+  const last = new Map<string, OomEpisode>()
+  const outcomes = new Map<string, string>()
+  // v2, on a busy machine: where CPUs take back what they had charged ahead a group fits below the
+  // line for a moment. The next episode has what was left of the delay (docs/hold.md).
+  const passing: OomEpisode[] = []
+  const follow = async (episode: OomEpisode) => {
+    last.set(episode.group, episode)
     const end = await episode.ended
-    t.match(end, { outcome: 'fallback', kernelKills: 1 })
-    t.ok(end.steps[0]!.at >= episode.deadline)
+    if (end.outcome === 'fallback') t.ok(end.steps[0]!.at >= episode.deadline)
+    const fits = end.outcome === 'fallback' && end.kernelKills === 0 && version === 2
+    if (end.outcome === 'recovered' || fits) passing.push(episode)
+    else outcomes.set(episode.group, end.outcome)
+    if (end.outcome === 'fallback' && !fits) t.equal(end.kernelKills, 1)
   }
+  const following = (async () => {
+    for await (const episode of g.guard) void follow(episode)
+  })()
+  const groups = Array.from({ length: count }, (_, i) => child(dir, `c${i}`, 2 * MiB))
+  const hogs = await Promise.all(groups.map(group => hogIn(t, group)))
+  const filled = hogs.map(hog => hog.fill(4 * MiB).catch(() => -1))
+  await until(() => last.size === count)
+  const half = groups.slice(0, count / 2)
+  const raise = async (group: string) => {
+    while (!outcomes.has(group)) {
+      const episode = last.get(group)!
+      await episode.raiseLimit('16M').catch(() => until(() => last.get(group) !== episode))
+      await episode.ended
+    }
+  }
+  await Promise.all(half.map(raise))
+  g.guard.setDelay(200)
   await Promise.all(filled)
+  await until(() => outcomes.size === count)
+  for (const group of half) t.equal(outcomes.get(group), 'limit-raised')
   t.match(g.guard.stats, {
-    episodes: count,
+    episodes: count + passing.length,
     missed: 0,
-    byOutcome: { 'limit-raised': count / 2, fallback: count / 2 },
+    byOutcome: { 'limit-raised': count / 2 },
   })
+  await g.guard.dispose()
+  await following
 })

@@ -131,8 +131,8 @@ const mutants = [
   ['episodes share an id', '  id_++;\n', ''],
   [
     'the deadline is half',
-    'set_deadline(now + config_.delay_ns);',
-    'set_deadline(now + config_.delay_ns / 2);',
+    'set_deadline(now + std::min(config_.delay_ns, left_));',
+    'set_deadline(now + std::min(config_.delay_ns, left_) / 2);',
   ],
   ['the deadline is never', 'if (now >= deadline_) {', 'if (false) {'],
   [
@@ -169,6 +169,19 @@ const mutants = [
   ['flapping puts the deadline off for ever', 'if (now - flap_at_ < kFlapping) return;', 'return;'],
   ['flapping is no doubt', 'if (now - flap_at_ < kFlapping) return;', ''],
   ['the flap clock is not reset', '      flap_at_ = kNever;\n', ''],
+  [
+    'what is open counts as an end',
+    'if (s.open && !out_of_memory(s) && !kill_seen_) {',
+    'if (false) {',
+  ],
+  ['the next one has the whole delay', 'std::min(config_.delay_ns, left_)', 'config_.delay_ns'],
+  ['what was used is given again', '  if (left_ != kNever) clock_at_ -= used_;\n', ''],
+  ['what is left is left for ever', '  left_ = kNever;\n  pending_', '  pending_'],
+  ['what was freed does not matter', '  if (!s.near) left_ = kNever;\n', ''],
+  ['a kill leaves the clock', 'if (s.near && !kill_seen_) {', 'if (s.near) {'],
+  ['what is open hides a kill', '!out_of_memory(s) && !kill_seen_) {', '!out_of_memory(s)) {'],
+  ['what is open is looked at all the time', '(now >= deadline_ && !open_)', 'now >= deadline_'],
+  ['those with room are killed', '|| s.room) {', ') {'],
   ['headroom is not called in', 'if (call_in(now, s, out)) return;', ''],
   ['headroom is called in for ever', 'if (now - called_at_ >= kCallIn) return false;\n', ''],
   [

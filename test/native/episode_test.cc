@@ -218,6 +218,107 @@ TEST_CASE("flapping puts the deadline off by 20 ms and no more") {
   CHECK(rig.tell(Fact::kNotified) == "letgo");
 }
 
+TEST_CASE("while it is open whether it is out of memory nothing ends, and nothing is done") {
+  Rig rig(plan({step(StepKind::kReclaim, 20)}, Fallback::kKillGroup));
+  rig.starve();
+  auto open = [&] {
+    rig.sample.starved = false;
+    rig.sample.open = true;
+  };
+  open();
+  for (int i = 0; i < 50; i++) CHECK(rig.after(5) == "");
+  CHECK(rig.machine.active());
+  // Past the deadline as well it is looked at now and then.
+  CHECK(rig.wakes_in() == 10 * kMs);
+  SUBCASE("out of memory: at once") {
+    rig.sample.open = false;
+    CHECK(rig.starve() == "fallback");
+  }
+  SUBCASE("fine: an end like others") {
+    rig.sample.open = false;
+    rig.relieve();
+    CHECK(rig.look() == "");
+    CHECK(rig.after(2) == "end");
+    CHECK(rig.outcome() == Outcome::kRecovered);
+  }
+  SUBCASE("a raised limit ends it") {
+    rig.sample.limit *= 2;
+    CHECK(rig.look() == "end");
+    CHECK(rig.outcome() == Outcome::kLimitRaised);
+  }
+  SUBCASE("so does a kill") {
+    CHECK(rig.answer(Fact::kUserKilled, 1) == "");
+    CHECK(rig.after(2) == "end");
+    CHECK(rig.outcome() == Outcome::kKilled);
+  }
+}
+
+TEST_CASE("where nothing to speak of was freed, the next one has what was left of the delay") {
+  EpisodeConfig config = guard(100);
+  config.max_delay_ns = 150 * kMs;
+  Rig rig(config);
+  rig.sample.near = true;
+  rig.starve();
+  rig.after(38);
+  auto near = [&] {
+    rig.sample.starved = false;
+    rig.look();
+    CHECK(rig.after(2) == "end");
+    CHECK(rig.outcome() == Outcome::kRecovered);
+    rig.after(500);
+  };
+  near();
+  SUBCASE("after one end and another") {
+    CHECK(rig.starve() == "begin");
+    CHECK(rig.machine.deadline() - rig.now == 60 * kMs);
+    rig.after(30);
+    near();
+    CHECK(rig.starve() == "begin");
+    CHECK(rig.machine.deadline() - rig.now == 28 * kMs);
+    // What was used counts for extend() as well.
+    rig.tell(Fact::kExtend, 1000 * kMs);
+    CHECK(rig.machine.deadline() - rig.now == 78 * kMs);
+    CHECK(rig.after(77) == "");
+    CHECK(rig.after(1) == "letgo");
+  }
+  SUBCASE("not if something was freed meanwhile") {
+    rig.sample.near = false;
+    rig.look();
+    rig.sample.near = true;
+    rig.starve();
+    CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
+  }
+  SUBCASE("not after another end: a raised limit, a kill") {
+    rig.starve();
+    SUBCASE("limit") {
+      rig.sample.limit += 4096;
+      CHECK(rig.look() == "end");
+    }
+    SUBCASE("kill") {
+      rig.answer(Fact::kUserKilled, 1);
+      rig.sample.starved = false;
+      rig.look();
+      CHECK(rig.after(2) == "end");
+    }
+    rig.starve();
+    CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
+  }
+  SUBCASE("not longer than a delay that was set since") {
+    rig.tell(Fact::kSetDelay, 10 * kMs);
+    rig.starve();
+    CHECK(rig.machine.deadline() - rig.now == 10 * kMs);
+  }
+}
+
+TEST_CASE("those that wait though there is room are woken, not killed") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  rig.sample.usage = rig.sample.limit / 2;
+  rig.sample.room = true;
+  CHECK(rig.after(99) == "");
+  CHECK(rig.after(1) == "letgo");
+}
+
 TEST_CASE("extend() to maxDelayMs after the start, never shorter, never past the deadline") {
   Rig rig(guard());
   int64_t start = rig.now;

@@ -5,6 +5,13 @@ import { runMutants } from './mutants.mjs'
 
 // [name, what stands there, what stands there without the rule]; each must match exactly once.
 const mutants = [
+  ['the whole delay for one that begins anew', 'until = machine_.deadline();', 'until = whole;'],
+  [
+    'one that begins anew has the grace twice',
+    'until = std::max(until - terms_.grace_ns, now);',
+    '{}',
+  ],
+  ['what was open is acted on at once', '  when = std::max(when, open_at_);\n', ''],
   ['headroom is the limit', '    sample.limit = own;\n', ''],
   ['lent headroom is no OOM', 'sample.starved |= fill(sample) > own;', ';'],
   ['what cannot be read is fine', '  sample = last_;\n  return err;', '  return err;'],
@@ -42,7 +49,11 @@ const mutants = [
     'if (slot->started_at.load() < fine_at_) when = std::max(when, own_deadline_);',
     '',
   ],
-  ['an end that the sentinel has seen is none', '  if (is_over()) restart(now, true);\n', ''],
+  [
+    'an end that the sentinel has seen is none',
+    '  if (is_over()) restart(now, now + machine_.config().delay_ns, true);\n',
+    '',
+  ],
   [
     'an end of what was not heard of is none',
     'return slot && slot->claim.load() >> 2 != told_ && slot->state.load() == SlotState::kArmed;',
@@ -173,6 +184,7 @@ await runMutants({
     'native/core/simgroup.cc',
     'native/core/simdriver.cc',
     'native/core/episode.cc',
+    'native/core/hold.cc',
     'native/core/sentinel.cc',
     'native/core/sys.cc',
     'native/core/thread.cc',

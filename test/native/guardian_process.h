@@ -28,6 +28,7 @@ class GuardianHooks {
   virtual int32_t guardian_fails(GuardianCall call) = 0;
   virtual int64_t guardian_late() = 0;
   virtual bool guardian_loses() = 0;
+  virtual void guardian_doubts(Sample&) {}  // what only v2 has: open, near
   virtual void guardian_switched(bool disabled) = 0;
   virtual void guardian_killed(uint32_t count) = 0;
   virtual void guardian_left() = 0;
@@ -47,6 +48,7 @@ class SimHot final : public HotGroup {
     out.limit = group_.limit();
     out.kills = group_.kernel_kills();
     out.starved = group_.under_oom();
+    hooks_.guardian_doubts(out);
     return 0;
   }
   bool at_limit(const Sample& sample) override { return sample.usage + 64 * 4096 >= sample.limit; }

@@ -62,24 +62,31 @@ TEST_CASE("a group that was fine a moment ago is left alone, as long as it stays
   CHECK(respite.until(6, kLine) == 0);
 }
 
-TEST_CASE("waiting members count as past the line when CPUs have given back what they charged") {
-  constexpr uint64_t kLine = 60 * kMiB, kBand = 4 * kMiB, kDipped = kLine - 512 * 1024;
-  hold::Edge edge;
-  auto at = [&](int64_t now, bool stopped) {
-    return edge.at(now, kLine, kBand, 512 * 1024, stopped);
-  };
-  CHECK(at(1, true) == kDipped);
-  CHECK(edge.at(1, kLine, kBand, 64 * kMiB, true) == 59 * kMiB);
-  CHECK(edge.at(1, kMiB, 16 * kMiB, 64 * kMiB, true) == 0);
-  // Where they are only throttled: for a moment after it was past the line.
-  CHECK(at(1, false) == kLine);
-  edge.judged(1, true, true);
-  CHECK(at(kSecond / 4, false) == kDipped);
-  edge.judged(kSecond / 4, true, false);
-  CHECK(at(1 + kSecond / 4, false) == kLine);
-  edge.judged(2 * kSecond, true, true);
-  edge.judged(2 * kSecond, false, false);
-  CHECK(at(2 * kSecond, false) == kLine);
+TEST_CASE("what CPUs have given back is nothing to speak of, up to a quarter of the band") {
+  constexpr uint64_t kLine = 60 * kMiB;
+  CHECK(hold::Edge::at(kLine, 4 * kMiB, 512 * 1024) == kLine - 512 * 1024);
+  CHECK(hold::Edge::at(kLine, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
+  CHECK(hold::Edge::at(kMiB, 16 * kMiB, 64 * kMiB) == 0);
+}
+
+TEST_CASE("below the line stopped members are out of memory, throttled ones for a moment") {
+  using hold::Edge, hold::Verdict;
+  Edge edge;
+  // It has never been past it.
+  CHECK(edge.judge(0, true, false, false) == Verdict::kNear);
+  CHECK(edge.judge(0, true, false, true) == Verdict::kStarved);
+  CHECK(edge.judge(1, true, true, false) == Verdict::kStarved);
+  CHECK(edge.judge(Edge::kDip, true, false, false) == Verdict::kStarved);
+  CHECK(edge.judge(1 + Edge::kDip, true, false, false) == Verdict::kOpen);
+  CHECK(edge.judge(1 + Edge::kDip, true, false, true) == Verdict::kStarved);
+  CHECK(edge.judge(Edge::kSleep, true, false, false) == Verdict::kOpen);
+  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Verdict::kNear);
+  // Past it again: anew.
+  CHECK(edge.judge(Edge::kSleep, true, true, false) == Verdict::kStarved);
+  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Verdict::kStarved);
+  // What has been freed meanwhile is an end.
+  CHECK(edge.judge(2 + Edge::kSleep, false, false, false) == Verdict::kFine);
+  CHECK(edge.judge(3 + Edge::kSleep, true, false, false) == Verdict::kNear);
 }
 
 TEST_CASE("anonymous memory can be reclaimed as far as there is swap") {

@@ -42,6 +42,11 @@ struct Rig final : GuardianHooks {
   }
   int64_t guardian_late() override { return 0; }
   bool guardian_loses() override { return false; }
+  void guardian_doubts(Sample& sample) override {
+    sample.near = sample.starved;
+    if (doubt != 0) sample.starved = false;
+    sample.open = doubt == 'o';
+  }
   void guardian_switched(bool disabled) override { let_go |= !disabled; }
   void guardian_killed(uint32_t count) override { killed += count; }
   void guardian_left() override {}
@@ -83,6 +88,7 @@ struct Rig final : GuardianHooks {
   SimGroup group;
   int32_t pid = 0, error = 0;
   bool let_go = false;
+  char doubt = 0;  // 'o': it is open whether it is out of memory; 'n': it is near
   uint32_t killed = 0;
   std::unique_ptr<SharedState> shared = std::make_unique<SharedState>();
   SharedSlot* slot = nullptr;
@@ -108,6 +114,34 @@ TEST_CASE("what cannot be read is as it was") {
   rig.error = -EIO;
   rig.run_for(kDelay + kGrace);
   CHECK(rig.let_go);
+}
+
+TEST_CASE("what could not be told past the deadline is the sentinel's first, when it can") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(5 * kMs);
+  rig.doubt = 'o';
+  rig.run_for(4 * kDelay);
+  CHECK_FALSE(rig.let_go);
+  rig.doubt = 0;
+  SUBCASE("which is gone") {
+    rig.guardian->tell(GuardianProcess::Word::kParentGone);
+    rig.run_for(2 * kMs);
+    CHECK(rig.let_go);
+  }
+  SUBCASE("which does nothing") { rig.lets_go_after(kGrace - 10 * kMs); }
+}
+
+TEST_CASE("an OOM that begins anew where nothing was freed has what was left of the delay") {
+  Rig rig;
+  rig.starve();
+  rig.run_for(20 * kMs);
+  rig.doubt = 'n';
+  rig.run_for(60 * kMs);
+  rig.doubt = 0;
+  rig.guardian->wake();
+  rig.lets_go_after(kDelay + kGrace - 32 * kMs);
 }
 
 TEST_CASE("an end that the sentinel has seen is believed where nothing can be read") {
@@ -228,7 +262,7 @@ TEST_CASE("what the sentinel has claimed is its own, for a while") {
 TEST_CASE("a guardian that leaves puts back the killer and thaws") {
   Rig rig;
   rig.group.freeze();
-  rig.slot->frozen.store(1);
+  rig.slot->hold.frozen.store(1);
   rig.guardian->tell(GuardianProcess::Word::kTerminate);
   rig.run_for(kMs);
   CHECK_FALSE(rig.group.killer_disabled());
@@ -255,7 +289,7 @@ TEST_CASE("a killing fallback kills, and thaws first") {
   rig.starve();
   rig.run_for(kDelay);
   rig.group.freeze();
-  rig.slot->frozen.store(1);
+  rig.slot->hold.frozen.store(1);
   rig.run_for(kGrace + kMs);
   CHECK(rig.killed == 1);
   CHECK_FALSE(rig.group.frozen());
