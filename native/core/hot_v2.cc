@@ -1,17 +1,16 @@
 #include "core/hot_v2.h"
 
 #include <fcntl.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <string>
 #include <utility>
 
 #include "core/codes.h"
 #include "core/hierarchy.h"
+#include "core/limit_file.h"
 #include "core/parse.h"
 #include "core/sys.h"
 
@@ -19,39 +18,9 @@ namespace oom {
 namespace {
 
 constexpr size_t kPage = 4096;
-// memory.max of those that there are: more than this counts as none.
-constexpr uint64_t kNoLimit = uint64_t{1} << 62;
 // What CPUs may have charged ahead: so much stays free when memory.max is lowered.
 constexpr uint64_t kSlack = uint64_t{1} << 20;
 constexpr uint64_t kBatch = 64 * kPage;  // each CPU at most
-
-int read_limit(const Fd& file, uint64_t& out) {
-  char text[32];
-  ssize_t n = sys::read_small(file.get(), text, sizeof text);
-  return n < 0 ? static_cast<int>(n) : parse::limit({text, static_cast<size_t>(n)}, out);
-}
-
-int write_limit(const Fd& file, uint64_t bytes) {
-  if (bytes >= kNoLimit) return sys::write_small(file.get(), "max");
-  char text[24];
-  auto [end, ec] = std::to_chars(text, text + sizeof text, bytes);
-  return sys::write_small(file.get(), {text, static_cast<size_t>(end - text)});
-}
-
-// A field that a kernel does not have counts as 0.
-uint64_t field(std::string_view text, std::string_view key) {
-  uint64_t value = 0;
-  return parse::key_value(text, key, value) == 0 ? value : 0;
-}
-
-// Pages on their way to swap, or back from it and unchanged: charged as memory and as swap.
-uint64_t swap_cached(std::string_view stat, uint64_t listed) {
-  uint64_t value = 0;
-  if (parse::key_value(stat, "swapcached", value) == 0) return value;
-  // Before 5.12: those that nobody has mapped any more.
-  uint64_t known = field(stat, "anon") + field(stat, "shmem");
-  return listed > known ? listed - known : 0;
-}
 
 }  // namespace
 
@@ -74,7 +43,6 @@ Status HotGroupV2::arm(int dir) {
       {slow_max_, "memory.max", O_RDWR, false},
       {high_, "memory.high", O_RDWR, false},
       {slow_high_, "memory.high", O_RDWR, false},
-      {stat_, "memory.stat", O_RDONLY, false},
       {procs_, "cgroup.procs", O_RDONLY, false},
       {freeze_, "cgroup.freeze", O_RDWR, false},
       {reclaim_, "memory.reclaim", O_WRONLY, true},
@@ -96,31 +64,7 @@ Status HotGroupV2::arm(int dir) {
   ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kBatch;
   dir_.reset(sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY));
   if (!dir_) return Status::of(dir_.release(), "open", ".");
-  return arm_swap(dir);
-}
-
-// Of the groups above only those that have a limit, and it may be set later: then it is not known.
-Status HotGroupV2::arm_swap(int dir) {
-  std::string above;
-  int found = 0;
-  for (int level = 0; level < 16 && found < kSwaps; level++, above.insert(0, "../")) {
-    Swap& swap = swaps_[found];
-    swap.max.reset(sys::open_at(dir, (above + "memory.swap.max").c_str(), O_RDONLY));
-    swap.current.reset(sys::open_at(dir, (above + "memory.swap.current").c_str(), O_RDONLY));
-    if (!swap.max || !swap.current) {
-      int err = swap.max ? swap.current.get() : swap.max.get();
-      swap = {};
-      if (err == -EMFILE || err == -ENFILE || err == -ENOMEM) {
-        return Status::of(err, "open", "memory.swap.max");
-      }
-      break;
-    }
-    uint64_t max = 0, current = 0;
-    if (read_limit(swap.max, max) != 0 || read_limit(swap.current, current) != 0) break;
-    if (level == 0 || max != kUnlimited) found++;
-  }
-  if (found < kSwaps) swaps_[found] = {};
-  return Status::success();
+  return reclaimable_.arm(dir);
 }
 
 Status HotGroupV2::arm_reclaim(int) {
@@ -182,7 +126,7 @@ int HotGroupV2::judge(Sample& out) {
   uint64_t edge = past ? line : hold::Edge::at(line, out.band, ahead_);
   bool starved = false;
   if (out.usage >= edge || lent()) {
-    if (int err = count_reclaimable(out.reclaimable)) return err;
+    if (int err = reclaimable_.count(out.reclaimable)) return err;
     starved = hold::starved(out.usage, out.reclaimable, edge);
   }
   bool stands = starved && !past && stopped();
@@ -199,35 +143,6 @@ bool HotGroupV2::stopped() const {
   uint64_t frozen = 0;
   if (!frozen_.load() && note().frozen.load() == 0) return false;
   return read_limit(freeze_, frozen) == 0 && frozen != 0;
-}
-
-int HotGroupV2::count_reclaimable(uint64_t& out) const {
-  char text[2 * kPage];
-  ssize_t n = sys::read_small(stat_.get(), text, sizeof text);
-  if (n < 0) return static_cast<int>(n);
-  std::string_view stat(text, static_cast<size_t>(n));
-  hold::Pages pages;
-  pages.file = field(stat, "active_file") + field(stat, "inactive_file");
-  pages.anon = field(stat, "active_anon") + field(stat, "inactive_anon");
-  pages.slab = field(stat, "slab_reclaimable");
-  struct sysinfo machine;
-  if (::sysinfo(&machine) == 0 && machine.totalswap != 0) {
-    pages.swap_room = swap_room(uint64_t{machine.freeswap} * machine.mem_unit);
-    uint64_t used = uint64_t{machine.totalswap - machine.freeswap} * machine.mem_unit;
-    pages.swap_cached = std::min(used, swap_cached(stat, pages.anon));
-  }
-  out = hold::reclaimable(pages);
-  return 0;
-}
-
-uint64_t HotGroupV2::swap_room(uint64_t room) const {
-  for (const Swap& swap : swaps_) {
-    uint64_t max = 0, current = 0;
-    if (room == 0 || !swap.max) break;
-    if (read_limit(swap.max, max) != 0 || read_limit(swap.current, current) != 0) continue;
-    room = std::min(room, max > current ? max - current : 0);
-  }
-  return room;
 }
 
 // As it is without the moment in which the kernel is made to decide.

@@ -13,6 +13,7 @@
 
 #include "core/hold.h"
 #include "core/hot.h"
+#include "core/reclaimable.h"
 
 namespace oom {
 
@@ -61,12 +62,6 @@ class HotGroupV2 final : public HotGroup {
   int procs_fd() const override { return procs_.get(); }
 
  private:
-  // Who may use more swap than this group may: one each for it and the groups above with a limit.
-  struct Swap {
-    Fd max, current;
-  };
-  static constexpr int kSwaps = 4;
-
   void write_mark();
   int adopt(uint64_t& high);
   HoldNote& note() const { return *note_.load(); }
@@ -80,11 +75,8 @@ class HotGroupV2 final : public HotGroup {
   int hold(const Fd& file, bool quickly);
   int set_high(const Fd& file, uint64_t high);
   int lower_high(uint64_t max);
-  uint64_t swap_room(uint64_t room) const;
   int judge(Sample& out);
   bool stopped() const;
-  int count_reclaimable(uint64_t& out) const;
-  Status arm_swap(int dir);
 
   HoldConfig config_;
   Fd dir_;  // for the mark
@@ -93,10 +85,10 @@ class HotGroupV2 final : public HotGroup {
   hold::Edge edge_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};
-  Fd events_, local_events_, usage_, stat_, procs_, freeze_, reclaim_;
+  Fd events_, local_events_, usage_, procs_, freeze_, reclaim_;
   Fd max_, high_;            // the sentinel's
   Fd slow_max_, slow_high_;  // the helpers'
-  Swap swaps_[kSwaps];
+  Reclaimable reclaimable_;
   std::string own_path_;  // within the hierarchy; empty: it may not be frozen
   uint64_t ahead_ = 0;    // what all CPUs may have charged ahead
   uint64_t ooms_ = 0, kills_ = 0, told_kills_ = 0;

@@ -1,0 +1,35 @@
+// Warm v2 files with one number, or "max" for none, or with lines of a name and a number: read and
+// written without an allocation.
+#pragma once
+
+#include <charconv>
+#include <cstdint>
+#include <string_view>
+
+#include "core/fd.h"
+#include "core/parse.h"
+#include "core/sys.h"
+
+namespace oom {
+
+inline int read_limit(const Fd& file, uint64_t& out) {
+  char text[32];
+  ssize_t n = sys::read_small(file.get(), text, sizeof text);
+  return n < 0 ? static_cast<int>(n) : parse::limit({text, static_cast<size_t>(n)}, out);
+}
+
+inline int write_limit(const Fd& file, uint64_t bytes) {
+  constexpr uint64_t kNone = uint64_t{1} << 62;  // no machine has that much
+  if (bytes >= kNone) return sys::write_small(file.get(), "max");
+  char text[24];
+  auto [end, ec] = std::to_chars(text, text + sizeof text, bytes);
+  return sys::write_small(file.get(), {text, static_cast<size_t>(end - text)});
+}
+
+// A field that a kernel does not have counts as 0.
+inline uint64_t field(std::string_view text, std::string_view key) {
+  uint64_t value = 0;
+  return parse::key_value(text, key, value) == 0 ? value : 0;
+}
+
+}  // namespace oom
