@@ -13,6 +13,7 @@
       "native/core/guarded_group.cc",
       "native/core/guarded_jobs.cc",
       "native/core/guarded_shared.cc",
+      "native/core/guardian_child.cc",
       "native/core/guardian_link.cc",
       "native/core/helpers.cc",
       "native/core/hierarchy.cc",
