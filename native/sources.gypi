@@ -94,6 +94,7 @@
       "native/core/victims.cc",
       "native/guardian/guardian.cc",
       "native/guardian/stand_in.cc",
+      "native/guardian/stand_in_turn.cc",
       "native/guardian/ward.cc"
     ]
   }

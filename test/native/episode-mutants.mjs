@@ -284,7 +284,7 @@ const mutants = [
 ]
 
 await runMutants({
-  source: 'native/core/episode.cc',
+  sources: ['native/core/episode.cc'],
   mutants,
   schedules: '500000',
   simulation: ['test/native/episode_sim_test.cc'],
