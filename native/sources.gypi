@@ -41,6 +41,7 @@
       "native/core/service_pressure.cc",
       "native/core/signals.cc",
       "native/core/simdriver.cc",
+      "native/core/simdriver_steps.cc",
       "native/core/simgroup.cc",
       "native/core/sys.cc",
       "native/core/thread.cc",
@@ -55,6 +56,7 @@
       "native/binding/simulation.cc",
       "native/core/episode.cc",
       "native/core/simdriver.cc",
+      "native/core/simdriver_steps.cc",
       "native/core/simgroup.cc"
     ],
     "binding_sources": [

@@ -172,6 +172,7 @@ await runMutants({
   core: [
     'native/core/simgroup.cc',
     'native/core/simdriver.cc',
+    'native/core/simdriver_steps.cc',
     'native/core/episode.cc',
     'native/core/sentinel.cc',
     'native/core/sys.cc',
