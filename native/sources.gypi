@@ -10,6 +10,8 @@
       "native/core/freezer_v1.cc",
       "native/core/group.cc",
       "native/core/guard.cc",
+      "native/core/guard_commands.cc",
+      "native/core/guard_groups.cc",
       "native/core/guarded_group.cc",
       "native/core/guarded_jobs.cc",
       "native/core/guarded_shared.cc",
