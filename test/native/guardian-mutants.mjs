@@ -174,6 +174,7 @@ await runMutants({
     'native/core/simdriver.cc',
     'native/core/simdriver_steps.cc',
     'native/core/episode.cc',
+    'native/core/hold.cc',
     'native/core/sentinel.cc',
     'native/core/sys.cc',
     'native/core/thread.cc',
