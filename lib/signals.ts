@@ -1,5 +1,5 @@
 // The async iterator behind usage thresholds and pressure.
-import type { EventIterator } from '../types/watch.js'
+import { QueuedEvents } from './event-iterator.js'
 import {
   KeepAlive,
   RecordKind,
@@ -8,7 +8,7 @@ import {
   type NativeRecord,
   type SignalHandle,
 } from './native/events.js'
-import { EventQueue, failOnAbort, throwIfAborted } from './queue.js'
+import { throwIfAborted } from './queue.js'
 
 interface Counted {
   at: bigint
@@ -17,9 +17,9 @@ interface Counted {
 
 /** An iterator over one native signal. What is not taken in time is joined to what waits: the time of
  * the first, the values of the last. */
-export class Signals<T extends Counted> implements EventIterator<T> {
-  readonly #alive = new KeepAlive()
-  readonly #queue: EventQueue<T>
+export class Signals<T extends Counted> extends QueuedEvents<T> {
+  readonly #target: number
+  #native: SignalHandle | undefined
 
   constructor(
     signal: AbortSignal | undefined,
@@ -27,63 +27,35 @@ export class Signals<T extends Counted> implements EventIterator<T> {
     eventOf: (record: NativeRecord) => T,
   ) {
     throwIfAborted(signal)
-    let native: SignalHandle | undefined
-    let stopListening = () => {}
-    this.#queue = new EventQueue<T>({
-      limit: 1,
-      key: () => '',
-      coalesce: (waiting, event) => {
-        Object.assign(waiting, event, { at: waiting.at, count: waiting.count + event.count })
-        return true
+    super(
+      {
+        limit: 1,
+        key: () => '',
+        coalesce: (waiting, event) => {
+          Object.assign(waiting, event, { at: waiting.at, count: waiting.count + event.count })
+          return true
+        },
       },
-      onEnd: () => {
-        stopListening()
-        unsubscribe(target)
-        this.#alive.unref()
-        native?.close()
-      },
-    })
-    const target = subscribe(record => {
+      new KeepAlive(),
+    )
+    this.#target = subscribe(record => {
       if (record.kind === RecordKind.removed) {
-        this.#queue.end()
+        this.queue.end()
       } else {
-        this.#queue.push(eventOf(record))
+        this.queue.push(eventOf(record))
       }
     })
     try {
-      native = start(target)
+      this.#native = start(this.#target)
     } catch (error) {
-      this.#queue.end()
+      this.queue.end()
       throw error
     }
-    stopListening = failOnAbort(this.#queue, signal)
-    this.ref()
+    this.started(signal)
   }
 
-  ref(): this {
-    if (!this.#queue.ended) this.#alive.ref()
-    return this
-  }
-
-  unref(): this {
-    this.#alive.unref()
-    return this
-  }
-
-  next(): Promise<IteratorResult<T, undefined>> {
-    return this.#queue.next()
-  }
-
-  return(): Promise<IteratorResult<T, undefined>> {
-    this.#queue.stop()
-    return Promise.resolve({ value: undefined, done: true })
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#queue.stop()
+  protected release(): void {
+    unsubscribe(this.#target)
+    this.#native?.close()
   }
 }

@@ -13,6 +13,7 @@ import type { OomCounters } from '../types/group.js'
 import { abortSignal, groupPath, integer, invalidType, oneOf, options as objectOf } from './args.js'
 import { publishEvent } from './diagnostics.js'
 import { binding, fromNative, OomError, ownError } from './errors.js'
+import { QueuedEvents } from './event-iterator.js'
 import { handleOf, MemoryGroup } from './group.js'
 import {
   KeepAlive,
@@ -23,7 +24,7 @@ import {
   type NativeRecord,
 } from './native/events.js'
 import type { TreeWatchHandle } from './native/events.js'
-import { EventQueue, failOnAbort, throwIfAborted } from './queue.js'
+import { throwIfAborted, type QueueOptions } from './queue.js'
 
 const ORIGINS: readonly OomOrigin[] = ['self', 'ancestor', 'unknown']
 const MAX_QUEUE = 2 ** 20
@@ -90,7 +91,7 @@ function eventOf(record: NativeRecord, group: string): OomEvent | undefined {
 }
 
 /** Joins an event to an earlier one of the same group and type that nobody has taken yet. */
-export function coalesce(waiting: OomEvent, event: OomEvent): boolean {
+function coalesce(waiting: OomEvent, event: OomEvent): boolean {
   if (!('count' in waiting) || !('count' in event)) return false
   waiting.count += event.count
   waiting.counters = event.counters
@@ -100,13 +101,18 @@ export function coalesce(waiting: OomEvent, event: OomEvent): boolean {
   return true
 }
 
-export const keyOf = (event: OomEvent) => ('group' in event ? `${event.type}\0${event.group}` : '')
+const keyOf = (event: OomEvent) => ('group' in event ? `${event.type}\0${event.group}` : '')
 
-export const overflowed = (missed: number, first: OomEvent): EventsOverflowed => ({
+const overflow = (missed: number, first: OomEvent): EventsOverflowed => ({
   type: 'overflow',
   at: first.at,
   missed,
 })
+
+/** How the events of a watch, real or simulated, wait for their consumer. */
+export function queueOf({ maxQueue }: CheckedWatchOptions): Omit<QueueOptions<OomEvent>, 'onEnd'> {
+  return { limit: maxQueue, key: keyOf, coalesce, overflow }
+}
 
 /** What a watch needs of the native side; set by what starts it. */
 interface Feed {
@@ -119,10 +125,8 @@ interface Feed {
   close(): void
 }
 
-class Watch implements OomWatch {
-  readonly #alive = new KeepAlive()
+class Watch extends QueuedEvents<OomEvent> implements OomWatch {
   readonly #target: number
-  readonly #queue: EventQueue<OomEvent>
   readonly ready: Promise<void>
   #feed: Feed | undefined
   /** The removal of a tree's root, until those below have told of theirs. */
@@ -132,31 +136,22 @@ class Watch implements OomWatch {
     options: CheckedWatchOptions,
     start: (watch: Watch, target: number) => Promise<void> | void,
   ) {
-    let stopListening = () => {}
-    this.#queue = new EventQueue<OomEvent>({
-      limit: options.maxQueue,
-      key: keyOf,
-      coalesce,
-      overflow: overflowed,
-      onEnd: () => {
-        stopListening()
-        unsubscribe(this.#target)
-        this.#alive.unref()
-        this.#feed?.close()
-      },
-    })
+    super(queueOf(options), new KeepAlive())
     this.#target = subscribe(record => this.#record(record))
     try {
       this.ready = Promise.resolve(start(this, this.#target))
     } catch (error) {
-      this.#queue.end()
+      this.queue.end()
       throw error
     }
     // A failed start also ends the iterator with its reason; nobody has to wait for `ready`.
-    this.ready.catch(reason => this.#queue.fail(reason))
-    const { signal } = options
-    stopListening = failOnAbort(this.#queue, signal)
-    this.ref()
+    this.ready.catch(reason => this.queue.fail(reason))
+    this.started(options.signal)
+  }
+
+  protected release(): void {
+    unsubscribe(this.#target)
+    this.#feed?.close()
   }
 
   /** What tells of events, and ends with the watch. */
@@ -166,13 +161,13 @@ class Watch implements OomWatch {
   }
 
   get ended(): boolean {
-    return this.#queue.ended
+    return this.queue.ended
   }
 
   #record(record: NativeRecord): void {
     const feed = this.#feed
     if (feed === undefined) return
-    if (record.kind === RecordKind.trouble) return this.#queue.fail(feed.trouble?.())
+    if (record.kind === RecordKind.trouble) return this.queue.fail(feed.trouble?.())
     const group = feed.pathOf(record.sub)
     const event = group === undefined ? undefined : eventOf(record, group)
     if (event === undefined) return
@@ -184,42 +179,15 @@ class Watch implements OomWatch {
     }
     this.#tell(event, left === 0)
     // Another group of the same name is another group.
-    for (const type of ['oom', 'kill', 'high', 'max']) this.#queue.seal(`${type}\0${event.group}`)
+    for (const type of ['oom', 'kill', 'high', 'max']) this.queue.seal(`${type}\0${event.group}`)
     if (left > 0) return
     if (this.#rootRemoved) this.#tell(this.#rootRemoved, true)
-    this.#queue.end()
+    this.queue.end()
   }
 
   #tell(event: OomEvent, last = false): void {
     publishEvent(event)
-    this.#queue.push(event, last)
-  }
-
-  ref(): this {
-    if (!this.ended) this.#alive.ref()
-    return this
-  }
-
-  unref(): this {
-    this.#alive.unref()
-    return this
-  }
-
-  next(): Promise<IteratorResult<OomEvent, undefined>> {
-    return this.#queue.next()
-  }
-
-  return(): Promise<IteratorResult<OomEvent, undefined>> {
-    this.#queue.stop()
-    return Promise.resolve({ value: undefined, done: true })
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#queue.stop()
+    this.queue.push(event, last)
   }
 }
 

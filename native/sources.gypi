@@ -10,9 +10,12 @@
       "native/core/freezer_v1.cc",
       "native/core/group.cc",
       "native/core/guard.cc",
+      "native/core/guard_commands.cc",
+      "native/core/guard_groups.cc",
       "native/core/guarded_group.cc",
       "native/core/guarded_jobs.cc",
       "native/core/guarded_shared.cc",
+      "native/core/guardian_child.cc",
       "native/core/guardian_link.cc",
       "native/core/helpers.cc",
       "native/core/hierarchy.cc",
@@ -41,6 +44,7 @@
       "native/core/service_pressure.cc",
       "native/core/signals.cc",
       "native/core/simdriver.cc",
+      "native/core/simdriver_steps.cc",
       "native/core/simgroup.cc",
       "native/core/sys.cc",
       "native/core/thread.cc",
@@ -55,6 +59,7 @@
       "native/binding/simulation.cc",
       "native/core/episode.cc",
       "native/core/simdriver.cc",
+      "native/core/simdriver_steps.cc",
       "native/core/simgroup.cc"
     ],
     "binding_sources": [
@@ -95,6 +100,7 @@
       "native/core/victims.cc",
       "native/guardian/guardian.cc",
       "native/guardian/stand_in.cc",
+      "native/guardian/stand_in_turn.cc",
       "native/guardian/ward.cc"
     ]
   }

@@ -1,67 +1,37 @@
 // Watching a simulated group: the same events, queues and rules for consumers as with a real one.
-import type { EventIterator, OomEvent, OomWatch, UsageEvent } from '../../types/watch.js'
+import type { OomEvent, OomWatch, UsageEvent } from '../../types/watch.js'
 import { publishEvent } from '../diagnostics.js'
-import { EventQueue, failOnAbort } from '../queue.js'
-import { coalesce, keyOf, overflowed, type CheckedWatchOptions } from '../watch.js'
+import { QueuedEvents } from '../event-iterator.js'
+import { queueOf, type CheckedWatchOptions } from '../watch.js'
 
 /** {@link MemoryGroup.watch}; nothing keeps the event loop alive: its time is virtual. */
-export class SimulatedWatch implements OomWatch {
+export class SimulatedWatch extends QueuedEvents<OomEvent> implements OomWatch {
   readonly ready = Promise.resolve()
-  readonly #queue: EventQueue<OomEvent>
+  readonly #onEnd: (watch: SimulatedWatch) => void
 
   constructor(options: CheckedWatchOptions, onEnd: (watch: SimulatedWatch) => void) {
-    let stopListening = () => {}
-    this.#queue = new EventQueue<OomEvent>({
-      limit: options.maxQueue,
-      key: keyOf,
-      coalesce,
-      overflow: overflowed,
-      onEnd: () => {
-        stopListening()
-        onEnd(this)
-      },
-    })
-    stopListening = failOnAbort(this.#queue, options.signal)
+    super(queueOf(options))
+    this.#onEnd = onEnd
+    this.started(options.signal)
+  }
+
+  protected release(): void {
+    this.#onEnd(this)
   }
 
   push(event: OomEvent): void {
     publishEvent(event)
     const last = event.type === 'removed'
     // Each watch has its own: what waits is changed when another joins it.
-    this.#queue.push({ ...event }, last)
-    if (last) this.#queue.end()
-  }
-
-  ref(): this {
-    return this
-  }
-
-  unref(): this {
-    return this
-  }
-
-  next(): Promise<IteratorResult<OomEvent, undefined>> {
-    return this.#queue.next()
-  }
-
-  return(): Promise<IteratorResult<OomEvent, undefined>> {
-    this.#queue.stop()
-    return Promise.resolve({ value: undefined, done: true })
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#queue.stop()
+    this.queue.push({ ...event }, last)
+    if (last) this.queue.end()
   }
 }
 
 /** {@link MemoryGroup.watchUsage}: told whenever it is looked at and is on the other side. */
-export class SimulatedThreshold implements EventIterator<UsageEvent> {
-  readonly #queue: EventQueue<UsageEvent>
+export class SimulatedThreshold extends QueuedEvents<UsageEvent> {
   readonly #threshold: number
+  readonly #onEnd: (watch: SimulatedThreshold) => void
   #above: boolean
 
   constructor(
@@ -70,22 +40,22 @@ export class SimulatedThreshold implements EventIterator<UsageEvent> {
     signal: AbortSignal | undefined,
     onEnd: (watch: SimulatedThreshold) => void,
   ) {
-    this.#threshold = threshold
-    this.#above = usage > threshold
-    let stopListening = () => {}
-    this.#queue = new EventQueue<UsageEvent>({
+    super({
       limit: 1,
       key: () => '',
       coalesce: (waiting, event) => {
         Object.assign(waiting, event, { count: waiting.count + event.count })
         return true
       },
-      onEnd: () => {
-        stopListening()
-        onEnd(this)
-      },
     })
-    stopListening = failOnAbort(this.#queue, signal)
+    this.#threshold = threshold
+    this.#above = usage > threshold
+    this.#onEnd = onEnd
+    this.started(signal)
+  }
+
+  protected release(): void {
+    this.#onEnd(this)
   }
 
   look(group: string, at: bigint, usage: number): void {
@@ -93,35 +63,10 @@ export class SimulatedThreshold implements EventIterator<UsageEvent> {
     if (above === this.#above) return
     this.#above = above
     const threshold = this.#threshold
-    this.#queue.push({ type: 'usage', group, at, count: 1, usage, threshold, above })
+    this.queue.push({ type: 'usage', group, at, count: 1, usage, threshold, above })
   }
 
   end(): void {
-    this.#queue.end()
-  }
-
-  ref(): this {
-    return this
-  }
-
-  unref(): this {
-    return this
-  }
-
-  next(): Promise<IteratorResult<UsageEvent, undefined>> {
-    return this.#queue.next()
-  }
-
-  return(): Promise<IteratorResult<UsageEvent, undefined>> {
-    this.#queue.stop()
-    return Promise.resolve({ value: undefined, done: true })
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#queue.stop()
+    this.queue.end()
   }
 }

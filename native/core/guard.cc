@@ -1,12 +1,11 @@
+// Arming and disposing a guard, and the guardian that stands behind it. Its groups are in
+// guard_groups.cc, what running episodes are told in guard_commands.cc.
 #include "core/guard.h"
 
-#include <signal.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "core/codes.h"
@@ -19,19 +18,11 @@
 namespace oom {
 namespace {
 
-// What appeared() returns for a group that is not ours while those below it may be.
-constexpr uint32_t kNotOurs = UINT32_MAX;
-
 using Lock = MutexLock;
 
 void pause_ms(int ms) {
   timespec ts{0, ms * 1'000'000L};
   nanosleep(&ts, nullptr);
-}
-
-// Errors that one kind of status says better: an own code has no system call.
-Status refusal(int err, const char* syscall, const char* file) {
-  return err == code::kKillerDisabled ? code::fail(err, file) : Status::of(err, syscall, file);
 }
 
 }  // namespace
@@ -136,15 +127,6 @@ void Guard::dismiss_guardian() {
   guardian_used_ = false;
 }
 
-template <class Use>
-void Guard::each_guarded(Use&& use) {
-  for (uint32_t sub = 1; sub < next_sub_; sub++) {
-    auto it = entries_.find(sub);
-    if (it == entries_.end() || !it->second.guarded) continue;
-    sentinel_.call([&](Sentinel& sentinel) { use(sentinel, it->second); });
-  }
-}
-
 // Another guardian: the one before may have put everything back when it left.
 void Guard::guardian_replaced() {
   Lock lock(lock_);
@@ -161,6 +143,12 @@ void Guard::guardian_lost(const Status& why) {
   each_guarded([&](Sentinel& sentinel, Entry& entry) {
     entry.group->abandon(sentinel, entry.name.empty() ? why.err : 0);
   });
+}
+
+// Why a group is not held. An own code has no system call.
+Status Guard::refusal(int err) const {
+  const char* file = kind_->control();
+  return err == code::kKillerDisabled ? code::fail(err, file) : Status::of(err, "write", file);
 }
 
 // Everything is prepared: now hold, from the top, so that what is born meanwhile is born held and
@@ -185,86 +173,9 @@ Status Guard::hold_all() {
     // Somebody else's may be among what the guardian knows: only what was taken is let go of, by
     // us.
     refused_ = true;
-    return refusal(err, "write", kind_->control());
+    return refusal(err);
   }
   return Status::success();
-}
-
-uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
-  Lock lock(lock_);
-  sweep();
-  if (state_ == State::kDisposing || state_ == State::kDisposed) {
-    // Born held in the last moment, and nobody's.
-    if (held_) kind_->forgo(dir);
-    return kNotOurs;
-  }
-  bool inherits = state_ == State::kArmed && parent != 0 && !config_.episode.dry_run;
-  // The kernel hands the disabled killer down. One that was there before keeps what it has.
-  if (inherits && !config_.guard_descendants) kind_->forgo(dir);
-  uint32_t sub = 0;
-  Status status = take(parent, place.name(), dir, sub);
-  if (status.ok() || is_gone(status.err)) return sub;
-  if (state_ == State::kArming) {
-    if (failure_.ok()) {
-      failure_ = status;
-      trouble_ = place.name();
-    }
-    return 0;
-  }
-  // It cannot be guarded: then the kernel shall have it. Nobody may hang.
-  if (inherits) kind_->forgo(dir);
-  return kNotOurs;
-}
-
-Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& sub) {
-  GuardedGroup* above = nullptr;
-  if (auto it = entries_.find(parent); it != entries_.end()) above = it->second.group.get();
-  Entry entry;
-  entry.name = name;
-  entry.parent = parent;
-  entry.guarded = name.empty() || config_.guard_descendants;
-  Status status;
-  entry.group = make_locked<GuardedGroup>(status, *this, above, next_sub_);
-  if (!status.ok()) return status;
-  if (status = enter(entry, dir); !status.ok()) return status;
-  sub = next_sub_++;
-  if (above) entries_[parent].children++;
-  roster_->add(*entry.group);
-  entries_[sub] = std::move(entry);
-  return Status::success();
-}
-
-Status Guard::enter(Entry& entry, int dir) {
-  GuardedGroup& group = *entry.group;
-  std::string path = group_->path();
-  if (!entry.name.empty()) path += "/" + entry.name;
-  Status status;
-  if (entry.guarded) status = group.arm(dir, path);
-  // Without a limit of its own: the OOM of its members is that of a group above.
-  if (status.err == code::kNotAMemoryCgroup && !entry.name.empty()) entry.guarded = false;
-  if (!entry.guarded) return group.arm_members(dir);
-  if (!status.ok()) return status;
-  if (has_guardian()) {
-    struct stat st;
-    if (fstat(dir, &st) != 0) return Status::last("fstat");
-    SharedSlot* slot = GuardianLink::shared()->take(st.st_ino);
-    // All slots taken: a group that the guardian cannot be told of is not held.
-    if (!slot) return Status::of(-ENOSPC, "guard", "oom-guardian");
-    group.set_slot(slot);
-  }
-  if (state_ == State::kArmed) {
-    int err = group.prepare_hold(false);
-    if (err == 0) {
-      sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
-    }
-    return refusal(err, "write", kind_->control());
-  }
-  int held = group.held();
-  if (held < 0) return Status::of(held, "read", kind_->control());
-  entry.found_held = held == 1;
-  bool refuse = !config_.take_over && !config_.episode.dry_run;
-  return entry.found_held && refuse ? code::fail(code::kKillerDisabled, kind_->control())
-                                    : Status::success();
 }
 
 void Guard::dispose() {
@@ -311,162 +222,6 @@ bool Guard::busy() {
   Lock lock(lock_);
   return std::any_of(entries_.begin(), entries_.end(),
                      [](const auto& entry) { return entry.second.group->busy(); });
-}
-
-void Guard::set_delay(int64_t ns) {
-  {
-    Lock lock(lock_);
-    if (state_ != State::kArmed) return;
-    config_.episode.delay_ns = ns;
-  }
-  // The guardian waits for the sentinel's deadlines; this one counts for what it sees alone. Not
-  // with our lock: the guardian's keeper takes it inside its own.
-  if (guardian_id_ != 0) GuardianLink::set_delay(guardian_id_, ns);
-  Input input;
-  input.fact = Fact::kSetDelay;
-  input.ns = ns;
-  Lock lock(lock_);
-  if (state_ != State::kArmed) return;
-  each_guarded([&](Sentinel& sentinel, Entry& entry) { entry.group->command(sentinel, input); });
-}
-
-int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
-  Lock lock(lock_);
-  auto it = entries_.find(sub);
-  if (state_ != State::kArmed || it == entries_.end()) return -ESRCH;
-  GuardedGroup& group = *it->second.group;
-  int result = -ESRCH;
-  sentinel_.call([&](Sentinel& sentinel) {
-    const EpisodeMachine& machine = group.machine();
-    bool raised = input.fact == Fact::kUserRaised && machine.active();
-    if (machine.id() != episode) return;
-    if (!raised && machine.phase() != EpisodeMachine::Phase::kDelaying) return;
-    result = 0;
-    group.command(sentinel, input);
-  });
-  return result;
-}
-
-bool Guard::base_limit(uint32_t sub, uint32_t episode, uint64_t& out) {
-  Lock lock(lock_);
-  auto it = entries_.find(sub);
-  if (state_ != State::kArmed || it == entries_.end()) return false;
-  const EpisodeMachine& machine = it->second.group->machine();
-  bool running = false;
-  sentinel_.call([&](Sentinel&) {
-    running = machine.active() && machine.id() == episode;
-    out = machine.base_limit();
-  });
-  return running;
-}
-
-int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims) {
-  GuardedGroup* group = nullptr;
-  {
-    Lock lock(lock_);
-    auto it = entries_.find(sub);
-    if (state_ != State::kArmed || it == entries_.end()) return -ECANCELED;
-    bool running = false;
-    sentinel_.call([&](Sentinel&) {
-      const EpisodeMachine& machine = it->second.group->machine();
-      running = machine.active() && machine.id() == episode;
-      // Held like a helper's job: it is not freed meanwhile, and does not end unexplained.
-      if (running) it->second.group->users++;
-    });
-    if (!running) return -ECANCELED;
-    group = it->second.group.get();
-  }
-  int err = group->signal(victims, SIGKILL, target);
-  if (victims.count() > 0) {
-    Input input;
-    input.fact = Fact::kUserKilled;
-    input.killed = victims.count();
-    sentinel_.call([&](Sentinel& sentinel) { group->command(sentinel, input); });
-  }
-  victims.hand_over(&Helpers::free_later);
-  group->users--;
-  return err;
-}
-
-void Guard::forget(uint32_t sub) {
-  Lock lock(lock_);
-  auto it = entries_.find(sub);
-  if (it == entries_.end() || state_ != State::kArmed) return;
-  it->second.forgotten = true;
-  drop(sub);
-  sweep();
-}
-
-// Frees an entry that is forgotten and has none below it, then perhaps the one above.
-void Guard::drop(uint32_t sub) {
-  for (;;) {
-    auto it = entries_.find(sub);
-    if (it == entries_.end() || !it->second.forgotten || it->second.children > 0) return;
-    GuardedGroup& group = *it->second.group;
-    // Nothing is started on it any more, but what was may not be over.
-    sentinel_.call([&](Sentinel& sentinel) { group.detach(sentinel); });
-    if (group.busy()) {
-      leaving_.push_back(sub);
-      return;
-    }
-    sentinel_.call([](Sentinel&) {});
-    roster_->remove(group);
-    uint32_t parent = it->second.parent;
-    entries_.erase(it);
-    auto above = entries_.find(parent);
-    if (above == entries_.end()) return;
-    above->second.children--;
-    sub = parent;
-  }
-}
-
-void Guard::sweep() {
-  for (uint32_t sub : std::exchange(leaving_, {})) drop(sub);
-}
-
-// Seen by the tree. A guarded group reports its own removal, in order with its events.
-void Guard::vanished(uint32_t sub) {
-  if (!config_.guard_descendants && sub != 1) {
-    forget(sub);
-  } else if (!kind_->tells_removal()) {
-    touched(sub);
-  }
-}
-
-void Guard::touched(uint32_t sub) {
-  Lock lock(lock_);
-  auto it = entries_.find(sub);
-  if (state_ != State::kArmed || it == entries_.end() || !it->second.guarded) return;
-  sentinel_.call([&](Sentinel& sentinel) { it->second.group->look_again(sentinel); });
-}
-
-// Nobody may hang: what cannot be seen is the kernel's.
-bool Guard::out_of_sight(int err, const Place& place, int dir) {
-  Lock lock(lock_);
-  if (state_ == State::kArming) {
-    if (failure_.ok()) {
-      failure_ = Status::of(err, "inotify_add_watch");
-      trouble_ = place.name();
-    }
-  } else if (held_) {
-    kind_->forgo(dir);
-  }
-  return true;
-}
-
-bool Guard::path_of(uint32_t sub, std::string& out) {
-  Lock lock(lock_);
-  auto it = entries_.find(sub);
-  if (it == entries_.end()) return false;
-  out = it->second.name;
-  return true;
-}
-
-uint32_t Guard::groups() {
-  Lock lock(lock_);
-  return static_cast<uint32_t>(std::count_if(
-      entries_.begin(), entries_.end(),
-      [](const auto& entry) { return entry.second.guarded && !entry.second.forgotten; }));
 }
 
 int Guard::release_ballast() {

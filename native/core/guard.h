@@ -105,6 +105,7 @@ class Guard final : public TreeListener, public GuardianClient {
   Status call_guardian();
   void dismiss_guardian();
   Status hold_all();
+  Status refusal(int err) const;
   Status take(uint32_t parent, const std::string& name, int dir, uint32_t& sub);
   Status enter(Entry& entry, int dir);
   void let_go_all(bool failed);
@@ -141,5 +142,14 @@ class Guard final : public TreeListener, public GuardianClient {
   std::vector<uint32_t> leaving_;  // forgotten while a helper was still at them
   uint32_t next_sub_ = 1;
 };
+
+template <class Use>
+void Guard::each_guarded(Use&& use) {
+  for (uint32_t sub = 1; sub < next_sub_; sub++) {
+    auto it = entries_.find(sub);
+    if (it == entries_.end() || !it->second.guarded) continue;
+    sentinel_.call([&](Sentinel& sentinel) { use(sentinel, it->second); });
+  }
+}
 
 }  // namespace oom

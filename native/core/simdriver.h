@@ -81,6 +81,9 @@ class SimDriver {
   bool settled() const { return !switch_pending_ && !closing_; }
 
  private:
+  // What the CPUs may have charged ahead of use.
+  static constexpr uint64_t kBatch = 64 * 4096;
+
   struct Job {  // an action that a helper works on
     int64_t at = 0;
     bool fallback = false;

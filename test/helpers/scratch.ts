@@ -79,6 +79,11 @@ const size = (dir: string, file: string): number => {
 export const limitOf = (dir: string): number => size(dir, MAX)
 export const usageOf = (dir: string): number => size(dir, USAGE)
 
+/** v1: the limit of memory and swap together; not there when the kernel does not count swap. */
+export const MEMSW = 'memory.memsw.limit_in_bytes'
+export const memswOf = (dir: string): number => size(dir, MEMSW)
+export const hasMemsw = (dir: string): boolean => existsSync(join(dir, MEMSW))
+
 /** Whether the kernel can be asked to reclaim in it: memory.reclaim is there from 5.19 on. */
 export const canReclaim = (dir: string): boolean =>
   version === 1 || existsSync(join(dir, 'memory.reclaim'))

@@ -11,6 +11,15 @@ export async function rest<T>(events: AsyncIterable<T>): Promise<T[]> {
   return all
 }
 
+/** Takes events as they come; `seen` grows. */
+export function follow<T>(events: AsyncIterable<T>): { seen: readonly T[]; ended: Promise<void> } {
+  const seen: T[] = []
+  const take = async () => {
+    for await (const event of events) seen.push(event)
+  }
+  return { seen, ended: take() }
+}
+
 export const types = (events: readonly OomEvent[]): string[] => events.map(event => event.type)
 
 /** The counts of one type, added up. */

@@ -9,18 +9,16 @@ import { MemoryGroup } from '../../lib/group.js'
 import { Hog } from '../helpers/hog.js'
 import {
   isHeld,
+  limitOf,
+  memswOf,
   MiB,
   onV1,
-  read,
   scratch,
   underOom,
   until,
   version,
   write,
 } from '../helpers/scratch.js'
-
-const max = (dir: string) => Number(read(dir, 'memory.limit_in_bytes'))
-const memsw = (dir: string) => Number(read(dir, 'memory.memsw.limit_in_bytes'))
 
 // What v2 has instead is in group-v2.ts.
 const apart = onV1('the same of other files: group-v2.ts')
@@ -57,8 +55,8 @@ t.test(
       [{}, 20, 21],
     ] as const) {
       await group.setLimits(limits)
-      t.equal(max(dir), wantMax * MiB, JSON.stringify(limits))
-      t.equal(memsw(dir), wantMemsw * MiB)
+      t.equal(limitOf(dir), wantMax * MiB, JSON.stringify(limits))
+      t.equal(memswOf(dir), wantMemsw * MiB)
       t.strictSame(await group.limits(), {
         max: wantMax * MiB,
         swapMax: (wantMemsw - wantMax) * MiB,
@@ -115,7 +113,7 @@ t.test('limits that v1 does not have', onV1('v2 has them'), async t => {
   })
   await t.rejects(group.setLimits({ max: '8M', oomGroup: true }), unsupported)
   await t.rejects(group.setLimits({ max: 'max', swapMax: 0 }), { ...unsupported, message: /swap/ })
-  t.equal(max(dir), 16 * MiB, 'nothing was written')
+  t.equal(limitOf(dir), 16 * MiB, 'nothing was written')
   for (const bad of [undefined, null, 1, []]) {
     await t.rejects(group.setLimits(bad as never), { code: 'ERR_INVALID_ARG_TYPE' })
   }
@@ -123,7 +121,7 @@ t.test('limits that v1 does not have', onV1('v2 has them'), async t => {
   await t.rejects(group.setLimits({ max: '8M', oomGroup: 1 as never }), {
     code: 'ERR_INVALID_ARG_TYPE',
   })
-  t.equal(max(dir), 16 * MiB)
+  t.equal(limitOf(dir), 16 * MiB)
 })
 
 t.test('EBUSY is explained, and what was written before is put back', apart, async t => {
@@ -144,7 +142,7 @@ t.test('EBUSY is explained, and what was written before is put back', apart, asy
   t.strictSame(await group.limits(), { max: 64 * MiB, swapMax: 32 * MiB })
   // memsw goes up first, then the limit is refused: memsw has to come down again.
   await t.rejects(group.setLimits({ max: '8M', swapMax: '1G' }), { code: 'EBUSY' })
-  t.equal(memsw(dir), 96 * MiB)
+  t.equal(memswOf(dir), 96 * MiB)
   t.strictSame(await group.limits(), { max: 64 * MiB, swapMax: 32 * MiB })
 })
 

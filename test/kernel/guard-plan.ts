@@ -1,9 +1,8 @@
 // The plan: each step, their order, and what a step that fails changes. And the killing fallbacks.
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { PlanStep } from '../../lib/index.js'
 import { spawn } from '../../lib/index.js'
@@ -14,13 +13,15 @@ import { hogIn } from '../helpers/hog.js'
 import { helperProgram } from '../helpers/program.js'
 import {
   canReclaim,
+  hasMemsw,
   isHeld,
   limit,
   limitOf,
+  MEMSW,
+  memswOf,
   MiB,
   onV1,
   plainChild,
-  read,
   scratch,
   underOom,
   until,
@@ -28,8 +29,6 @@ import {
 } from '../helpers/scratch.js'
 
 const LONG = 60_000
-const memsw = (dir: string) => Number(read(dir, 'memory.memsw.limit_in_bytes'))
-const hasMemsw = (dir: string) => existsSync(join(dir, 'memory.memsw.limit_in_bytes'))
 
 for (const fallback of ['kernel', 'kill-largest', 'kill-group'] as const) {
   t.test(`fallback ${fallback}`, async t => {
@@ -61,7 +60,7 @@ for (const fallback of ['kernel', 'kill-largest', 'kill-group'] as const) {
 
 t.test('headroom is lent for the episode and put back', async t => {
   const dir = scratch(t, 16 * MiB)
-  if (hasMemsw(dir)) write(dir, 'memory.memsw.limit_in_bytes', 20 * MiB)
+  if (hasMemsw(dir)) write(dir, MEMSW, 20 * MiB)
   const g = await guarded(t, dir, {
     delayMs: LONG,
     reserve: { headroom: '8M' },
@@ -72,12 +71,12 @@ t.test('headroom is lent for the episode and put back', async t => {
   const episode = await g.next()
   t.equal(await filled, 20 * MiB, 'it goes on')
   t.equal(limitOf(dir), 24 * MiB)
-  if (hasMemsw(dir)) t.equal(memsw(dir), 24 * MiB)
+  if (hasMemsw(dir)) t.equal(memswOf(dir), 24 * MiB)
   t.notOk(episode.signal.aborted, 'but over what it may have: the clock goes on')
   await hog.free()
   t.match(await episode.ended, { outcome: 'plan', steps: [{ action: 'headroom', errno: 0 }] })
   await until(() => limitOf(dir) === 16 * MiB)
-  if (hasMemsw(dir)) await until(() => memsw(dir) === 20 * MiB)
+  if (hasMemsw(dir)) await until(() => memswOf(dir) === 20 * MiB)
   // And again.
   const again = hog.fill(20 * MiB)
   const second = await g.next()
@@ -141,7 +140,7 @@ t.test('a limit that is raised while headroom is lent is kept', async t => {
   episode = await g.next()
   t.equal(episode.limit, 22 * MiB)
   t.equal(limitOf(dir), 30 * MiB)
-  if (hasMemsw(dir)) write(dir, 'memory.memsw.limit_in_bytes', 64 * MiB)
+  if (hasMemsw(dir)) write(dir, MEMSW, 64 * MiB)
   limit(dir, 64 * MiB)
   t.equal((await episode.ended).outcome, 'limit-raised')
   await g.guard.dispose()
@@ -341,8 +340,10 @@ t.test('a heap snapshot of a Node.js job, then its end', async t => {
   t.teardown(() => child.kill('SIGKILL'))
   const complete = (): boolean => {
     const name = readdirSync(where).find(file => file.endsWith('.heapsnapshot'))
+    const text = name === undefined ? '' : readFileSync(join(where, name), 'utf8')
     try {
-      return name !== undefined && Boolean(JSON.parse(readFileSync(join(where, name), 'utf8')))
+      // Parsed only at what may be its end: it is looked at often.
+      return text.trimEnd().endsWith('}') && Boolean(JSON.parse(text))
     } catch {
       return false // it is still being written
     }
@@ -350,7 +351,7 @@ t.test('a heap snapshot of a Node.js job, then its end', async t => {
   // Garbage that is freed for the snapshot may end an episode; the job is soon back in the next.
   for (;;) {
     const episode = await g.next()
-    while (!episode.signal.aborted && !complete()) await sleep(100)
+    await until(() => episode.signal.aborted || complete())
     if (episode.signal.aborted) continue
     t.match(await episode.kill('all'), [child.pid])
     t.match(await episode.ended, {

@@ -1,15 +1,12 @@
 // Whose limit an OOM was, where no more may be swapped (v1: memory with swap is used up), against the
 // real kernel.
 import t from 'tap'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { MemoryGroup } from '../../lib/index.js'
 import { Hog } from '../helpers/hog.js'
-import { child, MiB, mount, scratch, version } from '../helpers/scratch.js'
+import { child, hasMemsw, MiB, mount, scratch, version } from '../helpers/scratch.js'
 
 // The root of v2 has no such file, and swap is accounted unless the kernel was told not to.
-const skip =
-  version === 1 && !existsSync(join(mount, 'memory.memsw.limit_in_bytes')) && 'no swap accounting'
+const skip = version === 1 && !hasMemsw(mount) && 'no swap accounting'
 
 // v1: with swapMax: 0 the charge is refused by memory.memsw, whose refusals newer kernels do not count.
 t.test('a group that may not swap hits its own limit', { skip }, async t => {

@@ -1,10 +1,19 @@
 // Whose limit it was: an OOM is told to the group that had it and, of those below, v1 to all and v2 to
 // those in which somebody was killed for it.
 import t from 'tap'
-import { existsSync } from 'node:fs'
 import { MemoryGroup, type OomOrigin } from '../../lib/index.js'
 import { Hog } from '../helpers/hog.js'
-import { child, limit, MiB, onV1, scratch, version, write } from '../helpers/scratch.js'
+import {
+  child,
+  hasMemsw,
+  limit,
+  MEMSW,
+  MiB,
+  onV1,
+  scratch,
+  version,
+  write,
+} from '../helpers/scratch.js'
 import { killedIn, total, upTo } from '../helpers/watching.js'
 
 /**
@@ -89,9 +98,9 @@ t.test('both at their limit: not the ancestor’s alone', counted, async t => {
 
 t.test('memory and swap together', onV1('v2 limits them apart'), async t => {
   const parent = scratch(t)
-  if (!existsSync(`${parent}/memory.memsw.limit_in_bytes`)) return t.plan(0, 'no swap accounting')
+  if (!hasMemsw(parent)) return t.plan(0, 'no swap accounting')
   write(parent, 'memory.limit_in_bytes', 16 * MiB)
-  write(parent, 'memory.memsw.limit_in_bytes', 16 * MiB)
+  write(parent, MEMSW, 16 * MiB)
   const below = child(parent, 'below')
   t.strictSame(await origins([parent, below], below, parent), ['self', 'ancestor'])
 })

@@ -107,6 +107,7 @@ t.test('one sentinel, idle when nothing happens, gone with the last environment'
     }
     const switches = () => Number(/^voluntary_ctxt_switches:\\s+(\\d+)/m.exec(readFileSync('/proc/self/task/' + id + '/status', 'utf8'))[1])
     const before = [ticks(), switches()]
+    // The clock is what is tested: that time alone does not wake it.
     await new Promise(resolve => setTimeout(resolve, 1500))
     assert.deepEqual([ticks(), switches()], before, 'it has not even woken up')
     assert.equal(await worker.terminate(), 1)

@@ -1,14 +1,13 @@
 // Watching on v2: whose OOM it was, what a group below has to do with it, limits that are met.
 import '../helpers/v2-only.js'
 import { rmdirSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { MemoryGroup, watchTree, type OomEvent } from '../../lib/index.js'
 import { Hog } from '../helpers/hog.js'
 import { child, field, limit, MiB, scratch, until, write } from '../helpers/scratch.js'
-import { killedIn, removeAtOnce, rest, total, types, upTo } from '../helpers/watching.js'
+import { follow, killedIn, removeAtOnce, rest, total, types, upTo } from '../helpers/watching.js'
 
-const of = (events: OomEvent[], group: string): OomEvent[] =>
+const of = (events: readonly OomEvent[], group: string): OomEvent[] =>
   events.filter(event => 'group' in event && event.group === group)
 const origins = (events: OomEvent[]): string[] => [
   ...new Set(events.flatMap(event => (event.type === 'oom' ? event.origin : []))),
@@ -20,9 +19,9 @@ t.test('counts are the kernel’s, and its own alone', async t => {
   const watch = group.watch()
   for (let i = 0; i < 10; i++) await (await killedIn(dir)).exited
   const ooms = field(dir, 'memory.events.local', 'oom')
-  await sleep(50)
+  const told = await upTo(watch, 'kill', 10)
   removeAtOnce(dir)
-  const events = await rest(watch)
+  const events = [...told, ...(await rest(watch))]
   t.equal(total(events, 'oom'), ooms)
   t.equal(total(events, 'kill'), 10)
   t.strictSame(origins(events), ['self'])
@@ -36,11 +35,17 @@ t.test('a group below: not told as this one’s', async t => {
   const watch = group.watch()
   await killedIn(below)
   await until(() => field(dir, 'memory.events', 'oom_kill') === 1)
-  await sleep(50)
+  // Then one of its own, whose victim is a member of the group below: it is all that is told.
+  limit(below, 'max')
+  limit(dir, 16 * MiB)
+  await killedIn(below)
+  const ooms = field(dir, 'memory.events.local', 'oom')
+  const told = await upTo(watch, 'oom', ooms)
   removeAtOnce(below)
   removeAtOnce(dir)
-  const events = await rest(watch)
-  t.strictSame(types(events), ['removed'])
+  const events = [...told, ...(await rest(watch))]
+  t.equal(total(events, 'oom'), ooms)
+  t.strictSame([...new Set(types(events))], ['oom', 'removed'])
 })
 
 t.test('a group above: told to the group that lost a member', async t => {
@@ -49,17 +54,17 @@ t.test('a group above: told to the group that lost a member', async t => {
   const sibling = child(dir, 'sibling')
   const watch = watchTree(dir)
   await watch.ready
-  const all = rest(watch)
+  const { seen, ended } = follow(watch)
   await killedIn(below)
-  await sleep(50)
+  await until(() => total(of(seen, below), 'kill') > 0 && total(of(seen, dir), 'oom') > 0)
   for (const one of [below, sibling, dir]) removeAtOnce(one)
-  const events = await all
-  t.strictSame(origins(of(events, dir)), ['self'])
-  t.equal(total(of(events, dir), 'kill'), 0)
-  t.strictSame(origins(of(events, below)), ['ancestor'])
-  t.equal(total(of(events, below), 'oom'), 1)
-  t.equal(total(of(events, below), 'kill'), 1)
-  t.strictSame(types(of(events, sibling)), ['removed'])
+  await ended
+  t.strictSame(origins(of(seen, dir)), ['self'])
+  t.equal(total(of(seen, dir), 'kill'), 0)
+  t.strictSame(origins(of(seen, below)), ['ancestor'])
+  t.equal(total(of(seen, below), 'oom'), 1)
+  t.equal(total(of(seen, below), 'kill'), 1)
+  t.strictSame(types(of(seen, sibling)), ['removed'])
 })
 
 t.test('one after another: its own is not taken for that of the group above', async t => {
@@ -122,17 +127,13 @@ t.test('the hierarchy’s root may be the root of a tree', async t => {
   const watch = watchTree('.')
   await watch.ready
   const dir = scratch(t, 8 * MiB)
-  const seen: OomEvent[] = []
-  const done = (async () => {
-    for await (const event of watch) {
-      seen.push(event)
-      if (event.type === 'removed' && event.group === dir) return
-    }
-  })()
+  const { seen, ended } = follow(watch)
   await killedIn(dir)
-  await until(() => of(seen, dir).some(event => event.type === 'kill'))
+  await until(() => types(of(seen, dir)).includes('kill'))
   removeAtOnce(dir)
-  await done
+  await until(() => types(of(seen, dir)).includes('removed'))
+  await watch.return()
+  await ended
   t.strictSame(
     types(of(seen, dir)).filter(type => type !== 'oom'),
     ['kill', 'removed'],

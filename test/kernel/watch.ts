@@ -1,8 +1,8 @@
 // Watching one group, against the real kernel: what is told, how often, and what is not.
 import t from 'tap'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { mkdirSync, rmdirSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { MemoryGroup } from '../../lib/index.js'
+import { MemoryGroup, type OomEvent } from '../../lib/index.js'
 import { EventFd, registerEvent } from '../../lib/primitives.js'
 import { Hog } from '../helpers/hog.js'
 import {
@@ -17,7 +17,7 @@ import {
   version,
   write,
 } from '../helpers/scratch.js'
-import { killedIn, removeAtOnce, rest, total, types, upTo } from '../helpers/watching.js'
+import { follow, killedIn, removeAtOnce, rest, total, types, upTo } from '../helpers/watching.js'
 
 t.test('an OOM and the kill are told, then the removal', async t => {
   const dir = scratch(t, 16 * MiB)
@@ -132,23 +132,22 @@ t.test('many in a row: nothing lost, nothing twice', async t => {
   // The kernel's own count, by another registration.
   using kernel = new EventFd()
   if (version === 1) await registerEvent(group, 'memory.oom_control', kernel)
-  const one = group.watch()
-  const two = group.watch()
-  const both = [rest(one), rest(two)]
+  const both = [follow(group.watch()), follow(group.watch())]
   const many = 30
   for (let i = 0; i < many; i++) await (await killedIn(dir, 8 * MiB)).exited
   const expected =
     version === 1 ? Number(await kernel.read()) : field(dir, 'memory.events.local', 'oom')
   t.ok(expected >= many)
   const kills = killsIn(dir)
-  // The last kill is looked for within half a millisecond or so; then the counters go.
-  await sleep(100)
+  // The last kill is looked for a little later, and its counter goes with the group.
+  await until(() => both.every(({ seen }) => total(seen, 'kill') >= kills))
   removeAtOnce(dir)
-  for (const events of await Promise.all(both)) {
-    t.equal(total(events, 'oom'), expected)
-    t.equal(total(events, 'kill'), kills)
-    t.ok(events.every(e => !('origin' in e) || e.origin !== 'ancestor'))
-    t.equal(types(events).filter(type => type === 'removed').length, 1)
+  for (const { seen, ended } of both) {
+    await ended
+    t.equal(total(seen, 'oom'), expected)
+    t.equal(total(seen, 'kill'), kills)
+    t.ok(seen.every(e => !('origin' in e) || e.origin !== 'ancestor'))
+    t.equal(types(seen).filter(type => type === 'removed').length, 1)
   }
 })
 
@@ -156,8 +155,13 @@ t.test('what nobody takes is joined', async t => {
   const dir = scratch(t, 4 * MiB)
   await using group = await MemoryGroup.open(dir)
   const watch = group.watch({ maxQueue: 2 })
+  // What has come, without taking it.
+  const told: OomEvent[] = []
+  const tell = (event: unknown) => told.push(event as OomEvent)
+  subscribe('cgroup-oom:event', tell)
+  t.teardown(() => unsubscribe('cgroup-oom:event', tell))
   for (let i = 0; i < 5; i++) await (await killedIn(dir, 8 * MiB)).exited
-  await sleep(100)
+  await until(() => total(told, 'kill') >= 5)
   removeAtOnce(dir)
   const events = await rest(watch)
   t.strictSame(types(events), ['oom', 'kill', 'removed'])

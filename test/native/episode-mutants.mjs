@@ -297,10 +297,10 @@ const mutants = [
 ]
 
 await runMutants({
-  source: 'native/core/episode.cc',
+  sources: ['native/core/episode.cc'],
   mutants,
   schedules: '500000',
   simulation: ['test/native/episode_sim_test.cc'],
-  core: ['native/core/simgroup.cc', 'native/core/simdriver.cc'],
+  core: ['native/core/simgroup.cc', 'native/core/simdriver.cc', 'native/core/simdriver_steps.cc'],
   units: ['test/native/episode_test.cc', 'test/native/main.cc'],
 })

@@ -1,4 +1,4 @@
-// Removes the rules of the guardian's side one by one (native/guardian/stand_in.cc) and demands
+// Removes the rules of the guardian's side one by one (native/guardian/stand_in*.cc) and demands
 // that the simulation of both processes notices, or else the unit tests (stand_in_test.cc).
 //   node test/native/guardian-mutants.mjs [name…]
 import { runMutants } from './mutants.mjs'
@@ -172,7 +172,7 @@ const mutants = [
 ]
 
 await runMutants({
-  source: 'native/guardian/stand_in.cc',
+  sources: ['native/guardian/stand_in.cc', 'native/guardian/stand_in_turn.cc'],
   mutants,
   schedules: '200000',
   simulation: [
@@ -183,6 +183,7 @@ await runMutants({
   core: [
     'native/core/simgroup.cc',
     'native/core/simdriver.cc',
+    'native/core/simdriver_steps.cc',
     'native/core/episode.cc',
     'native/core/hold.cc',
     'native/core/sentinel.cc',

@@ -1,5 +1,5 @@
-// Removes the rules of one source file one by one and demands that a simulation notices, or else the
-// unit tests, where there are some.
+// Removes the rules of a source one by one and demands that a simulation notices, or else the unit
+// tests, where there are some.
 import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -35,21 +35,21 @@ async function failure(program, args) {
 
 /**
  * @param {object} what
- * @param {string} what.source the file that the rules are in
+ * @param {string[]} what.sources the files that the rules are in
  * @param {[string, string, string][]} what.mutants name, what stands there, what stands there
- *   without the rule; each must match exactly once
+ *   without the rule; each must match exactly once, in one of them
  * @param {string} what.schedules how many of them a rule must be found in
  * @param {string[]} what.simulation the sources of the simulation alone
  * @param {string[]} what.core what both need besides
- * @param {string[]} what.units the sources of the unit tests of `source`
+ * @param {string[]} what.units the sources of the unit tests of `sources`
  */
-export async function runMutants({ source, mutants, schedules, simulation, core, units }) {
-  const text = readFileSync(join(root, source), 'utf8')
+export async function runMutants({ sources, mutants, schedules, simulation, core, units }) {
+  const texts = sources.map(source => readFileSync(join(root, source), 'utf8'))
   const dir = mkdtempSync(join(tmpdir(), 'mutants-'))
   process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
 
   for (const [name, from] of mutants) {
-    const matches = text.split(from).length - 1
+    const matches = texts.reduce((sum, text) => sum + text.split(from).length - 1, 0)
     if (matches !== 1) throw new Error(`'${name}' matches ${matches} times`)
   }
   const wanted = process.argv.slice(2)
@@ -66,6 +66,7 @@ export async function runMutants({ source, mutants, schedules, simulation, core,
       return object
     })
   const coreObjects = objects(core)
+  const sound = objects(sources)
   const simObjects = [...objects(simulation), ...coreObjects]
   const unitObjects = [...objects(units), ...coreObjects]
 
@@ -78,13 +79,15 @@ export async function runMutants({ source, mutants, schedules, simulation, core,
   /** Who notices the mutant: 'simulation', 'unit tests' or undefined. */
   async function verdict(index, [, from, to]) {
     const file = join(dir, `mutant-${index}.cc`)
-    writeFileSync(file, text.split(from).join(to))
+    const changed = texts.findIndex(text => text.includes(from))
+    writeFileSync(file, texts[changed].split(from).join(to))
     await run(compiler, [...flags, '-c', file, '-o', `${file}.o`])
-    const sim = await link(`sim-${index}`, [`${file}.o`, ...simObjects])
+    const mutant = sound.with(changed, `${file}.o`)
+    const sim = await link(`sim-${index}`, [...mutant, ...simObjects])
     const found = await failure(sim, ['--schedules', schedules, '--failures', '1'])
     if (found !== undefined) return ['simulation', found]
     if (units.length === 0) return undefined
-    const unit = await failure(await link(`unit-${index}`, [`${file}.o`, ...unitObjects]), [])
+    const unit = await failure(await link(`unit-${index}`, [...mutant, ...unitObjects]), [])
     return unit === undefined ? undefined : ['unit tests', unit]
   }
 
@@ -105,7 +108,7 @@ export async function runMutants({ source, mutants, schedules, simulation, core,
     }),
   )
   console.log(
-    `${list.length} rules of ${source} removed: ${tally.simulation} found by the simulation, ${tally['unit tests']} by the unit tests, ${survivors} by nobody`,
+    `${list.length} rules of ${sources.join(', ')} removed: ${tally.simulation} found by the simulation, ${tally['unit tests']} by the unit tests, ${survivors} by nobody`,
   )
   process.exitCode = survivors === 0 ? 0 : 1
 }
