@@ -26,6 +26,8 @@ constexpr uint8_t kLooks = kQuickLooks + 10;
 constexpr int64_t kQuickStep = 500'000;
 // What a look may cost, with a margin: many watches that look do so less often.
 constexpr int64_t kLookCost = 40'000;
+// From a refused charge to its OOM being told.
+constexpr int64_t kReclaim = 250'000'000;
 // When it could not be seen whether the group is still there.
 constexpr int64_t kRetry = 10'000'000;
 // How long after the files have vanished the kernel's work queue may take to signal the removal.
@@ -150,7 +152,7 @@ Status OomWatchV1::arm(bool newborn) {
   GroupCounters c;
   look(c);
   int64_t now = sys::now_ns();
-  if (signals > 0) note_ooms(signals, origin(c), now);
+  if (signals > 0) note_ooms(signals, origin(c, now), now);
   note_counters(c, now);
   // Looks begin with attach(). Nothing was ever refused: nothing can have happened.
   if (signals > 0 || c.kills > 0 || c.failcnt > 0 || c.memsw_failcnt > 0) {
@@ -195,7 +197,7 @@ void OomWatchV1::ready(Sentinel& sentinel, int64_t now) {
 void OomWatchV1::told(Sentinel& sentinel, int64_t now) {
   GroupCounters c;
   look(c);
-  note_ooms(std::exchange(unsure_, 0), origin(c), now);
+  note_ooms(std::exchange(unsure_, 0), origin(c, now), now);
   if (c.fresh) at_oom_ = c;
   note_counters(c, now);
   looks_left_ = kLooks;
@@ -213,15 +215,19 @@ void OomWatchV1::vanished(Sentinel& sentinel, int64_t now) {
   sentinel.set_timer(*this, std::max(now, sys::now_ns()) + kRemovalSettles);
 }
 
-Origin OomWatchV1::origin(const GroupCounters& c) const {
+Origin OomWatchV1::origin(const GroupCounters& c, int64_t now) {
   if (!c.fresh) return Origin::kUnknown;
   bool refused = c.failcnt != at_oom_.failcnt || c.memsw_failcnt != at_oom_.memsw_failcnt;
+  if (refused) refused_at_ = now;
+  // What is refused is counted before reclaim is tried, and told after it: by then it may have been
+  // seen with the OOM before.
+  bool theirs = now - refused_at_ > kReclaim;
   Origin result = Origin::kUnknown;
   place_.with([&](int dir) {
     // No charge of its own was refused since the last time: it was told of somebody else's. With a
     // limit of memory and swap that cannot be said: newer kernels (6.18) do not count what that one
     // refuses.
-    if (!refused && !has_memsw_limit(dir)) {
+    if (theirs && !has_memsw_limit(dir)) {
       result = Origin::kAncestor;
       return 0;
     }
@@ -250,7 +256,7 @@ void OomWatchV1::note_counters(const GroupCounters& c, int64_t now) {
     if (kills_ == 0) kill_at_ = now;
     kills_ += c.kills - last_.kills;
   }
-  if (newborn_ && c.kills > newborn_ooms_) note_ooms(c.kills - newborn_ooms_, origin(c), now);
+  if (newborn_ && c.kills > newborn_ooms_) note_ooms(c.kills - newborn_ooms_, origin(c, now), now);
   last_ = c;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "core/fd.h"
 #include "core/place.h"
@@ -41,7 +42,7 @@ class OomWatchV1 final : public OomWatch {
  private:
   void look(GroupCounters& out) const;
   int exists() const;
-  Origin origin(const GroupCounters& now) const;
+  Origin origin(const GroupCounters& c, int64_t now);
   void note_ooms(uint64_t ooms, Origin origin, int64_t at);
   void note_counters(const GroupCounters& c, int64_t now);
   void look_on(Sentinel& sentinel, int64_t now);
@@ -55,6 +56,8 @@ class OomWatchV1 final : public OomWatch {
   uint32_t sub_;
   GroupCounters last_;    // as last read
   GroupCounters at_oom_;  // as read at the last OOM
+  int64_t refused_at_ =
+      std::numeric_limits<int64_t>::min() / 2;  // when a charge of its own was last found refused
   // Not sent yet.
   uint64_t ooms_ = 0;
   uint64_t kills_ = 0;
