@@ -149,7 +149,7 @@ bool HotGroupV2::stopped() const {
 int HotGroupV2::limit(uint64_t& out) const {
   if (int err = read_limit(max_, out)) return err;
   uint64_t own = note().own_max.load();
-  if (own != 0 && out == hold::line(own, config_)) out = own;
+  if (own != 0 && out == squeezed(own)) out = own;
   return 0;
 }
 
@@ -157,7 +157,7 @@ int HotGroupV2::restore_max() {
   uint64_t own = note().own_max.load(), now;
   if (own == 0) return 0;
   if (int err = read_limit(max_, now)) return err;
-  if (now == hold::line(own, config_)) {
+  if (now == squeezed(own)) {
     if (int err = write_limit(max_, own)) return err;
   }
   note().own_max.store(0);
@@ -238,21 +238,21 @@ int HotGroupV2::yield() {
   return set_high(high_, own_high());
 }
 
-// The kernel's killer chooses until what is in use fits below the line: a write to memory.max
+// The kernel's killer chooses until what is in use fits well below the line: a write to memory.max
 // returns when it has. Waiting for members to run into memory.max by themselves would leave one
 // that stands just below it in one episode after the other.
 int HotGroupV2::decide(uint64_t base, uint64_t most) {
   uint64_t now;
-  uint64_t line = hold::line(base, config_);
-  if (line == kUnlimited) return 0;
+  uint64_t least = squeezed(base);
+  if (least == kUnlimited) return 0;
   if (int err = read_limit(slow_max_, now)) return err;
   if (now < base || now > most) return 0;
   note().own_max.store(base);
   write_mark();
-  int err = write_limit(slow_max_, line);
+  int err = write_limit(slow_max_, least);
   if (int failed = read_limit(slow_max_, now)) return failed;
   // Somebody else's, if it is another one by now.
-  if (err == 0 && now == line) err = write_limit(slow_max_, base);
+  if (err == 0 && now == least) err = write_limit(slow_max_, base);
   note().own_max.store(0);
   write_mark();
   if (err == 0) set_max_.store(0);

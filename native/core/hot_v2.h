@@ -71,6 +71,7 @@ class HotGroupV2 final : public HotGroup {
   // Where memory.high belongs while the group is held with this limit.
   uint64_t held_high(uint64_t max) const;
   int limit(uint64_t& out) const;
+  uint64_t squeezed(uint64_t max) const { return hold::squeeze(max, config_, ahead_); }
   int restore_max();
   int hold(const Fd& file, bool quickly);
   int set_high(const Fd& file, uint64_t high);

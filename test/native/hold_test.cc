@@ -62,6 +62,15 @@ TEST_CASE("a group that was fine a moment ago is left alone, as long as it stays
   CHECK(respite.until(6, kLine) == 0);
 }
 
+TEST_CASE("where the kernel decides there is no room for what CPUs had charged ahead") {
+  CHECK(hold::squeeze(64 * kMiB, {}, 512 * 1024) == 60 * kMiB - 512 * 1024);
+  CHECK(hold::squeeze(64 * kMiB, {}, 64 * kMiB) == 58 * kMiB);
+  CHECK(hold::squeeze(64 * kMiB, {}, 1) == 60 * kMiB - 65536);
+  CHECK(hold::squeeze(kMiB, {}, 64 * kMiB) == 256 * 1024);
+  CHECK(hold::squeeze(0, {}, kMiB) == 0);
+  CHECK(hold::squeeze(kUnlimited, {}, kMiB) == kUnlimited);
+}
+
 TEST_CASE("what CPUs have given back is nothing to speak of, up to a quarter of the band") {
   constexpr uint64_t kLine = 60 * kMiB;
   CHECK(hold::Edge::at(kLine, 4 * kMiB, 512 * 1024) == kLine - 512 * 1024);
