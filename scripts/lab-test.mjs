@@ -1,5 +1,6 @@
 // Runs test/kernel/ under other kernels, one boot for each kernel and version of the memory controller,
 // and prints one table: node scripts/lab-test.mjs [options] [file…]
+import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Lab } from './lab/machine.mjs'
@@ -73,6 +74,8 @@ if (values.help) {
 }
 const entries = values.kernel.map(entry => entry.split('/'))
 if (entries.some(([, version]) => !['v1', 'v2'].includes(version))) fail(HELP)
+const unknown = positionals.filter(file => !existsSync(file))
+if (unknown.length > 0) fail(`no such file: ${unknown.join(', ')}`)
 const usual = files('test/kernel', ['.ts']).filter(
   file => values.all || !(basename(file, '.ts') in LEFT_OUT),
 )
