@@ -52,7 +52,11 @@ const rows = [
   ['from the line to the last member standing still, ms', c => pair(c.stopMs)],
   ['what gets through, KiB', c => pair(c.throughKiB)],
   ['the fallback is late by, ms', c => pair(c.lateMs, 1)],
-  ['page cache load loses, % (95 % confidence)', c => within(c.cacheLossPercent)],
+  ['reading files loses, % (95 % confidence)', c => within(c.readLossPercent)],
+  [
+    'reading and writing, MB/s, held / not',
+    c => c.readWriteMBs?.map(v => number(v, 1)).join(' / '),
+  ],
   ...['1 %', '3 %', '6 %', '12 %', '25 %'].map(band => [
     `throttling alone, band ${band}`,
     c => (c.throttledMs ? held(c.throttledMs[band]) : '–'),

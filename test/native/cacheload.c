@@ -1,6 +1,7 @@
-// A load of page cache: cacheload DIR FILE MIB COUNTER. Joins the group DIR, then goes through
-// FILE, of so many MiB, again and again until it is ended: writes a block, and reads the one half a
-// file ahead. How many bytes have gone either way so far is in the first eight bytes of COUNTER.
+// A load of page cache: cacheload DIR FILE MIB COUNTER r|rw. Joins the group DIR, then goes through
+// FILE, of so many MiB, again and again until it is ended: reads a block, and the one half a file
+// ahead; rw: writes the first of them. How many bytes have gone either way so far is in the first
+// eight bytes of COUNTER. The file is written once before, and is on the disk.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -18,7 +19,8 @@ static int failed(const char* what) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 2;
+  if (argc != 6) return 2;
+  int writes = strcmp(argv[5], "rw") == 0;
   char path[4096];
   snprintf(path, sizeof path, "%s/cgroup.procs", argv[1]);
   int procs = open(path, O_WRONLY | O_CLOEXEC);
@@ -31,9 +33,14 @@ int main(int argc, char** argv) {
   int file = open(argv[2], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (file < 0) return failed(argv[2]);
   const off_t size = (off_t)atol(argv[3]) << 20;
-  if (ftruncate(file, size) != 0) return failed("ftruncate");
-  for (off_t at = 0;; at = (at + sizeof block) % size) {
+  for (off_t at = 0; at < size; at += sizeof block) {
     if (pwrite(file, block, sizeof block, at) != sizeof block) return failed("write");
+  }
+  if (fsync(file) != 0) return failed("fsync");
+  for (off_t at = 0;; at = (at + sizeof block) % size) {
+    ssize_t first =
+        writes ? pwrite(file, block, sizeof block, at) : pread(file, block, sizeof block, at);
+    if (first != sizeof block) return failed(writes ? "write" : "read");
     off_t ahead = (at + size / 2) % size;
     if (pread(file, block, sizeof block, ahead) != sizeof block) return failed("read");
     *done += 2 * sizeof block;
