@@ -17,38 +17,40 @@ namespace oom::binding {
 template <class T, class Work, class Convert>
 class AsyncCall final : public Napi::AsyncWorker {
  public:
-  AsyncCall(Napi::Env env, Work work, Convert convert)
+  AsyncCall(Napi::Env env, napi_deferred deferred, Work work, Convert convert)
       : Napi::AsyncWorker(env, "cgroup-oom"),
-        deferred_(Napi::Promise::Deferred::New(env)),
+        deferred_(deferred),
         work_(std::move(work)),
         convert_(std::move(convert)) {}
-
-  Napi::Promise promise() const { return deferred_.Promise(); }
 
  private:
   void Execute() override { status_ = work_(value_); }
   void OnOK() override {
     Napi::HandleScope scope(Env());
     if (status_.ok()) {
-      deferred_.Resolve(convert_(Env(), value_));
+      napi_resolve_deferred(Env(), deferred_, convert_(Env(), value_));
     } else {
-      deferred_.Reject(to_error(Env(), status_).Value());
+      napi_reject_deferred(Env(), deferred_, to_error(Env(), status_).Value());
     }
   }
 
-  Napi::Promise::Deferred deferred_;
+  napi_deferred deferred_;
   Work work_;
   Convert convert_;
   T value_{};
   Status status_;
 };
 
+// Empty in an environment that is being terminated: it gives no promise any more, and
+// Napi::Promise::Deferred would hand out one that was never made.
 template <class T, class Work, class Convert>
-Napi::Promise run_async(Napi::Env env, Work work, Convert convert) {
-  auto* call = new AsyncCall<T, Work, Convert>(env, std::move(work), std::move(convert));
-  Napi::Promise promise = call->promise();
+Napi::Value run_async(Napi::Env env, Work work, Convert convert) {
+  napi_deferred deferred;
+  napi_value promise;
+  if (napi_create_promise(env, &deferred, &promise) != napi_ok) return {};
+  auto* call = new AsyncCall<T, Work, Convert>(env, deferred, std::move(work), std::move(convert));
   call->Queue();
-  return promise;
+  return {env, promise};
 }
 
 }  // namespace oom::binding
