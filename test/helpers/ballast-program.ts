@@ -19,6 +19,8 @@ limit(dir, before + 64 * MiB)
 const filled = hog.fill(72 * MiB)
 for await (const episode of guard) {
   const { outcome, steps } = await episode.ended
+  // v2: what this process itself frees can end one before its step.
+  if (outcome === 'recovered') continue
   await filled
   await hog.free()
   while (usage() < before - 8 * MiB) await sleep(20)

@@ -9,7 +9,7 @@ import type { Test } from 'tap'
 import { isHeld as isMarked } from '../../lib/cli/held-groups.js'
 import { Hog } from './hog.js'
 import type { Remote } from './remote.js'
-import { isHeld, MiB, underOom, until } from './scratch.js'
+import { isHeld, MiB, stillUnderOom, underOom, until } from './scratch.js'
 
 export const rounds = Number(process.env.OOM_FAULT_ROUNDS ?? 1)
 
@@ -58,7 +58,7 @@ export class Clock {
     return new Clock(dir)
   }
   async stop(): Promise<number> {
-    while (existsSync(this.dir) && underOom(this.dir)) await sleep(0)
+    while (existsSync(this.dir) && stillUnderOom(this.dir)) await sleep(0)
     return since(this.#began)
   }
 }

@@ -6,6 +6,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 export const PREFIX = 'cgroup-oom-test-'
+export const MiB = 1024 * 1024
 
 /** What a test and a measurement (bench/lib/run.ts) have in common: something to do at the end. */
 export interface Ending {
@@ -110,11 +111,14 @@ export function holdByHand(dir: string): void {
 }
 
 /** It is out of memory and its members wait: v2 it is past the line of the hold, or frozen there. */
-export function underOom(dir: string): boolean {
+export function underOom(dir: string, slack = 0): boolean {
   if (version === 1) return field(dir, 'memory.oom_control', 'under_oom') > 0
   // Frozen it may fall back a little: what CPUs had charged ahead is taken back.
-  return isFrozen(dir) || (isHeld(dir) && size(dir, USAGE) > size(dir, 'memory.high'))
+  return isFrozen(dir) || (isHeld(dir) && size(dir, USAGE) + slack > size(dir, 'memory.high'))
 }
+
+/** Whether one that was still is: throttled members may fall back a little as well. */
+export const stillUnderOom = (dir: string): boolean => underOom(dir, MiB)
 
 /** How full a guarded group with this limit is when it counts as out of memory (docs/hold.md). */
 export const lineOf = (max: number): number =>
@@ -250,5 +254,3 @@ export function child(parent: string, name: string, max?: number): string {
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await sleep(1)
 }
-
-export const MiB = 1024 * 1024
