@@ -179,7 +179,11 @@ int HotGroupV2::held() {
 }
 
 void HotGroupV2::write_mark() {
-  if (noted()) hold::write_mark(dir_.get(), {own_high(), note().own_max.load(), frozen_.load()});
+  if (noted()) {
+    uint64_t max = note().own_max.load();
+    uint64_t lowered = max != 0 ? squeezed(max) : 0;
+    hold::write_mark(dir_.get(), {own_high(), max, lowered, frozen_.load()});
+  }
   // Let go of meanwhile.
   if (!noted()) hold::remove_mark(dir_.get());
 }
@@ -189,7 +193,7 @@ int HotGroupV2::adopt(uint64_t& high) {
   hold::Mark mark;
   if (hold::read_mark(dir_.get(), mark) != 1) return 0;
   high = mark.high;
-  note().own_max.store(mark.max);
+  if (int err = hold::put_back_max(dir_.get(), mark)) return err;
   return mark.frozen ? sys::write_small(freeze_.get(), "0") : 0;
 }
 

@@ -57,9 +57,22 @@ export class Tracer {
     return tracer
   }
 
-  /** Sends a signal when the process makes its n-th system call from now on, whatever the thread. */
-  static inject(t: Test, pid: number, signal: NodeJS.Signals, n: number): Promise<Tracer> {
-    return Tracer.#start(t, pid, 'inject', String(constants.signals[signal]), String(n))
+  /** Sends a signal when the process makes its n-th system call (of that name) from now on, whatever the thread. */
+  static inject(
+    t: Test,
+    pid: number,
+    signal: NodeJS.Signals,
+    n: number,
+    name?: string,
+  ): Promise<Tracer> {
+    return Tracer.#start(
+      t,
+      pid,
+      'inject',
+      String(constants.signals[signal]),
+      String(n),
+      ...(name ? [name] : []),
+    )
   }
 
   /** Only counts them. */

@@ -1,8 +1,6 @@
 // What only the hold of cgroup v2 has: its line, throttling and freezing, the mark, what is put back.
 // The promises of both versions are tried by the other guard*.ts.
 import t, { type Test } from 'tap'
-import { heldGroups } from '../../lib/cli/held-groups.js'
-import { cli } from '../helpers/cli.js'
 import { failure, guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import { frozen, high, max, pids, usage } from '../helpers/hold.js'
@@ -238,45 +236,6 @@ t.test(
     t.notOk(frozen(dir))
   },
 )
-
-t.test('what was left by a guard whose guardian died too is adopted', onV2(WHY), async t => {
-  const dir = scratch(t, LIMIT)
-  const remote = await Remote.start(t, { home: scratch(t) })
-  const { guardian } = await remote.guard(dir, { delayMs: LONG, hold: { freeze: 'always' } })
-  const { lived } = await overfill(t, dir)
-  await remote.event('episode')
-  await until(() => frozen(dir))
-  process.kill(remote.pid, 'SIGSTOP')
-  process.kill(guardian, 'SIGKILL')
-  process.kill(remote.pid, 'SIGKILL')
-  await until(() => pids(remote.home).length === 0)
-  t.ok(frozen(dir))
-  t.equal(high(dir), LINE)
-  t.match(await heldGroups([dir], { recursive: false }), [{ path: dir, behind: [] }])
-  const guard = await guarded(t, dir, { delayMs: LONG, takeOver: true })
-  const episode = await guard.next()
-  await episode.raiseLimit({ by: LIMIT })
-  t.ok(await lived)
-  await guard.guard.dispose()
-  t.ok(asFound(dir))
-})
-
-t.test('rescue puts it back', onV2(WHY), async t => {
-  const dir = scratch(t, LIMIT)
-  write(dir, 'memory.high', LINE + MiB)
-  const remote = await Remote.start(t, { home: scratch(t) })
-  const { guardian } = await remote.guard(dir, { delayMs: LONG })
-  process.kill(guardian, 'SIGSTOP')
-  process.kill(remote.pid, 'SIGKILL')
-  process.kill(guardian, 'SIGKILL')
-  await until(() => pids(remote.home).length === 0)
-  t.equal(high(dir), LINE)
-  const { status, stdout } = await cli(['rescue', dir])
-  t.equal(status, 0)
-  t.match(stdout, 'killer given back')
-  t.equal(high(dir), LINE + MiB)
-  t.same(await heldGroups([dir], { recursive: false }), [])
-})
 
 t.test('never itself', onV2(WHY), async t => {
   const group = await openGroup(t, mount)

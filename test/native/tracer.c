@@ -1,7 +1,7 @@
 // Looks at a process from outside, without its knowledge (ptrace(2)), for tests.
 //
-// `tracer PID inject SIGNAL N` sends SIGNAL to the process when it enters its N-th system call,
-// counted over all of its threads, and lets go of it: "hit NAME THREAD".
+// `tracer PID inject SIGNAL N [NAME]` sends SIGNAL to the process when it enters its N-th system
+// call (of that name), counted over all of its threads, and lets go of it: "hit NAME THREAD".
 //
 // `tracer PID list PREFIX` tells each system call of the threads with such names: "call NAME
 // THREAD".
@@ -209,7 +209,7 @@ static int resume(pid_t tid, int status, long* entered) {
   return signal;
 }
 
-static int run(int signal, long at, const char* prefix) {
+static int run(int signal, long at, const char* only, const char* prefix) {
   while (each_thread(follow) > 0) {
   }
   printf("following\n");
@@ -224,7 +224,8 @@ static int run(int signal, long at, const char* prefix) {
       const char* name = thread_name(tid);
       if (strncmp(name, prefix, strlen(prefix)) == 0)
         printf("call %s %s\n", name_of(entered), name);
-    } else if (entered >= 0 && !is_noise(entered) && ++counted == at) {
+    } else if (entered >= 0 && (only ? strcmp(name_of(entered), only) == 0 : !is_noise(entered)) &&
+               ++counted == at) {
       printf("hit %s %s\n", name_of(entered), thread_name(tid));
       // The kernel lets go of all threads when this process ends.
       return kill(target, signal);
@@ -337,8 +338,9 @@ int main(int argc, char** argv) {
   sigaction(SIGTERM, &action, 0);
   if (argc < 4) return 2;
   target = atoi(argv[1]);
-  if (strcmp(argv[2], "inject") == 0 && argc == 5) return run(atoi(argv[3]), atol(argv[4]), 0);
-  if (strcmp(argv[2], "list") == 0) return run(0, 0, argv[3]);
+  if (strcmp(argv[2], "inject") == 0 && argc >= 5)
+    return run(atoi(argv[3]), atol(argv[4]), argv[5], 0);
+  if (strcmp(argv[2], "list") == 0) return run(0, 0, 0, argv[3]);
 #ifdef __x86_64__
   if (strcmp(argv[2], "filter") == 0 && argc == 5) return filter(argv[3], argv[4]);
 #endif
