@@ -28,6 +28,10 @@ constexpr int64_t kAnswerMost = 1000 * kMs;
 constexpr int64_t kKernelWindow = 100 * kMs;
 constexpr int64_t kKernelWindowMax = 1000 * kMs;
 constexpr int64_t kSettle = 100 * kMs;
+// What an episode has left to the next one is meant for members that fall back to the line: looks
+// go on to see whether anything is freed, and later on it is another OOM.
+constexpr int64_t kNearPoll = 100 * kMs;
+constexpr int64_t kNearLasts = 10'000 * kMs;
 constexpr int64_t kSettlePoll = 5 * kMs;
 constexpr int64_t kShortPoll = 1 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
@@ -213,6 +217,7 @@ bool EpisodeMachine::quiet(int64_t now, const Input& input) {
 
 void EpisodeMachine::idle(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
+  if (now >= left_until_) left_ = kNever;
   if (config_.delay_ns == 0) {
     if (s.starved && !config_.dry_run) insist(now, out);
   } else {
@@ -272,6 +277,7 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
     if (s.near && !kill_seen_) {
       used_ = now - clock_at_;
       left_ = std::max<int64_t>(deadline_ - now, 0);
+      left_until_ = now + kNearLasts;
     }
     return finish(now, kill_seen_ ? pending_ : unaided, out);
   }
@@ -377,7 +383,7 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
 }
 
 void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out) {
-  bool calm = quiet(now, input);
+  bool calm = quiet(now, input) && (kill_seen_ || !input.sample.open);
   bool given_up = now - (kill_seen_ ? kill_at_ : phase_at_) >= kEscalate;
   if (input.fact == Fact::kFallbackDone && (input.episode == 0 || input.episode == id_)) {
     answered_ = true;
@@ -478,6 +484,7 @@ int64_t EpisodeMachine::next_look(int64_t now) const {
   switch (phase_) {
     case Phase::kIdle: {
       int64_t look = kNever;
+      if (left_ != kNever) look = now + kNearPoll;
       if (now < settle_until_) look = std::min(now + kSettlePoll, settle_until_);
       if (starved_ && insist_at_ != kNever) look = std::min(look, insist_at_);
       return std::max(now + 1, std::min(look, repay_at_));

@@ -231,6 +231,7 @@ class EpisodeMachine {
   int64_t deadline_ = 0;
   int64_t used_ = 0;       // of the delay, by an episode that ended where it was still near,
   int64_t left_ = kNever;  // and what it left to the next one
+  int64_t left_until_ = 0;
   int64_t late_ns_ = 0;
   int64_t quiet_at_ = kNever;  // since when it has not been out of memory
   int64_t flap_at_ = kNever;   // past the deadline: since when it has neither been quiet nor caught

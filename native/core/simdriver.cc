@@ -19,12 +19,13 @@ void SimDriver::arm() {
   look();
 }
 
-Sample SimDriver::sample() const {
+Sample SimDriver::sample() {
   Sample s;
   s.usage = group_->usage();
   s.limit = group_->limit();
   s.kills = group_->kernel_kills();
   s.starved = group_->under_oom() && s.usage + kBatch >= s.limit;
+  hooks_->sees(s);
   return s;
 }
 

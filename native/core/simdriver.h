@@ -35,6 +35,7 @@ class SimHooks {
   virtual void stepped(const SimStep&) {}
   virtual void switched(bool) {}  // the killer has been disabled, or enabled
   virtual void signalled(int32_t, int32_t) {}
+  virtual void sees(Sample&) {}  // what only v2 has: open, near
   virtual int32_t fails(SimCall) { return 0; }  // a negative errno
   virtual int64_t takes(SimCall) {
     return 0;
@@ -93,7 +94,7 @@ class SimDriver {
     uint64_t target = 0;  // headroom
   };
 
-  Sample sample() const;
+  Sample sample();
   Loan loan() const;
   void publish();
   bool claim();

@@ -177,6 +177,9 @@ const mutants = [
   ['the next one has the whole delay', 'std::min(config_.delay_ns, left_)', 'config_.delay_ns'],
   ['what was used is given again', '  if (left_ != kNever) clock_at_ -= used_;\n', ''],
   ['what is left is left for ever', '  left_ = kNever;\n  pending_', '  pending_'],
+  ['what is left is left for long', 'if (now >= left_until_) left_ = kNever;', ''],
+  ['nobody looks whether anything is freed', 'if (left_ != kNever) look = now + kNearPoll;', ''],
+  ['what is open is quiet', '(kill_seen_ || !input.sample.open)', 'true'],
   ['what was freed does not matter', '  if (!s.near) left_ = kNever;\n', ''],
   ['a kill leaves the clock', 'if (s.near && !kill_seen_) {', 'if (s.near) {'],
   ['what is open hides a kill', '!out_of_memory(s) && !kill_seen_) {', '!out_of_memory(s)) {'],
@@ -301,6 +304,11 @@ await runMutants({
   mutants,
   schedules: '500000',
   simulation: ['test/native/episode_sim_test.cc'],
-  core: ['native/core/simgroup.cc', 'native/core/simdriver.cc', 'native/core/simdriver_steps.cc'],
+  core: [
+    'native/core/hold.cc',
+    'native/core/simgroup.cc',
+    'native/core/simdriver.cc',
+    'native/core/simdriver_steps.cc',
+  ],
   units: ['test/native/episode_test.cc', 'test/native/main.cc'],
 })

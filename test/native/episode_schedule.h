@@ -8,7 +8,9 @@
 #include <cstdarg>
 #include <cstdio>
 #include <string>
+#include <vector>
 
+#include "core/hold.h"
 #include "core/simdriver.h"
 #include "sim_random.h"
 
@@ -18,6 +20,9 @@ struct Tally {
   uint64_t schedules = 0, episodes = 0, faults = 0, by_outcome[kOutcomes] = {};
   int64_t worst_ns = 0;  // past the deadline
 };
+
+// Where an episode has ended near, looks go on, at least so often.
+constexpr int64_t kSurelyLooked = 110 * kMs;
 
 class Schedule final : public SimHooks {
  public:
@@ -33,6 +38,10 @@ class Schedule final : public SimHooks {
   void happen();
   void relieve();
   void run_until(int64_t at);
+  void run_steps(int64_t at);
+  void dip();
+  bool dips() const { return !dips_.empty() && group_.now() < dips_.back().to; }
+  int64_t excused(int64_t from) const;
   void run_for(int64_t ns) { run_until(group_.now() + ns); }
   void clear();
   int64_t last_stuck() const { return was_stuck_ ? group_.now() : last_stuck_; }
@@ -46,6 +55,7 @@ class Schedule final : public SimHooks {
   int64_t takes(SimCall call) override;
   int64_t wakes_late() override;
   bool loses_notification() override;
+  void sees(Sample& s) override;
 
   // The oracle.
   void check();
@@ -70,6 +80,16 @@ class Schedule final : public SimHooks {
   int64_t late_ns_ = 0;
   int failed_in_a_row_ = 0;
 
+  // As cgroup v2 is seen: members that wait are, for a while, just below the line.
+  bool v2_ = false;
+  struct Dip {
+    int64_t to;
+    int64_t open_from = kNever;  // since when looks cannot tell
+    bool over = false;
+  };
+  std::vector<Dip> dips_;
+  hold::Edge edge_;
+
   // What the oracle knows.
   bool dry_ = false, disposing_ = false, removed_ = false, step_failed_ = false;
   int64_t delay_ = 0, max_delay_ = 0;
@@ -90,6 +110,7 @@ class Schedule final : public SimHooks {
   uint64_t begin_kernel_kills_ = 0;
   uint64_t last_kernel_kills_ = 0;
   int64_t fallback_clock_ = 0;  // the deadline as the contract counts it
+  int64_t left_ = kNever, used_ = 0;  // of it, by an episode that ended in a dip
   int64_t extend_from_ = 0, fallback_kill_at_ = 0;
   int64_t steps_now_ = 0, steps_at_ = -1;
 };
@@ -122,6 +143,11 @@ inline void Schedule::note(const char* format, ...) {
 
 inline EpisodeConfig Schedule::guard_config() {
   EpisodeConfig c = random_guard(random_);
+  if (v2_ && random_.percent(50) && c.delay_ns > 0) {
+    // Long enough to be noticed when it is given twice.
+    c.delay_ns += random_.range(300, 600) * kMs;
+    c.max_delay_ns = std::max(c.max_delay_ns, c.delay_ns);
+  }
   delay_ = c.delay_ns;
   max_delay_ = c.max_delay_ns;
   dry_ = c.dry_run;
@@ -285,11 +311,52 @@ inline void Schedule::relieve() {
     if (!failure_.empty()) return;
   }
   group_.reclaim(group_.cached());
-  run_for(3500 * kMs);
+  run_for(4500 * kMs);  // headroom is asked for once a second, and four times
+}
+
+// All at once a group that is out of memory is a little below its line, and nobody is served: the
+// kernel takes back what CPUs had charged ahead. Those that are throttled charge anew later on.
+inline void Schedule::dip() {
+  if (dips() || !group_.under_oom() || group_.removed()) return;
+  dips_.push_back({.to = group_.now() + random_.range(1, 4000) * kMs});
+  note("dips for %.0f ms", ms(dips_.back().to - group_.now()));
+  if (random_.percent(70)) run_for(random_.range(0, 5000) * kMs);
+}
+
+inline void Schedule::sees(Sample& s) {
+  if (!v2_) return;
+  bool full = s.usage + kBatch >= s.limit;
+  bool starved = full && (group_.killer_disabled() ? group_.stuck() : s.starved);
+  auto verdict = edge_.judge(group_.now(), starved, !dips(), group_.frozen());
+  s.starved = verdict == hold::Verdict::kStarved;
+  s.open = verdict == hold::Verdict::kOpen;
+  s.near = starved;
+  if (dips() && !s.starved) dips_.back().open_from = std::min(dips_.back().open_from, group_.now());
+}
+
+// How much of the time since then it has been open whether the group is out of memory.
+inline int64_t Schedule::excused(int64_t from) const {
+  int64_t sum = 0;
+  for (const Dip& dip : dips_) {
+    int64_t to = std::min(group_.now(), dip.to);
+    sum += std::max<int64_t>(0, to - std::max(from, dip.open_from));
+  }
+  return sum;
+}
+
+inline void Schedule::run_steps(int64_t at) {
+  while (failure_.empty() && driver_->step(at)) check();
 }
 
 inline void Schedule::run_until(int64_t at) {
-  while (failure_.empty() && driver_->step(at)) check();
+  if (!dips_.empty() && !dips_.back().over && dips_.back().to <= at) {
+    run_steps(dips_.back().to);
+    dips_.back().over = true;
+    note("charges anew");
+    if (group_.stuck() && failure_.empty()) driver_->notify();
+    check();
+  }
+  run_steps(at);
 }
 
 inline void Schedule::began(const EpisodeMachine& m) {
@@ -301,10 +368,11 @@ inline void Schedule::began(const EpisodeMachine& m) {
   in_episode_ = true;
   cancelled_ = yielded_ = plan_kernel_ = false;
   fallbacks_ = let_gos_ = raises_ = user_kills_ = plan_done_ = late_kills_ = fallback_kills_ = 0;
-  extension_ = 0;
+  if (left_ == kNever) extension_ = 0;
   begin_kernel_kills_ = group_.kernel_kills();
-  fallback_clock_ = group_.now() + delay_;
-  extend_from_ = group_.now();
+  fallback_clock_ = group_.now() + std::min(delay_, left_);
+  extend_from_ = group_.now() - (left_ == kNever ? 0 : used_);
+  left_ = kNever;
   if (!dry_ && !group_.stuck()) fail("begins without an OOM");
   tally_.episodes++;
 }
@@ -315,6 +383,10 @@ inline void Schedule::ended(const EpisodeEnd& end) {
   in_episode_ = false;
   tally_.by_outcome[static_cast<size_t>(end.outcome)]++;
   check_end(end);
+  if (dips() && group_.stuck()) {
+    left_ = std::max<int64_t>(0, fallback_clock_ - group_.now());
+    used_ = group_.now() - extend_from_;
+  }
 }
 
 inline void Schedule::check_end(const EpisodeEnd& end) {
@@ -335,7 +407,7 @@ inline void Schedule::check_end(const EpisodeEnd& end) {
   switch (end.outcome) {
     case Outcome::kRecovered:
       if (let_gos_ > 0 || fallback_kills_ > 0) fail("'recovered' after the fallback");
-      if (!dry_ && waiters()) fail("'recovered' while tasks wait");
+      if (!dry_ && !dips() && waiters()) fail("'recovered' while tasks wait");
       if (user_kills_ + plan_done_ > 0 && fallbacks_ == 0) fail("'recovered' by itself: not so");
       break;
     case Outcome::kLimitRaised:
@@ -365,7 +437,7 @@ inline void Schedule::check_end(const EpisodeEnd& end) {
   bool lasting = end.outcome == Outcome::kRecovered || end.outcome == Outcome::kPlan;
   if (!dry_ && lasting && !plan_kernel_ && fallbacks_ == 0 && user_kills_ == 0) {
     // Belief in the end must have had kBelieved without a waiting task, or a kill by the plan.
-    if (plan_done_ == 0 && group_.under_oom()) fail("ended while tasks wait");
+    if (plan_done_ == 0 && !dips() && group_.under_oom()) fail("ended while tasks wait");
   }
 }
 
@@ -494,6 +566,7 @@ inline void Schedule::check() {
   if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {
     stuck_since_ = now;
   }
+  if (stuck && !was_stuck_ && now - unstuck_at_ >= kSurelyLooked) left_ = kNever;
   if (!stuck && was_stuck_) unstuck_at_ = now;
   was_stuck_ = stuck;
 
@@ -505,7 +578,8 @@ inline void Schedule::check() {
   was_hopeless_ = hopeless;
   if (stuck) {
     int64_t allowed = std::min(delay_ + extension_, std::max(delay_, max_delay_));
-    int64_t over = now - std::max({stuck_since_, clock_, hopeless_until_}) - allowed;
+    int64_t from = std::max({stuck_since_, clock_, hopeless_until_});
+    int64_t over = now - from - allowed - excused(from);
     // What was injected on top: late wake-ups and failing writes are not an idle machine.
     if (over > tally_.worst_ns) tally_.worst_ns = over;
     if (over > kGrace) fail("out of memory for %.1f ms past the deadline", ms(over));
@@ -516,7 +590,7 @@ inline void Schedule::check() {
   if (cache && !was_cache_) cache_since_ = now;
   was_cache_ = cache;
   bool idle = m.phase() == EpisodeMachine::Phase::kIdle;
-  bool unnoticed = idle && group_.under_oom() && !dry_;
+  bool unnoticed = idle && group_.under_oom() && !dry_ && !dips();
   if (unnoticed && !was_unnoticed_) unnoticed_since_ = now;
   was_unnoticed_ = unnoticed;
   if (unnoticed && now - unnoticed_since_ > 40 * kMs) fail("tasks wait and no episode begins");
@@ -535,6 +609,7 @@ inline void Schedule::check() {
 inline const std::string& Schedule::run() {
   group_ = SimGroup(random_group(random_));
   intended_ = group_.limit();
+  v2_ = random_.percent(20);
   EpisodeConfig config = guard_config();
   if (random_.percent(50)) {
     fail_percent_ = random_.range(0, 30);
@@ -557,7 +632,11 @@ inline const std::string& Schedule::run() {
                                           : random_.range(0, 400) * kMs;
     run_for(pause);
     if (group_.removed()) break;
-    happen();
+    if (v2_ && random_.percent(30)) {
+      dip();
+    } else {
+      happen();
+    }
   }
   bool relieved = !group_.removed() && random_.percent(50);
   if (relieved && failure_.empty()) {

@@ -281,9 +281,11 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
     CHECK(rig.after(77) == "");
     CHECK(rig.after(1) == "letgo");
   }
-  SUBCASE("not if something was freed meanwhile") {
+  SUBCASE("not if something was freed meanwhile, to see which looks go on") {
+    CHECK(rig.wakes_in() == 100 * kMs);
     rig.sample.near = false;
     rig.look();
+    CHECK(rig.machine.next_wake() == kNever);
     rig.sample.near = true;
     rig.starve();
     CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
@@ -303,11 +305,29 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
     rig.starve();
     CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
   }
+  SUBCASE("not much later: that is another OOM") {
+    while (rig.wakes_in() == 100 * kMs) rig.after(100);
+    CHECK(rig.machine.next_wake() == kNever);
+    CHECK(rig.now < 12'000 * kMs);
+    CHECK(rig.starve() == "begin");
+    CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
+  }
   SUBCASE("not longer than a delay that was set since") {
     rig.tell(Fact::kSetDelay, 10 * kMs);
     rig.starve();
     CHECK(rig.machine.deadline() - rig.now == 10 * kMs);
   }
+}
+
+TEST_CASE("open, past the deadline: a fallback that does nothing does not end it") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.sample.starved = false;
+  rig.sample.open = rig.sample.near = true;
+  CHECK(rig.after(50) == "");
+  CHECK(rig.after(49) == "");
+  CHECK(rig.after(1) == "letgo");
 }
 
 TEST_CASE("those that wait though there is room are woken, not killed") {
