@@ -152,6 +152,8 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
       if (phase_ == Phase::kDelaying) set_deadline(input.ns);
       break;
     case Fact::kGuardianActed:
+      // Late news of an earlier one.
+      if (input.episode != 0 && input.episode != id_) break;
       if (phase_ == Phase::kDelaying) note_kill(now, Outcome::kGuardian);
       if (phase_ == Phase::kFallingBack && pending_ != Outcome::kGuardian) {
         // What it has done takes effect before the kernel is asked.
@@ -159,6 +161,9 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
         kill_at_ = now;
       }
       if (phase_ == Phase::kKernel || phase_ == Phase::kFallingBack) pending_ = Outcome::kGuardian;
+      break;
+    case Fact::kSeenOver:
+      if (phase_ == Phase::kKernel || phase_ == Phase::kFallingBack) finish(now, pending_, out);
       break;
     case Fact::kYield:
       if (phase_ == Phase::kDelaying && !config_.dry_run) {
@@ -403,6 +408,9 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   // Whose kill it was that helped is known only when the killer has answered.
   if (calm && !answered_ && now - phase_at_ < kAnswerMost) return;
   if (calm) return finish(now, Outcome::kRecovered, out);
+  // Perhaps it is over right now.
+  bool doubtful = !out_of_memory(input.sample) && !input.sample.open;
+  if (doubtful && now - (kill_seen_ ? kill_at_ : phase_at_) < kEscalate + 2 * kQuiet) return;
   if (!kill_seen_) late_ns_ = now - deadline_;
   let_go(now, input.sample, Outcome::kFallback, out);
 }

@@ -98,6 +98,7 @@ enum class Fact : uint8_t {
   kRemoved,        // the group is gone; the sample is not looked at
   kUserRaised,     // bytes: the limit that the program wants from now on, lent headroom left aside
   kGuardianActed,  // the guardian has carried out this episode's fallback
+  kSeenOver,       // the guardian hears that the sentinel has seen the end of what it acted in
   kSwitchFailed,   // the last kHold or kLetGo could not be carried out: it comes again
 };
 
@@ -108,7 +109,8 @@ struct Input {
   int32_t result = 0;  // 0 or a negative errno
   uint32_t killed = 0;
   uint64_t bytes = 0;    // kStepDone of a late headroom step: the limit it wrote; kUserRaised
-  uint32_t episode = 0;  // kStepDone, kFallbackDone: whose it was (id()); 0: the running one's
+  // kStepDone, kFallbackDone, kGuardianActed: whose it was (id()); 0: the running one's
+  uint32_t episode = 0;
 };
 
 // Killing does not reach what is frozen (v1): whoever carries out kFallback, kLetGo or a killing

@@ -44,10 +44,12 @@ bool GuardedGroup::guardian_acted() const {
   return slot_ && oom::claimed_by_guardian(*slot_, machine_);
 }
 
+// A guardian that has gone may have held it, or let it go, by what it had not heard of yet.
 void GuardedGroup::hold_again(Sentinel& sentinel) {
-  if (!taken_ || gone_ || !machine_.holding()) return;
-  int err = hot_->hold();
-  keep_hold(sys::now_ns(), err);
+  bool idle = machine_.config().delay_ns == 0;
+  if (!taken_ || gone_ || !(machine_.holding() || idle)) return;
+  int err = idle ? hot_->let_go() : hot_->hold();
+  if (!idle) keep_hold(sys::now_ns(), err);
   if (err == 0 || err == -EAGAIN) return;
   Input input;
   input.fact = Fact::kSwitchFailed;

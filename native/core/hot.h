@@ -74,6 +74,8 @@ class HotGroup {
   virtual int let_go() = 0;
   // Lets the kernel decide for the moment; hold() again afterwards.
   virtual int yield() { return let_go(); }
+  // After yield(): whether somebody holds it again: 0, 1 or -errno.
+  virtual int held_again() { return held(); }
   // Whether the kernel has to be made to decide: decide(), by a helper, after yield(). `base` is
   // the limit without what was lent, `most` with it: nothing is done where somebody has set
   // another. Returns when the kernel has decided.

@@ -242,6 +242,13 @@ int HotGroupV2::yield() {
   return set_high(high_, own_high());
 }
 
+int HotGroupV2::held_again() {
+  uint64_t high;
+  if (!noted()) return 0;
+  if (int err = read_limit(high_, high)) return err;
+  return high < own_high();
+}
+
 // The kernel's killer chooses until what is in use fits well below the line: a write to memory.max
 // returns when it has. Waiting for members to run into memory.max by themselves would leave one
 // that stands just below it in one episode after the other.

@@ -45,6 +45,7 @@ class HotGroupV2 final : public HotGroup {
   int hold_slowly() override { return hold(slow_high_, false); }
   int let_go() override;
   int yield() override;
+  int held_again() override;
   bool must_be_asked() const override { return true; }
   int decide(uint64_t base, uint64_t most) override;
   int follow(const Sample& sample) override;

@@ -151,7 +151,9 @@ void SimDriver::dispose() {
 }
 
 void SimDriver::hold_again() {
-  if (!disposed_ && machine_.holding()) switch_killer(SimCall::kHold, true);
+  if (disposed_) return;
+  if (machine_.holding()) switch_killer(SimCall::kHold, true);
+  if (machine_.config().delay_ns == 0) switch_killer(SimCall::kLetGo, false);
 }
 
 void SimDriver::abandon() {

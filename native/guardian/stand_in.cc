@@ -92,7 +92,9 @@ int StandIn::see(Fact fact, Sample& sample) {
     if (!sample.starved && !machine_.active()) fine_at_ = now;
     return 0;
   }
-  if (machine_.active() && is_over()) last_.starved = false;
+  // What this process has ended itself is over when the sentinel has seen so.
+  bool over = spent_in_ == machine_.id() ? seen_over() : is_over();
+  if (machine_.active() && over) last_.starved = false;
   if (fact == Fact::kNotified && machine_.active()) last_.starved = true;
   sample = last_;
   return err;
@@ -138,6 +140,11 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   int64_t now = terms_.hands->now();
   if (!input.sample.starved) wanted_at_ = 0;
   if (input.sample.open) open_at_ = now;
+  if (seen_over() && hot_->held_again() == 1) {
+    Input over = input;
+    over.fact = Fact::kSeenOver;
+    drive(sentinel, now, over);
+  }
   if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;

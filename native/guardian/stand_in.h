@@ -88,6 +88,7 @@ class StandIn final : public Source {
   int hold();
   SharedSlot* heard(uint32_t& episode) const;
   bool is_over() const;
+  bool seen_over() const;
   void restart(int64_t now, int64_t deadline, bool anew);
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
@@ -111,6 +112,7 @@ class StandIn final : public Source {
   uint32_t told_ = 0;         // the last one that it had told of when this OOM was seen to begin
   int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
   uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
+  uint32_t spent_in_ = 0;     // in which of its own
   uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
   int64_t waived_until_ = 0;  // its time to follow
   hold::AskRule ask_;

@@ -35,6 +35,15 @@ bool StandIn::is_over() const {
   return slot && slot->claim.load() >> 2 != told_ && slot->state.load() == SlotState::kArmed;
 }
 
+// Whether it has seen the end of the one that this process has ended in its place, and holds again:
+// what is out of memory now is so anew.
+bool StandIn::seen_over() const {
+  SharedSlot* slot = this->slot();
+  bool acted = machine_.active() && machine_.phase() != EpisodeMachine::Phase::kDelaying;
+  if (!slot || !terms_.parent_alive || !acted || spent_in_ != machine_.id()) return false;
+  return slot->claim.load() >> 2 != spent_ || slot->state.load() == SlotState::kArmed;
+}
+
 // `anew`: right after an end.
 void StandIn::restart(int64_t now, int64_t deadline, bool anew) {
   since_ = now;
@@ -95,6 +104,7 @@ bool StandIn::may_act(int64_t now) {
     slot->take_from_sentinel(episode);
   }
   spent_ = episode;
+  spent_in_ = machine_.id();
   return true;
 }
 

@@ -177,6 +177,17 @@ const mutants = [
   ['the next one has the whole delay', 'std::min(config_.delay_ns, left_)', 'config_.delay_ns'],
   ['what was used is given again', '  if (left_ != kNever) clock_at_ -= used_;\n', ''],
   ['what is left is left for ever', '  left_ = kNever;\n  pending_', '  pending_'],
+  [
+    "an earlier episode's news counts",
+    'if (input.episode != 0 && input.episode != id_) break;',
+    '',
+  ],
+  [
+    'the end that the sentinel has seen is none',
+    'if (phase_ == Phase::kKernel || phase_ == Phase::kFallingBack) finish(now, pending_, out);',
+    '',
+  ],
+  ['an end that has just begun is none', 'if (doubtful && now - ', 'if (false && now - '],
   ['what is left is left for long', 'if (now >= left_until_) left_ = kNever;', ''],
   ['nobody looks whether anything is freed', 'if (left_ != kNever) look = now + kNearPoll;', ''],
   ['what is open is quiet', '(kill_seen_ || !input.sample.open)', 'true'],

@@ -8,10 +8,9 @@
 #include <cstdarg>
 #include <cstdio>
 #include <string>
-#include <vector>
 
-#include "core/hold.h"
 #include "core/simdriver.h"
+#include "sim_dips.h"
 #include "sim_random.h"
 
 namespace oom::test {
@@ -40,8 +39,7 @@ class Schedule final : public SimHooks {
   void run_until(int64_t at);
   void run_steps(int64_t at);
   void dip();
-  bool dips() const { return !dips_.empty() && group_.now() < dips_.back().to; }
-  int64_t excused(int64_t from) const;
+  bool dips() const { return dips_.on(group_.now()); }
   void run_for(int64_t ns) { run_until(group_.now() + ns); }
   void clear();
   int64_t last_stuck() const { return was_stuck_ ? group_.now() : last_stuck_; }
@@ -80,14 +78,9 @@ class Schedule final : public SimHooks {
   int64_t late_ns_ = 0;
   int failed_in_a_row_ = 0;
 
-  // As cgroup v2 is seen: members that wait are, for a while, just below the line.
-  bool v2_ = false;
-  struct Dip {
-    int64_t to;
-    int64_t open_from = kNever;  // since when looks cannot tell
-    bool over = false;
-  };
-  std::vector<Dip> dips_;
+  bool v2_ = false;  // as it is seen
+  Dips dips_;
+  int64_t dip_end_ = -1;  // of the last one that has ended
   hold::Edge edge_;
 
   // What the oracle knows.
@@ -314,34 +307,15 @@ inline void Schedule::relieve() {
   run_for(4500 * kMs);  // headroom is asked for once a second, and four times
 }
 
-// All at once a group that is out of memory is a little below its line, and nobody is served: the
-// kernel takes back what CPUs had charged ahead. Those that are throttled charge anew later on.
 inline void Schedule::dip() {
   if (dips() || !group_.under_oom() || group_.removed()) return;
-  dips_.push_back({.to = group_.now() + random_.range(1, 4000) * kMs});
-  note("dips for %.0f ms", ms(dips_.back().to - group_.now()));
+  dips_.begin(group_.now(), random_.range(1, 4000) * kMs);
+  note("dips for %.0f ms", ms(dips_.end() - group_.now()));
   if (random_.percent(70)) run_for(random_.range(0, 5000) * kMs);
 }
 
 inline void Schedule::sees(Sample& s) {
-  if (!v2_) return;
-  bool full = s.usage + kBatch >= s.limit;
-  bool starved = full && (group_.killer_disabled() ? group_.stuck() : s.starved);
-  auto verdict = edge_.judge(group_.now(), starved, !dips(), group_.frozen());
-  s.starved = verdict == hold::Verdict::kStarved;
-  s.open = verdict == hold::Verdict::kOpen;
-  s.near = starved;
-  if (dips() && !s.starved) dips_.back().open_from = std::min(dips_.back().open_from, group_.now());
-}
-
-// How much of the time since then it has been open whether the group is out of memory.
-inline int64_t Schedule::excused(int64_t from) const {
-  int64_t sum = 0;
-  for (const Dip& dip : dips_) {
-    int64_t to = std::min(group_.now(), dip.to);
-    sum += std::max<int64_t>(0, to - std::max(from, dip.open_from));
-  }
-  return sum;
+  if (v2_) dips_.show(group_, edge_, s);
 }
 
 inline void Schedule::run_steps(int64_t at) {
@@ -349,9 +323,9 @@ inline void Schedule::run_steps(int64_t at) {
 }
 
 inline void Schedule::run_until(int64_t at) {
-  if (!dips_.empty() && !dips_.back().over && dips_.back().to <= at) {
-    run_steps(dips_.back().to);
-    dips_.back().over = true;
+  if (dip_end_ != dips_.end() && dips_.end() <= at) {
+    run_steps(dips_.end());
+    dip_end_ = dips_.end();
     note("charges anew");
     if (group_.stuck() && failure_.empty()) driver_->notify();
     check();
@@ -579,7 +553,7 @@ inline void Schedule::check() {
   if (stuck) {
     int64_t allowed = std::min(delay_ + extension_, std::max(delay_, max_delay_));
     int64_t from = std::max({stuck_since_, clock_, hopeless_until_});
-    int64_t over = now - from - allowed - excused(from);
+    int64_t over = now - from - allowed - dips_.unseen(from, now);
     // What was injected on top: late wake-ups and failing writes are not an idle machine.
     if (over > tally_.worst_ns) tally_.worst_ns = over;
     if (over > kGrace) fail("out of memory for %.1f ms past the deadline", ms(over));

@@ -877,6 +877,43 @@ TEST_CASE("the guardian's fallback is the episode's") {
   CHECK(kernel.outcome() == Outcome::kGuardian);
 }
 
+TEST_CASE("what the guardian has done in an earlier episode is no news of this one") {
+  Rig rig(guard());
+  rig.starve();
+  rig.relieve();
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  rig.starve();
+  CHECK(rig.answer(Fact::kGuardianActed, 1, 0, 1) == "");
+  CHECK(rig.after(100) == "letgo");
+}
+
+TEST_CASE("what the sentinel has seen the end of is over for the guardian") {
+  Rig rig(guard());
+  rig.starve();
+  CHECK(rig.tell(Fact::kSeenOver) == "");  // not before it has acted
+  CHECK(rig.machine.active());
+  CHECK(rig.after(100) == "letgo");
+  CHECK(rig.tell(Fact::kSeenOver) == "end hold begin");
+
+  Rig kills(guard(100, Fallback::kKillGroup));
+  kills.starve();
+  CHECK(kills.after(100) == "fallback");
+  CHECK(kills.tell(Fact::kSeenOver) == "end begin");
+}
+
+TEST_CASE("memory that is back just when a kill counts as useless") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.answer(Fact::kFallbackDone, 1);
+  CHECK(rig.after(99) == "");
+  rig.relieve();
+  CHECK(rig.after(1) == "");
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kFallback);
+}
+
 TEST_CASE("a dry run reports and does nothing") {
   EpisodeConfig config = plan({step(StepKind::kKillGroup)});
   config.dry_run = true;

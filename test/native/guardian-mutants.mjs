@@ -163,6 +163,13 @@ const mutants = [
     '  err = terms_.parent_alive ? 0 : repay();\n',
     '  err = repay();\n',
   ],
+  ['an end that the sentinel has seen is none', 'if (seen_over() && ', 'if (false && '],
+  ['the kernel has no time', 'if (seen_over() && hot_->held_again() == 1) {', 'if (seen_over()) {'],
+  [
+    'what it has ended itself is over',
+    'spent_in_ == machine_.id() ? seen_over() : is_over()',
+    'is_over()',
+  ],
   [
     'retires without a last look',
     '  if (held && !done_ && hot_->held() == 1) hot_->let_go();\n',

@@ -7,6 +7,7 @@ namespace oom::test {
 using Word = GuardianProcess::Word;
 
 void GuardianSchedule::set_up() {
+  v2_ = random_.percent(20);
   group_ = SimGroup(random_group(random_));
   intended_ = group_.limit();
   config_ = random_guard(random_);
@@ -41,6 +42,7 @@ void GuardianSchedule::start_guardian() {
   EpisodeConfig guard = config_;
   guard.delay_ns = guard.max_delay_ns = delay_;
   guardian_stopped_until_ = 0;
+  guardian_edge_ = {};
   guardian_ = std::make_unique<GuardianProcess>(group_, shared_, loop_, *this, guard, grace_);
   added_ = true;
 }
@@ -105,12 +107,25 @@ void GuardianSchedule::carry_out(Task task) {
   switch (task) {
     case Task::kHappen:
       happenings_--;
-      happen();
+      if (v2_ && random_.percent(30)) {
+        dip();
+      } else {
+        happen();
+      }
       if (happenings_ > 0) {
-        int64_t pause = random_.percent(50)   ? random_.range(0, 3000) * 1000
+        bool patient = v2_ && dips_.on(group_.now()) && random_.percent(70);
+        int64_t pause = patient               ? random_.range(0, 5000) * kMs
+                        : random_.percent(50) ? random_.range(0, 3000) * 1000
                         : random_.percent(80) ? random_.range(0, 60) * kMs
                                               : random_.range(0, 400) * kMs;
         later(Task::kHappen, pause);
+      }
+      break;
+    case Task::kCharge:
+      note("charges anew");
+      // Waiters are woken, and wait again: of which the kernel tells.
+      for (const SimProcess& p : group_.processes()) {
+        if (p.size > 0 && group_.stuck() && group_.release(p.pid, 4096) == 0) break;
       }
       break;
     case Task::kNotice:  // the keeper sees that the guardian is gone
@@ -185,6 +200,14 @@ void GuardianSchedule::happen() {
   } else {
     happen_to_processes(what - 23);
   }
+}
+
+void GuardianSchedule::dip() {
+  if (dips_.on(group_.now()) || !group_.under_oom() || group_.removed()) return;
+  int64_t ns = random_.range(1, 4000) * kMs;
+  note("dips for %.0f ms", ms(ns));
+  dips_.begin(group_.now(), ns);
+  later(Task::kCharge, ns);
 }
 
 void GuardianSchedule::happen_to_group(int64_t what) {
@@ -496,7 +519,9 @@ int64_t GuardianSchedule::takes(SimCall call) {
   if (call == SimCall::kLend) return 0;
   if (!random_.percent(slow_percent_)) return 0;
   tally_.faults++;
-  return random_.percent(5) ? -1 : random_.range(1, 150000) * 1000;
+  int64_t ns = random_.percent(5) ? -1 : random_.range(1, 150000) * 1000;
+  if (call == SimCall::kFallback && (ns < 0 || ns >= 90 * kMs)) slow_in_ = id_;
+  return ns;
 }
 
 bool GuardianSchedule::lose() {

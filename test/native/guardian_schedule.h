@@ -14,6 +14,7 @@
 
 #include "core/simdriver.h"
 #include "guardian_process.h"
+#include "sim_dips.h"
 #include "sim_random.h"
 
 namespace oom::test {
@@ -44,7 +45,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   const std::string& run();
 
  private:
-  enum class Task : uint8_t { kHappen, kNotice, kSpawned, kHoldAgain, kRemove, kAnswered };
+  enum class Task : uint8_t { kHappen, kNotice, kSpawned, kHoldAgain, kRemove, kAnswered, kCharge };
   struct Due {
     int64_t at;
     Task task;
@@ -64,6 +65,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void set_up();
   void start_guardian();
   void happen();
+  void dip();
   void happen_to_group(int64_t what);
   void use_api(int64_t what);
   void happen_to_processes(int64_t what);
@@ -97,6 +99,9 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t takes(SimCall call) override;
   int64_t wakes_late() override { return late_ns_ == 0 ? 0 : random_.range(0, late_ns_); }
   bool loses_notification() override { return lose(); }
+  void sees(Sample& s) override {
+    if (v2_) dips_.show(group_, sentinel_edge_, s);
+  }
   void passes() override;
 
   // GuardianHooks.
@@ -104,6 +109,9 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int32_t guardian_fails(GuardianCall call) override;
   int64_t guardian_late() override { return wakes_late(); }
   bool guardian_loses() override { return lose(); }
+  void guardian_doubts(Sample& s) override {
+    if (v2_) dips_.show(group_, guardian_edge_, s);
+  }
   void guardian_switched(bool disabled) override;
   void guardian_killed(uint32_t count) override;
   void guardian_left() override;
@@ -149,6 +157,9 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t fail_percent_ = 0, slow_percent_ = 0, lose_percent_ = 0, late_ns_ = 0, grace_ = 0;
   int failed_in_a_row_ = 0;
   Danger sentinel_danger_, guardian_danger_;
+  bool v2_ = false;  // as it is seen
+  Dips dips_;
+  hold::Edge sentinel_edge_, guardian_edge_;
 
   // The processes.
   int happenings_ = 0;
@@ -178,6 +189,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   bool owes_switch_ = false;             // the sentinel could not let go, and tries again
   bool could_look_ = true;               // the guardian, at the last check
   uint32_t disclaimed_ = 0;              // the episode that a guardian had acted in when it died
+  uint32_t slow_in_ = 0;                 // the one whose fallback the sentinel is slow with
+  uint32_t acted_in_ = 0, acts_in_ = 0;  // the episode that a guardian last acted in; how often
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t alone_since_ = kNever;       // fine, and without a sentinel

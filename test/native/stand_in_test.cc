@@ -162,6 +162,48 @@ TEST_CASE("an end that the sentinel has seen is believed where nothing can be re
   CHECK_FALSE(rig.let_go);
 }
 
+TEST_CASE("what it has ended itself is not over because nothing can be read") {
+  Rig rig(Fallback::kKillGroup);
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(kDelay);
+  rig.group.freeze();  // who is killed stays
+  rig.run_for(kGrace + 2 * kMs);
+  CHECK(rig.killed == 1);
+  rig.error = -EIO;
+  rig.run_for(105 * kMs);
+  CHECK(rig.let_go);
+}
+
+TEST_CASE("where the sentinel has seen the end and holds again, the next OOM has the whole delay") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(kDelay + kGrace + 2 * kMs);
+  CHECK(rig.let_go);
+  rig.group.set_limit(60 * kMiB);
+  rig.run_for(kMs);
+  rig.let_go = false;
+  SUBCASE("held") {
+    rig.slot->state.store(SlotState::kArmed);
+    rig.group.set_killer_disabled(true);
+    rig.starve();
+    rig.lets_go_after(kDelay + kGrace);
+  }
+  SUBCASE("not held: the kernel has its time") {
+    rig.slot->state.store(SlotState::kArmed);
+    rig.starve();
+    rig.run_for(4 * kMs);
+    CHECK_FALSE(rig.group.killer_disabled());
+  }
+  SUBCASE("not seen: what is held is let go of again") {
+    rig.group.set_killer_disabled(true);
+    rig.starve();
+    rig.run_for(6 * kMs);
+    CHECK(rig.let_go);
+  }
+}
+
 TEST_CASE("an episode that was over before it began is no end of it") {
   Rig rig;
   rig.publish(1, SlotState::kArmed);
