@@ -51,7 +51,8 @@ void GuardianSchedule::began(const EpisodeMachine& m) {
   // Later only where it is stopped before it can say so.
   began_at_ = extend_from_ = m.started_at();
   deadline_ = began_at_ + m.config().delay_ns;
-  extension_ = 0;
+  // Whoever was stopped may have extended what the guardian knows to be over.
+  if (sentinel_hindered_at_ < stuck_since_) extension_ = 0;
   yielded_ = 0;
   tally_.episodes++;
 }
@@ -117,7 +118,7 @@ bool GuardianSchedule::clock_runs() const {
 // The time is over by the deadline that the program has been promised, for whoever sees the group
 // first; where the sentinel might still act, plus the grace.
 void GuardianSchedule::check_not_early(const char* what) {
-  if (in_episode_ && yielded_ == id_) return;
+  if (in_episode_ && (yielded_ == id_ || planned_ == id_)) return;
   int64_t now = group_.now();
   // It repeats what could not be done when it was time.
   if (now - unswitched_at_ < kSurelySeen) return;
@@ -136,6 +137,10 @@ void GuardianSchedule::check_not_early(const char* what) {
   if (told) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   // A raised limit clears the clock, whether or not the sentinel has come to see it.
   if (told && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest_);
+  // It may have told of the next episode as well, and ended before we heard of it.
+  if (told && slot_->claim.load() >> 2 != id_) {
+    due = std::min(due, slot_->started_at.load() + shortest_);
+  }
   if (sentinel_alive_) due += grace_;
   if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));
 }
@@ -252,6 +257,8 @@ void GuardianSchedule::check_lateness() {
   int64_t most = kGrace + (fail_percent_ > 0 ? 10 * kMs : 0);
   // A sentinel that was stopped in a dip has not seen what came before it.
   if (condition == Condition::kStopped && dips_.unseen(from, now) > 0) most += delay_;
+  // One that is stopped again when it has just gone on leaves a claim behind.
+  if (continued_at_ >= from && suspended_at_ >= continued_at_) most += kTakesEffect;
   if (over > most) fail("out of memory for %.1f ms past the deadline", ms(over));
 }
 
