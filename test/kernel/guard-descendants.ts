@@ -9,6 +9,7 @@ import {
   child,
   isHeld,
   limit,
+  limitOf,
   MiB,
   onV1,
   scratch,
@@ -233,8 +234,14 @@ t.test('many groups out of memory at once', async t => {
   const filled = hogs.map(hog => hog.fill(4 * MiB).catch(() => -1))
   await until(() => last.size === count)
   const half = groups.slice(0, count / 2)
+  // Those whose limit was raised just when a passing one had ended.
+  const late: string[] = []
   const raise = async (group: string) => {
     while (!outcomes.has(group)) {
+      if (limitOf(group) === 16 * MiB) {
+        late.push(group)
+        break
+      }
       const episode = last.get(group)!
       await episode.raiseLimit('16M').catch(() => until(() => last.get(group) !== episode))
       await episode.ended
@@ -243,12 +250,15 @@ t.test('many groups out of memory at once', async t => {
   await Promise.all(half.map(raise))
   g.guard.setDelay(200)
   await Promise.all(filled)
-  await until(() => outcomes.size === count)
-  for (const group of half) t.equal(outcomes.get(group), 'limit-raised')
+  t.ok(late.length === 0 || version === 2)
+  await until(() => outcomes.size === count - late.length)
+  for (const group of half) {
+    if (!late.includes(group)) t.equal(outcomes.get(group), 'limit-raised')
+  }
   t.match(g.guard.stats, {
-    episodes: count + passing.length,
+    episodes: count - late.length + passing.length,
     missed: 0,
-    byOutcome: { 'limit-raised': count / 2 },
+    byOutcome: { 'limit-raised': count / 2 - late.length },
   })
   await g.guard.dispose()
   await following

@@ -19,13 +19,15 @@ interface Holdings {
 }
 
 function holdings(pid: number): Holdings {
+  // VmRSS is a sum of what each CPU has noted so far (Linux 6.2); this one is counted.
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8')
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const number = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+)`, 'm').exec(status)![1])
   return {
     fds: readdirSync(`/proc/${pid}/fd`).length,
     threads: number('Threads'),
     locked: number('VmLck'),
-    rss: number('VmRSS'),
+    rss: Number(/^Rss:\s+(\d+)/m.exec(rollup)![1]),
   }
 }
 
