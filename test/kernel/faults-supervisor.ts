@@ -74,15 +74,17 @@ for (const [name, fault, exitCode, exitSignal] of FAULTS) {
 
 t.test('SIGSTOP and SIGCONT of the supervisor', async t => {
   const late: number[] = []
+  // Time enough to be stopped within, on a slow machine.
+  const delay = 5 * DELAY
   for (let round = 0; round < rounds; round++) {
     const dir = scratch(t, 16 * MiB)
     const remote = await Remote.start(t)
-    await remote.guard(dir, { delayMs: DELAY })
+    await remote.guard(dir, { delayMs: delay })
     const { lived } = await overfill(t, dir)
     const clock = await Clock.start(dir)
     await remote.event('episode')
     await stop(remote.pid)
-    late.push((await clock.stop()) - DELAY)
+    late.push((await clock.stop()) - delay)
     t.notOk(await lived)
     t.equal(killsIn(dir), 1)
     remote.child.kill('SIGCONT')
