@@ -108,7 +108,7 @@ struct Input {
   int64_t ns = 0;
   int32_t result = 0;  // 0 or a negative errno
   uint32_t killed = 0;
-  uint64_t bytes = 0;    // kStepDone of a late headroom step: the limit it wrote; kUserRaised
+  uint64_t bytes = 0;  // kStepDone of a late headroom step: the limit it wrote; kUserRaised
   // kStepDone, kFallbackDone, kGuardianActed: whose it was (id()); 0: the running one's
   uint32_t episode = 0;
 };

@@ -35,7 +35,7 @@ class SimHooks {
   virtual void stepped(const SimStep&) {}
   virtual void switched(bool) {}  // the killer has been disabled, or enabled
   virtual void signalled(int32_t, int32_t) {}
-  virtual void sees(Sample&) {}  // what only v2 has: open, near
+  virtual void sees(Sample&) {}                 // what only v2 has: open, near
   virtual int32_t fails(SimCall) { return 0; }  // a negative errno
   virtual int64_t takes(SimCall) {
     return 0;

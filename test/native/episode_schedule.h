@@ -102,7 +102,7 @@ class Schedule final : public SimHooks {
   uint32_t raises_ = 0, user_kills_ = 0, plan_done_ = 0, late_kills_ = 0, fallback_kills_ = 0;
   uint64_t begin_kernel_kills_ = 0;
   uint64_t last_kernel_kills_ = 0;
-  int64_t fallback_clock_ = 0;  // the deadline as the contract counts it
+  int64_t fallback_clock_ = 0;        // the deadline as the contract counts it
   int64_t left_ = kNever, used_ = 0;  // of it, by an episode that ended in a dip
   int64_t extend_from_ = 0, fallback_kill_at_ = 0;
   int64_t steps_now_ = 0, steps_at_ = -1;
