@@ -145,11 +145,18 @@ bool HotGroupV2::stopped() const {
   return read_limit(freeze_, frozen) == 0 && frozen != 0;
 }
 
-// As it is without the moment in which the kernel is made to decide.
-int HotGroupV2::limit(uint64_t& out) const {
+// As it is without the moment in which the kernel is made to decide, by this process or the other.
+int HotGroupV2::limit(uint64_t& out) {
+  uint64_t before = seen_max_.load();
   if (int err = read_limit(max_, out)) return err;
   uint64_t own = note().own_max.load();
+  // It may have been the end of that moment, of one after the other at most.
+  for (int again = 0; own == 0 && out < before && again < 3; again++) {
+    if (int err = read_limit(max_, out)) return err;
+    own = note().own_max.load();
+  }
   if (own != 0 && out == squeezed(own)) out = own;
+  seen_max_.store(out);
   return 0;
 }
 

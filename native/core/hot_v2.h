@@ -71,7 +71,7 @@ class HotGroupV2 final : public HotGroup {
   void keep_high(uint64_t high);
   // Where memory.high belongs while the group is held with this limit.
   uint64_t held_high(uint64_t max) const;
-  int limit(uint64_t& out) const;
+  int limit(uint64_t& out);
   uint64_t squeezed(uint64_t max) const { return hold::squeeze(max, config_, ahead_); }
   int restore_max();
   int hold(const Fd& file, bool quickly);
@@ -97,6 +97,7 @@ class HotGroupV2 final : public HotGroup {
   std::atomic<bool> yielded_{false};  // the kernel decides
   bool measuring_ = false;            // rule_ has an episode
   std::atomic<bool> frozen_{false};
+  std::atomic<uint64_t> seen_max_{0};  // memory.max, when it was last read
   std::atomic<uint64_t> set_high_{0};  // memory.high as we have set it; 0: we have not
   // What headroom has changed: as in HotGroupV1.
   std::atomic<uint32_t> loans_{0};
