@@ -19,10 +19,11 @@ const flags = [
   `-I${join(root, 'test/native')}`,
 ]
 
-/** How a test program ended: undefined if it passed. */
+/** How a test program ended: undefined if it passed. Some mutants never end, or take all memory. */
 async function failure(program, args) {
+  const limited = ['-c', 'ulimit -v 4000000; exec "$0" "$@"', program, ...args]
   try {
-    await run(program, args, { timeout: 600_000, maxBuffer: 1 << 24 })
+    await run('sh', limited, { timeout: 600_000, maxBuffer: 1 << 24 })
     return undefined
   } catch (error) {
     if (error.killed) return 'did not end'
