@@ -16,7 +16,7 @@ import {
   version,
 } from '../helpers/scratch.js'
 
-t.setTimeout(0)
+t.setTimeout(rounds * 900_000)
 
 const COUNT = rounds > 1 ? 1000 : 100
 const DELAY = 500

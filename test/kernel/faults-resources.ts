@@ -18,7 +18,7 @@ import {
   until,
 } from '../helpers/scratch.js'
 
-t.setTimeout(0)
+t.setTimeout(rounds * 900_000)
 
 const DELAY = 200
 const q = JSON.stringify

@@ -8,7 +8,7 @@ import { Remote } from '../helpers/remote.js'
 import { child, isHeld, MiB, scratch, until } from '../helpers/scratch.js'
 import { Tracer } from '../helpers/tracer.js'
 
-t.setTimeout(0)
+t.setTimeout(rounds * 900_000)
 
 const DELAY = 100
 const FEW = 4 * rounds

@@ -9,7 +9,7 @@ import { bareEnv } from '../helpers/bare-env.js'
 import { allEnabled, overfill } from '../helpers/faults.js'
 import { isHeld, MiB, read, scratch, until } from '../helpers/scratch.js'
 
-t.setTimeout(0)
+t.setTimeout(900_000)
 
 const STEPS = ['import', 'open', 'watch', 'guard', 'episode', 'dispose', 'close'] as const
 type Step = (typeof STEPS)[number]

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { Remote } from '../helpers/remote.js'
 import { child, isHeld, MiB, scratch } from '../helpers/scratch.js'
 
-t.setTimeout(0)
+t.setTimeout(900_000)
 
 const ROUNDS = 1000
 // Of those, so many start and end a guardian, too.

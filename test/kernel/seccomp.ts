@@ -10,7 +10,7 @@ import { Remote } from '../helpers/remote.js'
 import { isHeld, MiB, scratch, until, version } from '../helpers/scratch.js'
 import { allowOnly, Tracer } from '../helpers/tracer.js'
 
-t.setTimeout(0)
+t.setTimeout(900_000)
 
 const DELAY = 200
 

@@ -226,9 +226,12 @@ static int run(int signal, long at, const char* only, const char* prefix) {
         printf("call %s %s\n", name_of(entered), name);
     } else if (entered >= 0 && (only ? strcmp(name_of(entered), only) == 0 : !is_noise(entered)) &&
                ++counted == at) {
-      printf("hit %s %s\n", name_of(entered), thread_name(tid));
+      const char* name = thread_name(tid);
+      // First: whoever reads of it may answer the signal at once.
+      int sent = kill(target, signal);
+      printf("hit %s %s\n", name_of(entered), name);
       // The kernel lets go of all threads when this process ends.
-      return kill(target, signal);
+      return sent;
     }
     if (how == PTRACE_LISTEN) {
       ptrace(PTRACE_LISTEN, tid, 0, 0);
