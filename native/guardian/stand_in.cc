@@ -145,7 +145,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
     over.fact = Fact::kSeenOver;
     drive(sentinel, now, over);
   }
-  if (machine_.phase() == EpisodeMachine::Phase::kDelaying) {
+  if (!done_ && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
     move.ns = deadline(now);
