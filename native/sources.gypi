@@ -33,6 +33,7 @@
       "native/core/memcg.cc",
       "native/core/memcg_v1.cc",
       "native/core/memcg_v2.cc",
+      "native/core/origin_v1.cc",
       "native/core/parse.cc",
       "native/core/pidfd.cc",
       "native/core/reclaimable.cc",

@@ -1,7 +1,10 @@
 import type { MonotonicNs } from './common.js'
 import type { OomCounters } from './group.js'
 
-/** Where an OOM that a group was told of came from. */
+/**
+ * Whose limit an OOM was that a group was told of: its own or that of a group above. v1 does not say; it is
+ * `'unknown'` where both have refused charges of late and neither usage nor `under_oom` tells them apart.
+ */
 export type OomOrigin = 'self' | 'ancestor' | 'unknown'
 
 interface GroupEvent {

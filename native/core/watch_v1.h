@@ -6,9 +6,9 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 
 #include "core/fd.h"
+#include "core/origin_v1.h"
 #include "core/place.h"
 #include "core/result.h"
 #include "core/sentinel.h"
@@ -16,13 +16,11 @@
 
 namespace oom {
 
-// What a v1 group says of itself in memory.oom_control, memory.failcnt and memory.memsw.failcnt.
+// What a v1 group says of itself in memory.oom_control and memory.failcnt.
 struct GroupCounters {
   uint64_t kills = 0;
   uint64_t failcnt = 0;
-  uint64_t memsw_failcnt = 0;
   bool under_oom = false;
-  bool fresh = false;  // just read, not remembered
 };
 
 class OomWatchV1 final : public OomWatch {
@@ -42,7 +40,7 @@ class OomWatchV1 final : public OomWatch {
  private:
   void look(GroupCounters& out) const;
   int exists() const;
-  Origin origin(const GroupCounters& c, int64_t now);
+  Origin origin(int64_t now);
   void note_ooms(uint64_t ooms, Origin origin, int64_t at);
   void note_counters(const GroupCounters& c, int64_t now);
   void look_on(Sentinel& sentinel, int64_t now);
@@ -54,10 +52,8 @@ class OomWatchV1 final : public OomWatch {
   Fd eventfd_;
   uint32_t target_;
   uint32_t sub_;
-  GroupCounters last_;    // as last read
-  GroupCounters at_oom_;  // as read at the last OOM
-  int64_t refused_at_ =
-      std::numeric_limits<int64_t>::min() / 2;  // when a charge of its own was last found refused
+  GroupCounters last_;  // as last read
+  OriginV1 finder_;
   // Not sent yet.
   uint64_t ooms_ = 0;
   uint64_t kills_ = 0;

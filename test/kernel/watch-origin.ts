@@ -82,6 +82,20 @@ t.test("a group's own limit is nobody else's business", async t => {
   t.match((await watch.next()).value, { type: 'oom', origin: /self|unknown/ })
 })
 
+t.test(
+  'the group above never met its limit: for certain its own, whoever is gone already',
+  async t => {
+    const parent = scratch(t, 64 * MiB)
+    const below = child(parent, 'below', 8 * MiB)
+    for (let i = 0; i < 5; i++) {
+      await using group = await MemoryGroup.open(below)
+      await using watch = group.watch()
+      await killedIn(below)
+      t.match((await watch.next()).value, { type: 'oom', origin: 'self' })
+    }
+  },
+)
+
 const counted = onV1('v2 counts whose limit it was, and of two that are equal it is either')
 t.test('both at their limit: not the ancestor’s alone', counted, async t => {
   const parent = scratch(t, 16 * MiB)
