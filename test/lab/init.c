@@ -63,18 +63,26 @@ static int without_memory(void) {
   return strstr(line, "cgroup_disable=memory") != NULL;
 }
 
+static void put(const char* path, const char* text) {
+  int fd = open(path, O_WRONLY);
+  if (fd < 0 || write(fd, text, strlen(text)) < 0) stop(path);
+  close(fd);
+}
+
 // v2 with the options that systemd gives it.
 static void mount_cgroups(void) {
   if (strcmp(strings("/lab/cgroup")[0], "v2") == 0) {
     mounted("cgroup2", "/sys/fs/cgroup", "nsdelegate,memory_recursiveprot");
     const char* give = without_memory() ? "+pids +cpu" : "+memory +pids +cpu";
-    int fd = open("/sys/fs/cgroup/cgroup.subtree_control", O_WRONLY);
-    if (fd < 0 || write(fd, give, strlen(give)) < 0) stop("cgroup.subtree_control");
-    close(fd);
+    put("/sys/fs/cgroup/cgroup.subtree_control", give);
     return;
   }
   mounted("tmpfs", "/sys/fs/cgroup", "mode=755");
-  if (!without_memory()) mounted("cgroup", "/sys/fs/cgroup/memory", "memory");
+  if (!without_memory()) {
+    mounted("cgroup", "/sys/fs/cgroup/memory", "memory");
+    // As systemd does: before Linux 5.11 a group's limit does not count the groups below it else.
+    put("/sys/fs/cgroup/memory/memory.use_hierarchy", "1");
+  }
   mounted("cgroup", "/sys/fs/cgroup/freezer", "freezer");
   mounted("cgroup", "/sys/fs/cgroup/pids", "pids");
 }
