@@ -176,6 +176,8 @@ const OWN_BY_FILE: Record<string, Record<string, string>> = {
     'memory.pressure_level': 'levels of pressure are of cgroup v1: ask for stalls, { kind }',
     'memory.high': 'cgroup v1 has no memory.high',
     'memory.oom.group': 'this group has no memory.oom.group: cgroup v1, or Linux before 4.19',
+    'memory.use_hierarchy':
+      'the limit of this group does not count the groups below it (cgroup v1, Linux before 5.11): write 1 into its memory.use_hierarchy, or into that of the root as systemd does, while there are none, or make the group with MemoryGroup.create()',
     'memory.swap.max': 'the kernel does not account swap: boot with swapaccount=1 (CONFIG_SWAP)',
     'memory.memsw.limit_in_bytes':
       'cgroup v1 limits swap together with memory: set max too, and boot with swapaccount=1',

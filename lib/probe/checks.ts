@@ -29,7 +29,14 @@ export function memory(
   found: Found | undefined,
   others: readonly Mount[],
 ): Capability {
-  if (found) return yes(`cgroup v${found.mount.version} memory controller at ${found.mount.path}`)
+  if (found) {
+    const { version, path } = found.mount
+    const flat = version === 1 && machine.read(join(path, 'memory.use_hierarchy'))?.trim() === '0'
+    const what = `cgroup v${version} memory controller at ${path}`
+    return yes(
+      flat ? `${what}; limits do not count the groups below (memory.use_hierarchy is 0)` : what,
+    )
+  }
   if (/(^| )cgroup_disable=(\S*,)?memory/.test(machine.read('/proc/cmdline') ?? '')) {
     return no(
       'the memory controller is switched off by cgroup_disable=memory',

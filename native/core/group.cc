@@ -74,6 +74,7 @@ Status Group::make(int parent, const std::string& name, std::string path, const 
   std::shared_ptr<Group> made;
   int fd = sys::open_at(parent, name.c_str(), O_RDONLY | O_DIRECTORY);
   Status s = fd < 0 ? Status::of(fd, "open") : adopt(Fd(fd), std::move(path), made);
+  if (s.ok()) s = made->memcg_->count_below(made->dir());
   if (s.ok()) s = made->set_limits(limits);
   if (!s.ok()) {
     unlinkat(parent, name.c_str(), AT_REMOVEDIR);

@@ -55,6 +55,10 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     kind_ = &hot_kind(group->version());
     state_ = State::kArming;
   }
+  // Those below would not be of its OOM, and a fallback's victims all the same.
+  if (!group->memcg().counts_below(group->dir())) {
+    return code::fail(code::kCgroupUnsupported, "memory.use_hierarchy");
+  }
   if (Status s = check_self(*group); !s.ok()) return s;
   sentinel_.set_before_stop([] {
     Helpers::stop();

@@ -71,6 +71,9 @@ class Memcg {
   // Makes sure that groups made below `dir` are memory groups; `changed`: they were not before.
   virtual Status give_to_children(int dir, bool& changed) const = 0;
   virtual void take_from_children(int dir) const = 0;
+  // Whether the group's limit counts the groups below it, and how a new group comes to do so.
+  virtual bool counts_below(int dir) const = 0;
+  virtual Status count_below(int dir) const = 0;
 
   // SIGKILL for all members and those of all groups below, at once. -EOPNOTSUPP where the kernel
   // has no such thing: then one by one.

@@ -1,6 +1,8 @@
 // Kernel contract: memory.limit_in_bytes and memsw.limit_in_bytes take bytes and round down to
 // whole pages, "-1" is no limit, which reads as the largest number of whole pages in a signed long.
 // A limit below what is in use makes the kernel reclaim, and is EBUSY when that is not enough.
+// Before Linux 5.11 a group counts the groups below it only with memory.use_hierarchy, which is
+// inherited, and which systemd sets in the root; it can be changed while there are none.
 // Limits of the root are EINVAL. memory.force_empty reclaims what it can (any value; root: EINVAL).
 #include "core/memcg_v1.h"
 
@@ -24,6 +26,7 @@ namespace {
 constexpr const char* kLimit = "memory.limit_in_bytes";
 constexpr const char* kMemsw = "memory.memsw.limit_in_bytes";
 constexpr const char* kOomControl = "memory.oom_control";
+constexpr const char* kHierarchy = "memory.use_hierarchy";
 
 Status read_limit(int dir, const char* name, uint64_t& out) {
   uint64_t bytes = 0;
@@ -113,6 +116,13 @@ class V1 final : public Memcg {
     return Status::success();
   }
   void take_from_children(int) const override {}
+  bool counts_below(int dir) const override {
+    uint64_t counts = 1;
+    return !control::read_number(dir, kHierarchy, counts).ok() || counts != 0;
+  }
+  Status count_below(int dir) const override {
+    return counts_below(dir) ? Status::success() : control::write(dir, kHierarchy, "1");
+  }
   int kill_tree(int) const override { return -EOPNOTSUPP; }
 
   Status freeze(const Group& group, bool& done) const override {

@@ -211,6 +211,8 @@ class V2 final : public Memcg {
   void take_from_children(int dir) const override {
     (void)control::write(dir, kSubtree, "-memory");
   }
+  bool counts_below(int) const override { return true; }
+  Status count_below(int) const override { return Status::success(); }
 
   int kill_tree(int dir) const override {
     int err = sys::write_at(dir, "cgroup.kill", "1");

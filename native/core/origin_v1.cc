@@ -76,6 +76,8 @@ struct Reader {
       }
       // A mount's root: ".." is itself, or what it is mounted on.
       if (fs.f_type != CGROUP_SUPER_MAGIC || st.st_ino == below.st_ino) return signs;
+      // Linux before 5.11: from here on upwards nothing below is counted.
+      if (number(up.get(), "memory.use_hierarchy").value_or(1) == 0) return signs;
       refused += refusals(up.get());
       if (number(up.get(), "memory.limit_in_bytes").value_or(0) < kNoLimit) {
         signs.limited = true;

@@ -54,13 +54,12 @@ static char** strings(const char* path) {
   return list;
 }
 
-// The kernel was told to leave the memory controller out.
-static int without_memory(void) {
+static int told(const char* option) {
   char line[4096] = "";
   int fd = open("/proc/cmdline", O_RDONLY);
   if (fd < 0 || read(fd, line, sizeof line - 1) < 0) stop("/proc/cmdline");
   close(fd);
-  return strstr(line, "cgroup_disable=memory") != NULL;
+  return strstr(line, option) != NULL;
 }
 
 static void put(const char* path, const char* text) {
@@ -73,15 +72,15 @@ static void put(const char* path, const char* text) {
 static void mount_cgroups(void) {
   if (strcmp(strings("/lab/cgroup")[0], "v2") == 0) {
     mounted("cgroup2", "/sys/fs/cgroup", "nsdelegate,memory_recursiveprot");
-    const char* give = without_memory() ? "+pids +cpu" : "+memory +pids +cpu";
+    const char* give = told("cgroup_disable=memory") ? "+pids +cpu" : "+memory +pids +cpu";
     put("/sys/fs/cgroup/cgroup.subtree_control", give);
     return;
   }
   mounted("tmpfs", "/sys/fs/cgroup", "mode=755");
-  if (!without_memory()) {
+  if (!told("cgroup_disable=memory")) {
     mounted("cgroup", "/sys/fs/cgroup/memory", "memory");
     // As systemd does: before Linux 5.11 a group's limit does not count the groups below it else.
-    put("/sys/fs/cgroup/memory/memory.use_hierarchy", "1");
+    if (!told("lab.flat")) put("/sys/fs/cgroup/memory/memory.use_hierarchy", "1");
   }
   mounted("cgroup", "/sys/fs/cgroup/freezer", "freezer");
   mounted("cgroup", "/sys/fs/cgroup/pids", "pids");

@@ -280,3 +280,13 @@ t.test('mountinfo and /proc/self/cgroup', async t => {
   }
   t.equal(thisMachine().access('/nothing/here', 'exists'), 'ENOENT')
 })
+
+t.test('v1 whose limits do not count the groups below', async t => {
+  const at = '/sys/fs/cgroup/memory/memory.use_hierarchy'
+  t.match(examine(machine({ [at]: '0\n' })).memory, {
+    available: true,
+    reason: /do not count the groups below/,
+  })
+  t.notMatch(examine(machine({ [at]: '1\n' })).memory.reason, /groups below/)
+  t.notMatch(examine(machine({})).memory.reason, /groups below/)
+})
