@@ -46,16 +46,21 @@ Status Ballast::open(size_t bytes) {
   const size_t size = pages_of(nullptr, bytes).size();
   if (size < bytes) return Status::of(-ENOMEM, "mmap");
   if (int err = may_lock(size)) return Status::of(err, "mlock", kMemlockLimit);
-  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED) return Status::last("mmap");
+  const size_t page = page_size();
+  void* all = mmap(nullptr, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (all == MAP_FAILED) return Status::last("mmap");
+  void* at = static_cast<char*>(all) + page;
+  if (mprotect(at, size, PROT_READ | PROT_WRITE) != 0) {
+    Status status = Status::last("mprotect");
+    munmap(all, size + 2 * page);
+    return status;
+  }
   // A child of fork(2) must not hold a second reference to the pages: releasing would free nothing.
   madvise(at, size, MADV_DONTFORK);
   at_ = at;
   size_ = size;
   if (int err = LockedRegions::add(at, size, LockedRegions::Kind::kAlways)) {
-    munmap(at, size);
-    at_ = nullptr;
-    size_ = 0;
+    unmap();
     return Status::of(err, "mlock");
   }
   if (Status status = refill(); !status.ok()) {
@@ -111,10 +116,15 @@ Status Ballast::refill() {
 void Ballast::close() {
   if (at_ == nullptr) return;
   LockedRegions::remove(at_, size_);
-  munmap(at_, size_);
+  unmap();
+  resident_.store(0);
+}
+
+void Ballast::unmap() {
+  const size_t page = page_size();
+  munmap(static_cast<char*>(at_) - page, size_ + 2 * page);
   at_ = nullptr;
   size_ = 0;
-  resident_.store(0);
 }
 
 }  // namespace oom

@@ -8,6 +8,8 @@
 // Kernel contract: MADV_DONTNEED_LOCKED (5.18) frees pages of a locked mapping and leaves it
 // locked; before, munlock + MADV_DONTNEED does. MADV_POPULATE_WRITE (5.14) and mlock fault pages in
 // from inside a system call, where a full group gives ENOMEM instead of waiting for its OOM to end.
+// A page without access on either side keeps the mapping apart: adjacent ones with the same flags
+// are one to the kernel, and to munlock a part of it needs memory, which a full group has not.
 #pragma once
 
 #include <atomic>
@@ -33,11 +35,13 @@ class Ballast {
   Status refill();
   void close();
 
+  const void* data() const { return at_; }
   size_t size() const { return size_; }
   size_t resident() const { return resident_.load(std::memory_order_relaxed); }
 
  private:
   int drop();
+  void unmap();
 
   void* at_ = nullptr;
   size_t size_ = 0;
