@@ -126,6 +126,7 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
   ['EOPNOTSUPP', '/proc/pressure', 'PSI is switched off: boot with psi=1'],
   ['EINVAL', '/proc/pressure', 'without CAP_SYS_RESOURCE windowMs must be a multiple of 2000'],
   ['EPERM', '/proc/pressure', 'this kernel wants CAP_SYS_RESOURCE for it'],
+  ['EACCES', '/proc/pressure', 'this kernel lets only root ask for it'],
   ['EOPNOTSUPP', 'cgroup.event_control', 'the kernel (PREEMPT_RT) has no events of cgroup v1'],
   ['ESRCH', 'cgroup.procs', 'there is no such process, or it is ending'],
   ['EROFS', '', 'cgroupfs is mounted read-only, as in most containers: bind-mount it writable'],

@@ -86,7 +86,7 @@ t.test('PSI: nothing stalls, nothing is told', { skip: !hasPsi && 'no PSI' }, as
     process.setgroups([]); process.setgid(65534); process.setuid(65534)
     // The binary's build may be out of reach from now on: everything is loaded.
     if (${version} === 1) assert.throws(() => group.watchPressure({ kind: 'some', stallMs: 100, windowMs: 500 }), error => {
-      assert.match(error.code, /^(EINVAL|EPERM)$/)
+      assert.match(error.code, /^(EINVAL|EPERM|EACCES)$/)
       assert.equal(error.path, ${JSON.stringify(stalls(dir))})
       if (error.code === 'EINVAL') assert.match(error.message, /CAP_SYS_RESOURCE.*2000/)
       return true
@@ -95,7 +95,7 @@ t.test('PSI: nothing stalls, nothing is told', { skip: !hasPsi && 'no PSI' }, as
     try {
       events = group.watchPressure({ kind: 'full', stallMs: 1900, windowMs: 2000 })
     } catch (error) {
-      assert.equal(error.code, 'EPERM') // older kernels: not at all
+      assert.match(error.code, /^(EPERM|EACCES)$/) // older kernels: not at all
       return
     }
     const timer = setTimeout(() => events.return(), 5000)
