@@ -52,6 +52,11 @@ bool full(const Sample& s, uint64_t limit) {
   return plus(needed, plus(s.band, kBatch)) >= limit;
 }
 
+// What a driver tells when it looks: also where it finds that the guardian has acted.
+bool is_look(Fact fact) {
+  return fact == Fact::kLooked || fact == Fact::kNotified || fact == Fact::kGuardianActed;
+}
+
 bool kills(const PlanStep& step) {
   return step.kind == StepKind::kKillLargest || step.kind == StepKind::kKillGroup ||
          (step.kind == StepKind::kSignal && step.signal == 9);
@@ -278,6 +283,8 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
     return;
   }
   if (quiet(now, input)) {
+    // Behind what is no look a notification may be waiting.
+    if (!is_look(input.fact)) return;
     Outcome unaided = acted_ ? Outcome::kPlan : Outcome::kRecovered;
     if (s.near && !kill_seen_) {
       used_ = now - clock_at_;

@@ -357,7 +357,7 @@ inline void Schedule::ended(const EpisodeEnd& end) {
   in_episode_ = false;
   tally_.by_outcome[static_cast<size_t>(end.outcome)]++;
   check_end(end);
-  if (dips() && group_.stuck()) {
+  if (v2_ && group_.stuck()) {
     left_ = std::max<int64_t>(0, fallback_clock_ - group_.now());
     used_ = group_.now() - extend_from_;
   }
@@ -381,7 +381,8 @@ inline void Schedule::check_end(const EpisodeEnd& end) {
   switch (end.outcome) {
     case Outcome::kRecovered:
       if (let_gos_ > 0 || fallback_kills_ > 0) fail("'recovered' after the fallback");
-      if (!dry_ && !dips() && waiters()) fail("'recovered' while tasks wait");
+      // Who tries again at each look is told from an end by notifications alone.
+      if (!dry_ && !dips() && waiters() && lose_percent_ == 0) fail("'recovered' while tasks wait");
       if (user_kills_ + plan_done_ > 0 && fallbacks_ == 0) fail("'recovered' by itself: not so");
       break;
     case Outcome::kLimitRaised:

@@ -10,12 +10,6 @@ using oom::test::Condition;
 using oom::test::GuardianSchedule;
 using oom::test::GuardianTally;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(OOM_FEWER_SCHEDULES)
-constexpr uint64_t kSchedules = 50'000;
-#else
-constexpr uint64_t kSchedules = 1'000'000;
-#endif
-
 // What schedules share: timers, and memory with one slot in use.
 class One {
  public:
@@ -68,20 +62,11 @@ bool print(const GuardianTally& sum, double seconds, bool whole) {
       "worst past the delay: %.1f ms; past delay and grace: %.1f ms with the sentinel stopped, "
       "%.1f ms with it dead\n",
       worst(Condition::kWell), worst(Condition::kStopped), worst(Condition::kDead));
-  bool reached = true;
-  for (size_t i = 0; i < oom::kOutcomes; i++) {
-    printf("  %-12s %llu\n", oom::test::kOutcomeNames[i], number(sum.by_outcome[i]));
-    // A generator that no longer reaches an outcome proves nothing about it.
-    if (!whole || sum.by_outcome[i] > 0) continue;
-    printf("no episode ended so\n");
-    reached = false;
-  }
-  return reached;
+  return oom::test::print_outcomes(sum.by_outcome, whole);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  oom::test::SimRunner<One, GuardianTally> runner{kSchedules, add, print};
-  return runner.main(argc, argv);
+  return oom::test::SimRunner<One, GuardianTally>{add, print}.main(argc, argv);
 }

@@ -22,12 +22,13 @@ class Dips {
   // What one of the processes sees, which has been told `s`.
   void show(const SimGroup& group, hold::Edge& edge, Sample& s) {
     int64_t now = group.now();
-    bool full = s.usage + kBatch >= s.limit;
-    bool starved = s.starved || (full && on(now) && group.killer_disabled() && group.stuck());
+    // Usage says it, as on v2: that a waiter was woken and tries again is not to be seen there.
+    bool full = s.usage + kBatch >= s.limit && group.killer_disabled() && group.stuck();
+    bool starved = s.starved || (full && on(now));
     auto verdict = edge.judge(now, starved, !on(now), group.frozen());
     s.starved = verdict == hold::Verdict::kStarved;
     s.open = verdict == hold::Verdict::kOpen;
-    s.near = starved;
+    s.near = starved || full;
     if (on(now) && !s.starved) list_.back().unseen_from = std::min(list_.back().unseen_from, now);
   }
 
