@@ -467,6 +467,7 @@ void EpisodeMachine::insist(int64_t now, Actions& out) {
 void EpisodeMachine::set_delay(int64_t now, int64_t ns, Actions& out) {
   bool held = holding();
   config_.delay_ns = ns;
+  left_ = kNever;
   if (phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack) {
     if (ns == 0) {
       finish(now, Outcome::kCancelled, out);

@@ -176,6 +176,13 @@ const mutants = [
   ],
   ['the next one has the whole delay', 'std::min(config_.delay_ns, left_)', 'config_.delay_ns'],
   ['what was used is given again', '  if (left_ != kNever) clock_at_ -= used_;\n', ''],
+  [
+    'what is left outlives another delay',
+    '  config_.delay_ns = ns;\n  left_ = kNever;\n',
+    '  config_.delay_ns = ns;\n',
+  ],
+  ['an end is believed whatever is heard', '    if (!is_look(input.fact)) return;\n', ''],
+  ["the guardian's look is none", ' || fact == Fact::kGuardianActed;', ';'],
   ['what is left is left for ever', '  left_ = kNever;\n  pending_', '  pending_'],
   [
     "an earlier episode's news counts",

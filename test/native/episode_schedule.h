@@ -260,6 +260,7 @@ inline void Schedule::happen() {
       note("set_delay %.0f ms", ms(ns));
       if (ns == 0) cancelled_ = true;
       delay_ = ns;
+      left_ = kNever;
       clear();
       if (in_episode_) {
         fallback_clock_ = group_.now() + ns;

@@ -172,6 +172,18 @@ TEST_CASE("an end must last") {
   CHECK(found.wakes_in() == 5 * kMs);  // it is looked after for a while
   CHECK(found.after(100) == "");
   CHECK(found.machine.next_wake() == kNever);
+
+  // Believed at a look alone: behind an answer or a call a notification may be waiting.
+  Rig answered(guard());
+  answered.starve();
+  answered.relieve();
+  answered.after(10);
+  answered.now += 2 * kMs;
+  CHECK(answered.answer(Fact::kStepDone, 0, -5) == "");
+  CHECK(answered.tell(Fact::kExtend, kMs) == "");
+  CHECK(answered.wakes_in() == 1 * kMs);
+  CHECK(answered.tell(Fact::kNotified) == "");
+  CHECK(answered.after(2) == "end");
 }
 
 TEST_CASE("the deadline: not before, at it, and how late") {
@@ -289,6 +301,11 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
     rig.sample.near = true;
     rig.starve();
     CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
+  }
+  SUBCASE("not when the delay is set: that restarts the clock") {
+    rig.tell(Fact::kSetDelay, 80 * kMs);
+    CHECK(rig.starve() == "begin");
+    CHECK(rig.machine.deadline() - rig.now == 80 * kMs);
   }
   SUBCASE("not after another end: a raised limit, a kill") {
     rig.starve();

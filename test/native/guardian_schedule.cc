@@ -313,7 +313,8 @@ void GuardianSchedule::use_api(int64_t what) {
       if (d.raise_limit(bytes) != 0) {
         intended_ = before;
       } else if (sentinel_alive_) {
-        also_right_ = 0;
+        // What an outsider has set meanwhile may still be unseen.
+        if (also_right_ != 0) also_right_ = std::max(also_right_, bytes / 4096 * 4096);
         acted_ = false;
         clear();
       } else {
