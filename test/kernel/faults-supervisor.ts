@@ -1,5 +1,6 @@
 // Whatever happens to the process that guards, before, during and after an episode: the group is
 // never out of memory for longer than the delay and a little, and everything is put back.
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { EpisodeEnd } from '../../lib/index.js'
 import {
@@ -12,6 +13,7 @@ import {
   stop,
   tell,
 } from '../helpers/faults.js'
+import { Hog } from '../helpers/hog.js'
 import { Remote } from '../helpers/remote.js'
 import { isHeld, killsIn, MiB, scratch, underOom } from '../helpers/scratch.js'
 
@@ -107,6 +109,46 @@ t.test('SIGSTOP and SIGCONT of the supervisor', async t => {
   }
   tell(t, 'SIGSTOP during an episode', late)
 })
+
+t.test(
+  'supervisor and guardian are stopped and continued over and over: one kill, in time',
+  async t => {
+    const late: number[] = []
+    for (let round = 0; round < 3 * rounds; round++) {
+      const dir = scratch(t, 16 * MiB)
+      const remote = await Remote.start(t)
+      const { guardian } = await remote.guard(dir, { delayMs: DELAY, guardian: { graceMs: 10 } })
+      // Whoever would be killed by a second fallback.
+      const bystander = await Hog.start(dir)
+      t.teardown(() => bystander.end())
+      await bystander.fill(2 * MiB)
+      const { lived, began } = await overfill(t, dir)
+      const clock = await Clock.start(dir)
+      const over = clock.stop()
+      const flap = { on: true }
+      void over.then(() => (flap.on = false))
+      // One of the two is stopped, never both.
+      for (let turn = 0; flap.on; turn++) {
+        const pid = turn % 2 === 0 ? remote.pid : guardian
+        process.kill(pid, 'SIGSTOP')
+        await sleep(5 + Math.random() * 60)
+        process.kill(pid, 'SIGCONT')
+        await sleep(Math.random() * 5)
+      }
+      late.push((await over) - DELAY)
+      t.ok(since(began) >= DELAY, 'not before')
+      t.notOk(await lived)
+      await remote.event('ended')
+      t.equal(killsIn(dir), 1, 'nobody has fallen back twice')
+      t.ok(isHeld(dir))
+      await remote.run('await guards[0].dispose()')
+      await allEnabled(dir)
+      remote.child.kill('SIGKILL')
+      await allGone(remote)
+    }
+    tell(t, 'stopped and continued over and over', late)
+  },
+)
 
 t.test('stopped before it runs out of memory, and again: each one has the full delay', async t => {
   const late: number[] = []
