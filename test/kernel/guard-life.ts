@@ -4,13 +4,13 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { Hog } from '../helpers/hog.js'
-import { helperProgram } from '../helpers/program.js'
+import { bareProgram, helperProgram } from '../helpers/program.js'
 import { isHeld, MiB, scratch, until } from '../helpers/scratch.js'
 
 const program = helperProgram('life-program')
 
 async function run(t: Test, ...args: string[]): Promise<{ code: number | null; out: string }> {
-  const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
+  const child = spawn('env', [...(await bareProgram('life-program')), ...args], {
     stdio: ['ignore', 'pipe', 'ignore'],
   })
   t.teardown(() => child.kill('SIGKILL'))
@@ -137,9 +137,9 @@ t.test('diagnostics channels, and episodes from before the first iteration', asy
 
 t.test('NODE_DEBUG=cgroup-oom', async t => {
   const dir = scratch(t, 16 * MiB)
-  const child = spawn(process.execPath, [...process.execArgv, program, dir, 'exit', 'episode'], {
+  const started = await bareProgram('life-program', { NODE_DEBUG: 'cgroup-oom' })
+  const child = spawn('env', [...started, dir, 'exit', 'episode'], {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, NODE_DEBUG: 'cgroup-oom' },
   })
   let err = ''
   child.stderr.setEncoding('utf8').on('data', data => (err += data))

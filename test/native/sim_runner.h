@@ -22,7 +22,9 @@ namespace oom::test {
 constexpr const char* kOutcomeNames[] = {"recovered", "limit-raised", "killed",  "plan",
                                          "fallback",  "guardian",     "removed", "cancelled"};
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(OOM_FEWER_SCHEDULES)
+#if defined(OOM_SCHEDULES)
+constexpr uint64_t kSchedules = OOM_SCHEDULES;
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr uint64_t kSchedules = 50'000;
 #else
 constexpr uint64_t kSchedules = 1'000'000;
