@@ -33,6 +33,7 @@ constexpr int64_t kSettle = 100 * kMs;
 constexpr int64_t kNearPoll = 100 * kMs;
 constexpr int64_t kNearLasts = 10'000 * kMs;
 constexpr int64_t kSettlePoll = 5 * kMs;
+constexpr int64_t kPoll = 10 * kMs;
 constexpr int64_t kShortPoll = 1 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
 constexpr int64_t kRepayFirst = 50 * kMs;
@@ -508,7 +509,7 @@ int64_t EpisodeMachine::next_look(int64_t now) const {
     case Phase::kDelaying: {
       bool short_poll =
           quiet_at_ != kNever || kill_seen_ || config_.dry_run || (now >= deadline_ && !open_);
-      int64_t look = now + (short_poll ? kShortPoll : poll_ns_);
+      int64_t look = now + (short_poll ? kShortPoll : kPoll);
       if (deadline_ > now) look = std::min(look, deadline_);
       if (!step_running_ && next_step_ < config_.plan_size) {
         int64_t due = started_at_ + config_.plan[next_step_].after_ns;

@@ -173,8 +173,10 @@ class EpisodeMachine {
   bool holding() const;
   // When to look again at the latest; kNever while idle and settled.
   int64_t next_wake() const { return wake_; }
-  // How often a running episode is looked at: a driver with many of them asks for less.
-  void set_poll(int64_t ns) { poll_ns_ = ns; }
+  // Until when a look may be put off by a driver that has very many of them.
+  int64_t latest_look(int64_t now) const {
+    return phase_ == Phase::kDelaying && deadline_ > now ? deadline_ : kNever;
+  }
 
   uint32_t id() const { return id_; }
   int64_t started_at() const { return started_at_; }
@@ -247,7 +249,6 @@ class EpisodeMachine {
   int64_t retry_at_ = kNever;   // when a failed kHold or kLetGo is repeated
   int64_t repay_at_ = kNever;   // idle: when the owed headroom is asked for again
   int64_t repay_every_ = 0;
-  int64_t poll_ns_ = 10 * kMs;
   int64_t wake_ = kNever;
   uint64_t base_limit_ = 0;
   uint64_t lent_ = 0;

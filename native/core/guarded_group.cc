@@ -12,14 +12,12 @@
 namespace oom {
 namespace {
 
-// Looks at running episodes share one thread: with very many of them each is looked at less often.
-int active_episodes = 0;  // sentinel only
-// The same for idle groups of which the kernel does not tell everything.
+// Idle groups of which the kernel does not tell everything: with very many of them each is looked
+// at less often.
 int attached_groups = 0;  // sentinel only
 int64_t idle_interval(int64_t wanted) {
   return std::max<int64_t>(wanted, attached_groups * 5 * kMs);
 }
-int64_t poll_interval() { return std::max<int64_t>(10 * kMs, active_episodes * int64_t{200'000}); }
 
 // A group with room whose tasks are still marked as waiting after so long really has some that
 // nobody woke.
@@ -106,7 +104,6 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
 }
 
 void GuardedGroup::detach(Sentinel& sentinel) {
-  if (machine_.active()) active_episodes--;
   sentinel.forget(*this);
   if (attached_) {
     sentinel.remove(hot_->event_fd());
@@ -226,10 +223,7 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
   Input next = input;
   for (;;) {
     Actions actions;
-    machine_.set_poll(poll_interval());
-    bool was_active = machine_.active();
     machine_.step(now, next, actions);
-    active_episodes += machine_.active() - was_active;
     publish();
     carry_out(sentinel, now, actions);
     stand(now, next.sample);
@@ -355,7 +349,7 @@ void GuardedGroup::schedule(Sentinel& sentinel) {
   if (!attached_ || when == kNever) {
     sentinel.clear_timer(*this);
   } else {
-    sentinel.set_timer(*this, when);
+    sentinel.set_look(*this, now, when, machine_.latest_look(now));
   }
 }
 

@@ -22,6 +22,13 @@ pthread_mutex_t instance_lock = PTHREAD_MUTEX_INITIALIZER;
 Sentinel* instance = nullptr;
 int users = 0;
 
+// Whoever looks again within this time looks often.
+constexpr int64_t kOften = 100'000'000;
+// One part in so many of the thread's time is for looks.
+constexpr int64_t kShare = 4;
+// A look that took longer was kept from running: one of those says nothing of the next.
+constexpr int64_t kCostMost = 5'000'000;
+
 }  // namespace
 
 Sentinel* Sentinel::acquire(Status& status) {
@@ -132,18 +139,33 @@ void Sentinel::set_timer(Source& source, int64_t when) {
   patient_.set(source, when);
 }
 
+void Sentinel::set_look(Source& source, int64_t now, int64_t when, int64_t latest) {
+  bool often = when < now + kOften;
+  looking_ += often - source.looks_often;
+  source.looks_often = often;
+  int64_t pace = often ? (looking_ - 1) * look_cost_ * kShare : 0;
+  set_timer(source, std::min(latest, std::max(when, now + pace)));
+}
+
 void Sentinel::clear_timer(Source& source) {
+  looking_ -= source.looks_often;
+  source.looks_often = false;
   if (!source.patient()) return deadlines_.clear(source);
   if (source.set()) patient_count_--;
   patient_.clear(source);
 }
 
 void Sentinel::run_deadlines() {
-  while (TimerNode* first = deadlines_.first()) {
-    int64_t now = sys::now_ns();
-    if (first->when() > now) return;
+  // What becomes due meanwhile is for the next round, or the rest would never have its turn.
+  int64_t now = sys::now_ns();
+  const int64_t until = now;
+  for (TimerNode* first; (first = deadlines_.first()) && first->when() <= until;) {
     deadlines_.clear(*first);
-    static_cast<Source*>(first)->due(*this, now);
+    auto& source = *static_cast<Source*>(first);
+    source.due(*this, now);
+    int64_t after = sys::now_ns();
+    if (source.looks_often) look_cost_ += (std::min(after - now, kCostMost) - look_cost_) / 8;
+    now = after;
   }
 }
 

@@ -37,6 +37,7 @@ class Source : public TimerNode {
   Channel* channel = nullptr;
   Source* backlog_next = nullptr;
   bool backlogged = false;
+  bool looks_often = false;  // the sentinel's own: it counts those
 };
 
 // Work for the sentinel, linked where it lies.
@@ -84,6 +85,10 @@ class Sentinel {
   void remove(int fd);
   void set_timer(Source& source, int64_t when);
   void clear_timer(Source& source);
+  // For one that looks again and again: at `when`, or later where very many do so, but never later
+  // than `latest`. However long a look takes here, all of them together leave the thread free for
+  // most of the time: what is told and asked in between must get its turn.
+  void set_look(Source& source, int64_t now, int64_t when, int64_t latest);
   // How many patient sources wait: each that looks again and again does so less often when they are
   // many.
   int patient() const { return patient_count_; }
@@ -121,6 +126,8 @@ class Sentinel {
   Timers deadlines_;
   Timers patient_;
   int patient_count_ = 0;
+  int looking_ = 0;        // sources that look often
+  int64_t look_cost_ = 0;  // what one takes, a moving average
   int64_t armed_for_ = 0;
   std::atomic<Command*> inbox_{nullptr};
   std::atomic<bool> stopping_{false};

@@ -11,10 +11,6 @@
 namespace oom::guardian {
 namespace {
 
-// All looks share one thread: with very many running episodes each is looked at less often.
-thread_local int running = 0;
-int64_t often() { return std::max<int64_t>(10 * kMs, running * int64_t{200'000}); }
-
 constexpr int64_t kRepayRetry = 100 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
 constexpr int64_t kLookAgain = 100 * kMs;
@@ -39,8 +35,6 @@ StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_
       name_(std::move(name)),
       hot_(std::move(hot)),
       machine_(terms.episode) {}
-
-StandIn::~StandIn() { running -= counted_; }
 
 int StandIn::attach(Sentinel& sentinel) {
   int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask());
@@ -155,8 +149,6 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   if (done_) return;
   if (!terms_.parent_alive && !machine_.active()) return put_back(sentinel, false);
 
-  running += machine_.active() - counted_;
-  counted_ = machine_.active();
   int64_t wake = std::min(machine_.next_wake(), unheld_at_);
   if (err != 0) wake = std::min(wake, now + kRetry);
   // What the sentinel has stopped tells of nothing more.
@@ -164,7 +156,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
-    sentinel.set_timer(*this, wake);
+    sentinel.set_look(*this, now, wake, std::min(machine_.latest_look(now), unheld_at_));
   }
 }
 
@@ -184,7 +176,6 @@ int StandIn::hold() {
 }
 
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
-  machine_.set_poll(often());
   EpisodeMachine next = machine_;
   Actions actions;
   next.step(now, input, actions);

@@ -51,7 +51,6 @@ class StandIn final : public Source {
   // `hot` is armed; `name` is relative to the guarded group.
   StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
           uint64_t inode, std::string name);
-  ~StandIn() override;
 
   int attach(Sentinel& sentinel);
   void detach(Sentinel& sentinel);
@@ -119,7 +118,6 @@ class StandIn final : public Source {
   uint64_t kills_ = 0;          // as of the last look
   int64_t unheld_at_ = kNever;  // when the members have to be free
   int64_t wanted_at_ = 0;       // since when it waits although the delay is 0
-  bool counted_ = false;        // among the running episodes
   bool attached_ = false;
   bool let_go_ = false;
   bool held_ = false;     // again, by this process

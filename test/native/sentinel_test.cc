@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -191,6 +192,50 @@ TEST_CASE("deadlines are not behind those that can wait") {
       sentinel.clear_timer(source);
     }
     CHECK(sentinel.patient() == 0);
+  });
+}
+
+TEST_CASE("looks that take longer than their pace leave room for all else") {
+  Running running;
+  struct Looker final : Source {
+    void ready(Sentinel&, int64_t) override {}
+    void due(Sentinel& sentinel, int64_t now) override {
+      int64_t until = sys::now_ns() + 1'000'000;
+      while (sys::now_ns() < until) {
+      }
+      looks++;
+      if (stop) return sentinel.clear_timer(*this);
+      // Where nobody else looks it would be in the past already.
+      sentinel.set_look(*this, now, now, std::numeric_limits<int64_t>::max());
+    }
+    std::atomic<int> looks{0};
+    bool stop = false;
+  };
+  std::vector<Looker> lookers(20);
+  running.sentinel->call([&](Sentinel& sentinel) {
+    for (auto& looker : lookers) sentinel.set_look(looker, 1, 1, 1);
+  });
+  // Each has its turn, and so have commands.
+  for (auto& looker : lookers) until(looker.looks, 5);
+  running.sentinel->call([&](Sentinel& sentinel) {
+    TimerSource one;
+    const int64_t now = sys::now_ns();
+    sentinel.set_look(one, now, now + 1'000'000, now + 3'600'000'000'000);
+    CHECK(one.when() > now + 20'000'000);
+    // Not where it is a deadline, nor where it does not come soon again.
+    sentinel.set_look(one, now, now + 1'000'000, now + 2'000'000);
+    CHECK(one.when() == now + 2'000'000);
+    sentinel.set_look(one, now, now + 3'600'000'000'000, std::numeric_limits<int64_t>::max());
+    CHECK(one.when() == now + 3'600'000'000'000);
+    sentinel.clear_timer(one);
+    for (auto& looker : lookers) {
+      looker.stop = true;
+      sentinel.clear_timer(looker);
+    }
+    // Who is alone looks as often as it likes.
+    sentinel.set_look(one, now, now + 1'000'000, std::numeric_limits<int64_t>::max());
+    CHECK(one.when() == now + 1'000'000);
+    sentinel.clear_timer(one);
   });
 }
 
