@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <string>
 
 #include "core/event_control.h"
 #include "core/parse.h"
 #include "core/sys.h"
+#include "core/warm_file.h"
 
 namespace oom {
 namespace {
@@ -20,12 +20,6 @@ namespace {
 uint64_t slack_of_machine() {
   long cpus = sysconf(_SC_NPROCESSORS_CONF);
   return static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * 64 * 4096;
-}
-
-int read_u64(const Fd& file, uint64_t& out) {
-  char text[32];
-  ssize_t n = sys::read_small(file.get(), text, sizeof text);
-  return n < 0 ? static_cast<int>(n) : parse::u64({text, static_cast<size_t>(n)}, out);
 }
 
 int read_control(const Fd& file, parse::OomControl& out) {
@@ -103,15 +97,15 @@ int HotGroupV1::sample(Sample& out) {
   if (int err = read_control(oom_control_, control)) return err;
   out.starved = control.under_oom.value_or(false);
   out.kills = control.oom_kill.value_or(0);
-  if (int err = read_u64(usage_, out.usage)) return err;
-  return read_u64(limit_, out.limit);
+  if (int err = read_number(usage_, out.usage)) return err;
+  return read_number(limit_, out.limit);
 }
 
 bool HotGroupV1::at_limit(const Sample& sample) {
   if (sample.usage + slack_ >= sample.limit) return true;
   uint64_t usage, limit;
-  return memsw_limit_ && read_u64(memsw_usage_, usage) == 0 && read_u64(memsw_limit_, limit) == 0 &&
-         usage + slack_ >= limit;
+  return memsw_limit_ && read_number(memsw_usage_, usage) == 0 &&
+         read_number(memsw_limit_, limit) == 0 && usage + slack_ >= limit;
 }
 
 // The kernel marks every group below the one that is out of memory.
@@ -133,34 +127,28 @@ int HotGroupV1::held() {
 int HotGroupV1::hold() { return sys::write_small(oom_control_.get(), "1"); }
 int HotGroupV1::let_go() { return sys::write_small(oom_control_.get(), "0"); }
 
-int HotGroupV1::write_limit(const Fd& file, uint64_t bytes) {
-  char text[24];
-  auto [end, ec] = std::to_chars(text, text + sizeof text, bytes);
-  return sys::write_small(file.get(), {text, static_cast<size_t>(end - text)});
-}
-
 int HotGroupV1::lend_to(uint64_t bytes) {
   uint64_t limit;
-  if (int err = read_u64(limit_, limit)) return err;
+  if (int err = read_number(limit_, limit)) return err;
   loans_.fetch_add(1);
   if (bytes <= limit) return 0;
   if (int err = lend_swap_too(bytes)) return err;
-  if (int err = write_limit(limit_, bytes)) return err;
+  if (int err = write_number(limit_, bytes)) return err;
   // As the kernel has rounded it.
-  set_limit_.store(read_u64(limit_, limit) == 0 ? limit : bytes);
+  set_limit_.store(read_number(limit_, limit) == 0 ? limit : bytes);
   return 0;
 }
 
 // memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes: that one first.
 int HotGroupV1::lend_swap_too(uint64_t bytes) {
   uint64_t memsw;
-  if (!memsw_limit_ || read_u64(memsw_limit_, memsw) != 0 || memsw >= bytes) return 0;
-  if (int err = write_limit(memsw_limit_, bytes)) return err;
+  if (!memsw_limit_ || read_number(memsw_limit_, memsw) != 0 || memsw >= bytes) return 0;
+  if (int err = write_number(memsw_limit_, bytes)) return err;
   uint64_t set;
   if (own_memsw_.load() == 0) own_memsw_.store(memsw);
-  set_memsw_.store(read_u64(memsw_limit_, set) == 0 ? set : bytes);
+  set_memsw_.store(read_number(memsw_limit_, set) == 0 ? set : bytes);
   // Without this the loan of swap would be forgotten if the limit itself cannot be raised.
-  if (set_limit_.load() == 0 && read_u64(limit_, set) == 0) set_limit_.store(set);
+  if (set_limit_.load() == 0 && read_number(limit_, set) == 0) set_limit_.store(set);
   return 0;
 }
 
@@ -168,10 +156,10 @@ int HotGroupV1::repay(uint64_t base) {
   if (!lent()) return 0;
   uint32_t loans = loans_.load();
   uint64_t limit, usage;
-  if (int err = read_u64(limit_, limit)) return err;
+  if (int err = read_number(limit_, limit)) return err;
   int err = 0;
   // Somebody has set another one meanwhile: it is theirs now.
-  if (limit == set_limit_.load() && base < limit) err = write_limit(limit_, base);
+  if (limit == set_limit_.load() && base < limit) err = write_number(limit_, base);
   if (err == 0) {
     repay_swap(base);
     if (loans_.load() == loans) set_limit_.store(0);
@@ -179,27 +167,27 @@ int HotGroupV1::repay(uint64_t base) {
   }
   if (err != -EBUSY) return err;
   // More is in use than the limit was, and cannot be reclaimed. Then no more than that.
-  if (loans_.load() != loans || read_u64(usage_, usage) != 0 || usage >= limit) return err;
-  int squeezed = write_limit(limit_, usage);
-  if (squeezed == 0 && read_u64(limit_, limit) == 0) set_limit_.store(limit);
+  if (loans_.load() != loans || read_number(usage_, usage) != 0 || usage >= limit) return err;
+  int squeezed = write_number(limit_, usage);
+  if (squeezed == 0 && read_number(limit_, limit) == 0) set_limit_.store(limit);
   return squeezed == 0 || squeezed == -EBUSY ? err : squeezed;
 }
 
 void HotGroupV1::repay_swap(uint64_t base) {
   uint64_t own = own_memsw_.load(), now;
   if (own == 0) return;
-  if (read_u64(memsw_limit_, now) == 0 && now == set_memsw_.load()) {
-    if (write_limit(memsw_limit_, own < base ? base : own) != 0) return;  // asked again
+  if (read_number(memsw_limit_, now) == 0 && now == set_memsw_.load()) {
+    if (write_number(memsw_limit_, own < base ? base : own) != 0) return;  // asked again
   }
   own_memsw_.store(0);
 }
 
 int HotGroupV1::repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) {
   uint64_t limit, swap = 0;
-  if (int err = read_u64(limit_, limit)) return err;
+  if (int err = read_number(limit_, limit)) return err;
   if (limit > lent_to) base = limit;  // somebody has raised it since
   set_limit_.store(limit);
-  if (memsw != 0 && read_u64(memsw_limit_, swap) == 0 && swap != memsw) {
+  if (memsw != 0 && read_number(memsw_limit_, swap) == 0 && swap != memsw) {
     own_memsw_.store(memsw);
     set_memsw_.store(swap);
   }
@@ -209,7 +197,7 @@ int HotGroupV1::repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) {
 uint64_t HotGroupV1::memsw_before() {
   uint64_t memsw = own_memsw_.load();
   if (memsw != 0 || !memsw_limit_) return memsw;
-  return read_u64(memsw_limit_, memsw) == 0 ? memsw : 0;
+  return read_number(memsw_limit_, memsw) == 0 ? memsw : 0;
 }
 
 int HotGroupV1::freeze(bool frozen) {

@@ -40,7 +40,6 @@ class HotGroupV1 final : public HotGroup {
  private:
   static constexpr int kAbove = 8;
 
-  int write_limit(const Fd& file, uint64_t bytes);
   int lend_swap_too(uint64_t bytes);
   void repay_swap(uint64_t base);
 

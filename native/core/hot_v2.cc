@@ -10,9 +10,9 @@
 
 #include "core/codes.h"
 #include "core/hierarchy.h"
-#include "core/limit_file.h"
 #include "core/parse.h"
 #include "core/sys.h"
+#include "core/warm_file.h"
 
 namespace oom {
 namespace {

@@ -4,7 +4,7 @@
 #include <cerrno>
 
 #include "core/hot_v2.h"
-#include "core/limit_file.h"
+#include "core/warm_file.h"
 
 namespace oom {
 namespace {

@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "core/hold.h"
-#include "core/limit_file.h"
+#include "core/warm_file.h"
 
 namespace oom {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "core/event_control.h"
 #include "core/parse.h"
+#include "core/warm_file.h"
 
 namespace oom {
 
@@ -68,13 +69,7 @@ Status EventWatchV1::arm(const char* file, const char* args) {
   usage_.reset(err);
   // The first read makes the kernel allocate the read buffer.
   uint64_t now;
-  return Status::of(usage(now), "read", kUsageFile);
-}
-
-int EventWatchV1::usage(uint64_t& out) const {
-  char text[32];
-  ssize_t n = sys::read_small(usage_.get(), text, sizeof text);
-  return n < 0 ? static_cast<int>(n) : parse::u64({text, static_cast<size_t>(n)}, out);
+  return Status::of(read_number(usage_, now), "read", kUsageFile);
 }
 
 int EventWatchV1::attach(Sentinel& sentinel) { return sentinel.add(fd_.get(), *this, EPOLLIN); }
@@ -87,7 +82,7 @@ void EventWatchV1::ready(Sentinel& sentinel, int64_t now) {
   uint64_t signals = 0;
   if (::read(fd_.get(), &signals, sizeof signals) < 0) return;
   uint64_t value = threshold_;
-  int err = usage_ ? usage(value) : 0;
+  int err = usage_ ? read_number(usage_, value) : 0;
   if (gone || is_gone(err) || is_gone(place_.exists(file))) return ended(sentinel, now);
   happened(sentinel, kind_, signals, now, value, value >= threshold_);
 }
@@ -98,15 +93,9 @@ Status UsageWatchV2::arm(const Place& place) {
   if (fd < 0) return Status::of(fd, "open", kFile);
   fd_.reset(fd);
   uint64_t now;
-  if (int err = usage(now)) return Status::of(err, "read", kFile);
+  if (int err = read_number(fd_, now)) return Status::of(err, "read", kFile);
   above_ = now >= threshold_;
   return Status::success();
-}
-
-int UsageWatchV2::usage(uint64_t& out) const {
-  char text[32];
-  ssize_t n = sys::read_small(fd_.get(), text, sizeof text);
-  return n < 0 ? static_cast<int>(n) : parse::u64({text, static_cast<size_t>(n)}, out);
 }
 
 int UsageWatchV2::attach(Sentinel& sentinel) {
@@ -118,7 +107,7 @@ void UsageWatchV2::due(Sentinel& sentinel, int64_t now) {
   constexpr int64_t kStep = 100'000'000;
   constexpr int64_t kLookCost = 20'000;  // with a margin, as in watch_v2.cc
   uint64_t value = 0;
-  int err = usage(value);
+  int err = read_number(fd_, value);
   if (is_gone(err)) return ended(sentinel, now);
   sentinel.set_timer(*this, now + std::max(kStep, sentinel.patient() * kLookCost));
   if (err != 0 || (value >= threshold_) == above_) return;

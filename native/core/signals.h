@@ -50,8 +50,6 @@ class EventWatchV1 final : public Subscription {
   void due(Sentinel&, int64_t) override {}
 
  private:
-  int usage(uint64_t& out) const;
-
   Place place_;
   RecordKind kind_;
   uint64_t threshold_;
@@ -72,7 +70,6 @@ class UsageWatchV2 final : public Subscription {
   bool patient() const override { return true; }
 
  private:
-  int usage(uint64_t& out) const;
   uint64_t threshold_;
   bool above_ = false;
 };

@@ -11,7 +11,7 @@
 #include <string>
 #include <thread>
 
-#include "core/limit_file.h"
+#include "core/warm_file.h"
 
 using namespace oom;
 

@@ -1,5 +1,5 @@
-// Warm v2 files with one number, or "max" for none, or with lines of a name and a number: read and
-// written without an allocation.
+// Warm files of a group, with one number (v2: or "max" for none), or with lines of a name and a
+// number: read and written without an allocation.
 #pragma once
 
 #include <charconv>
@@ -12,6 +12,19 @@
 
 namespace oom {
 
+inline int read_number(const Fd& file, uint64_t& out) {
+  char text[32];
+  ssize_t n = sys::read_small(file.get(), text, sizeof text);
+  return n < 0 ? static_cast<int>(n) : parse::u64({text, static_cast<size_t>(n)}, out);
+}
+
+inline int write_number(const Fd& file, uint64_t value) {
+  char text[24];
+  char* end = std::to_chars(text, text + sizeof text, value).ptr;
+  return sys::write_small(file.get(), {text, static_cast<size_t>(end - text)});
+}
+
+// v2.
 inline int read_limit(const Fd& file, uint64_t& out) {
   char text[32];
   ssize_t n = sys::read_small(file.get(), text, sizeof text);
@@ -20,10 +33,7 @@ inline int read_limit(const Fd& file, uint64_t& out) {
 
 inline int write_limit(const Fd& file, uint64_t bytes) {
   constexpr uint64_t kNone = uint64_t{1} << 62;  // no machine has that much
-  if (bytes >= kNone) return sys::write_small(file.get(), "max");
-  char text[24];
-  auto [end, ec] = std::to_chars(text, text + sizeof text, bytes);
-  return sys::write_small(file.get(), {text, static_cast<size_t>(end - text)});
+  return bytes >= kNone ? sys::write_small(file.get(), "max") : write_number(file, bytes);
 }
 
 // A field that a kernel does not have counts as 0.
