@@ -212,7 +212,8 @@ export class MemoryGroup implements AsyncDisposable {
 
   /**
    * Removes the group, rmdir(2). With `kill`, all members and all groups below go first; on v1 the
-   * kernel's killer is given back before. The object stays open.
+   * kernel's killer is given back before. Watches of this process have told of all kills before it is gone.
+   * The object stays open.
    *
    * @throws EBUSY if there are members or groups below; ENOENT if it is gone already
    */

@@ -54,7 +54,8 @@
       "native/core/tree_watch.cc",
       "native/core/victims.cc",
       "native/core/watch_v1.cc",
-      "native/core/watch_v2.cc"
+      "native/core/watch_v2.cc",
+      "native/core/witness.cc"
     ],
     "portable_sources": [
       "native/binding/addon_portable.cc",

@@ -10,6 +10,7 @@
 #include "core/members.h"
 #include "core/resolve.h"
 #include "core/sys.h"
+#include "core/witness.h"
 
 namespace oom {
 
@@ -182,6 +183,10 @@ Status Group::remove(bool tree) const {
       Fd parent(resolve::open_directory(dir(), parent_path.c_str()));
       if (!parent && gone(parent.get())) continue;
       if (!parent) return Status::of(parent.get(), "open");
+      struct stat st;
+      if (fstatat(parent.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        Witness::look_once_more(st.st_ino);
+      }
       if (unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
         return Status::last("rmdir");
       }
@@ -197,6 +202,7 @@ Status Group::remove(bool tree) const {
     return Status::last("rmdir");
   }
   if (st.st_dev != device_ || st.st_ino != inode_) return Status::of(-ENOENT, "rmdir");
+  Witness::look_once_more(inode_);
   if (unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0) return Status::last("rmdir");
   return Status::success();
 }

@@ -26,6 +26,7 @@ class Place {
       : base_(std::move(base)), name_(std::move(name)), inode_(inode) {}
 
   const std::string& name() const { return name_; }
+  uint64_t inode() const { return inode_; }
 
   // Calls use(dirfd) and returns its result; -ENOENT when this group is gone. Allocates nothing in
   // user space.

@@ -12,6 +12,7 @@
 #include "core/place.h"
 #include "core/result.h"
 #include "core/sentinel.h"
+#include "core/witness.h"
 
 namespace oom {
 
@@ -27,7 +28,7 @@ struct WatchSpec {
   uint32_t wanted = 0;  // what else to tell of: kHigh, kMax
 };
 
-class OomWatch : public Source {
+class OomWatch : public Source, public Witness {
  public:
   // Any thread: registers with the kernel, reads the base line. Nothing is lost from its return on.
   // `newborn`: the group is younger than the watch of its tree, all that happened in it counts.
@@ -40,6 +41,9 @@ class OomWatch : public Source {
   virtual void detach(Sentinel& sentinel) = 0;
 
   bool patient() const override { return true; }
+
+ protected:
+  explicit OomWatch(const WatchSpec& spec) : Witness(spec.place.inode()) { channel = spec.channel; }
 };
 
 }  // namespace oom

@@ -38,9 +38,7 @@ int read_u64(int dir, const char* name, uint64_t& out) {
 }  // namespace
 
 OomWatchV1::OomWatchV1(WatchSpec spec)
-    : place_(std::move(spec.place)), target_(spec.target), sub_(spec.sub) {
-  channel = spec.channel;
-}
+    : OomWatch(spec), place_(std::move(spec.place)), target_(spec.target), sub_(spec.sub) {}
 
 // Where it cannot be read (out of memory ourselves, out of fds, gone) the last counters stand.
 void OomWatchV1::look(GroupCounters& out) const {
@@ -102,6 +100,7 @@ int OomWatchV1::attach(Sentinel& sentinel) {
   // From here on the sentinel may be in ready(), on its own thread.
   bool was_quiet = quiet();
   if (int err = sentinel.add(eventfd_.get(), *this, EPOLLIN)) return err;
+  listen(&sentinel);
   if (was_quiet) return 0;
   look_on(sentinel, sys::now_ns());
   emit(sentinel);
@@ -109,6 +108,7 @@ int OomWatchV1::attach(Sentinel& sentinel) {
 }
 
 void OomWatchV1::detach(Sentinel& sentinel) {
+  listen(nullptr);
   sentinel.forget(*this);
   if (!done_) sentinel.remove(eventfd_.get());
 }
@@ -197,20 +197,25 @@ void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
     return told(sentinel, now);
   }
   if (looks_left_ == 0) return;
-  // An OOM is told before its kill.
   uint8_t left = looks_left_;
-  ready(sentinel, now);
+  last_look(sentinel, now);
   if (removed_ || unsure_ > 0) return;
-  looks_left_ = left;
-  GroupCounters c;
-  look(c);
-  note_counters(c, now);
-  looks_left_--;
+  looks_left_ = left - 1;
   if (looks_left_ > 0) {
     look_on(sentinel, now);
   } else {
     newborn_ = false;
   }
+}
+
+void OomWatchV1::last_look(Sentinel& sentinel, int64_t now) {
+  if (done_ || removed_) return;
+  // An OOM is told before its kill.
+  ready(sentinel, now);
+  if (removed_ || unsure_ > 0) return;
+  GroupCounters c;
+  look(c);
+  note_counters(c, now);
   emit(sentinel);
 }
 

@@ -36,6 +36,7 @@ class OomWatchV1 final : public OomWatch {
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
   void flush(Sentinel& sentinel) override { emit(sentinel); }
+  void last_look(Sentinel& sentinel, int64_t now) override;
 
  private:
   void look(GroupCounters& out) const;

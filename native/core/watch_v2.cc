@@ -70,9 +70,11 @@ Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool
 }
 
 OomWatchV2::OomWatchV2(WatchSpec spec)
-    : place_(std::move(spec.place)), target_(spec.target), sub_(spec.sub), wanted_(spec.wanted) {
-  channel = spec.channel;
-}
+    : OomWatch(spec),
+      place_(std::move(spec.place)),
+      target_(spec.target),
+      sub_(spec.sub),
+      wanted_(spec.wanted) {}
 
 int OomWatchV2::read_local(parse::MemoryEvents& out) const {
   char text[512];
@@ -118,6 +120,7 @@ int OomWatchV2::attach(Sentinel& sentinel) {
     sentinel.remove(events_.get());
     return err;
   }
+  listen(&sentinel);
   // What has happened since it was armed.
   look(sentinel, sys::now_ns());
   maybe_removed(sentinel, sys::now_ns());
@@ -125,6 +128,7 @@ int OomWatchV2::attach(Sentinel& sentinel) {
 }
 
 void OomWatchV2::detach(Sentinel& sentinel) {
+  listen(nullptr);
   sentinel.forget(*this);
   if (!events_ || done_) return;
   sentinel.remove(events_.get());

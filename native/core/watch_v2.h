@@ -55,6 +55,7 @@ class OomWatchV2 final : public OomWatch, public Removable {
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
   void flush(Sentinel& sentinel) override { emit(sentinel); }
+  void last_look(Sentinel& sentinel, int64_t now) override { look(sentinel, now); }
   void maybe_removed(Sentinel& sentinel, int64_t now) override;
 
  private:
