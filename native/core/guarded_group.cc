@@ -239,9 +239,17 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
 }
 
 void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& actions) {
+  // Whoever hears of an end may count on it that the group is held again.
+  bool ended = false, undecided = false;
+  EpisodeEnd how;
+  auto tell_end = [&] {
+    if (ended) reports_.end(sentinel, how, undecided);
+    ended = false;
+  };
   for (uint8_t i = 0; i < actions.size; i++) {
     switch (actions.list[i].what) {
       case Do::kBegin:
+        tell_end();
         begin(sentinel, now);
         break;
       case Do::kStep:
@@ -278,10 +286,14 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         repay(now);
         break;
       case Do::kEnd:
-        end(sentinel);
+        // The machine may be in the next episode already.
+        how = machine_.end();
+        undecided = clear_up(how);
+        ended = true;
         break;
     }
   }
+  tell_end();
 }
 
 void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
@@ -305,15 +317,14 @@ void GuardedGroup::rehearse(Sentinel& sentinel) {
   tell(StepReport::kFallback | static_cast<int>(config.fallback), machine_.deadline());
 }
 
-void GuardedGroup::end(Sentinel& sentinel) {
-  const EpisodeEnd& how = machine_.end();
+// After an episode; true when a helper has been asked who ended it.
+bool GuardedGroup::clear_up(const EpisodeEnd& how) {
   bool ask = how.outcome == Outcome::kRecovered && !census_job_.busy && !census_.empty() &&
              start(census_job_, JobKind::kVerdict, how.at);
-  // The machine may be in the next episode already.
   if (ask) census_job_.episode = how.id;
-  reports_.end(sentinel, how, ask);
   repay(how.at);
   thaw(how.at);
+  return ask;
 }
 
 // The machine repeats a switch that failed.

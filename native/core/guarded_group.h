@@ -97,7 +97,7 @@ class GuardedGroup final : public Source {
   void carry_out(Sentinel& sentinel, int64_t now, const Actions& actions);
   void begin(Sentinel& sentinel, int64_t now);
   void rehearse(Sentinel& sentinel);
-  void end(Sentinel& sentinel);
+  bool clear_up(const EpisodeEnd& how);
   void switched(int err);
   void removed(Sentinel& sentinel, int64_t now);
   void schedule(Sentinel& sentinel);
