@@ -2,11 +2,11 @@
 // them before, however late the sentinel is: here it stands still until the removal waits for it.
 import t, { type Test } from 'tap'
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MemoryGroup, watchTree } from '../../lib/index.js'
 import { freezerOf, hasFreezer, hasFrozen, setFrozen } from '../helpers/freezer.js'
 import { child, MiB, scratch, until, version, write } from '../helpers/scratch.js'
+import { mountOf } from '../helpers/twin.js'
 import { killedIn, rest, total, types } from '../helpers/watching.js'
 
 /** The sentinel alone, in a freezer of its own: v1 takes single threads. */
@@ -34,12 +34,9 @@ class StoppedSentinel {
   }
 }
 
-const freezerHome = (): string => {
-  const at = /^\d+:freezer:(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))![1]!
-  const mounts = readFileSync('/proc/self/mounts', 'utf8').split('\n')
-  const mount = mounts.map(line => line.split(' ')).find(l => l[3]?.split(',').includes('freezer'))!
-  return join(mount[1]!, at)
-}
+/** The freezer that this process is in. */
+const freezerHome = (): string =>
+  mountOf('freezer')! + /^\d+:freezer:(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))![1]!
 
 const stops = version === 1 && hasFreezer
 
