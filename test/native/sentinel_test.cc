@@ -19,6 +19,7 @@
 #include "core/fd.h"
 #include "core/signals.h"
 #include "core/sys.h"
+#include "core/witness.h"
 
 using namespace oom;
 
@@ -237,6 +238,32 @@ TEST_CASE("looks that take longer than their pace leave room for all else") {
     CHECK(one.when() == now + 1'000'000);
     sentinel.clear_timer(one);
   });
+}
+
+TEST_CASE("before a group is removed those that watch it look once more, and nobody else") {
+  struct Watching final : Witness {
+    Watching(uint64_t inode, Sentinel* sentinel) : Witness(inode) { listen(sentinel); }
+    void stop() { listen(nullptr); }
+    void last_look(Sentinel&, int64_t now) override {
+      CHECK(now <= sys::now_ns());
+      looks++;
+    }
+    int looks = 0;
+  };
+  Running running;
+  Watching one(7, running.sentinel), same(7, running.sentinel), other(8, running.sentinel);
+  // In the same list, and not yet listening.
+  Watching far(7 + 1024, running.sentinel), early(7, nullptr);
+  { Watching gone(7, running.sentinel); }
+  Witness::look_once_more(7);
+  CHECK(one.looks == 1);
+  CHECK(same.looks == 1);
+  CHECK(other.looks + far.looks + early.looks == 0);
+  same.stop();
+  Witness::look_once_more(7);
+  Witness::look_once_more(9);
+  CHECK(one.looks == 2);
+  CHECK(same.looks == 1);
 }
 
 TEST_CASE("fds: told while registered, not afterwards") {
