@@ -162,9 +162,10 @@ void Sentinel::run_deadlines() {
   for (TimerNode* first; (first = deadlines_.first()) && first->when() <= until;) {
     deadlines_.clear(*first);
     auto& source = *static_cast<Source*>(first);
-    source.due(*this, now);
+    bool look = source.looks_often;
+    source.due(*this, now);  // it may be gone now
     int64_t after = sys::now_ns();
-    if (source.looks_often) look_cost_ += (std::min(after - now, kCostMost) - look_cost_) / 8;
+    if (look) look_cost_ += (std::min(after - now, kCostMost) - look_cost_) / 8;
     now = after;
   }
 }
