@@ -277,6 +277,8 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   if (raised_) return finish(now, Outcome::kLimitRaised, out);
   if (s.kills > first_.kills && !kill_seen_) note_kill(now, Outcome::kKilled);
+  Outcome unaided = acted_ ? Outcome::kPlan : Outcome::kRecovered;
+  if (s.deserted) return end_deserted(now, s, kill_seen_ ? pending_ : unaided, out);
 
   if (s.open && !out_of_memory(s) && !kill_seen_) {
     // Neither an end nor a reason to kill.
@@ -286,7 +288,6 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   if (quiet(now, input)) {
     // Behind what is no look a notification may be waiting.
     if (!is_look(input.fact)) return;
-    Outcome unaided = acted_ ? Outcome::kPlan : Outcome::kRecovered;
     if (s.near && !kill_seen_) {
       used_ = now - clock_at_;
       left_ = std::max<int64_t>(deadline_ - now, 0);
@@ -326,6 +327,13 @@ bool EpisodeMachine::call_in(int64_t now, const Sample& s, Actions& out) {
     out.add(Do::kSqueeze);
   }
   return true;
+}
+
+// Nobody is left to wait, or to be killed. On v1 a task that was moved to another group while it
+// waited is woken by the killer's return alone.
+void EpisodeMachine::end_deserted(int64_t now, const Sample& s, Outcome outcome, Actions& out) {
+  if (s.starved) return let_go(now, s, outcome, out);
+  finish(now, outcome, out);
 }
 
 // A dry run never holds, so the kernel decides at once; only the end is waited for.
@@ -411,6 +419,10 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
     }
   }
   if (raised_) return finish(now, kill_seen_ ? pending_ : Outcome::kLimitRaised, out);
+  // Before our killer has answered, nobody knows that those who are gone were its victims.
+  if (input.sample.deserted && (kill_seen_ || answered_)) {
+    return end_deserted(now, input.sample, kill_seen_ ? pending_ : Outcome::kRecovered, out);
+  }
   if (kill_seen_ && calm) return finish(now, pending_, out);
   if (!given_up) return;
   // Whose kill it was that helped is known only when the killer has answered.
@@ -452,6 +464,7 @@ void EpisodeMachine::kernel_decides(int64_t now, const Sample& s, Actions& out) 
   bool room = !full(s, s.limit) && !out_of_memory(s);
   bool decided = room ? kill_seen_ || elapsed >= kKernelWindow
                       : kill_seen_ && now - progress_at_ >= kKillTakesEffect;
+  decided |= s.deserted;
   if (decided || elapsed >= kKernelWindowMax) finish(now, pending_, out);
 }
 

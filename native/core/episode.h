@@ -75,6 +75,9 @@ struct Sample {
   bool open = false;     // v2: that cannot be told yet, but will soon, either way
   bool near = false;     // v2: that, or next to it: nothing to speak of has been freed
   bool room = false;     // v1: they do though there is room: nobody has woken them
+  // No process is left in the group, nor in those below it: whatever is charged (tmpfs, what a
+  // process that was moved away has left), no task here waits for it.
+  bool deserted = false;
   uint64_t usage = 0;
   uint64_t limit = 0;
   uint64_t kills = 0;  // the kernel's kill counter of the group
@@ -200,6 +203,7 @@ class EpisodeMachine {
   void begin(int64_t now, const Sample& s, Actions& out);
   void delaying(int64_t now, const Input& input, Actions& out);
   void rehearsing(int64_t now, const Sample& s, Actions& out);
+  void end_deserted(int64_t now, const Sample& s, Outcome outcome, Actions& out);
   bool call_in(int64_t now, const Sample& s, Actions& out);
   void run_plan(int64_t now, Actions& out);
   void credit(const Input& input);

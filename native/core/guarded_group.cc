@@ -35,7 +35,7 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
       reports_(*this, guard.target(), sub) {
   channel = &guard.channel();
   for (Job* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_,
-                   &stop_job_, &hold_job_, &decide_job_}) {
+                   &stop_job_, &hold_job_, &decide_job_, &presence_job_}) {
     job->group = this;
   }
 }
@@ -115,7 +115,7 @@ void GuardedGroup::detach(Sentinel& sentinel) {
 bool GuardedGroup::busy() const {
   if (users.load() > 0) return true;
   for (const Job* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
-                         &census_job_, &stop_job_, &hold_job_, &decide_job_}) {
+                         &census_job_, &stop_job_, &hold_job_, &decide_job_, &presence_job_}) {
     if (job->busy.load()) return true;
   }
   return false;
@@ -157,6 +157,10 @@ bool GuardedGroup::observe(Sample& sample) {
   int err = look(sample);
   if (is_gone(err)) return false;
   if (err == 0) {
+    sample.deserted = presence_.deserted() && !killing();
+    if (sample.deserted && !hot_->waits_for_good()) {
+      sample.starved = sample.open = sample.near = false;
+    }
     last_ = sample;
   } else {
     // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
@@ -170,6 +174,7 @@ bool GuardedGroup::observe(Sample& sample) {
 
 void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
   hot_->consume();
+  presence_.notified();
   if (int64_t until = machine_.active() ? 0 : hot_->can_wait(); until != 0) {
     if (!set() || when() > until) sentinel.set_timer(*this, until);
     return;
@@ -227,6 +232,7 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     publish();
     carry_out(sentinel, now, actions);
     stand(now, next.sample);
+    look_for_members(sentinel, now);
     publish();
     if (answer_count_ == 0) break;
     next = answers_[0];

@@ -18,6 +18,7 @@
 #include "core/helpers.h"
 #include "core/hot_kind.h"
 #include "core/locked.h"
+#include "core/presence.h"
 #include "core/reports.h"
 #include "core/roster.h"
 #include "core/sentinel.h"
@@ -122,6 +123,8 @@ class GuardedGroup final : public Source {
   void stand(int64_t now, const Sample& sample);
   void keep_hold(int64_t now, int err);
   void ask_kernel(int64_t now);
+  void look_for_members(Sentinel& sentinel, int64_t now);
+  bool any_member();
 
   Guard& guard_;
   GuardedGroup* parent_;
@@ -137,10 +140,11 @@ class GuardedGroup final : public Source {
   uint8_t answer_count_ = 0;
 
   Job step_job_, fallback_job_, repay_job_, refill_job_, thaw_job_, census_job_;
-  Job stop_job_, hold_job_, decide_job_;
+  Job stop_job_, hold_job_, decide_job_, presence_job_;
   int64_t refill_at_ = kNever, refill_wait_ = 0;  // when ballast is to be there again
   int64_t thaw_at_ = kNever;                      // when to try again to thaw
   hold::AskRule ask_;
+  Presence presence_;
   int64_t far_since_ = 0;     // since when it waits with room; 0: it does not
   uint32_t let_go_told_ = 0;  // the episode whose kernel fallback was reported
   bool freezing_ = false;     // the members shall stand still

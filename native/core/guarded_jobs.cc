@@ -5,6 +5,7 @@
 
 #include "core/guard.h"
 #include "core/guarded_group.h"
+#include "core/members_now.h"
 #include "core/slot_writer.h"
 #include "core/sys.h"
 
@@ -137,6 +138,9 @@ void GuardedGroup::run_job(Job& job, Victims& victims) {
     case JobKind::kCensus:
       census_.take(hot_->procs_fd(), !hot_->waits_for_good());
       break;
+    case JobKind::kPresence:
+      job.count = any_member();
+      break;
     case JobKind::kVerdict:
       job.count = census_.somebody_gone(hot_->procs_fd());
       break;
@@ -213,6 +217,7 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
   if (&job == &step_job_) input.fact = Fact::kStepDone;
   if (&job == &fallback_job_) input.fact = Fact::kFallbackDone;
   JobKind kind = job.kind;
+  bool nobody = job.count == 0;
   job.busy.store(false);  // from here on it may be another job
   switch (kind) {
     case JobKind::kVerdict:
@@ -237,6 +242,9 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
     case JobKind::kHold:
       // Let go of meanwhile.
       if (!gone_ && !machine_.holding()) hot_->let_go();
+      break;
+    case JobKind::kPresence:
+      presence_.reported(nobody && machine_.active() && input.episode == machine_.id());
       break;
     case JobKind::kThaw:
       thaw_at_ =
@@ -324,6 +332,23 @@ void GuardedGroup::ask_kernel(int64_t now) {
   decide_job_.bytes = machine_.base_limit();
   decide_job_.most = std::max(machine_.base_limit(), hot_->lent_to());
   start(decide_job_, JobKind::kDecide, now);
+}
+
+// In an episode: whether it has anybody to wait for.
+void GuardedGroup::look_for_members(Sentinel& sentinel, int64_t now) {
+  if (!machine_.active() || machine_.config().dry_run || presence_job_.busy.load()) return;
+  if (!presence_.due(now, sentinel.looking())) return;
+  start(presence_job_, JobKind::kPresence, now);
+}
+
+// On a helper. What cannot be read may have members.
+bool GuardedGroup::any_member() {
+  bool any = false;
+  guard_.roster().each_below(*this, [&](GuardedGroup& g) {
+    int found = any ? 1 : any_member_now(g.hot_->procs_fd());
+    any |= found > 0 || (found < 0 && found != -ENODEV);
+  });
+  return any;
 }
 
 void GuardedGroup::settle() {

@@ -26,9 +26,10 @@ enum class JobKind : uint8_t {
   kKill,
   kFreeze,
   kThaw,
-  kDecide,   // the kernel's killer is made to choose
-  kCensus,   // note who waits for memory
-  kVerdict,  // whether one of those was killed: count 1
+  kDecide,    // the kernel's killer is made to choose
+  kCensus,    // note who waits for memory
+  kVerdict,   // whether one of those was killed: count 1
+  kPresence,  // whether any process is left here or below: count 1
   // Slow.
   kBallast,
   kRefill,

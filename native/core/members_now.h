@@ -38,6 +38,20 @@ int each_member_now(int procs_fd, Use&& use) {
   }
 }
 
+// Whether the group has a member now: 1, 0 or -errno. One that this process cannot name, since it
+// is in another PID namespace, is listed as 0 and counts.
+inline int any_member_now(int procs_fd) {
+  char name[32];
+  snprintf(name, sizeof name, "/proc/self/fd/%d", procs_fd);
+  Fd fresh(open(name, O_RDONLY | O_CLOEXEC));
+  char first;
+  for (;;) {
+    ssize_t n = pread(fresh ? fresh.get() : procs_fd, &first, 1, 0);
+    if (n >= 0) return n > 0;
+    if (errno != EINTR) return -errno;
+  }
+}
+
 // One of a process's small files in /proc: the length, or -errno.
 inline ssize_t read_process_file(int proc, pid_t pid, const char* file, char* text, size_t size) {
   char name[48];

@@ -92,6 +92,8 @@ class Sentinel {
   // How many patient sources wait: each that looks again and again does so less often when they are
   // many.
   int patient() const { return patient_count_; }
+  // How many others look often.
+  int looking() const { return looking_; }
   // Sends, or keeps the source for a flush when there is no room: false.
   bool send(Source& source, const Record& record);
   bool room(Source& source, size_t records);

@@ -25,6 +25,7 @@ Sample SimDriver::sample() {
   s.limit = group_->limit();
   s.kills = group_->kernel_kills();
   s.starved = group_->under_oom() && s.usage + kBatch >= s.limit;
+  s.deserted = group_->processes().empty();
   hooks_->sees(s);
   return s;
 }

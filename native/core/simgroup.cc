@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace oom {
 namespace {
@@ -56,14 +57,34 @@ int SimGroup::add(int32_t pid, uint64_t size) {
   return 0;
 }
 
-// A move leaves the charges behind, as v1 and v2 do, and nothing here ever takes them back.
+// A move leaves the charges behind, as v1 and v2 do.
 int SimGroup::take_out(int32_t pid) {
   SimProcess* p = live(pid);
   if (!p) return -ESRCH;
-  if (p->state == State::kWaiting) waiting_--;
-  if (lock_ == pid) lock_ = 0;
+  if (p->state == State::kWaiting) {
+    waiting_--;
+    strays_++;
+  } else if (lock_ == pid) {
+    lock_ = 0;
+  }
+  stranded_ += p->size;
   processes_.erase(processes_.begin() + (p - processes_.data()));
   return 0;
+}
+
+int SimGroup::strand(int32_t pid, uint64_t bytes) {
+  SimProcess* p = live(pid);
+  if (!p) return -ESRCH;
+  bytes = std::min(bytes, p->size);
+  p->size -= bytes;
+  stranded_ += bytes;
+  return 0;
+}
+
+void SimGroup::unlink_stranded() {
+  if (stranded_ == 0) return;
+  usage_ -= std::exchange(stranded_, 0);
+  uncharged();
 }
 
 int SimGroup::allocate(int32_t pid, uint64_t bytes) {
@@ -100,6 +121,7 @@ int32_t SimGroup::largest() const {
 }
 
 bool SimGroup::stuck() const {
+  if (strays_ > 0) return true;
   for (const SimProcess& p : processes_) {
     if (p.want > 0 && p.state != State::kDying) return true;
   }
@@ -141,7 +163,7 @@ void SimGroup::wait(SimProcess& p) {
 }
 
 void SimGroup::uncharged() {
-  if (waiting_ > 0) wake();
+  if (under_oom()) wake();
 }
 
 void SimGroup::wake() {
@@ -152,7 +174,7 @@ void SimGroup::wake() {
     late += config_.retry_ns;
     p.at = now_ + late;
   }
-  waiting_ = 0;
+  waiting_ = strays_ = 0;
   lock_ = 0;
 }
 
@@ -234,14 +256,14 @@ int SimGroup::set_limit(uint64_t bytes) {
   if (bytes < usage_) return -EBUSY;
   bool raised = bytes > limit_;
   limit_ = bytes;
-  if (raised && waiting_ > 0) wake();
+  if (raised && under_oom()) wake();
   return 0;
 }
 
 int SimGroup::set_killer_disabled(bool disabled) {
   if (removed_) return -ENODEV;
   killer_disabled_ = disabled;
-  if (!disabled && waiting_ > 0) wake();
+  if (!disabled && under_oom()) wake();
   return 0;
 }
 
@@ -267,7 +289,7 @@ int SimGroup::remove() {
   if (!processes_.empty()) return -EBUSY;
   removed_ = true;
   notifications_++;
-  usage_ = cache_ = 0;
+  usage_ = cache_ = stranded_ = 0;
   return 0;
 }
 

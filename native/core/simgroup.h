@@ -52,7 +52,12 @@ class SimGroup {
   // Processes. Results: 0, or a negative errno.
   int32_t spawn(uint64_t size, bool spared = false);
   int add(int32_t pid, uint64_t size);  // a process from elsewhere, with what it will charge here
-  int take_out(int32_t pid);            // moved to another group
+  // Moved to another group. One that waits goes on waiting in this one's queue, until it is woken.
+  int take_out(int32_t pid);
+  // Of what the process has, so much is tmpfs pages: they stay when it is gone.
+  int strand(int32_t pid, uint64_t bytes);
+  // Of all that is left of processes that were moved away, or had tmpfs pages.
+  void unlink_stranded();
   int allocate(int32_t pid, uint64_t bytes);
   int release(int32_t pid, uint64_t bytes);
   void cache(uint64_t bytes);  // reads that much of files: reclaimable
@@ -76,7 +81,7 @@ class SimGroup {
   uint64_t failures() const { return failures_; }
   uint64_t notifications() const { return notifications_; }
   bool killer_disabled() const { return killer_disabled_; }
-  bool under_oom() const { return waiting_ > 0; }
+  bool under_oom() const { return waiting_ + strays_ > 0; }
   bool stuck() const;  // some task does not get its memory, whoever has to decide
   bool frozen() const { return frozen_; }
   bool removed() const { return removed_; }
@@ -106,9 +111,11 @@ class SimGroup {
   int32_t next_pid_ = 1001;
   int32_t lock_ = 0;  // the waiter that holds the OOM lock
   uint32_t waiting_ = 0;
+  uint32_t strays_ = 0;  // moved away while they waited
   uint64_t limit_ = kNoLimit;
   uint64_t usage_ = 0;
   uint64_t cache_ = 0;
+  uint64_t stranded_ = 0;
   uint64_t kernel_kills_ = 0;
   uint64_t kills_ = 0;
   uint64_t failures_ = 0;

@@ -76,12 +76,24 @@ int StandIn::look(Sample& sample) {
   return 0;
 }
 
+// An episode that nobody waits for is the sentinel's to end, as long as it has time to.
+void StandIn::look_for_members(int64_t now, Sample& sample) {
+  if (!machine_.active()) return;
+  if (presence_.due(now, 0)) presence_.reported(!terms_.hands->any_member(*this));
+  bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
+  sample.deserted = presence_.deserted() && (!terms_.parent_alive || !deciding);
+  if (sample.deserted && !hot_->waits_for_good()) {
+    sample.starved = sample.open = sample.near = false;
+  }
+}
+
 // What cannot be read is as it was, or as has been told since: by the kernel, that it is out of
 // memory, or by the sentinel, that it no longer is.
 int StandIn::see(Fact fact, Sample& sample) {
   int64_t now = terms_.hands->now();
   int err = look(sample);
   if (err == 0) {
+    look_for_members(now, sample);
     last_ = sample;
     if (!sample.starved && !machine_.active()) fine_at_ = now;
     return 0;
@@ -97,6 +109,7 @@ int StandIn::see(Fact fact, Sample& sample) {
 void StandIn::ready(Sentinel& sentinel, int64_t) {
   if (done_) return;
   hot_->consume();
+  presence_.notified();
   // Its next look is never further away than that.
   static_assert(hold::Respite::kPause <= kLookAgain);
   if (!machine_.active() && hot_->can_wait() != 0) return;

@@ -14,6 +14,7 @@
 #include "core/episode.h"
 #include "core/hold.h"
 #include "core/hot.h"
+#include "core/presence.h"
 #include "core/sentinel.h"
 #include "core/shared_state.h"
 
@@ -30,6 +31,8 @@ class Hands {
   virtual int kill(const StandIn& top, bool largest, uint32_t& killed) = 0;
   // SIGKILL of a frozen v1 task waits for this.
   virtual void thaw(const StandIn& group) = 0;
+  // Whether a process is left in `top` or below it; where that cannot be told: yes.
+  virtual bool any_member(const StandIn& top) = 0;
   // HotGroup::decide(), which may take long.
   virtual void ask_kernel(HotGroup&, uint64_t /*base*/, uint64_t /*most*/) {}
 };
@@ -75,6 +78,7 @@ class StandIn final : public Source {
  private:
   int look(Sample& sample);
   int see(Fact fact, Sample& sample);
+  void look_for_members(int64_t now, Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);
@@ -115,6 +119,7 @@ class StandIn final : public Source {
   uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
   int64_t waived_until_ = 0;  // its time to follow
   hold::AskRule ask_;
+  Presence presence_;
   uint64_t kills_ = 0;          // as of the last look
   int64_t unheld_at_ = kNever;  // when the members have to be free
   int64_t wanted_at_ = 0;       // since when it waits although the delay is 0

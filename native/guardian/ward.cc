@@ -189,6 +189,15 @@ void Ward::thaw(const StandIn& group) {
   sys::write_at(freezer_.get(), file.c_str(), "THAWED");
 }
 
+bool Ward::any_member(const StandIn& top) {
+  for (auto& [id, group] : groups_) {
+    if (!group->below(top)) continue;
+    int found = any_member_now(group->hot().procs_fd());
+    if (found > 0 || (found < 0 && found != -ENODEV)) return true;
+  }
+  return false;
+}
+
 // In a process of its own: it waits for the victim's end, and other groups have their deadlines.
 void Ward::ask_kernel(HotGroup& hot, uint64_t base, uint64_t most) {
   pid_t pid = fork();

@@ -83,6 +83,7 @@ class Ward final : public TreeListener, public Hands {
   int64_t now() override;
   int kill(const StandIn& top, bool largest, uint32_t& killed) override;
   void thaw(const StandIn& group) override;
+  bool any_member(const StandIn& top) override;
   void ask_kernel(HotGroup& hot, uint64_t base, uint64_t most) override;
 
  private:

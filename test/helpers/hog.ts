@@ -42,6 +42,11 @@ export class Hog {
     this.child.stdin!.write(`fill ${bytes}\n`)
     return this.#answer('filled')
   }
+  /** Maps so much shared memory, untouched; resolves with its descriptor in that process. */
+  share(bytes: number): Promise<number> {
+    this.child.stdin!.write(`share ${bytes}\n`)
+    return this.#answer('shared')
+  }
   /** Touches all of it once more. */
   again(): Promise<number> {
     this.child.stdin!.write('again\n')

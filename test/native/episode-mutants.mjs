@@ -268,8 +268,8 @@ const mutants = [
   ],
   [
     'a raise during the fallback is ignored',
-    'if (raised_) return finish(now, kill_seen_ ? pending_ : Outcome::kLimitRaised, out);\n  if (kill_seen_ && calm)',
-    'if (kill_seen_ && calm)',
+    'if (raised_) return finish(now, kill_seen_ ? pending_ : Outcome::kLimitRaised, out);\n',
+    '',
   ],
   ['the kernel is not let in', '  out.add(Do::kLetGo);\n  if (lent_ > 0)', '  if (lent_ > 0)'],
   ['headroom stays while the kernel decides', 'if (lent_ > 0) out.add(Do::kSqueeze);\n}', '}'],
@@ -310,6 +310,27 @@ const mutants = [
     'if (deadline_ > now) look = std::min(look, deadline_);',
     '',
   ],
+  [
+    'an episode goes on without anybody to wait for',
+    'if (s.deserted) return end_deserted(now, s, kill_seen_ ? pending_ : unaided, out);',
+    '',
+  ],
+  [
+    'who was moved away while he waited is not woken',
+    'if (s.starved) return let_go(now, s, outcome, out);\n  finish(now, outcome, out);',
+    'finish(now, outcome, out);',
+  ],
+  [
+    'our killer is not waited for when nobody is left',
+    'if (input.sample.deserted && (kill_seen_ || answered_)) {',
+    'if (input.sample.deserted) {',
+  ],
+  [
+    'a killing fallback that nobody is left for goes on',
+    'if (input.sample.deserted && (kill_seen_ || answered_)) {',
+    'if (false) {',
+  ],
+  ['the kernel is waited for when nobody is left', '  decided |= s.deserted;\n', ''],
   [
     'nothing to wake for',
     '      return look;\n    }\n    case Phase::kFallingBack',

@@ -95,9 +95,11 @@ class Schedule final : public SimHooks {
   bool was_stuck_ = false, was_fine_ = false, was_unnoticed_ = false, was_hopeless_ = false;
   bool thrashing_ = false, was_cache_ = false;
   int64_t cache_since_ = 0;
+  int64_t deserted_since_ = kNever;
   EpisodeMachine::Phase fine_phase_ = EpisodeMachine::Phase::kIdle;
   // Of the running episode.
   bool in_episode_ = false, cancelled_ = false, yielded_ = false, plan_kernel_ = false;
+  bool deserted_ = false;  // the kernel was let in for that alone
   uint32_t id_ = 0, fallbacks_ = 0, let_gos_ = 0;
   uint32_t raises_ = 0, user_kills_ = 0, plan_done_ = 0, late_kills_ = 0, fallback_kills_ = 0;
   uint64_t begin_kernel_kills_ = 0;
@@ -153,7 +155,7 @@ inline void Schedule::clear() { clock_ = group_.now(); }
 inline void Schedule::happen() {
   SimDriver& d = *driver_;
   int32_t pid = any_pid(group_, random_);
-  switch (random_.range(0, 21)) {
+  switch (random_.range(0, 23)) {
     case 0:
     case 1:
     case 2:
@@ -276,6 +278,23 @@ inline void Schedule::happen() {
     case 20:
       d.look();
       break;
+    case 22:
+      if (random_.percent(30) && pid != driver_->ballast_pid()) {
+        note("%d is moved to another group", pid);
+        group_.take_out(pid);
+      }
+      break;
+    case 23:  // the last members go and leave the group as full as it is
+      if (const SimProcess* p = group_.find(pid); p && pid != driver_->ballast_pid()) {
+        note("%d has its memory in tmpfs", pid);
+        group_.strand(pid, p->size);
+        if (random_.percent(30)) {
+          for (size_t i = group_.processes().size(); i-- > 0;) {
+            group_.take_out(group_.processes()[i].pid);
+          }
+        }
+      }
+      break;
     case 21:
       if (random_.percent(70)) {
         group_.spawn(static_cast<uint64_t>(random_.range(1, 4000)) * 4096, random_.percent(5));
@@ -305,6 +324,7 @@ inline void Schedule::relieve() {
     if (!failure_.empty()) return;
   }
   group_.reclaim(group_.cached());
+  group_.unlink_stranded();
   run_for(4500 * kMs);  // headroom is asked for once a second, and four times
 }
 
@@ -341,7 +361,7 @@ inline void Schedule::began(const EpisodeMachine& m) {
   if (delay_ == 0) fail("an episode without delay");
   id_ = m.id();
   in_episode_ = true;
-  cancelled_ = yielded_ = plan_kernel_ = false;
+  cancelled_ = yielded_ = plan_kernel_ = deserted_ = false;
   fallbacks_ = let_gos_ = raises_ = user_kills_ = plan_done_ = late_kills_ = fallback_kills_ = 0;
   if (left_ == kNever) extension_ = 0;
   begin_kernel_kills_ = group_.kernel_kills();
@@ -381,10 +401,13 @@ inline void Schedule::check_end(const EpisodeEnd& end) {
   bool fell_back = fallbacks_ + let_gos_ > 0;
   switch (end.outcome) {
     case Outcome::kRecovered:
-      if (let_gos_ > 0 || fallback_kills_ > 0) fail("'recovered' after the fallback");
+      if ((let_gos_ > 0 && !deserted_) || fallback_kills_ > 0)
+        fail("'recovered' after the fallback");
       // Who tries again at each look is told from an end by notifications alone.
       if (!dry_ && !dips() && waiters() && lose_percent_ == 0) fail("'recovered' while tasks wait");
-      if (user_kills_ + plan_done_ > 0 && fallbacks_ == 0) fail("'recovered' by itself: not so");
+      if (user_kills_ + plan_done_ > 0 && fallbacks_ == 0 && !deserted_) {
+        fail("'recovered' by itself: not so");
+      }
       break;
     case Outcome::kLimitRaised:
       if (raises_ == 0) fail("'limit-raised' by nobody");
@@ -394,7 +417,7 @@ inline void Schedule::check_end(const EpisodeEnd& end) {
       break;
     case Outcome::kPlan:
       if (plan_done_ + late_kills_ == 0) fail("'plan' without a step done");
-      if (fell_back && !plan_kernel_) fail("'plan' after the fallback");
+      if (fell_back && !plan_kernel_ && !deserted_) fail("'plan' after the fallback");
       break;
     case Outcome::kFallback:
       if (!fell_back) fail("'fallback' without one");
@@ -445,9 +468,12 @@ inline void Schedule::acted(const Action& action) {
     check_fallback();
   }
   bool letting_go = action.what == Do::kLetGo && in_episode_ &&
-                    driver_->machine().phase() == EpisodeMachine::Phase::kKernel;
+                    (driver_->machine().phase() == EpisodeMachine::Phase::kKernel ||
+                     (group_.processes().empty() && !cancelled_));
   if (letting_go && let_gos_ == 0) {
     let_gos_ = 1;
+    deserted_ = group_.processes().empty();
+    if (deserted_) return;
     if (fallbacks_ == 0) check_fallback();
     if (fallback_kills_ > 0 && group_.now() - fallback_kill_at_ < 50 * kMs && !yielded_)
       fail("kernel let go after a kill");
@@ -570,6 +596,12 @@ inline void Schedule::check() {
   if (unnoticed && !was_unnoticed_) unnoticed_since_ = now;
   was_unnoticed_ = unnoticed;
   if (unnoticed && now - unnoticed_since_ > 40 * kMs) fail("tasks wait and no episode begins");
+  // Nobody is left that an episode could be for, but for our killer, who may be about to say so.
+  bool answering = m.phase() == EpisodeMachine::Phase::kFallingBack && fallback_kills_ == 0;
+  bool deserted = group_.processes().empty() && m.active() && !answering && !dry_;
+  if (!deserted) deserted_since_ = kNever;
+  if (deserted && deserted_since_ == kNever) deserted_since_ = now;
+  if (deserted && now - deserted_since_ > 100 * kMs) fail("an episode that nobody waits for");
   bool fine = !stuck && (m.lent() == 0 || group_.usage() + kBatch < m.base_limit());
   fine = fine && m.active();
   if (fine && (!was_fine_ || m.phase() != fine_phase_)) fine_since_ = now;

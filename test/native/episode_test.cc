@@ -980,3 +980,82 @@ TEST_CASE("facts about an episode mean nothing when there is none") {
     CHECK_FALSE(rig.machine.active());
   }
 }
+
+TEST_CASE("nobody is left: the episode ends, whatever is charged") {
+  Rig rig(guard());
+  rig.starve();
+  rig.sample.deserted = true;
+  SUBCASE("v2: nobody waits") {
+    rig.sample.starved = false;
+    CHECK(rig.after(10) == "end");
+    CHECK(rig.outcome() == Outcome::kRecovered);
+  }
+  SUBCASE("v1: who was moved away while he waited is woken by the kernel's killer") {
+    CHECK(rig.after(10) == "letgo");
+    rig.sample.starved = false;
+    CHECK(rig.after(1) == "end hold");
+    CHECK(rig.outcome() == Outcome::kRecovered);
+  }
+  SUBCASE("a kill has ended it") {
+    rig.sample.starved = false;
+    CHECK(rig.answer(Fact::kUserKilled, 1) == "end");
+    CHECK(rig.outcome() == Outcome::kKilled);
+  }
+  CHECK(rig.machine.end().late_ns == 0);
+}
+
+TEST_CASE("nobody is left: the plan has ended it where a step has done something") {
+  Rig rig(plan({step(StepKind::kSignal)}));
+  CHECK(rig.starve() == "begin step0");
+  rig.answer(Fact::kStepDone, 0);
+  rig.sample.deserted = true;
+  rig.sample.starved = false;
+  CHECK(rig.after(10) == "end");
+  CHECK(rig.outcome() == Outcome::kPlan);
+}
+
+TEST_CASE("nobody is left: lent headroom that is in use keeps no episode") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  CHECK(rig.starve() == "begin step0");
+  rig.sample.limit += 8 * kMiB;
+  rig.sample.usage = rig.sample.limit - kMiB;
+  rig.sample.starved = false;
+  rig.answer(Fact::kStepDone, 0);
+  CHECK(rig.after(10) == "");
+  rig.sample.deserted = true;
+  CHECK(rig.after(10) == "end");
+  CHECK(rig.machine.lent() > 0);
+}
+
+TEST_CASE("nobody is left while our killer is at work: it says first whose kill it was") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.sample.deserted = true;
+  rig.sample.starved = false;
+  CHECK(rig.after(50) == "");
+  CHECK(rig.answer(Fact::kFallbackDone, 2) == "end");
+  CHECK(rig.outcome() == Outcome::kFallback);
+}
+
+TEST_CASE("nobody is left for our killer: recovered") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.sample.deserted = true;
+  CHECK(rig.answer(Fact::kFallbackDone, 0, -3) == "letgo");
+  rig.sample.starved = false;
+  CHECK(rig.after(1) == "end hold");
+  CHECK(rig.outcome() == Outcome::kRecovered);
+}
+
+TEST_CASE("nobody is left while the kernel decides: it has decided") {
+  Rig rig(guard());
+  rig.starve();
+  CHECK(rig.after(100) == "letgo");
+  rig.sample.deserted = true;
+  CHECK(rig.after(50) == "letgo");  // tasks still wait: once more
+  rig.sample.starved = false;
+  CHECK(rig.after(1) == "end hold");
+  CHECK(rig.outcome() == Outcome::kFallback);
+}

@@ -215,6 +215,9 @@ class GuardianProcess final : public guardian::Hands {
     hooks_.guardian_passes();
     if (!gone_) group_.thaw();
   }
+  bool any_member(const guardian::StandIn&) override {
+    return gone_ || group_.removed() || !group_.processes().empty();
+  }
 
  private:
   struct Message {

@@ -1,6 +1,7 @@
 // A process for tests that uses memory as told, one command per line on stdin, one answer per line:
 //
 //   fill BYTES   map and touch so many more bytes: "filled BYTES" (never, while out of memory)
+//   share BYTES  map so many bytes of a new memfd, untouched: "shared FD"; who holds the file keeps its pages
 //   again        touch all of it once more: "touched BYTES"
 //   free         unmap everything: "freed"
 //   fork         fork a child that sleeps: "forked PID"
@@ -119,6 +120,19 @@ int main(int argc, char** argv) {
       maps[count++].size = size;
       stalled = touch(p, size);
       say("filled", (long long)size);
+    } else if (strncmp(line, "share ", 6) == 0) {
+      size_t size = strtoull(line + 6, 0, 10);
+      int fd = memfd_create("hog", MFD_CLOEXEC);
+      char* p = MAP_FAILED;
+      if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
+        p = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+      if (p == MAP_FAILED || count == 1024) {
+        say("failed", errno);
+        continue;
+      }
+      maps[count].at = p;
+      maps[count++].size = size;
+      say("shared", fd);
     } else if (strcmp(line, "again") == 0) {
       long long touched = 0;
       for (int i = 0; i < count; i++) {

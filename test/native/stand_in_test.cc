@@ -344,3 +344,27 @@ TEST_CASE("what its parent has put back and somebody has held again is let go of
   rig.run_for(kMs);
   CHECK_FALSE(rig.group.killer_disabled());
 }
+
+TEST_CASE("nobody is left: the sentinel's to end while it has time, then no reason to act on") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  // It goes on waiting in the group's queue, until it is woken.
+  rig.group.take_out(rig.pid);
+  REQUIRE(rig.group.under_oom());
+  SUBCASE("its parent is dead: at once") {
+    rig.guardian->tell(GuardianProcess::Word::kParentGone);
+    rig.run_for(100 * kMs);
+    CHECK(rig.let_go);
+    CHECK(rig.guardian->gone());
+    CHECK_FALSE(rig.group.killer_disabled());
+  }
+  SUBCASE("its parent is stopped: delay and grace hold") {
+    rig.lets_go_after(kDelay + kGrace - 10 * kMs);
+    rig.run_for(20 * kMs);
+    CHECK_FALSE(rig.group.under_oom());
+    CHECK_FALSE(rig.guardian->machine().active());
+    CHECK(rig.group.killer_disabled());
+  }
+}

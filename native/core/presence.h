@@ -1,0 +1,39 @@
+// Whether anybody is left in a guarded group, as its helpers report it: the rule, pure. Tmpfs pages
+// and what a process that was moved to another group has been charged for keep a group full that
+// has no process any more; nobody is told of the last one's leaving.
+//
+// Runs on whichever thread drives the episode. One report is no proof: a member that forks and ends
+// between two reads of cgroup.procs can be missed once.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace oom {
+
+class Presence {
+ public:
+  // Two reports and a look make less than 100 ms; where very many groups are in an episode, one
+  // sixteenth as many reports at a time.
+  static constexpr int64_t kPace = 20'000'000;
+  static constexpr int64_t kCrowd = 16;
+
+  // In an episode: whether to ask now. `crowd`: how many groups are looked at as often as this one.
+  bool due(int64_t now, int64_t crowd) {
+    if (now < at_) return false;
+    at_ = now + kPace * std::max<int64_t>(1, crowd / kCrowd);
+    return true;
+  }
+  void reported(bool nobody) { missing_ = nobody ? std::min(missing_ + 1, kEnough) : 0; }
+  // The kernel has told of something: somebody is there again.
+  void notified() { missing_ = 0; }
+  bool deserted() const { return missing_ == kEnough; }
+
+ private:
+  static constexpr int kEnough = 2;
+
+  int64_t at_ = 0;
+  int missing_ = 0;
+};
+
+}  // namespace oom
