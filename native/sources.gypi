@@ -91,6 +91,7 @@
       "native/core/hot_v2.cc",
       "native/core/hot_v2_loans.cc",
       "native/core/lock.cc",
+      "native/core/locked.cc",
       "native/core/maps.cc",
       "native/core/parse.cc",
       "native/core/pidfd.cc",

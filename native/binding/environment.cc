@@ -1,14 +1,30 @@
 #include "binding/environment.h"
 
 #include "binding/convert.h"
+#include "core/locked.h"
 
 namespace oom::binding {
 
-// What libuv holds on to: outlives the environment by one turn of the loop.
-struct Environment::Wake {
+// What the sentinel writes for this environment, apart from children of fork(2): the ring, and what
+// uv_async_send() touches. Freed once neither libuv, which closes the handle a turn of the loop
+// later, nor the environment holds on to it.
+struct Environment::Link {
+  static void drop(Link* link) {
+    if (--link->holders == 0) LockedDelete<Link>()(link);
+  }
   uv_async_t async;
+  int holders = 2;
   napi_async_cleanup_hook_handle hook = nullptr;
+  Channel channel{[](void* link) { uv_async_send(&static_cast<Link*>(link)->async); }, this};
 };
+
+Environment::~Environment() {
+  if (link_) Link::drop(link_);
+}
+
+Channel& Environment::channel() { return link_->channel; }
+
+uv_handle_t* Environment::wake() const { return reinterpret_cast<uv_handle_t*>(&link_->async); }
 
 Environment* Environment::of(Napi::Env env) {
   auto* self = env.GetInstanceData<Environment>();
@@ -32,21 +48,23 @@ bool Environment::start() {
   sentinel_ = Sentinel::acquire(status);
   if (throw_if_failed(env_, status)) return false;
 
-  wake_ = new Wake();
-  wake_->async.data = this;
-  uv_async_init(loop, &wake_->async, [](uv_async_t* async) {
+  link_ = make_apart<Link>(status).release();
+  if (!link_) {
+    Sentinel::release();
+    throw_if_failed(env_, status);
+    return false;
+  }
+  link_->async.data = this;
+  uv_async_init(loop, &link_->async, [](uv_async_t* async) {
     if (async->data) static_cast<Environment*>(async->data)->drain();
   });
-  uv_unref(reinterpret_cast<uv_handle_t*>(&wake_->async));
+  uv_unref(wake());
   context_ = std::make_unique<Napi::AsyncContext>(env_, "cgroup-oom");
-  channel_ = std::make_unique<Channel>(
-      [](void* wake) { uv_async_send(&static_cast<Wake*>(wake)->async); }, wake_);
-  bool attached = false;
-  sentinel_->call([&](Sentinel& sentinel) { attached = sentinel.attach(*channel_); });
+  bool attached = sentinel_->call(
+      [](Sentinel& sentinel, Channel* channel) { return sentinel.attach(*channel); }, &channel());
   if (!attached) {
     Sentinel::release();
-    uv_close(reinterpret_cast<uv_handle_t*>(&wake_->async),
-             [](uv_handle_t* handle) { delete reinterpret_cast<Wake*>(handle); });
+    uv_close(wake(), [](uv_handle_t* handle) { Link::drop(reinterpret_cast<Link*>(handle)); });
     throw_if_failed(env_, Status::of(-EMFILE, "attach"));
     return false;
   }
@@ -54,15 +72,15 @@ bool Environment::start() {
   napi_add_async_cleanup_hook(
       env_,
       [](napi_async_cleanup_hook_handle hook, void* arg) {
-        auto* wake = static_cast<Wake*>(arg);
-        wake->hook = hook;
-        uv_close(reinterpret_cast<uv_handle_t*>(&wake->async), [](uv_handle_t* handle) {
-          auto* closed = reinterpret_cast<Wake*>(handle);
+        auto* link = static_cast<Link*>(arg);
+        link->hook = hook;
+        uv_close(reinterpret_cast<uv_handle_t*>(&link->async), [](uv_handle_t* handle) {
+          auto* closed = reinterpret_cast<Link*>(handle);
           napi_remove_async_cleanup_hook(closed->hook);
-          delete closed;
+          Link::drop(closed);
         });
       },
-      wake_, nullptr);
+      link_, nullptr);
   napi_add_env_cleanup_hook(env_, &Environment::cleanup, this);
   return true;
 }
@@ -74,9 +92,10 @@ void Environment::cleanup(void* arg) {
     self->remove(*member);
     member->end();
   }
-  self->sentinel_->call([&](Sentinel& sentinel) { sentinel.detach(*self->channel_); });
+  self->sentinel_->call([](Sentinel& sentinel, Channel* channel) { sentinel.detach(*channel); },
+                        &self->channel());
   Sentinel::release();
-  self->wake_->async.data = nullptr;
+  self->link_->async.data = nullptr;
   self->subscribers_.clear();
 }
 
@@ -98,11 +117,11 @@ void Environment::remove(Member& member) {
 }
 
 void Environment::ref() {
-  if (refs_++ == 0) uv_ref(reinterpret_cast<uv_handle_t*>(&wake_->async));
+  if (refs_++ == 0) uv_ref(wake());
 }
 
 void Environment::unref() {
-  if (refs_ > 0 && --refs_ == 0) uv_unref(reinterpret_cast<uv_handle_t*>(&wake_->async));
+  if (refs_ > 0 && --refs_ == 0) uv_unref(wake());
 }
 
 uint32_t Environment::subscribe(Napi::Function callback) {
@@ -117,11 +136,11 @@ void Environment::unsubscribe(uint32_t target) { subscribers_.erase(target); }
 
 void Environment::drain() {
   Napi::HandleScope scope(env_);
-  channel_->acknowledge();
+  channel().acknowledge();
   Record r;
   // A bounded number of records a turn: a storm must not keep the loop from everything else.
   for (size_t i = 0; i < Channel::kSize; i++) {
-    if (!channel_->pop(r)) break;
+    if (!channel().pop(r)) break;
     auto subscriber = subscribers_.find(r.target);
     if (subscriber == subscribers_.end()) continue;
     Napi::HandleScope inner(env_);
@@ -148,7 +167,7 @@ void Environment::drain() {
       napi_fatal_exception(env_, error.Value());
     }
   }
-  sentinel_->flush(*channel_);
+  sentinel_->flush(channel());
 }
 
 }  // namespace oom::binding

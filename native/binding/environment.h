@@ -40,9 +40,12 @@ class Environment {
  public:
   // The environment's own, made on first use; null with a pending exception when it cannot be.
   static Environment* of(Napi::Env env);
+  ~Environment();
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
 
   Sentinel& sentinel() { return *sentinel_; }
-  Channel& channel() { return *channel_; }
+  Channel& channel();
   void add(Member& member);
   void remove(Member& member);
   // The loop stays alive while there are more refs than unrefs.
@@ -55,15 +58,15 @@ class Environment {
   void drain();
 
  private:
-  struct Wake;
+  struct Link;
   explicit Environment(Napi::Env env) : env_(env) {}
   bool start();
   static void cleanup(void* self);
 
   Napi::Env env_;
   Sentinel* sentinel_ = nullptr;
-  std::unique_ptr<Channel> channel_;
-  Wake* wake_ = nullptr;
+  uv_handle_t* wake() const;
+  Link* link_ = nullptr;
   Member* members_ = nullptr;
   std::unordered_map<uint32_t, Napi::FunctionReference> subscribers_;
   uint32_t last_target_ = 0;

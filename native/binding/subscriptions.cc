@@ -25,6 +25,9 @@ Place place_of(const std::shared_ptr<Group>& group) {
   return Place(std::shared_ptr<const Fd>(group, &group->fd()), "", group->inode());
 }
 
+constexpr auto kAttach = [](Sentinel& sentinel, auto* source) { return source->attach(sentinel); };
+constexpr auto kDetach = [](Sentinel& sentinel, auto* source) { source->detach(sentinel); };
+
 // What all of them share: membership in the environment, and an end that comes once.
 template <class Self>
 class Closable : public Napi::ObjectWrap<Self>, public Member {
@@ -60,23 +63,23 @@ class Watch final : public Closable<Watch> {
     if (!environment_) return;
     sentinel_ = &environment_->sentinel();
     std::shared_ptr<Group> group = group_of(info[0]);
-    std::unique_ptr<OomWatch> source = group->memcg().make_watch(
+    Status status;
+    LockedPtr<OomWatch> source = group->memcg().make_watch(
         {&environment_->channel(), info[1].As<Napi::Number>().Uint32Value(), 0, place_of(group),
-         info[2].As<Napi::Number>().Uint32Value()});
-    Status status = source->arm(false);
-    if (status.ok()) {
-      sentinel_->call([&](Sentinel& s) { status = Status::of(source->attach(s), "epoll_ctl"); });
-    }
+         info[2].As<Napi::Number>().Uint32Value()},
+        status);
+    if (source) status = source->arm(false);
+    if (status.ok()) status = Status::of(sentinel_->call(kAttach, source.get()), "epoll_ctl");
     if (!throw_if_failed(info.Env(), status)) source_ = std::move(source);
   }
   void stop() {
-    if (source_) sentinel_->call([&](Sentinel& s) { source_->detach(s); });
+    if (source_) sentinel_->call(kDetach, source_.get());
     source_.reset();
   }
 
  private:
   Sentinel* sentinel_ = nullptr;
-  std::unique_ptr<OomWatch> source_;
+  LockedPtr<OomWatch> source_;
 };
 
 // new TreeWatch(group, target, wanted): scan() → promise; path(sub), forget(sub), trouble()
@@ -162,10 +165,13 @@ class Signal final : public Closable<Signal> {
                                        strtoull(args.c_str(), nullptr, 10), source_)
                    : memcg.level_watch(channel, target, place_of(group), args.c_str(), source_);
     } else if (kind == "psi") {
-      auto made = std::make_unique<PsiWatch>(channel, target, info[3].As<Napi::Boolean>());
-      status = made->arm(group->memcg().stalls_at(group->dir()),
-                         static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value()),
-                         static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
+      bool full = info[3].As<Napi::Boolean>();
+      auto made = make_apart<PsiWatch>(status, channel, target, full);
+      if (made) {
+        status = made->arm(group->memcg().stalls_at(group->dir()),
+                           static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value()),
+                           static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
+      }
       source_ = std::move(made);
     } else if (kind == "service") {
       auto data = info[4].As<Napi::Uint8Array>();
@@ -176,20 +182,18 @@ class Signal final : public Closable<Signal> {
            static_cast<uint64_t>(info[6].As<Napi::Number>().Int64Value())},
           source_);
     } else {
-      auto made = std::make_unique<DelaySource>(channel, target);
+      auto made = make_apart<DelaySource>(status, channel, target);
       int32_t eventfd = info[3].As<Napi::Number>().Int32Value();
-      if (eventfd >= 0) status = made->arm(eventfd);
+      if (made && eventfd >= 0) status = made->arm(eventfd);
       if (status.ok()) delay_ = made.get();
       source_ = std::move(made);
     }
-    if (status.ok()) {
-      sentinel_->call([&](Sentinel& s) { status = Status::of(source_->attach(s), "epoll_ctl"); });
-    }
+    if (status.ok()) status = Status::of(sentinel_->call(kAttach, source_.get()), "epoll_ctl");
     if (!status.ok()) source_.reset();
     throw_if_failed(info.Env(), status);
   }
   void stop() {
-    if (source_) sentinel_->call([&](Sentinel& s) { source_->detach(s); });
+    if (source_) sentinel_->call(kDetach, source_.get());
     source_.reset();
     delay_ = nullptr;
   }
@@ -199,14 +203,17 @@ class Signal final : public Closable<Signal> {
     bool lossless;
     int64_t when = info[0].As<Napi::BigInt>().Int64Value(&lossless);
     int64_t period = info[1].As<Napi::BigInt>().Int64Value(&lossless);
-    if (delay_) sentinel_->call([&](Sentinel& s) { delay_->start(s, when, period); });
+    if (!delay_) return;
+    sentinel_->call([](Sentinel& s, DelaySource* delay, int64_t first,
+                       int64_t each) { delay->start(s, first, each); },
+                    delay_, when, period);
   }
   void stop_delay(const Napi::CallbackInfo&) {
-    if (delay_) sentinel_->call([&](Sentinel& s) { delay_->stop(s); });
+    if (delay_) sentinel_->call([](Sentinel& s, DelaySource* delay) { delay->stop(s); }, delay_);
   }
 
   Sentinel* sentinel_ = nullptr;
-  std::unique_ptr<Subscription> source_;
+  LockedPtr<Subscription> source_;
   DelaySource* delay_ = nullptr;
 };
 

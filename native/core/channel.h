@@ -50,6 +50,8 @@ class Channel {
 
   // `wake` is called on the sentinel after its work, and must not allocate: uv_async_send.
   Channel(void (*wake)(void*), void* arg) : wake_(wake), arg_(arg) {}
+  // By make_apart(): the sentinel writes into it, and a child of fork(2) must not share that.
+  static void* operator new(size_t) = delete;
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 

@@ -69,8 +69,8 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   if (Status s = lock_scope(LockScope::kOomPath, &bytes); !s.ok()) return s;
   locked_ = true;
   Status status;
-  roster_ = make_locked<Roster<GuardedGroup>>(status);
-  if (status.ok() && config_.ballast > 0) status = ballast_.open(config_.ballast);
+  common_ = make_locked<Common>(status);
+  if (status.ok() && config_.ballast > 0) status = common_->ballast.open(config_.ballast);
   // A process: the last that may fail.
   if (status.ok() && has_guardian()) {
     status = GuardianLink::start();
@@ -135,7 +135,10 @@ void Guard::dismiss_guardian() {
 void Guard::guardian_replaced() {
   Lock lock(lock_);
   if (state_ != State::kArmed) return;
-  each_guarded([](Sentinel& sentinel, Entry& entry) { entry.group->hold_again(sentinel); });
+  each_guarded([&](Entry& entry) {
+    sentinel_.call([](Sentinel& s, GuardedGroup* group) { group->hold_again(s); },
+                   entry.group.get());
+  });
 }
 
 void Guard::guardian_lost(const Status& why) {
@@ -144,8 +147,9 @@ void Guard::guardian_lost(const Status& why) {
   if (state_ != State::kArmed) return;
   // Nothing that appears from here on is held.
   config_.episode.delay_ns = 0;
-  each_guarded([&](Sentinel& sentinel, Entry& entry) {
-    entry.group->abandon(sentinel, entry.name.empty() ? why.err : 0);
+  each_guarded([&](Entry& entry) {
+    sentinel_.call([](Sentinel& s, GuardedGroup* group, int err) { group->abandon(s, err); },
+                   entry.group.get(), entry.name.empty() ? why.err : 0);
   });
 }
 
@@ -168,7 +172,7 @@ Status Guard::hold_all() {
     bool refuse = !config_.take_over && !config_.episode.dry_run;
     int err = entry.group->prepare_hold(refuse);
     if (err == 0) {
-      sentinel_.call([&](Sentinel& sentinel) { err = entry.group->take_over(sentinel, refuse); });
+      err = sentinel_.call(kTakeOver, entry.group.get(), refuse);
     }
     if (err == 0) held_ = !config_.episode.dry_run;
     // One below that has gone meanwhile is no matter.
@@ -192,8 +196,10 @@ void Guard::dispose() {
 void Guard::let_go_all(bool failed) {
   Lock lock(lock_);
   state_ = State::kDisposing;
-  each_guarded([&](Sentinel& sentinel, Entry& entry) {
-    entry.group->give_back(sentinel, !failed || !entry.found_held);
+  each_guarded([&](Entry& entry) {
+    sentinel_.call(
+        [](Sentinel& s, GuardedGroup* group, bool killer) { group->give_back(s, killer); },
+        entry.group.get(), !failed || !entry.found_held);
   });
 }
 
@@ -214,8 +220,7 @@ void Guard::put_back(bool failed) {
   dismiss_guardian();
   Lock lock(lock_);
   entries_.clear();
-  roster_.reset();
-  ballast_.close();
+  common_.reset();
   if (locked_) unlock_scope(LockScope::kOomPath);
   locked_ = false;
   group_.reset();
@@ -229,14 +234,14 @@ bool Guard::busy() {
 }
 
 int Guard::release_ballast() {
-  ssize_t freed = ballast_.release();
+  ssize_t freed = common_->ballast.release();
   if (freed < 0) return static_cast<int>(freed);
   return freed > 0 ? 0 : -ENODATA;  // given back already, and not refilled yet
 }
 
 int Guard::refill_ballast() {
-  Lock one(refill_);
-  Status status = ballast_.refill();
+  Lock one(common_->refill);
+  Status status = common_->ballast.refill();
   return status.err;
 }
 

@@ -74,7 +74,7 @@ class Guard final : public TreeListener, public GuardianClient {
   Channel& channel() { return channel_; }
   uint32_t target() const { return target_; }
   // Helpers.
-  Roster<GuardedGroup>& roster() { return *roster_; }
+  Roster<GuardedGroup>& roster() { return common_->roster; }
   int release_ballast();
   int refill_ballast();
 
@@ -91,6 +91,9 @@ class Guard final : public TreeListener, public GuardianClient {
 
  private:
   enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed };
+  static constexpr auto kTakeOver = [](Sentinel& s, GuardedGroup* group, bool refuse_held) {
+    return group->take_over(s, refuse_held);
+  };
   struct Entry {
     LockedPtr<GuardedGroup> group;
     std::string name;
@@ -114,7 +117,7 @@ class Guard final : public TreeListener, public GuardianClient {
   void sweep();
   bool busy();
   bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
-  // Each group that is guarded, on the sentinel.
+  // Each group that is guarded, from the top down.
   template <class Use>
   void each_guarded(Use&& use);
 
@@ -124,7 +127,6 @@ class Guard final : public TreeListener, public GuardianClient {
   GuardConfig config_;
   std::shared_ptr<const Group> group_;
   const HotKind* kind_ = nullptr;  // from arm() on
-  Ballast ballast_;
   bool locked_ = false;
   bool held_ = false;     // from when on groups may be born held
   bool refused_ = false;  // hold_all() came upon a group that is somebody else's
@@ -133,11 +135,16 @@ class Guard final : public TreeListener, public GuardianClient {
   Tree tree_{*this};
   Status failure_;
   std::string trouble_;
-  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;    // arming and disposing exclude each other
-  pthread_mutex_t refill_ = PTHREAD_MUTEX_INITIALIZER;  // one helper at a time
-  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;    // the rest
+  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // arming and disposing exclude each other
+  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the rest
   State state_ = State::kNew;
-  LockedPtr<Roster<GuardedGroup>> roster_;
+  // What helpers write.
+  struct Common {
+    Roster<GuardedGroup> roster;
+    Ballast ballast;
+    pthread_mutex_t refill = PTHREAD_MUTEX_INITIALIZER;  // one helper at a time
+  };
+  LockedPtr<Common> common_;
   std::unordered_map<uint32_t, Entry> entries_;
   std::vector<uint32_t> leaving_;  // forgotten while a helper was still at them
   uint32_t next_sub_ = 1;
@@ -148,7 +155,7 @@ void Guard::each_guarded(Use&& use) {
   for (uint32_t sub = 1; sub < next_sub_; sub++) {
     auto it = entries_.find(sub);
     if (it == entries_.end() || !it->second.guarded) continue;
-    sentinel_.call([&](Sentinel& sentinel) { use(sentinel, it->second); });
+    use(it->second);
   }
 }
 

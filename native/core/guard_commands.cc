@@ -10,6 +10,10 @@ namespace {
 
 using Lock = MutexLock;
 
+constexpr auto kCommand = [](Sentinel& sentinel, GuardedGroup* group, Input input) {
+  group->command(sentinel, input);
+};
+
 }  // namespace
 
 void Guard::set_delay(int64_t ns) {
@@ -26,37 +30,41 @@ void Guard::set_delay(int64_t ns) {
   input.ns = ns;
   Lock lock(lock_);
   if (state_ != State::kArmed) return;
-  each_guarded([&](Sentinel& sentinel, Entry& entry) { entry.group->command(sentinel, input); });
+  each_guarded([&](Entry& entry) { sentinel_.call(kCommand, entry.group.get(), input); });
 }
 
 int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
   Lock lock(lock_);
   auto it = entries_.find(sub);
   if (state_ != State::kArmed || it == entries_.end()) return -ESRCH;
-  GuardedGroup& group = *it->second.group;
-  int result = -ESRCH;
-  sentinel_.call([&](Sentinel& sentinel) {
-    const EpisodeMachine& machine = group.machine();
-    bool raised = input.fact == Fact::kUserRaised && machine.active();
-    if (machine.id() != episode) return;
-    if (!raised && machine.phase() != EpisodeMachine::Phase::kDelaying) return;
-    result = 0;
-    group.command(sentinel, input);
-  });
-  return result;
+  return sentinel_.call(
+      [](Sentinel& sentinel, GuardedGroup* group, uint32_t wanted, Input told) {
+        const EpisodeMachine& machine = group->machine();
+        bool raised = told.fact == Fact::kUserRaised && machine.active();
+        if (machine.id() != wanted) return -ESRCH;
+        if (!raised && machine.phase() != EpisodeMachine::Phase::kDelaying) return -ESRCH;
+        group->command(sentinel, told);
+        return 0;
+      },
+      it->second.group.get(), episode, input);
 }
 
 bool Guard::base_limit(uint32_t sub, uint32_t episode, uint64_t& out) {
   Lock lock(lock_);
   auto it = entries_.find(sub);
   if (state_ != State::kArmed || it == entries_.end()) return false;
-  const EpisodeMachine& machine = it->second.group->machine();
-  bool running = false;
-  sentinel_.call([&](Sentinel&) {
-    running = machine.active() && machine.id() == episode;
-    out = machine.base_limit();
-  });
-  return running;
+  struct Base {
+    bool running;
+    uint64_t limit;
+  };
+  Base base = sentinel_.call(
+      [](Sentinel&, GuardedGroup* group, uint32_t wanted) {
+        const EpisodeMachine& machine = group->machine();
+        return Base{machine.active() && machine.id() == wanted, machine.base_limit()};
+      },
+      it->second.group.get(), episode);
+  out = base.limit;
+  return base.running;
 }
 
 int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims) {
@@ -65,22 +73,24 @@ int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims
     Lock lock(lock_);
     auto it = entries_.find(sub);
     if (state_ != State::kArmed || it == entries_.end()) return -ECANCELED;
-    bool running = false;
-    sentinel_.call([&](Sentinel&) {
-      const EpisodeMachine& machine = it->second.group->machine();
-      running = machine.active() && machine.id() == episode;
-      // Held like a helper's job: it is not freed meanwhile, and does not end unexplained.
-      if (running) it->second.group->users++;
-    });
-    if (!running) return -ECANCELED;
     group = it->second.group.get();
+    bool running = sentinel_.call(
+        [](Sentinel&, GuardedGroup* wanted, uint32_t id) {
+          const EpisodeMachine& machine = wanted->machine();
+          if (!machine.active() || machine.id() != id) return false;
+          // Held like a helper's job: it is not freed meanwhile, and does not end unexplained.
+          wanted->users++;
+          return true;
+        },
+        group, episode);
+    if (!running) return -ECANCELED;
   }
   int err = group->signal(victims, SIGKILL, target);
   if (victims.count() > 0) {
     Input input;
     input.fact = Fact::kUserKilled;
     input.killed = victims.count();
-    sentinel_.call([&](Sentinel& sentinel) { group->command(sentinel, input); });
+    sentinel_.call(kCommand, group, input);
   }
   victims.hand_over(&Helpers::free_later);
   group->users--;

@@ -59,7 +59,7 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
   if (status = enter(entry, dir); !status.ok()) return status;
   sub = next_sub_++;
   if (above) entries_[parent].children++;
-  roster_->add(*entry.group);
+  common_->roster.add(*entry.group);
   entries_[sub] = std::move(entry);
   return Status::success();
 }
@@ -85,7 +85,7 @@ Status Guard::enter(Entry& entry, int dir) {
   if (state_ == State::kArmed) {
     int err = group.prepare_hold(false);
     if (err == 0) {
-      sentinel_.call([&](Sentinel& sentinel) { err = group.take_over(sentinel, false); });
+      err = sentinel_.call(kTakeOver, &group, false);
     }
     return refusal(err);
   }
@@ -113,13 +113,13 @@ void Guard::drop(uint32_t sub) {
     if (it == entries_.end() || !it->second.forgotten || it->second.children > 0) return;
     GuardedGroup& group = *it->second.group;
     // Nothing is started on it any more, but what was may not be over.
-    sentinel_.call([&](Sentinel& sentinel) { group.detach(sentinel); });
+    sentinel_.call([](Sentinel& s, GuardedGroup* leaving) { leaving->detach(s); }, &group);
     if (group.busy()) {
       leaving_.push_back(sub);
       return;
     }
     sentinel_.call([](Sentinel&) {});
-    roster_->remove(group);
+    common_->roster.remove(group);
     uint32_t parent = it->second.parent;
     entries_.erase(it);
     auto above = entries_.find(parent);
@@ -146,7 +146,8 @@ void Guard::touched(uint32_t sub) {
   Lock lock(lock_);
   auto it = entries_.find(sub);
   if (state_ != State::kArmed || it == entries_.end() || !it->second.guarded) return;
-  sentinel_.call([&](Sentinel& sentinel) { it->second.group->look_again(sentinel); });
+  sentinel_.call([](Sentinel& s, GuardedGroup* group) { group->look_again(s); },
+                 it->second.group.get());
 }
 
 // Nobody may hang: what cannot be seen is the kernel's.

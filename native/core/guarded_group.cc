@@ -14,9 +14,8 @@ namespace {
 
 // Idle groups of which the kernel does not tell everything: with very many of them each is looked
 // at less often.
-int attached_groups = 0;  // sentinel only
-int64_t idle_interval(int64_t wanted) {
-  return std::max<int64_t>(wanted, attached_groups * 5 * kMs);
+int64_t idle_interval(Sentinel& sentinel, int64_t wanted) {
+  return std::max<int64_t>(wanted, sentinel.idlers() * 5 * kMs);
 }
 
 // A group with room whose tasks are still marked as waiting after so long really has some that
@@ -77,7 +76,7 @@ int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
   if (machine_.config().dry_run) hot_->told_oom();
   if (int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask())) return err;
   attached_ = true;
-  attached_groups++;
+  sentinel.idlers(1);
   int err = machine_.holding() ? hot_->hold() : 0;
   if (err == -EAGAIN) {
     keep_hold(sys::now_ns(), err);
@@ -107,7 +106,7 @@ void GuardedGroup::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
   if (attached_) {
     sentinel.remove(hot_->event_fd());
-    attached_groups--;
+    sentinel.idlers(-1);
   }
   attached_ = false;
 }
@@ -350,7 +349,7 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
   sentinel.clear_timer(*this);
   if (attached_) {
     sentinel.remove(hot_->event_fd());
-    attached_groups--;
+    sentinel.idlers(-1);
   }
   attached_ = false;
   reports_.gone(sentinel, now);
@@ -360,7 +359,7 @@ void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
   int64_t when = std::min({machine_.next_wake(), refill_at_, thaw_at_});
   if (int64_t idle = hot_->idle_look(); idle != kNever) {
-    when = std::min(when, now + idle_interval(idle));
+    when = std::min(when, now + idle_interval(sentinel, idle));
   }
   if (far_since_ != 0) when = std::min(when, now + kWokenPoll);
   if (!attached_ || when == kNever) {

@@ -7,7 +7,6 @@
 #include <climits>
 
 #include "core/guarded_group.h"
-#include "core/lock.h"
 #include "core/locked.h"
 #include "core/pidfd.h"
 #include "core/victims.h"
@@ -80,11 +79,11 @@ struct Helper {
   std::atomic<uint32_t> load{0};
   std::atomic<bool> stopping{false};
   Victims victims;
+  Sentinel::Slot slot;  // of its own: those of all others may be taken
 };
 
 Helper* helpers[kHelpers];
 Reaper* reaper;
-Sentinel* registered;  // as a locked region
 pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void answer(Command& command, Sentinel& sentinel) {
@@ -101,7 +100,7 @@ void run(Helper& helper, Job& job) {
   helper.sentinel->post(job);  // from here on the job is not ours
   helper.victims.hand_over(&Helpers::free_later);
   // The pids lie here: they must not change before the sentinel has taken them.
-  helper.sentinel->call([](Sentinel&) {});
+  helper.sentinel->call_in(helper.slot, [](Sentinel&) {});
 }
 
 void* main(void* arg) {
@@ -160,13 +159,6 @@ Status Helpers::start(Sentinel& sentinel) {
   for (auto& helper : helpers) {
     if (status.ok()) status = start_one(helper, "oom-helper", &main, &sentinel);
   }
-  if (status.ok() && !registered) {
-    if (int err = LockedRegions::add(&sentinel, sizeof sentinel)) {
-      status = Status::of(err, "mlock", kMemlockLimit);
-    } else {
-      registered = &sentinel;
-    }
-  }
   pthread_mutex_unlock(&start_lock);
   return status;
 }
@@ -175,8 +167,6 @@ void Helpers::stop() {
   pthread_mutex_lock(&start_lock);
   for (auto& helper : helpers) stop_one(helper);
   stop_one(reaper);
-  if (registered) LockedRegions::remove(registered, sizeof *registered);
-  registered = nullptr;
   pthread_mutex_unlock(&start_lock);
 }
 

@@ -16,6 +16,10 @@
 #include "core/maps.h"
 #include "core/sys.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 namespace oom {
 
 namespace {
@@ -125,6 +129,16 @@ Status lock_ranges(const std::vector<Range>& ranges, size_t already) {
 }  // namespace
 
 int lock_range(const void* address, size_t length) { return lock_now(pages_of(address, length)); }
+
+Status make_resident(void* address, size_t length) {
+  if (madvise(address, length, MADV_POPULATE_WRITE) == 0) return Status::success();
+  if (errno != EINVAL) return Status::last("madvise");
+  // Before 5.14.
+  for (size_t offset = 0; offset < length; offset += page_size()) {
+    static_cast<volatile char*>(address)[offset] = 0;
+  }
+  return Status::success();
+}
 
 int may_lock(size_t bytes) {
   if (bytes == 0) return 0;

@@ -24,6 +24,10 @@ inline constexpr const char* kMemlockLimit = "RLIMIT_MEMLOCK";
 // munlock of the same pages by anybody undoes it.
 int lock_range(const void* address, size_t length);
 
+// Makes writable pages resident, from within a system call: in a full group that is refused with
+// -ENOMEM, where touching them would wait for its OOM to end.
+Status make_resident(void* address, size_t length);
+
 // Asks the kernel whether this process may lock so many bytes more, by locking an empty mapping of
 // that size: 0, or -ENOMEM, -EPERM, …. Nothing is resident at any time.
 int may_lock(size_t bytes);

@@ -24,6 +24,7 @@ struct Chunk {
   Slot* free;
   size_t slot_size;
   size_t used;
+  Keep keep;
 };
 constexpr size_t kFirst = (sizeof(Chunk) + kAlign - 1) & ~(kAlign - 1);
 static_assert(kFirst + locked_most() <= kChunk);
@@ -31,10 +32,14 @@ static_assert(kFirst + locked_most() <= kChunk);
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 Chunk* chunks = nullptr;
 
-void* map_aligned() {
-  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
-  void* at = mmap(nullptr, 2 * kChunk, PROT_NONE, kFlags | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) return nullptr;
+// Apart from children before there is a page that could be shared.
+void* map_aligned(Status& status) {
+  void* at =
+      mmap(nullptr, 2 * kChunk, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) {
+    status = Status::last("mmap");
+    return nullptr;
+  }
   auto begin = reinterpret_cast<uintptr_t>(at);
   uintptr_t aligned = (begin + kChunk - 1) & ~(kChunk - 1);
   if (aligned > begin) munmap(at, aligned - begin);
@@ -42,27 +47,27 @@ void* map_aligned() {
     munmap(reinterpret_cast<void*>(aligned + kChunk), rest);
   }
   void* chunk = reinterpret_cast<void*>(aligned);
-  void* made =
-      mmap(chunk, kChunk, PROT_READ | PROT_WRITE, kFlags | MAP_FIXED | MAP_POPULATE, -1, 0);
-  if (made != MAP_FAILED) return made;
-  int saved = errno;
+  if (madvise(chunk, kChunk, MADV_DONTFORK) != 0) {
+    status = Status::last("madvise");
+  } else if (mprotect(chunk, kChunk, PROT_READ | PROT_WRITE) != 0) {
+    status = Status::last("mprotect");
+  } else {
+    status = make_resident(chunk, kChunk);
+  }
+  if (status.ok()) return chunk;
   munmap(chunk, kChunk);
-  errno = saved;
   return nullptr;
 }
 
-Chunk* grow(size_t slot_size, Status& status) {
-  void* at = map_aligned();
-  if (!at) {
-    status = Status::last("mmap");
-    return nullptr;
-  }
-  if (int err = LockedRegions::add(at, kChunk)) {
+Chunk* grow(size_t slot_size, Keep keep, Status& status) {
+  void* at = map_aligned(status);
+  if (!at) return nullptr;
+  if (int err = keep == Keep::kLocked ? LockedRegions::add(at, kChunk) : 0) {
     status = Status::of(err, "mlock", kMemlockLimit);
     munmap(at, kChunk);
     return nullptr;
   }
-  auto* chunk = new (at) Chunk{chunks, nullptr, nullptr, slot_size, 0};
+  auto* chunk = new (at) Chunk{chunks, nullptr, nullptr, slot_size, 0, keep};
   for (size_t offset = kFirst; offset + slot_size <= kChunk; offset += slot_size) {
     chunk->free = new (static_cast<char*>(at) + offset) Slot{chunk->free};
   }
@@ -71,15 +76,19 @@ Chunk* grow(size_t slot_size, Status& status) {
   return chunk;
 }
 
+uintptr_t chunk_at(const void* at) { return reinterpret_cast<uintptr_t>(at) & ~(kChunk - 1); }
+
 }  // namespace
 
-void* locked_alloc(size_t size, Status& status) {
+void* locked_alloc(size_t size, Keep keep, Status& status) {
   size_t slot_size = (size + kAlign - 1) & ~(kAlign - 1);
   status = Status::success();
   pthread_mutex_lock(&lock);
   Chunk* chunk = chunks;
-  while (chunk && (chunk->slot_size != slot_size || !chunk->free)) chunk = chunk->next;
-  if (!chunk) chunk = grow(slot_size, status);
+  while (chunk && (chunk->keep != keep || chunk->slot_size != slot_size || !chunk->free)) {
+    chunk = chunk->next;
+  }
+  if (!chunk) chunk = grow(slot_size, keep, status);
   Slot* slot = chunk ? chunk->free : nullptr;
   if (slot) {
     chunk->free = slot->next;
@@ -90,16 +99,27 @@ void* locked_alloc(size_t size, Status& status) {
 }
 
 void locked_free(void* at) {
-  auto* chunk = reinterpret_cast<Chunk*>(reinterpret_cast<uintptr_t>(at) & ~(kChunk - 1));
+  auto* chunk = reinterpret_cast<Chunk*>(chunk_at(at));
   pthread_mutex_lock(&lock);
-  chunk->free = new (at) Slot{chunk->free};
+  size_t offset = reinterpret_cast<uintptr_t>(at) - chunk_at(at) - kFirst;
+  char* slot =
+      reinterpret_cast<char*>(chunk) + kFirst + offset / chunk->slot_size * chunk->slot_size;
+  chunk->free = new (slot) Slot{chunk->free};
   if (--chunk->used == 0) {
     if (chunk->next) chunk->next->previous = chunk->previous;
     (chunk->previous ? chunk->previous->next : chunks) = chunk->next;
-    LockedRegions::remove(chunk, kChunk);
+    if (chunk->keep == Keep::kLocked) LockedRegions::remove(chunk, kChunk);
     munmap(chunk, kChunk);
   }
   pthread_mutex_unlock(&lock);
+}
+
+bool is_apart(const void* at) {
+  pthread_mutex_lock(&lock);
+  Chunk* chunk = chunks;
+  while (chunk && reinterpret_cast<uintptr_t>(chunk) != chunk_at(at)) chunk = chunk->next;
+  pthread_mutex_unlock(&lock);
+  return chunk != nullptr;
 }
 
 }  // namespace oom

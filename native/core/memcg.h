@@ -4,9 +4,9 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 
+#include "core/locked.h"
 #include "core/result.h"
 
 namespace oom {
@@ -83,13 +83,13 @@ class Memcg {
   // Makes sure that no member waits for user space any more when the group is out of memory.
   virtual Status give_killer_back(int dir) const = 0;
 
-  // Not armed yet.
-  virtual std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const = 0;
+  // Not armed yet. Null with the reason in `status`.
+  virtual LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const = 0;
   // Armed, not attached: a usage threshold, and a level of pressure ("low,local").
   virtual Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
-                             std::unique_ptr<Subscription>& out) const = 0;
+                             LockedPtr<Subscription>& out) const = 0;
   virtual Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
-                             std::unique_ptr<Subscription>& out) const = 0;
+                             LockedPtr<Subscription>& out) const = 0;
   // Where stalls are told: the group's own directory, or -1 where only the system's are.
   virtual int stalls_at(int dir) const = 0;
 

@@ -140,24 +140,26 @@ class V1 final : public Memcg {
     return control::write(dir, kOomControl, "0");
   }
 
-  std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const override {
-    return std::make_unique<OomWatchV1>(std::move(spec));
+  LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const override {
+    return make_apart<OomWatchV1>(status, std::move(spec));
   }
   Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
-                     std::unique_ptr<Subscription>& out) const override {
-    auto made = std::make_unique<EventWatchV1>(channel, target, std::move(place),
-                                               RecordKind::kUsage, threshold);
+                     LockedPtr<Subscription>& out) const override {
+    Status s;
+    auto made = make_apart<EventWatchV1>(s, channel, target, std::move(place), RecordKind::kUsage,
+                                         threshold);
     char text[24];
     *std::to_chars(text, text + sizeof text - 1, threshold).ptr = '\0';
-    Status s = made->arm("memory.usage_in_bytes", text);
+    if (made) s = made->arm("memory.usage_in_bytes", text);
     out = std::move(made);
     return s;
   }
   Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
-                     std::unique_ptr<Subscription>& out) const override {
+                     LockedPtr<Subscription>& out) const override {
+    Status s;
     auto made =
-        std::make_unique<EventWatchV1>(channel, target, std::move(place), RecordKind::kPressure, 0);
-    Status s = made->arm("memory.pressure_level", level);
+        make_apart<EventWatchV1>(s, channel, target, std::move(place), RecordKind::kPressure, 0);
+    if (made) s = made->arm("memory.pressure_level", level);
     out = std::move(made);
     return s;
   }

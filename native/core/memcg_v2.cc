@@ -254,18 +254,19 @@ class V2 final : public Memcg {
     return Status::of(hold::put_back(dir), "write", kHigh);
   }
 
-  std::unique_ptr<OomWatch> make_watch(WatchSpec spec) const override {
-    return std::make_unique<OomWatchV2>(std::move(spec));
+  LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const override {
+    return make_apart<OomWatchV2>(status, std::move(spec));
   }
   Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
-                     std::unique_ptr<Subscription>& out) const override {
-    auto made = std::make_unique<UsageWatchV2>(channel, target, threshold);
-    Status s = made->arm(place);
+                     LockedPtr<Subscription>& out) const override {
+    Status s;
+    auto made = make_apart<UsageWatchV2>(s, channel, target, threshold);
+    if (made) s = made->arm(place);
     out = std::move(made);
     return s;
   }
   Status level_watch(Channel&, uint32_t, Place place, const char*,
-                     std::unique_ptr<Subscription>&) const override {
+                     LockedPtr<Subscription>&) const override {
     int err = place.exists("cgroup.procs");
     return err == 0 ? code::fail(code::kCgroupUnsupported, "memory.pressure_level")
                     : Status::of(err, "open", "cgroup.procs");

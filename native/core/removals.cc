@@ -47,26 +47,34 @@ class RemovalSource final : public Source {
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel&, int64_t) override {}
 
-  Fd inotify;                          // while something is followed
-  std::unordered_map<int, int> users;  // by number: how many are followed there
-  uint32_t linked = 0;                 // on the sentinel: listening while there are some
+  Fd inotify;  // while something is followed
+  // On the sentinel: listening while there are some.
+  uint32_t linked = 0;
+  Removable* buckets[kBuckets] = {};
 };
 
 namespace {
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 RemovalSource* source = nullptr;
-// The sentinel's.
-Removable* buckets[kBuckets];
+// By number: how many are followed there.
+std::unordered_map<int, int>* users = nullptr;
+
+Status start() {
+  Status status;
+  if (!users) users = new std::unordered_map<int, int>();
+  if (!source) source = make_apart<RemovalSource>(status).release();
+  if (!source || source->inotify) return status;
+  source->inotify.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  return source->inotify ? status : Status::last("inotify_init1");
+}
 
 }  // namespace
 
 Status Removals::follow(const Place& place, Removable& one) {
   MutexLock held(lock);
-  if (!source) source = new RemovalSource();
-  if (!source->inotify) source->inotify.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!source->inotify) return Status::last("inotify_init1");
-  Status status;
+  Status status = start();
+  if (!status.ok()) return status;
   int err = place.with([&](int dir) {
     char above[48], buf[PATH_MAX];
     std::string_view name;
@@ -79,29 +87,29 @@ Status Removals::follow(const Place& place, Removable& one) {
     return status.err;
   });
   if (err == 0) {
-    source->users[one.above_]++;
+    (*users)[one.above_]++;
     return status;
   }
   one.above_ = -1;
-  if (source->users.empty()) source->inotify.reset();
+  if (users->empty()) source->inotify.reset();
   return status.ok() ? Status::of(err, "open") : status;
 }
 
 void Removals::unfollow(Removable& one) {
   MutexLock held(lock);
   if (one.above_ < 0) return;
-  auto user = source->users.find(one.above_);
+  auto user = users->find(one.above_);
   if (--user->second == 0) {
     inotify_rm_watch(source->inotify.get(), one.above_);
-    source->users.erase(user);
+    users->erase(user);
   }
   one.above_ = -1;
   // Nobody is followed: nobody listens any more.
-  if (source->users.empty()) source->inotify.reset();
+  if (users->empty()) source->inotify.reset();
 }
 
 int Removals::add(Sentinel& sentinel, Removable& one) {
-  Removable*& bucket = buckets[one.hash_ % kBuckets];
+  Removable*& bucket = source->buckets[one.hash_ % kBuckets];
   one.next_ = bucket;
   bucket = &one;
   if (source->linked++ > 0) return 0;
@@ -111,7 +119,7 @@ int Removals::add(Sentinel& sentinel, Removable& one) {
 }
 
 void Removals::remove(Sentinel& sentinel, Removable& one) {
-  for (Removable** link = &buckets[one.hash_ % kBuckets]; *link; link = &(*link)->next_) {
+  for (Removable** link = &source->buckets[one.hash_ % kBuckets]; *link; link = &(*link)->next_) {
     if (*link != &one) continue;
     *link = one.next_;
     if (--source->linked == 0) sentinel.remove(source->inotify.get());
@@ -131,12 +139,12 @@ void RemovalSource::ready(Sentinel& sentinel, int64_t now) {
 
 void Removals::tell(Sentinel& sentinel, int64_t now, const inotify_event& event) {
   if (event.mask & IN_Q_OVERFLOW) {
-    for (Removable* first : buckets) tell_chain(sentinel, now, first, nullptr);
+    for (Removable* first : source->buckets) tell_chain(sentinel, now, first, nullptr);
     return;
   }
   if (!(event.mask & IN_DELETE)) return;
   uint32_t hash = hash_of(event.wd, event.name);
-  tell_chain(sentinel, now, buckets[hash % kBuckets], &hash);
+  tell_chain(sentinel, now, source->buckets[hash % kBuckets], &hash);
 }
 
 void Removals::tell_chain(Sentinel& sentinel, int64_t now, Removable* first, const uint32_t* hash) {

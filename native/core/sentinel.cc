@@ -9,8 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
-#include <new>
+#include <utility>
 
 #include "core/sys.h"
 
@@ -34,14 +35,13 @@ constexpr int64_t kCostMost = 5'000'000;
 Sentinel* Sentinel::acquire(Status& status) {
   pthread_mutex_lock(&instance_lock);
   if (!instance) {
-    auto* made = new (std::nothrow) Sentinel();
-    status = made ? made->start() : Status::of(-ENOMEM, "malloc");
+    LockedPtr<Sentinel> made = make_inline(status);
+    if (made) status = made->thread_.start("oom-sentinel", &Sentinel::main, made.get());
     if (!status.ok()) {
-      delete made;
       pthread_mutex_unlock(&instance_lock);
       return nullptr;
     }
-    instance = made;
+    instance = made.release();
   }
   users++;
   Sentinel* result = instance;
@@ -54,24 +54,22 @@ void Sentinel::release() {
   if (--users == 0) {
     if (instance->before_stop_) instance->before_stop_();
     instance->stop();
-    delete instance;
-    instance = nullptr;
+    LockedDelete<Sentinel>()(std::exchange(instance, nullptr));
   }
   pthread_mutex_unlock(&instance_lock);
 }
 
-Sentinel* Sentinel::make_inline(Status& status) {
-  auto* made = new (std::nothrow) Sentinel();
-  status = made ? made->prepare() : Status::of(-ENOMEM, "malloc");
+LockedPtr<Sentinel> Sentinel::make_inline(Status& status) {
+  auto made = make_locked<Sentinel>(status);
+  if (made) status = made->prepare();
+  if (!status.ok()) made.reset();
   return made;
 }
 
-Status Sentinel::start() {
-  Status status = prepare();
-  return status.ok() ? thread_.start("oom-sentinel", &Sentinel::main, this) : status;
-}
+Sentinel::~Sentinel() { sem_destroy(&slots_left_); }
 
 Status Sentinel::prepare() {
+  sem_init(&slots_left_, 0, kSlots);
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return Status::last("epoll_create1");
   wake_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -239,6 +237,22 @@ void Sentinel::await(std::atomic<uint32_t>& word) {
   while (word.load(std::memory_order_acquire) == 0) {
     syscall(SYS_futex, &word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, nullptr, nullptr, 0);
   }
+}
+
+Sentinel::Slot& Sentinel::take_slot() {
+  while (sem_wait(&slots_left_) != 0) {
+    // EINTR only.
+  }
+  for (;;) {
+    uint64_t all = free_slots_.load();
+    int first = std::countr_zero(all);
+    if (all != 0 && free_slots_.compare_exchange_weak(all, all & (all - 1))) return slots_[first];
+  }
+}
+
+void Sentinel::give_slot(Slot& slot) {
+  free_slots_.fetch_or(uint64_t{1} << (&slot - slots_));
+  sem_post(&slots_left_);
 }
 
 int Sentinel::add(int fd, Source& source, uint32_t events) {

@@ -4,15 +4,26 @@
 // nothing and takes no lock: other threads hand it work through an intrusive list, and what can
 // sleep in the kernel goes to the helpers (helpers.h). Signals are blocked in it.
 //
+// Whatever it writes is never shared with a child of fork(2) (locked.h): itself, its sources, the
+// channels. Other threads' stacks and heaps are, so it writes nothing there: a call's arguments and
+// its result travel in slots of the sentinel's own.
+//
 // Life cycle: acquire() starts it with the first environment that needs it, release() by the last
 // one stops and joins it, synchronously, in an environment cleanup hook.
 #pragma once
 
+#include <semaphore.h>
+
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <new>
+#include <tuple>
+#include <type_traits>
 
 #include "core/channel.h"
 #include "core/fd.h"
+#include "core/locked.h"
 #include "core/result.h"
 #include "core/thread.h"
 #include "core/timers.h"
@@ -21,10 +32,13 @@ namespace oom {
 
 class Sentinel;
 
-// Something the sentinel waits for. All methods run on the sentinel.
+// Something the sentinel waits for. All methods run on the sentinel, which writes into it: made by
+// make_locked() or make_apart(), in a process that forks.
 class Source : public TimerNode {
  public:
   virtual ~Source() = default;
+  // Not by a plain `new`.
+  static void* operator new(size_t) = delete;
   // Its fd is ready.
   virtual void ready(Sentinel& sentinel, int64_t now) = 0;
   // Its timer is due (and cleared).
@@ -40,7 +54,7 @@ class Source : public TimerNode {
   bool looks_often = false;  // the sentinel's own: it counts those
 };
 
-// Work for the sentinel, linked where it lies.
+// Work for the sentinel, linked where it lies: in memory such as a Source's.
 struct Command {
   Command* next = nullptr;
   void (*run)(Command&, Sentinel&) = nullptr;
@@ -52,7 +66,7 @@ class Sentinel {
   static Sentinel* acquire(Status& status);
   static void release();
   // For a process that is nothing but a sentinel (the guardian): no thread, run() is its loop.
-  static Sentinel* make_inline(Status& status);
+  static LockedPtr<Sentinel> make_inline(Status& status);
   void run() { loop(); }
   void quit() { stopping_.store(true); }
 
@@ -61,22 +75,51 @@ class Sentinel {
 
   // Any thread: hands over and returns at once. The command must live until it has run.
   void post(Command& command);
-  // Any other thread: runs `fn` on the sentinel and waits for it (microseconds).
-  template <class F>
-  void call(F&& fn) {
-    struct Call : Command {
-      F* fn;
-      std::atomic<uint32_t> done{0};
-    } call;
-    call.fn = &fn;
-    call.run = [](Command& command, Sentinel& sentinel) {
-      auto& self = static_cast<Call&>(command);
-      (*self.fn)(sentinel);
+  // Where a call's arguments and its result are while the sentinel is at it.
+  struct Slot : Command {
+    static constexpr size_t kRoom = 128;
+    std::atomic<uint32_t> done{0};
+    alignas(std::max_align_t) unsigned char room[kRoom];
+  };
+  // Any other thread: runs fn(Sentinel&, arguments…) on the sentinel, waits for it (microseconds)
+  // and returns what it returned. Arguments and result are copied. `fn` captures nothing: what it
+  // is to write belongs into its result, since the caller's stack may be shared with a child.
+  template <class F, class... Args>
+  auto call(F fn, Args... args) {
+    Slot& slot = take_slot();
+    Release release{*this, slot};
+    return call_in(slot, fn, args...);
+  }
+  // For who must not wait until a slot is free: in one of its own.
+  template <class F, class... Args>
+  auto call_in(Slot& slot, F, Args... args) {
+    using Result = std::invoke_result_t<F, Sentinel&, Args...>;
+    constexpr bool kNothing = std::is_void_v<Result>;
+    struct Work {
+      std::tuple<Args...> args;
+      std::conditional_t<kNothing, char, Result> result{};
+    };
+    static_assert(std::is_empty_v<F>, "what the function needs is to be an argument");
+    static_assert((std::is_trivially_copyable_v<Args> && ...));
+    static_assert(kNothing || std::is_trivially_copyable_v<Result>);
+    static_assert(sizeof(Work) <= Slot::kRoom && alignof(Work) <= alignof(std::max_align_t));
+    auto* work = ::new (slot.room) Work{{args...}};
+    slot.done.store(0, std::memory_order_relaxed);
+    slot.run = [](Command& command, Sentinel& sentinel) {
+      auto& self = static_cast<Slot&>(command);
+      auto& todo = *std::launder(reinterpret_cast<Work*>(self.room));
+      auto run = [&](Args... each) { return F{}(sentinel, each...); };
+      if constexpr (kNothing) {
+        std::apply(run, todo.args);
+      } else {
+        todo.result = std::apply(run, todo.args);
+      }
       self.done.store(1, std::memory_order_release);
       wake_waiter(self.done);
     };
-    post(call);
-    await(call.done);
+    post(slot);
+    await(slot.done);
+    if constexpr (!kNothing) return work->result;
   }
 
   // Any thread: from its return on, or before, the sentinel calls the source.
@@ -102,14 +145,26 @@ class Sentinel {
   void forget(Source& source);
   // Any thread: the consumer of the channel has made room.
   void flush(Channel& channel);
+  // How many groups have to be looked at while nothing happens in them, `more` of them new.
+  int idlers(int more = 0) { return idlers_ += more; }
   // Adds a channel to those that are woken at the end of a round.
   bool attach(Channel& channel);  // false: too many environments
   void detach(Channel& channel);
 
   static constexpr int kChannels = 256;
 
- private:
+  // Through acquire() and make_inline().
   Sentinel() = default;
+  ~Sentinel();
+  static void operator delete(void*) = delete;
+
+ private:
+  static constexpr int kSlots = 64;
+  struct Release {
+    ~Release() { sentinel.give_slot(slot); }
+    Sentinel& sentinel;
+    Slot& slot;
+  };
   Status prepare();
   Status start();
   void stop();
@@ -123,11 +178,14 @@ class Sentinel {
   void flush_backlog();
   static void wake_waiter(std::atomic<uint32_t>& word);
   static void await(std::atomic<uint32_t>& word);
+  Slot& take_slot();
+  void give_slot(Slot& slot);
 
   Fd epoll_, wake_, timer_;
   Timers deadlines_;
   Timers patient_;
   int patient_count_ = 0;
+  int idlers_ = 0;
   int looking_ = 0;        // sources that look often
   int64_t look_cost_ = 0;  // what one takes, a moving average
   int64_t armed_for_ = 0;
@@ -138,6 +196,10 @@ class Sentinel {
   Channel* channels_[kChannels] = {};
   int channel_count_ = 0;
   void (*before_stop_)() = nullptr;
+  // Of call(): which are free, and how many. Callers alone write these.
+  std::atomic<uint64_t> free_slots_{~uint64_t{0}};
+  sem_t slots_left_;
+  Slot slots_[kSlots];
   PreparedThread thread_;
 };
 

@@ -51,12 +51,14 @@ class InboxWatch final : public Subscription {
  private:
   // What was written into a FIFO comes back, unless somebody else has read it.
   bool is_own(std::string_view text) {
-    std::string_view head = text.substr(0, own_.size());
-    if (std::string_view(own_).substr(0, head.size()) != head) return false;
-    own_.erase(0, head.size());
+    std::string_view own = std::string_view(own_).substr(seen_);
+    std::string_view head = text.substr(0, own.size());
+    if (own.substr(0, head.size()) != head) return false;
+    seen_ += head.size();
     return head.size() == text.size();
   }
-  std::string own_;
+  const std::string own_;
+  size_t seen_ = 0;  // of it
 };
 
 // Not any regular file: it is written to.
@@ -89,7 +91,7 @@ Status write_all(int fd, std::string_view data) {
 }  // namespace
 
 Status service_pressure(Channel& channel, uint32_t target, const ServicePressure& from,
-                        std::unique_ptr<Subscription>& out) {
+                        LockedPtr<Subscription>& out) {
   // Looked at before it is opened for reading and writing, which may mean something to a device.
   Fd seen(open(from.path.c_str(), O_PATH | O_CLOEXEC));
   if (!seen) return Status::last("open");
@@ -102,9 +104,7 @@ Status service_pressure(Channel& channel, uint32_t target, const ServicePressure
   if (S_ISSOCK(info.st_mode)) {
     Status status = connect_to(again, fd);
     if (status.ok()) status = write_all(fd.get(), from.data);
-    if (status.ok()) {
-      out = std::make_unique<InboxWatch>(channel, target, std::move(fd), std::string());
-    }
+    if (status.ok()) out = make_apart<InboxWatch>(status, channel, target, std::move(fd), "");
     return status;
   }
   bool fifo = S_ISFIFO(info.st_mode);
@@ -116,11 +116,14 @@ Status service_pressure(Channel& channel, uint32_t target, const ServicePressure
   if (!fd) return Status::last("open");
   if (fifo) {
     Status status = write_all(fd.get(), from.data);
-    if (status.ok()) out = std::make_unique<InboxWatch>(channel, target, std::move(fd), from.data);
+    if (status.ok()) {
+      out = make_apart<InboxWatch>(status, channel, target, std::move(fd), from.data);
+    }
     return status;
   }
-  auto psi = std::make_unique<PsiWatch>(channel, target, from.full);
-  Status status = psi->arm(std::move(fd), from.data, from.stall_us);
+  Status status;
+  auto psi = make_apart<PsiWatch>(status, channel, target, from.full);
+  if (psi) status = psi->arm(std::move(fd), from.data, from.stall_us);
   if (status.ok()) out = std::move(psi);
   return status;
 }

@@ -20,6 +20,6 @@ struct ServicePressure {
 
 // ERR_PRESSURE_WATCH for a file of another kind, or a PSI file without a trigger.
 Status service_pressure(Channel& channel, uint32_t target, const ServicePressure& from,
-                        std::unique_ptr<Subscription>& out);
+                        LockedPtr<Subscription>& out);
 
 }  // namespace oom

@@ -11,18 +11,41 @@ namespace {
 
 size_t guard_size() { return static_cast<size_t>(getpagesize()); }
 
+// How much of a stack a child must still be able to read, from its top.
+//
+// The C library keeps a thread's control block there, with errno and what the kernel writes at each
+// return to user space (rseq(2)). In the child of a fork glibc writes into the blocks of other
+// threads, to unlink the only one that goes on, but believes nothing that they say: pages of zeros
+// do. musl follows a list through all of them: there this page stays, and is shared.
+#ifdef __GLIBC__
+constexpr size_t kKept = 0;
+#else
+constexpr size_t kKept = 4096;
+#endif
+
 }  // namespace
 
 Status PreparedThread::start(const char* name, void* (*main)(void*), void* arg) {
   size_t guard = guard_size();
-  void* mapping = mmap(nullptr, kStack + guard, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_POPULATE, -1, 0);
+  void* mapping = mmap(nullptr, kStack + guard, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) return Status::last("mmap");
-  mprotect(mapping, guard, PROT_NONE);
   char* stack = static_cast<char*>(mapping) + guard;
-  if (int err = LockedRegions::add(stack, kStack)) {
+  Status status;
+  // Before there is a page that a child could share.
+  if (madvise(stack, kStack - kKept, MADV_WIPEONFORK) != 0) {
+    status = Status::last("madvise");
+  } else if (mprotect(stack, kStack, PROT_READ | PROT_WRITE) != 0) {
+    status = Status::last("mprotect");
+  } else {
+    status = make_resident(stack, kStack);
+  }
+  if (int err = status.ok() ? LockedRegions::add(stack, kStack) : 0) {
+    status = Status::of(err, "mlock", kMemlockLimit);
+  }
+  if (!status.ok()) {
     munmap(mapping, kStack + guard);
-    return Status::of(err, "mlock", kMemlockLimit);
+    return status;
   }
 
   pthread_attr_t attr;
@@ -48,8 +71,12 @@ Status PreparedThread::start(const char* name, void* (*main)(void*), void* arg) 
 
 void PreparedThread::join() {
   if (!running_) return;
+  char* stack = static_cast<char*>(stack_) + guard_size();
+  // A child that is forked while the C library unlinks the thread finishes that, and follows what
+  // the thread's block says. It has been asked to end: nothing that matters is written any more.
+  madvise(stack, kStack, MADV_KEEPONFORK);
   pthread_join(thread_, nullptr);
-  LockedRegions::remove(static_cast<char*>(stack_) + guard_size(), kStack);
+  LockedRegions::remove(stack, kStack);
   munmap(stack_, kStack + guard_size());
   running_ = false;
 }

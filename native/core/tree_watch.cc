@@ -1,5 +1,6 @@
 #include "core/tree_watch.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -23,18 +24,18 @@ class Lock {
 // How many watches the sentinel takes leave of at a time: it has others to serve.
 constexpr size_t kBatch = 64;
 
+constexpr auto kDetach = [](Sentinel& sentinel, auto* source) { source->detach(sentinel); };
+
 }  // namespace
 
 TreeWatch::TreeWatch(Sentinel& sentinel, Channel& channel, uint32_t target, uint32_t wanted)
-    : sentinel_(sentinel),
-      channel_(channel),
-      target_(target),
-      wanted_(wanted),
-      notice_(channel, target) {}
+    : sentinel_(sentinel), channel_(channel), target_(target), wanted_(wanted) {}
 
 Status TreeWatch::open(std::shared_ptr<const Fd> root, const Memcg& memcg) {
   memcg_ = &memcg;
-  Status status = tree_.open(std::move(root));
+  Status status;
+  notice_ = make_apart<NoticeSource>(status, channel_, target_);
+  if (status.ok()) status = tree_.open(std::move(root));
   Lock lock(lock_);
   return status.ok() ? failure_ : status;
 }
@@ -44,16 +45,18 @@ void TreeWatch::close() {
   Lock lock(lock_);
   if (closed_) return;
   closed_ = true;
-  std::vector<std::unique_ptr<OomWatch>> all;
+  std::vector<LockedPtr<OomWatch>> all;
   all.reserve(watches_.size());
   for (auto& [sub, watch] : watches_) all.push_back(std::move(watch));
   watches_.clear();
   for (size_t i = 0; i < all.size(); i += kBatch) {
-    sentinel_.call([&](Sentinel& sentinel) {
-      for (size_t j = i; j < all.size() && j < i + kBatch; j++) all[j]->detach(sentinel);
-    });
+    sentinel_.call(
+        [](Sentinel& sentinel, const LockedPtr<OomWatch>* first, size_t count) {
+          for (size_t j = 0; j < count; j++) first[j]->detach(sentinel);
+        },
+        &all[i], std::min(kBatch, all.size() - i));
   }
-  sentinel_.call([&](Sentinel& sentinel) { notice_.detach(sentinel); });
+  if (notice_) sentinel_.call(kDetach, notice_.get());
 }
 
 bool TreeWatch::path_of(uint32_t sub, std::string& out) {
@@ -67,7 +70,7 @@ bool TreeWatch::path_of(uint32_t sub, std::string& out) {
 size_t TreeWatch::forget(uint32_t sub) {
   Lock lock(lock_);
   if (auto it = watches_.find(sub); it != watches_.end()) {
-    sentinel_.call([&](Sentinel& sentinel) { it->second->detach(sentinel); });
+    sentinel_.call(kDetach, it->second.get());
     watches_.erase(it);
   }
   return watches_.size();
@@ -88,8 +91,9 @@ uint32_t TreeWatch::appeared(uint32_t, const Place& place, int) {
 Status TreeWatch::watch(const Place& place, uint32_t& sub) {
   Lock lock(lock_);
   if (closed_) return Status::of(-ENODEV, nullptr);
-  auto made = memcg_->make_watch({&channel_, target_, next_sub_, place, wanted_});
-  Status status = made->arm(tree_.opened());
+  Status status;
+  auto made = memcg_->make_watch({&channel_, target_, next_sub_, place, wanted_}, status);
+  if (made) status = made->arm(tree_.opened());
   if (!status.ok()) return status;
   // Before the first record may come.
   OomWatch& source = *made;
@@ -98,7 +102,7 @@ Status TreeWatch::watch(const Place& place, uint32_t& sub) {
   if (source.quiet()) {
     err = source.attach(sentinel_);
   } else {
-    sentinel_.call([&](Sentinel& sentinel) { err = source.attach(sentinel); });
+    err = sentinel_.call([](Sentinel& s, OomWatch* watch) { return watch->attach(s); }, &source);
   }
   status = Status::of(err, "epoll_ctl");
   if (status.ok()) {
@@ -114,9 +118,11 @@ void TreeWatch::failed(const Status& status) {
   if (closed_ || !failure_.ok()) return;
   failure_ = status;
   if (!tree_.opened()) return;  // open() returns it
-  sentinel_.call([&](Sentinel& sentinel) {
-    notice_.tell(sentinel, RecordKind::kTrouble, sys::now_ns(), static_cast<uint64_t>(-status.err));
-  });
+  sentinel_.call(
+      [](Sentinel& sentinel, NoticeSource* notice, int err) {
+        notice->tell(sentinel, RecordKind::kTrouble, sys::now_ns(), static_cast<uint64_t>(-err));
+      },
+      notice_.get(), status.err);
 }
 
 }  // namespace oom

@@ -11,6 +11,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "core/locked.h"
 #include "core/memcg.h"
 #include "core/sentinel.h"
 #include "core/signals.h"
@@ -52,11 +53,11 @@ class TreeWatch final : public TreeListener {
   uint32_t wanted_;
   const Memcg* memcg_ = nullptr;  // of the root, and so of all
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
-  std::unordered_map<uint32_t, std::unique_ptr<OomWatch>> watches_;
+  std::unordered_map<uint32_t, LockedPtr<OomWatch>> watches_;
   uint32_t next_sub_ = 1;
   bool closed_ = false;
   Status failure_;
-  NoticeSource notice_;
+  LockedPtr<NoticeSource> notice_;  // from open() on
   Tree tree_{*this};
 };
 

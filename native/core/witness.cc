@@ -36,9 +36,11 @@ void Witness::look_once_more(uint64_t inode) {
   for (Witness* one = lists[inode % kLists]; one; one = one->next_) {
     Sentinel* sentinel = one->inode_ == inode ? one->sentinel_.load() : nullptr;
     if (!sentinel) continue;
-    sentinel->call([&](Sentinel& s) {
-      if (one->sentinel_.load() != nullptr) one->last_look(s, sys::now_ns());
-    });
+    sentinel->call(
+        [](Sentinel& s, Witness* listening) {
+          if (listening->sentinel_.load() != nullptr) listening->last_look(s, sys::now_ns());
+        },
+        one);
   }
 }
 

@@ -56,7 +56,7 @@ class Guardian {
  public:
   Status start(SharedState* shared) {
     Status status;
-    house_.loop = Sentinel::make_inline(status);
+    house_.loop = Sentinel::make_inline(status).release();
     if (!status.ok()) return status;
     yard_ = std::make_unique<Graveyard>(*house_.loop);
     house_.yard = yard_.get();

@@ -54,6 +54,8 @@ class StandIn final : public Source {
   // `hot` is armed; `name` is relative to the guarded group.
   StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
           uint64_t inode, std::string name);
+  // The guardian never forks.
+  static void* operator new(size_t size) { return ::operator new(size); }
 
   int attach(Sentinel& sentinel);
   void detach(Sentinel& sentinel);

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/fd.h"
+#include "on_sentinel.h"
 
 using oom::Channel;
 using oom::Fd;
@@ -42,8 +43,7 @@ Record numbered(uint32_t n) {
 
 TEST_CASE("first in, first out, and full when it is") {
   int wakes = 0;
-  auto channel =
-      std::make_unique<Channel>([](void* count) { ++*static_cast<int*>(count); }, &wakes);
+  auto channel = oom::apart<Channel>([](void* count) { ++*static_cast<int*>(count); }, &wakes);
   Record record;
   CHECK_FALSE(channel->pop(record));
   channel->wake_if_dirty();
@@ -69,7 +69,7 @@ TEST_CASE("first in, first out, and full when it is") {
 }
 
 TEST_CASE("waiting for room is told to exactly one side") {
-  auto channel = std::make_unique<Channel>([](void*) {}, nullptr);
+  auto channel = oom::apart<Channel>([](void*) {}, nullptr);
   while (channel->push(Record())) continue;
   CHECK_FALSE(channel->wait_for_room());
   Record record;
@@ -86,7 +86,7 @@ TEST_CASE("waiting for room is told to exactly one side") {
 TEST_CASE("a producer and a consumer: all of it, in order, whoever waits for whom") {
   constexpr uint32_t kMany = 300'000;
   Fd data(eventfd(0, EFD_CLOEXEC)), room(eventfd(0, EFD_CLOEXEC));
-  auto channel = std::make_unique<Channel>(wake, &data);
+  auto channel = oom::apart<Channel>(wake, &data);
   bool lost = false;
   std::thread producer([&] {
     for (uint32_t i = 0; i < kMany;) {

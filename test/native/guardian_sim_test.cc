@@ -16,7 +16,7 @@ class One {
   One() { loop_ = oom::Sentinel::make_inline(status_); }
   One(const One&) = delete;
   One& operator=(const One&) = delete;
-  ~One() { delete loop_; }
+  ~One() = default;
 
   std::string run(uint64_t seed, bool trace, GuardianTally& tally) {
     if (!status_.ok()) return "no sentinel";
@@ -29,7 +29,7 @@ class One {
 
  private:
   oom::Status status_;
-  oom::Sentinel* loop_ = nullptr;
+  oom::LockedPtr<oom::Sentinel> loop_;
   std::unique_ptr<SharedState> shared_ = std::make_unique<SharedState>();
   std::unique_ptr<SharedState> nowhere_ = std::make_unique<SharedState>();
 };

@@ -20,6 +20,7 @@
 #include "core/signals.h"
 #include "core/sys.h"
 #include "core/witness.h"
+#include "on_sentinel.h"
 
 using namespace oom;
 
@@ -78,7 +79,7 @@ TEST_CASE("one thread, from the first user to the last") {
     CHECK(sentinels() == 1);
     Sentinel::release();
     int seen = 0;
-    first->call([&](Sentinel&) { seen = 1; });
+    on_sentinel(*first, [&](Sentinel&) { seen = 1; });
     CHECK(seen == 1);
     Sentinel::release();
     CHECK(sentinels() == 0);
@@ -97,7 +98,7 @@ TEST_CASE("commands from many threads: each once, each thread's in order") {
   for (int t = 0; t < kThreads; t++) {
     threads.emplace_back([&, t] {
       for (int i = 1; i <= kCalls; i++) {
-        running.sentinel->call([&](Sentinel&) {
+        on_sentinel(*running.sentinel, [&](Sentinel&) {
           in_order &= last[t] == i - 1;
           last[t] = i;
           total++;
@@ -134,7 +135,7 @@ TEST_CASE("timers: in order, none early, moved and cleared ones not") {
   std::vector<TimerSource> sources(kMany);
   std::vector<int64_t> order;
   TimerSource cleared, last;
-  running.sentinel->call([&](Sentinel& sentinel) {
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     int64_t now = sys::now_ns();
     for (int i = 0; i < kMany; i++) {
       sources[i].order = &order;
@@ -156,7 +157,7 @@ TEST_CASE("timers: in order, none early, moved and cleared ones not") {
 TEST_CASE("a time in the past, and the oldest of all, fire at once") {
   Running running;
   TimerSource past, oldest;
-  running.sentinel->call([&](Sentinel& sentinel) {
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     sentinel.set_timer(past, sys::now_ns() - 1'000'000);
     sentinel.set_timer(oldest, 0);
   });
@@ -178,16 +179,16 @@ TEST_CASE("deadlines are not behind those that can wait") {
     bool stop = false;
   };
   std::vector<Endless> endless(10);
-  running.sentinel->call([&](Sentinel& sentinel) {
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     for (auto& source : endless) sentinel.set_timer(source, 1);
     CHECK(sentinel.patient() == 10);
   });
   until(endless[0].rounds, 1000);
   TimerSource deadline;
-  running.sentinel->call(
-      [&](Sentinel& sentinel) { sentinel.set_timer(deadline, sys::now_ns() + 1'000'000); });
+  on_sentinel(*running.sentinel,
+              [&](Sentinel& sentinel) { sentinel.set_timer(deadline, sys::now_ns() + 1'000'000); });
   until(deadline.fired, 1);
-  running.sentinel->call([&](Sentinel& sentinel) {
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     for (auto& source : endless) {
       source.stop = true;
       sentinel.clear_timer(source);
@@ -213,12 +214,12 @@ TEST_CASE("looks that take longer than their pace leave room for all else") {
     bool stop = false;
   };
   std::vector<Looker> lookers(20);
-  running.sentinel->call([&](Sentinel& sentinel) {
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     for (auto& looker : lookers) sentinel.set_look(looker, 1, 1, 1);
   });
   // Each has its turn, and so have commands.
   for (auto& looker : lookers) until(looker.looks, 5);
-  running.sentinel->call([&](Sentinel& sentinel) {
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     TimerSource one;
     const int64_t now = sys::now_ns();
     sentinel.set_look(one, now, now + 1'000'000, now + 3'600'000'000'000);
@@ -287,7 +288,7 @@ TEST_CASE("fds: told while registered, not afterwards") {
     for (int i = 0; i < 3; i++) CHECK(::write(reader.fd.get(), &one, sizeof one) == sizeof one);
   }
   for (auto& reader : readers) until(reader.seen, 3);
-  running.sentinel->call([&](Sentinel& sentinel) {
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     for (auto& reader : readers) sentinel.remove(reader.fd.get());
   });
   for (auto& reader : readers) CHECK(::write(reader.fd.get(), &one, sizeof one) == sizeof one);
@@ -300,22 +301,21 @@ TEST_CASE("a full channel: sources keep what they have until there is room") {
   struct Consumer {
     Fd fd{eventfd(0, EFD_CLOEXEC)};
   } consumer;
-  auto channel = std::make_unique<Channel>(
+  auto channel = apart<Channel>(
       [](void* arg) {
         uint64_t one = 1;
         CHECK(::write(static_cast<Consumer*>(arg)->fd.get(), &one, sizeof one) == sizeof one);
       },
       &consumer);
-  running.sentinel->call([&](Sentinel& sentinel) { CHECK(sentinel.attach(*channel)); });
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) { CHECK(sentinel.attach(*channel)); });
   constexpr int kSources = 50;
   constexpr int kTold = 2000;
-  std::vector<std::unique_ptr<NoticeSource>> sources;
-  for (uint32_t i = 0; i < kSources; i++)
-    sources.push_back(std::make_unique<NoticeSource>(*channel, i));
+  std::vector<LockedPtr<NoticeSource>> sources;
+  for (uint32_t i = 0; i < kSources; i++) sources.push_back(apart<NoticeSource>(*channel, i));
   // Tells faster than the consumer takes.
   std::thread teller([&] {
     for (int i = 0; i < kTold; i++) {
-      running.sentinel->call([&](Sentinel& sentinel) {
+      on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
         for (auto& source : sources) source->tell(sentinel, RecordKind::kPressure, 1, 0);
       });
     }
@@ -335,7 +335,7 @@ TEST_CASE("a full channel: sources keep what they have until there is room") {
   }
   teller.join();
   for (uint64_t count : counts) CHECK(count == kTold);
-  running.sentinel->call([&](Sentinel& sentinel) {
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     for (auto& source : sources) source->detach(sentinel);
     sentinel.detach(*channel);
   });
@@ -347,9 +347,10 @@ TEST_CASE("environments come and go on many threads") {
     threads.emplace_back([] {
       for (int i = 0; i < 100; i++) {
         Running running;
-        auto channel = std::make_unique<Channel>([](void*) {}, nullptr);
-        running.sentinel->call([&](Sentinel& sentinel) { CHECK(sentinel.attach(*channel)); });
-        running.sentinel->call([&](Sentinel& sentinel) { sentinel.detach(*channel); });
+        auto channel = apart<Channel>([](void*) {}, nullptr);
+        on_sentinel(*running.sentinel,
+                    [&](Sentinel& sentinel) { CHECK(sentinel.attach(*channel)); });
+        on_sentinel(*running.sentinel, [&](Sentinel& sentinel) { sentinel.detach(*channel); });
       }
     });
   }
@@ -359,19 +360,19 @@ TEST_CASE("environments come and go on many threads") {
 
 TEST_CASE("a delay writes its eventfd, and forgets what it has not told") {
   Running running;
-  auto channel = std::make_unique<Channel>([](void*) {}, nullptr);
+  auto channel = apart<Channel>([](void*) {}, nullptr);
   Fd fd(eventfd(0, EFD_CLOEXEC));
   DelaySource delay(*channel, 7);
   CHECK(delay.arm(-1).err == -EBADF);
   REQUIRE(delay.arm(fd.get()).ok());
   const int64_t start = sys::now_ns();
-  running.sentinel->call(
-      [&](Sentinel& sentinel) { delay.start(sentinel, start + 5'000'000, 3'000'000); });
+  on_sentinel(*running.sentinel,
+              [&](Sentinel& sentinel) { delay.start(sentinel, start + 5'000'000, 3'000'000); });
   for (uint64_t seen = 0, count; seen < 4; seen += count) {
     REQUIRE(::read(fd.get(), &count, sizeof count) == sizeof count);
     CHECK(sys::now_ns() >= start + 5'000'000 + static_cast<int64_t>(seen) * 3'000'000);
   }
-  running.sentinel->call([&](Sentinel& sentinel) { delay.stop(sentinel); });
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) { delay.stop(sentinel); });
   Record record;
   uint64_t told = 0;
   while (channel->pop(record)) {

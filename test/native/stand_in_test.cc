@@ -29,7 +29,7 @@ struct Rig final : GuardianHooks {
     pid = group.spawn(20 * kMiB);
     group.set_killer_disabled(true);
     slot = shared->take(kInode);
-    loop.reset(Sentinel::make_inline(status));
+    loop = Sentinel::make_inline(status);
     EpisodeConfig guard;
     guard.delay_ns = guard.max_delay_ns = kDelay;
     guard.fallback = fallback;
@@ -92,10 +92,7 @@ struct Rig final : GuardianHooks {
   uint32_t killed = 0;
   std::unique_ptr<SharedState> shared = std::make_unique<SharedState>();
   SharedSlot* slot = nullptr;
-  struct Release {
-    void operator()(Sentinel* loop) const { delete loop; }
-  };
-  std::unique_ptr<Sentinel, Release> loop;
+  LockedPtr<Sentinel> loop;
   std::unique_ptr<GuardianProcess> guardian;
 };
 

@@ -17,6 +17,7 @@
 #include "core/hierarchy.h"
 #include "core/memcg_v1.h"
 #include "core/tree_watch.h"
+#include "on_sentinel.h"
 
 using namespace oom;
 
@@ -229,8 +230,8 @@ TEST_CASE("a tree's watches: each group's removal once, the names until they are
   Status status;
   Sentinel* sentinel = Sentinel::acquire(status);
   REQUIRE(sentinel != nullptr);
-  auto channel = std::make_unique<Channel>([](void*) {}, nullptr);
-  sentinel->call([&](Sentinel& s) { CHECK(s.attach(*channel)); });
+  auto channel = apart<Channel>([](void*) {}, nullptr);
+  on_sentinel(*sentinel, [&](Sentinel& s) { CHECK(s.attach(*channel)); });
   for (int i = 0; i < 20; i++) scratch.make("g" + std::to_string(i));
   {
     TreeWatch watch(*sentinel, *channel, 9, 0);
@@ -263,6 +264,6 @@ TEST_CASE("a tree's watches: each group's removal once, the names until they are
     }
     CHECK(gone.size() == 40);
   }
-  sentinel->call([&](Sentinel& s) { s.detach(*channel); });
+  on_sentinel(*sentinel, [&](Sentinel& s) { s.detach(*channel); });
   Sentinel::release();
 }

@@ -1,0 +1,125 @@
+// Whoever guards also spawns. fork(2) makes each private page of a process copy-on-write, locked ones
+// too: the next write to one faults and needs a new page, which is charged to the process's group. So no
+// page that the library's threads write may be shared with a child: counted by the kernel, while the
+// guarding process forks without end and runs each job itself.
+import t, { type Test } from 'tap'
+import type { GuardOptions } from '../../lib/index.js'
+import { compiled } from '../helpers/compile.js'
+import { Remote } from '../helpers/remote.js'
+import { MiB, scratch, until } from '../helpers/scratch.js'
+import { faultsSince, threadFaults } from '../helpers/thread-faults.js'
+
+t.setTimeout(600_000)
+
+const OOMS = 20
+
+// Children all the time: each fork shares all that may be shared, and each lasts into an episode.
+const FORK_ON = `
+const { spawn } = require('node:child_process')
+globalThis.forked = 0
+const next = () => {
+  if (globalThis.forked < 0) return
+  globalThis.forked++
+  spawn('/bin/true', { stdio: 'ignore' }).on('close', () => setTimeout(next, 5))
+}
+next()
+`
+
+// A job that needs more than its group has, run by the guarding process itself.
+const job = (dir: string) => `
+const { spawn } = require('node:child_process')
+const job = spawn(${JSON.stringify(compiled('hog'))}, [${JSON.stringify(dir)}], { stdio: ['pipe', 'ignore', 'inherit'] })
+job.stdin.on('error', () => {})
+job.stdin.write('fill ${24 * MiB}\\n')
+return new Promise(resolve => job.on('close', (code, signal) => resolve(signal)))
+`
+
+const SCENES: Record<string, GuardOptions> = {
+  'the kernel decides at the deadline': { delayMs: 50 },
+  'a plan lends headroom and kills': {
+    delayMs: 30_000,
+    reserve: { headroom: 2 * MiB, ballast: 1 * MiB },
+    plan: [
+      { afterMs: 0, action: 'headroom' },
+      { afterMs: 10, action: 'ballast' },
+      { afterMs: 20, action: 'reclaim' },
+      { afterMs: 50, action: 'kill-largest' },
+    ],
+  },
+}
+
+async function ooms(t: Test, remote: Remote, dir: string, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    t.equal(await remote.run(job(dir)), 'SIGKILL')
+    await remote.event('ended')
+  }
+}
+
+for (const [name, options] of Object.entries(SCENES)) {
+  t.test(`no page of the library's threads is shared with a child: ${name}`, async t => {
+    const dir = scratch(t, 16 * MiB, 300)
+    const remote = await Remote.start(t)
+    // On a busy machine the guardian would act in the place of what is counted here.
+    await remote.guard(dir, { guardian: { graceMs: 30_000 }, ...options })
+    await ooms(t, remote, dir, 1)
+    await remote.run(FORK_ON)
+    const before = threadFaults(remote.pid)
+    t.strictSame([...new Set([...before.keys()].map(thread => thread.split(' ')[0]))].sort(), [
+      'oom-freer',
+      'oom-helper',
+      'oom-keeper',
+      'oom-scout',
+      'oom-sentinel',
+    ])
+    await ooms(t, remote, dir, OOMS)
+    const faults = faultsSince(before, remote.pid)
+    const forked = await remote.run<number>('return globalThis.forked')
+    t.comment(`${forked} children: ${JSON.stringify(faults)}`)
+    t.ok(forked > OOMS)
+    t.strictSame(
+      faults,
+      Object.fromEntries([...before.keys()].map(thread => [thread, 0])),
+      'no fault of any thread',
+    )
+  })
+}
+
+t.test('nor where it only watches, waits for thresholds and keeps time', async t => {
+  const dir = scratch(t, 16 * MiB, 300)
+  const remote = await Remote.start(t)
+  await remote.run(`
+    const group = await oom.MemoryGroup.open(${JSON.stringify(dir)})
+    const told = (globalThis.told = { watch: 0, tree: 0, usage: 0, delay: 0 })
+    const count = async (what, events) => { for await (const _ of events) told[what]++ }
+    void count('watch', group.watch())
+    const tree = oom.watchTree(${JSON.stringify(dir)})
+    void count('tree', tree)
+    await tree.ready
+    void count('usage', group.watchUsage('8M'))
+    const timer = new oom.DelayTimer()
+    void count('delay', timer)
+    timer.start(5, { intervalMs: 5 })
+  `)
+  const told = () => remote.run<Record<string, number>>('return told')
+  const run = async (count: number) => {
+    for (let i = 0; i < count; i++) {
+      const before = await told()
+      t.equal(await remote.run(job(dir)), 'SIGKILL')
+      await until(async () => {
+        const now = await told()
+        return Object.entries(before).every(([what, times]) => now[what]! > times)
+      })
+    }
+  }
+  await run(1)
+  await remote.run(FORK_ON)
+  const before = threadFaults(remote.pid)
+  await run(OOMS)
+  const faults = faultsSince(before, remote.pid)
+  t.comment(JSON.stringify({ faults, told: await told() }))
+  t.strictSame(
+    faults,
+    Object.fromEntries([...before.keys()].map(thread => [thread, 0])),
+    'no fault of any thread',
+  )
+})
