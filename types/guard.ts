@@ -105,7 +105,7 @@ export interface GuardOptions {
 
 /** How an episode ended. */
 export type Outcome =
-  | 'recovered' // memory was freed and the group is no longer out of memory
+  | 'recovered' // memory was freed and the group is no longer out of memory, or no process is left in it
   | 'limit-raised' // somebody raised the limit
   | 'killed' // a kill that neither plan nor fallback did (v2: one from outside as far as the members were frozen)
   | 'plan' // a step of the plan ended it
