@@ -160,6 +160,8 @@ const OWN: Record<string, string> = {
     "this process is itself in the group (or in one below it) and stands still with it: begin the plan with a step that needs no memory, { afterMs: 0, action: 'headroom' } or 'ballast', or guard from outside of the group",
   ERR_PRESSURE_WATCH:
     '$MEMORY_PRESSURE_WATCH must be the absolute path of a PSI file (with a trigger for it in $MEMORY_PRESSURE_WRITE, in Base64), of a FIFO or of a listening AF_UNIX stream socket (https://systemd.io/PRESSURE/)',
+  ERR_UNREADABLE_MARK:
+    'the mark of its hold is damaged, so that nobody knows what memory.high was: write there, and into memory.max and cgroup.freeze, what shall be; a guard with takeOver: true then removes the mark when it is disposed',
   ERR_KILLER_DISABLED:
     'somebody has disabled the killer of this group already (v2: holds it below its limit): another guard, or nobody any more (takeOver: true adopts it)',
 }

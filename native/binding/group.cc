@@ -14,7 +14,7 @@
 
 #include "binding/async.h"
 #include "core/hierarchy.h"
-#include "core/hold.h"
+#include "core/hold_mark.h"
 #include "core/parse.h"
 #include "core/sys.h"
 
@@ -279,12 +279,11 @@ Napi::Value memory_group_of(const Napi::CallbackInfo& info) {
       [](Napi::Env env, std::string& path) { return Napi::String::New(env, path); });
 }
 
-// isMarked(path): whether the v2 group carries the mark of a hold.
+// isMarked(path): whether the v2 group carries the mark of a hold that can be believed.
 Napi::Value is_marked(const Napi::CallbackInfo& info) {
   std::string path = info[0].As<Napi::String>().Utf8Value();
   Fd dir(sys::open_at(AT_FDCWD, path.c_str(), O_RDONLY | O_DIRECTORY));
-  hold::Mark mark;
-  return Napi::Boolean::New(info.Env(), dir && hold::read_mark(dir.get(), mark) == 1);
+  return Napi::Boolean::New(info.Env(), dir && hold::marked(dir.get()) == 1);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ inline constexpr int kNoFreezer = -5005;
 inline constexpr int kKillerDisabled = -5006;
 inline constexpr int kPlanNeeded = -5007;
 inline constexpr int kPressureWatch = -5008;
+inline constexpr int kUnreadableMark = -5009;
 
 // The literal of an own code; nullptr for an errno.
 constexpr const char* name(int err) {
@@ -35,6 +36,8 @@ constexpr const char* name(int err) {
       return "ERR_PLAN_NEEDED";
     case kPressureWatch:
       return "ERR_PRESSURE_WATCH";
+    case kUnreadableMark:
+      return "ERR_UNREADABLE_MARK";
     default:
       return nullptr;
   }

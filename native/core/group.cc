@@ -34,6 +34,9 @@ Status not_opened(int err) {
 
 bool gone(int err) { return err == -ENOENT || err == -ENODEV; }
 
+// Whoever is held by a mark that says nothing can be killed all the same (v2).
+bool may_go_on(const Status& s) { return s.ok() || s.err == code::kUnreadableMark; }
+
 }  // namespace
 
 Group::Group(Fd dir, std::string path, const Memcg* memcg, dev_t device, ino_t inode)
@@ -133,7 +136,7 @@ Status Group::kill(bool recursive, bool give_killer_back, std::vector<pid_t>& si
     }
     if (Status s = members::check_expendable(list); !s.ok()) return s;
     if (give_killer_back) {
-      if (Status s = memcg_->give_killer_back(dir()); !s.ok()) return s;
+      if (Status s = memcg_->give_killer_back(dir()); !may_go_on(s)) return s;
       std::vector<std::string> groups;
       if (recursive) {
         if (Status s = members::descendants(dir(), groups); !s.ok()) return s;
@@ -141,7 +144,7 @@ Status Group::kill(bool recursive, bool give_killer_back, std::vector<pid_t>& si
       for (const std::string& group : groups) {
         Fd below(resolve::open_directory(dir(), group.c_str()));
         Status s = below ? memcg_->give_killer_back(below.get()) : Status::of(below.get(), "open");
-        if (!s.ok() && !gone(s.err)) return s;
+        if (!may_go_on(s) && !gone(s.err)) return s;
       }
       give_killer_back = false;
     }

@@ -116,24 +116,5 @@ class AskRule {
   uint64_t kills_ = 0;
 };
 
-// A held group carries what it has to get back as an extended attribute of its directory, which
-// outlives all processes: by it another guard knows that it is held, and `rescue` what to put back.
-// A kernel before 5.7, or a file system that is not ours to mark, has none.
-struct Mark {
-  uint64_t high = 0;     // memory.high as found
-  uint64_t max = 0;      // memory.max, while it is lowered; 0: it is not
-  uint64_t lowered = 0;  // to what
-  bool frozen = false;   // by the hold
-};
-inline constexpr const char* kMark = "user.cgroup-oom.hold";
-// 1, 0: there is none, or -errno.
-int read_mark(int dir, Mark& out);
-void write_mark(int dir, const Mark& mark);
-void remove_mark(int dir);
-// A marked group that nobody is behind, as it was found: 0 or -errno. memory.max only, or all of it
-// and no mark any more. What somebody has set since is theirs.
-int put_back_max(int dir, const Mark& mark);
-int put_back(int dir);
-
 }  // namespace hold
 }  // namespace oom

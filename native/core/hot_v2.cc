@@ -178,10 +178,7 @@ uint64_t HotGroupV2::held_high(uint64_t max) const {
   return noted() ? std::min(own_high(), line) : line;
 }
 
-int HotGroupV2::held() {
-  hold::Mark mark;
-  return hold::read_mark(dir_.get(), mark);
-}
+int HotGroupV2::held() { return hold::marked(dir_.get()); }
 
 void HotGroupV2::write_mark() {
   if (noted()) {
@@ -193,7 +190,8 @@ void HotGroupV2::write_mark() {
   if (!noted()) hold::remove_mark(dir_.get());
 }
 
-// From another guard that is no more: as it has found it.
+// From another guard that is no more: as it has found it. Of one whose mark says nothing memory.high
+// stays as it is.
 int HotGroupV2::adopt(uint64_t& high) {
   hold::Mark mark;
   if (hold::read_mark(dir_.get(), mark) != 1) return 0;

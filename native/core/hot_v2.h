@@ -12,6 +12,7 @@
 #include <string>
 
 #include "core/hold.h"
+#include "core/hold_mark.h"
 #include "core/hot.h"
 #include "core/reclaimable.h"
 

@@ -19,7 +19,7 @@
 #include "core/control.h"
 #include "core/fd.h"
 #include "core/group.h"
-#include "core/hold.h"
+#include "core/hold_mark.h"
 #include "core/members.h"
 #include "core/parse.h"
 #include "core/signals.h"
