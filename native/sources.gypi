@@ -1,6 +1,7 @@
 {
   "variables": {
     "core_sources": [
+      "native/core/alarm.cc",
       "native/core/ballast.cc",
       "native/core/census.cc",
       "native/core/control.cc",
@@ -79,6 +80,7 @@
       "native/binding/subscriptions.cc"
     ],
     "guardian_sources": [
+      "native/core/alarm.cc",
       "native/core/control.cc",
       "native/core/episode.cc",
       "native/core/event_control.cc",

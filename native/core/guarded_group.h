@@ -62,7 +62,7 @@ class GuardedGroup final : public Source {
   void settle();
 
   // On a helper.
-  void run_job(Job& job, Victims& victims);
+  void run_job(Job& job, Victims& victims, Alarm& alarm);
   // Signals a pid, all (0) or the largest (-1) of the members here and below: 0 or -errno. Thaws
   // them to die.
   int signal(Victims& victims, int signal, int32_t target);

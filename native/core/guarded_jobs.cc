@@ -111,7 +111,7 @@ bool GuardedGroup::start(Job& job, JobKind kind, int64_t now, int32_t signal, in
   return true;
 }
 
-void GuardedGroup::run_job(Job& job, Victims& victims) {
+void GuardedGroup::run_job(Job& job, Victims& victims, Alarm& alarm) {
   switch (job.kind) {
     case JobKind::kBallast:
       job.result = guard_.release_ballast();
@@ -133,7 +133,7 @@ void GuardedGroup::run_job(Job& job, Victims& victims) {
       job.result = hot_->hold_slowly();
       break;
     case JobKind::kDecide:
-      job.result = hot_->decide(job.bytes, job.most);
+      job.result = hot_->decide(job.asking, alarm);
       break;
     case JobKind::kCensus:
       census_.take(hot_->procs_fd(), !hot_->waits_for_good());
@@ -328,9 +328,9 @@ void GuardedGroup::keep_hold(int64_t now, int err) {
 
 void GuardedGroup::ask_kernel(int64_t now) {
   if (!hot_->must_be_asked() || decide_job_.busy.load()) return;
-  if (!ask_.due(machine_.id(), now, last_.kills)) return;
-  decide_job_.bytes = machine_.base_limit();
-  decide_job_.most = std::max(machine_.base_limit(), hot_->lent_to());
+  if (!ask_.due(machine_.id(), now, last_.kills, last_.usage)) return;
+  uint64_t base = machine_.base_limit();
+  decide_job_.asking = {base, std::max(base, hot_->lent_to()), last_.kills};
   start(decide_job_, JobKind::kDecide, now);
 }
 

@@ -1,11 +1,13 @@
 #include "core/helpers.h"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <climits>
 
+#include "core/alarm.h"
 #include "core/guarded_group.h"
 #include "core/locked.h"
 #include "core/pidfd.h"
@@ -78,8 +80,10 @@ struct Helper {
   std::atomic<Command*> inbox{nullptr};
   std::atomic<uint32_t> load{0};
   std::atomic<bool> stopping{false};
+  std::atomic<bool> ready{false};
   Victims victims;
   Sentinel::Slot slot;  // of its own: those of all others may be taken
+  Alarm alarm;
 };
 
 Helper* helpers[kHelpers];
@@ -93,7 +97,7 @@ void answer(Command& command, Sentinel& sentinel) {
 
 void run(Helper& helper, Job& job) {
   helper.victims.begin();
-  job.group->run_job(job, helper.victims);
+  job.group->run_job(job, helper.victims, helper.alarm);
   job.pids = helper.victims.pids();
   job.pid_count = helper.victims.pid_count();
   job.run = &answer;
@@ -105,6 +109,9 @@ void run(Helper& helper, Job& job) {
 
 void* main(void* arg) {
   auto& helper = *static_cast<Helper*>(arg);
+  // Without one (RLIMIT_SIGPENDING) what it would interrupt takes its time.
+  (void)helper.alarm.open();
+  helper.ready.store(true);
   for (;;) {
     uint32_t heard = helper.bell.listen();
     Command* list = helper.inbox.exchange(nullptr, std::memory_order_acquire);
@@ -137,7 +144,11 @@ Status start_one(T*& slot, const char* name, void* (*run)(void*), Sentinel* sent
   if (!made) return status;
   if constexpr (requires { made->sentinel; }) made->sentinel = sentinel;
   status = made->thread.start(name, run, made.get());
-  if (status.ok()) slot = made.release();
+  if (!status.ok()) return status;
+  if constexpr (requires { made->ready; }) {
+    while (!made->ready.load()) sched_yield();
+  }
+  slot = made.release();
   return status;
 }
 

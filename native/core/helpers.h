@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "core/hot.h"
 #include "core/sentinel.h"
 #include "core/thread.h"
 
@@ -43,8 +44,8 @@ struct Job : Command {
   GuardedGroup* group = nullptr;
   int32_t signal = 0;
   int32_t target = 0;    // a pid, 0 for all, -1 for the largest
-  uint64_t bytes = 0;    // kRepay, kDecide: the limit
-  uint64_t most = 0;     // kDecide: with what was lent
+  uint64_t bytes = 0;    // kRepay: the limit
+  Asking asking;         // kDecide
   uint32_t episode = 0;  // whose it is
   int64_t at = 0;        // when it was asked for
   // The answer.

@@ -17,7 +17,6 @@ constexpr uint64_t kMost = 512 * kMiB;
 // Below this share of the line what is called reclaimable is not: the pages in use all the time.
 constexpr uint64_t kResidue = 128;
 constexpr int64_t kOwnWay = 50'000'000;
-constexpr int64_t kKillTakesEffect = 100'000'000;
 constexpr int64_t kAskMost = 1'000'000'000;
 // A rate means something over so long.
 constexpr int64_t kMeasure = 100'000'000;
@@ -79,14 +78,21 @@ bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max
   return rate_ * static_cast<double>(left_ns) >= static_cast<double>(last - usage);
 }
 
-bool AskRule::due(uint32_t episode, int64_t now, uint64_t kills) {
+bool AskRule::due(uint32_t episode, int64_t now, uint64_t kills, uint64_t usage) {
+  bool freed = usage < usage_;
+  usage_ = usage;
   if (episode != episode_) {
     episode_ = episode;
     at_ = now + kOwnWay;
     wait_ = kKillTakesEffect;
     kills_ = kills;
+    killed_at_ = 0;
   } else if (kills != kills_) {
     kills_ = kills;
+    killed_at_ = now;
+    at_ = std::max(at_, now + kKillTakesEffect);
+  } else if (freed && killed_at_ != 0 && now - killed_at_ < kAskMost) {
+    // Others may free and take for ever.
     at_ = std::max(at_, now + kKillTakesEffect);
   }
   if (now < at_) return false;

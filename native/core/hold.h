@@ -102,18 +102,23 @@ class FreezeRule {
   double rate_ = 0;  // bytes a nanosecond
 };
 
+// How long a victim has until another one may be asked for.
+constexpr int64_t kKillTakesEffect = 100'000'000;
+
 // When the kernel is made to decide. Whoever still allocates runs into memory.max by himself, which
 // is the kernel's own way; a group that stands still below it has to be asked about, and one for
-// which no victim was found less and less often.
+// which no victim was found less and less often. While a victim's memory comes back nobody asks.
 class AskRule {
  public:
   // The group was let go of in this episode, again or for the first time. True: ask now.
-  bool due(uint32_t episode, int64_t now, uint64_t kills);
+  bool due(uint32_t episode, int64_t now, uint64_t kills, uint64_t usage);
 
  private:
   uint32_t episode_ = 0;
   int64_t at_ = 0, wait_ = 0;
   uint64_t kills_ = 0;
+  int64_t killed_at_ = 0;  // 0: nobody yet
+  uint64_t usage_ = 0;
 };
 
 }  // namespace hold

@@ -22,6 +22,16 @@
 
 namespace oom {
 
+class Alarm;
+
+// What is known when the kernel is to be asked for a victim. Nothing is done where it is so no
+// more.
+struct Asking {
+  uint64_t base = 0;   // the limit without what was lent
+  uint64_t most = 0;   // and with it
+  uint64_t kills = 0;  // how many the kernel has killed in the group so far
+};
+
 class HotGroup {
  public:
   virtual ~HotGroup() = default;
@@ -76,11 +86,10 @@ class HotGroup {
   virtual int yield() { return let_go(); }
   // After yield(): whether somebody holds it again: 0, 1 or -errno.
   virtual int held_again() { return held(); }
-  // Whether the kernel has to be made to decide: decide(), by a helper, after yield(). `base` is
-  // the limit without what was lent, `most` with it: nothing is done where somebody has set
-  // another. Returns when the kernel has decided.
+  // Whether the kernel has to be made to decide: decide(), by a helper, after yield(). Returns when
+  // the kernel has chosen a victim, whose memory may come back later, or when none is needed.
   virtual bool must_be_asked() const { return false; }
-  virtual int decide(uint64_t /*base*/, uint64_t /*most*/) { return 0; }
+  virtual int decide(const Asking&, Alarm&) { return 0; }
   // While held: goes along with limits that others have set. -EAGAIN as with hold().
   virtual int follow(const Sample&) { return 0; }
   // While it is out of memory: whether its members must be stopped to hold it to the deadline.

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "core/alarm.h"
 #include "core/codes.h"
 #include "core/hierarchy.h"
 #include "core/parse.h"
@@ -19,6 +20,12 @@ namespace {
 
 constexpr size_t kPage = 4096;
 constexpr uint64_t kBatch = 64 * kPage;  // each CPU at most
+
+// How long the first try to have a victim chosen lasts, and all of them together.
+constexpr int64_t kAskFirst = 200'000;
+constexpr int64_t kAskMost = 200 * kMs;
+// After that without a sign whoever asks is taken for stopped.
+constexpr int64_t kAskerLives = 100 * kMs;
 
 }  // namespace
 
@@ -190,8 +197,8 @@ void HotGroupV2::write_mark() {
   if (!noted()) hold::remove_mark(dir_.get());
 }
 
-// From another guard that is no more: as it has found it. Of one whose mark says nothing memory.high
-// stays as it is.
+// From another guard that is no more: as it has found it. Of one whose mark says nothing
+// memory.high stays as it is.
 int HotGroupV2::adopt(uint64_t& high) {
   hold::Mark mark;
   if (hold::read_mark(dir_.get(), mark) != 1) return 0;
@@ -252,24 +259,86 @@ int HotGroupV2::held_again() {
   return high < own_high();
 }
 
-// The kernel's killer chooses until what is in use fits well below the line: a write to memory.max
-// returns when it has. Waiting for members to run into memory.max by themselves would leave one
-// that stands just below it in one episode after the other.
-int HotGroupV2::decide(uint64_t base, uint64_t most) {
-  uint64_t now;
-  uint64_t least = squeezed(base);
+int HotGroupV2::count_kills(uint64_t& out) {
+  char text[kPage];
+  // Of the file that is polled: whoever polls it looks again when an asking has come to its end.
+  ssize_t n = sys::read_small(events_.get(), text, sizeof text);
+  if (n < 0) return static_cast<int>(n);
+  out = field({text, static_cast<size_t>(n)}, "oom_kill");
+  return 0;
+}
+
+// The kernel's killer chooses a victim: waiting for members to run into memory.max by themselves
+// would leave one that stands just below it in one episode after the other.
+//
+// A write that lowers memory.max below what is in use asks for a victim again and again until what
+// is in use fits. Newer kernels (6.1 and later, not 5.10) take a victim for done before its memory
+// is back, and whoever asks in between is given another one: seen in two of three writes where the
+// group has other members (test/native/twice.c). So such a write is interrupted soon after it has
+// begun, and tried again for a little longer until a victim has been chosen; then the limit is put
+// back at once.
+int HotGroupV2::decide(const Asking& asking, Alarm& alarm) {
+  uint64_t least = squeezed(asking.base);
   if (least == kUnlimited) return 0;
-  if (int err = read_limit(slow_max_, now)) return err;
-  if (now < base || now > most) return 0;
-  note().own_max.store(base);
+  // One asks at a time, this process or the other, and none while what was asked takes effect.
+  HoldNote& shared = note();
+  int64_t now = sys::now_ns();
+  if (shared.chosen_at.load() != 0 && now < shared.chosen_at.load() + hold::kKillTakesEffect) {
+    return 0;
+  }
+  int64_t turn = shared.asks_until.load();
+  if (now < turn || !shared.asks_until.compare_exchange_strong(turn, now + kAskerLives)) return 0;
+  turn = now + kAskerLives;
+  int err = ask(asking, alarm, least, turn);
+  shared.asks_until.compare_exchange_strong(turn, 0);
+  return err;
+}
+
+// `turn`: what says that it is this process that asks, moved on with each try.
+int HotGroupV2::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn) {
+  HoldNote& shared = note();
+  uint64_t found, kills, usage;
+  if (int err = read_limit(slow_max_, found)) return err;
+  // Whoever has asked before may have been stopped at it.
+  bool left = found == least && shared.own_max.load() == asking.base;
+  if (left) found = asking.most;
+  if (found < asking.base || found > asking.most) return 0;
+  if (int err = count_kills(kills)) return err;
+  if (kills != asking.kills && !left) return 0;
+  shared.own_max.store(asking.base);
   write_mark();
-  int err = write_limit(slow_max_, least);
-  if (int failed = read_limit(slow_max_, now)) return failed;
-  // Somebody else's, if it is another one by now.
-  if (err == 0 && now == least) err = write_limit(slow_max_, base);
-  note().own_max.store(0);
+
+  int err = 0;
+  int64_t begun = sys::now_ns();
+  uint64_t max = least;
+  for (int64_t wait = kAskFirst; kills == asking.kills; wait += wait / 4) {
+    int64_t now = sys::now_ns();
+    if (now - begun >= kAskMost || (err = read_limit(usage_, usage)) != 0 || usage <= least) break;
+    if (!shared.asks_until.compare_exchange_strong(turn, now + wait + kAskerLives)) return 0;
+    turn = now + wait + kAskerLives;
+    bool armed = alarm.start(wait);
+    err = write_limit(slow_max_, least);
+    alarm.stop();
+    bool whole = !armed || sys::now_ns() - now < wait;
+    if (err == 0) err = count_kills(kills);
+    if (err == 0) err = read_limit(slow_max_, max);
+    // Somebody else's, if it is another one by now.
+    if (err != 0 || whole || max != least) break;
+  }
+  bool chosen = kills != asking.kills;
+  // The sentinel or the guardian in its place, while this process did not run.
+  if (shared.asks_until.load() != turn) return 0;
+  if (chosen) shared.chosen_at.store(sys::now_ns());
+  // Not below what is in use: that would be another asking. What was lent is then taken back later.
+  uint64_t back = found;
+  if (found > asking.base && read_limit(usage_, usage) == 0 && usage + ahead_ < asking.base) {
+    back = asking.base;
+  }
+  if (int failed = read_limit(slow_max_, max)) return failed;
+  if (max == least) err = write_limit(slow_max_, back);
+  shared.own_max.store(0);
   write_mark();
-  if (err == 0) set_max_.store(0);
+  if (err == 0 && back == asking.base) set_max_.store(0);
   return err;
 }
 

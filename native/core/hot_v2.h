@@ -48,7 +48,7 @@ class HotGroupV2 final : public HotGroup {
   int yield() override;
   int held_again() override;
   bool must_be_asked() const override { return true; }
-  int decide(uint64_t base, uint64_t most) override;
+  int decide(const Asking& asking, Alarm& alarm) override;
   int follow(const Sample& sample) override;
   bool must_freeze(const Sample& sample, int64_t now, int64_t deadline) override;
   bool waits_for_good() const override { return false; }
@@ -75,6 +75,8 @@ class HotGroupV2 final : public HotGroup {
   int limit(uint64_t& out);
   uint64_t squeezed(uint64_t max) const { return hold::squeeze(max, config_, ahead_); }
   int restore_max();
+  int ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn);
+  int count_kills(uint64_t& out);
   int hold(const Fd& file, bool quickly);
   int set_high(const Fd& file, uint64_t high);
   int lower_high(uint64_t max);

@@ -27,7 +27,11 @@ enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
 struct HoldNote {
   std::atomic<uint64_t> own_high{0};  // memory.high as found, plus one; 0: the group is not held
   std::atomic<uint64_t> own_max{0};  // memory.max, while it is lowered for the kernel; 0: it is not
-  std::atomic<uint32_t> frozen{0};   // v1 as well: the members stand still
+  // While the kernel is asked for a victim: until when whoever asks, one at a time, is sure to give
+  // a sign; and when one was last chosen. CLOCK_MONOTONIC; 0: nobody asks, none was.
+  std::atomic<int64_t> asks_until{0};
+  std::atomic<int64_t> chosen_at{0};
+  std::atomic<uint32_t> frozen{0};  // v1 as well: the members stand still
 };
 
 struct alignas(16) SharedSlot {
@@ -56,7 +60,7 @@ struct alignas(16) SharedSlot {
     claim.compare_exchange_strong(expected, word(episode, Claimant::kGuardian));
   }
 };
-static_assert(sizeof(SharedSlot) == 80);
+static_assert(sizeof(SharedSlot) == 96);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 struct SharedState {
@@ -82,6 +86,8 @@ struct SharedState {
     reuse->own_limit.store(0, std::memory_order_relaxed);
     reuse->hold.own_high.store(0, std::memory_order_relaxed);
     reuse->hold.own_max.store(0, std::memory_order_relaxed);
+    reuse->hold.asks_until.store(0, std::memory_order_relaxed);
+    reuse->hold.chosen_at.store(0, std::memory_order_relaxed);
     reuse->hold.frozen.store(0, std::memory_order_relaxed);
     reuse->inode.store(inode, std::memory_order_relaxed);
     reuse->state.store(SlotState::kArmed, std::memory_order_release);

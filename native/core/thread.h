@@ -1,4 +1,5 @@
-// A thread of the out-of-memory path: named, all signals blocked, on a stack of our own that is
+// A thread of the out-of-memory path: named, all signals blocked (but an Alarm of its own), on a
+// stack of our own that is
 // prefaulted, never shared with a child of fork(2), and locked while LockScope::kOomPath is, so
 // that running it never faults.
 //

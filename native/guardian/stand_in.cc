@@ -56,6 +56,7 @@ int StandIn::look(Sample& sample) {
   hot_->share(slot ? &slot->hold : nullptr);
   if (int err = hot_->sample(sample)) return err;
   kills_ = sample.kills;
+  usage_ = sample.usage;
   uint64_t own = slot ? slot->own_limit.load() : 0;
   if (own != 0 && sample.limit > own) {
     // Headroom is lent: out of memory is what does not fit into the limit without it. The kernel,
@@ -259,11 +260,11 @@ int StandIn::let_go() {
   let_go_ |= err == 0;
   held_ &= err != 0;
   thaw();
-  if (hot_->must_be_asked() && ask_.due(machine_.id(), terms_.hands->now(), kills_)) {
+  if (hot_->must_be_asked() && ask_.due(machine_.id(), terms_.hands->now(), kills_, usage_)) {
     SharedSlot* slot = this->slot();
     uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
     uint64_t base = machine_.base_limit();
-    terms_.hands->ask_kernel(*hot_, base, std::max(base, lent));
+    terms_.hands->ask_kernel(*hot_, {base, std::max(base, lent), kills_});
   }
   if (!terms_.parent_alive) repay();
   return err;

@@ -34,7 +34,7 @@ class Hands {
   // Whether a process is left in `top` or below it; where that cannot be told: yes.
   virtual bool any_member(const StandIn& top) = 0;
   // HotGroup::decide(), which may take long.
-  virtual void ask_kernel(HotGroup&, uint64_t /*base*/, uint64_t /*most*/) {}
+  virtual void ask_kernel(HotGroup&, const Asking&) {}
 };
 
 // What all groups of one guard share.
@@ -122,7 +122,8 @@ class StandIn final : public Source {
   int64_t waived_until_ = 0;  // its time to follow
   hold::AskRule ask_;
   Presence presence_;
-  uint64_t kills_ = 0;          // as of the last look
+  uint64_t kills_ = 0;  // as of the last look
+  uint64_t usage_ = 0;
   int64_t unheld_at_ = kNever;  // when the members have to be free
   int64_t wanted_at_ = 0;       // since when it waits although the delay is 0
   bool attached_ = false;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/alarm.h"
 #include "core/codes.h"
 #include "core/members_now.h"
 #include "core/sys.h"
@@ -199,10 +200,12 @@ bool Ward::any_member(const StandIn& top) {
 }
 
 // In a process of its own: it waits for the victim's end, and other groups have their deadlines.
-void Ward::ask_kernel(HotGroup& hot, uint64_t base, uint64_t most) {
+void Ward::ask_kernel(HotGroup& hot, const Asking& asking) {
   pid_t pid = fork();
   if (pid > 0) return;
-  hot.decide(base, most);
+  Alarm alarm;
+  (void)alarm.open();
+  hot.decide(asking, alarm);
   if (pid == 0) _exit(0);
 }
 

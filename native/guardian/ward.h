@@ -84,7 +84,7 @@ class Ward final : public TreeListener, public Hands {
   int kill(const StandIn& top, bool largest, uint32_t& killed) override;
   void thaw(const StandIn& group) override;
   bool any_member(const StandIn& top) override;
-  void ask_kernel(HotGroup& hot, uint64_t base, uint64_t most) override;
+  void ask_kernel(HotGroup& hot, const Asking& asking) override;
 
  private:
   void events();

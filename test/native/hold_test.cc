@@ -130,15 +130,36 @@ TEST_CASE("if needed: at half of the band, or when it would be reached before th
 
 TEST_CASE("the kernel is asked when nobody has run into the limit, then less and less often") {
   constexpr int64_t kMs = 1'000'000;
+  constexpr uint64_t kFull = 60 * kMiB;
   hold::AskRule rule;
-  CHECK_FALSE(rule.due(1, 0, 5));
-  CHECK_FALSE(rule.due(1, 49 * kMs, 5));
-  CHECK(rule.due(1, 50 * kMs, 5));
-  CHECK_FALSE(rule.due(1, 149 * kMs, 5));
-  CHECK(rule.due(1, 150 * kMs, 5));
-  CHECK_FALSE(rule.due(1, 349 * kMs, 5));
+  CHECK_FALSE(rule.due(1, 0, 5, kFull));
+  CHECK_FALSE(rule.due(1, 49 * kMs, 5, kFull));
+  CHECK(rule.due(1, 50 * kMs, 5, kFull));
+  CHECK_FALSE(rule.due(1, 149 * kMs, 5, kFull));
+  CHECK(rule.due(1, 150 * kMs, 5, kFull));
+  CHECK_FALSE(rule.due(1, 349 * kMs, 5, kFull));
   // A kill needs its time.
-  CHECK_FALSE(rule.due(1, 350 * kMs, 6));
-  CHECK(rule.due(1, 450 * kMs, 6));
-  CHECK_FALSE(rule.due(2, 451 * kMs, 6));
+  CHECK_FALSE(rule.due(1, 350 * kMs, 6, kFull));
+  CHECK(rule.due(1, 450 * kMs, 6, kFull));
+  CHECK_FALSE(rule.due(2, 451 * kMs, 6, kFull));
+}
+
+TEST_CASE("nobody asks for another victim while the memory of one comes back, for a second") {
+  constexpr int64_t kMs = 1'000'000;
+  uint64_t usage = 60 * kMiB;
+  hold::AskRule rule;
+  CHECK_FALSE(rule.due(1, 0, 5, usage));
+  // Without a kill it is others who free.
+  CHECK(rule.due(1, 50 * kMs, 5, usage -= kMiB));
+  CHECK_FALSE(rule.due(1, 60 * kMs, 6, usage));
+  for (int64_t now = 150; now < 1060; now += 90) {
+    CHECK_FALSE(rule.due(1, now * kMs, 6, usage -= kMiB));
+  }
+  CHECK_FALSE(rule.due(1, 1060 * kMs, 6, usage -= kMiB));
+  CHECK(rule.due(1, 1150 * kMs, 6, usage -= kMiB));
+  // One that stands still is asked about.
+  CHECK_FALSE(rule.due(2, 2000 * kMs, 6, usage));
+  CHECK_FALSE(rule.due(2, 2010 * kMs, 7, usage));
+  CHECK_FALSE(rule.due(2, 2109 * kMs, 7, usage));
+  CHECK(rule.due(2, 2110 * kMs, 7, usage));
 }

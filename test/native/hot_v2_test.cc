@@ -11,6 +11,8 @@
 #include <string>
 #include <thread>
 
+#include "core/alarm.h"
+#include "core/sys.h"
 #include "core/warm_file.h"
 
 using namespace oom;
@@ -36,6 +38,16 @@ class Files {
   }
   ~Files() { std::filesystem::remove_all(path_); }
   int dir() const { return dir_.get(); }
+  void set(const char* file, const std::string& text) const {
+    Fd fd(openat(dir(), file, O_WRONLY | O_TRUNC | O_CLOEXEC));
+    REQUIRE(write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  }
+  uint64_t max() const {
+    uint64_t value = 0;
+    Fd fd(openat(dir(), "memory.max", O_RDONLY | O_CLOEXEC));
+    REQUIRE(read_limit(fd, value) == 0);
+    return value;
+  }
   Fd writable(const char* file) const { return Fd(openat(dir(), file, O_WRONLY | O_CLOEXEC)); }
 
  private:
@@ -87,4 +99,84 @@ TEST_CASE("one that somebody else has lowered is") {
   CHECK(write_limit(files.writable("memory.max"), 16 * kMiB) == 0);
   CHECK(hot.sample(sample) == 0);
   CHECK(sample.limit == 16 * kMiB);
+}
+
+namespace {
+
+// A group that stands past its line with 3 of its members killed so far, and who asks about it.
+struct Asked {
+  static constexpr uint64_t kMax = 32 * kMiB;
+  Files files;
+  HoldNote note;
+  HotGroupV2 hot{{}};
+  Alarm alarm;
+  uint64_t lowered =
+      hold::squeeze(kMax, {}, static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_CONF)) * 64 * 4096);
+
+  Asked() {
+    files.set("memory.events", "oom_kill 3\n");
+    files.set("memory.current", std::to_string(31 * kMiB));
+    REQUIRE(alarm.open().ok());
+    REQUIRE(hot.arm(files.dir()).ok());
+    hot.share(&note);
+  }
+  int ask(uint64_t kills = 3) { return hot.decide({kMax, kMax, kills}, alarm); }
+};
+
+}  // namespace
+
+TEST_CASE("memory.max is lowered, and put back whatever came of it") {
+  Asked asked;
+  // The file of a group that nobody looks after shows the last write only: the one that puts back.
+  CHECK(asked.ask() == 0);
+  CHECK(asked.files.max() == Asked::kMax);
+  CHECK(asked.note.own_max.load() == 0);
+  CHECK(asked.note.asks_until.load() == 0);
+  CHECK(asked.note.chosen_at.load() == 0);
+}
+
+TEST_CASE("nobody asks when a kill has come in between") {
+  Asked asked;
+  bool written = false;
+  std::atomic<bool> over{false};
+  std::thread other([&] {
+    while (!over.load()) written |= asked.files.max() != Asked::kMax;
+  });
+  for (int i = 0; i < 1000; i++) CHECK(asked.ask(2) == 0);
+  over.store(true);
+  other.join();
+  CHECK_FALSE(written);
+}
+
+TEST_CASE("one asks at a time: another one only when the first gives no sign any more") {
+  Asked asked;
+  // It has lowered the limit, and stands still.
+  asked.note.own_max.store(Asked::kMax);
+  asked.files.set("memory.max", std::to_string(asked.lowered));
+  asked.note.asks_until.store(sys::now_ns() + 3'600'000'000'000);
+  CHECK(asked.ask() == 0);
+  CHECK(asked.files.max() == asked.lowered);
+  asked.note.asks_until.store(sys::now_ns() - 1);
+  CHECK(asked.ask() == 0);
+  CHECK(asked.files.max() == Asked::kMax);
+  CHECK(asked.note.own_max.load() == 0);
+}
+
+TEST_CASE("nobody asks while what was chosen takes effect") {
+  Asked asked;
+  asked.note.own_max.store(Asked::kMax);
+  asked.files.set("memory.max", std::to_string(asked.lowered));
+  asked.note.chosen_at.store(sys::now_ns() + 3'600'000'000'000);
+  CHECK(asked.ask() == 0);
+  CHECK(asked.files.max() == asked.lowered);
+  asked.note.chosen_at.store(sys::now_ns() - hold::kKillTakesEffect);
+  CHECK(asked.ask() == 0);
+  CHECK(asked.files.max() == Asked::kMax);
+}
+
+TEST_CASE("a limit that somebody else has set meanwhile is theirs") {
+  Asked asked;
+  asked.files.set("memory.max", std::to_string(16 * kMiB));
+  CHECK(asked.ask() == 0);
+  CHECK(asked.files.max() == 16 * kMiB);
 }
