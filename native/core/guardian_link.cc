@@ -126,9 +126,14 @@ void nudge(Link& l) {
 Status make(std::unique_ptr<Link>& made) {
   made.reset(new (std::nothrow) Link());
   if (!made) return Status::of(-ENOMEM, "malloc");
-  made->shared_fd.reset(memfd_create("cgroup-oom", MFD_CLOEXEC));
+  made->shared_fd.reset(memfd_create("cgroup-oom", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!made->shared_fd) return Status::last("memfd_create");
   if (ftruncate(made->shared_fd.get(), sizeof(SharedState)) != 0) return Status::last("ftruncate");
+  // Whoever reaches it through /proc/PID/fd shall not take it away from under those who have it
+  // mapped: they would die of SIGBUS.
+  if (fcntl(made->shared_fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return Status::last("fcntl");
+  }
   void* at = mmap(nullptr, sizeof(SharedState), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
                   made->shared_fd.get(), 0);
   if (at == MAP_FAILED) return Status::last("mmap");
