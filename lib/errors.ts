@@ -97,6 +97,11 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'no more processes are allowed: raise RLIMIT_NPROC (ulimit -u) or pids.max',
   ],
   ['ENOSPC', 'oom-guardian', 'a process can guard 8192 groups'],
+  [
+    'EPERM',
+    'oom-guardian',
+    'this process has become another user since it began to guard, and its guardian has not: dispose all guards from before, or begin to guard after the change',
+  ],
   ['EMFILE', '', 'too many open files: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)'],
   [
     'EAGAIN',

@@ -36,19 +36,17 @@ bool readable(int fd, int timeout_ms) {
 
 }  // namespace
 
-void GuardianChild::kill() const {
-  if (pidfd_) {
-    syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
-  } else {
-    ::kill(pid_, SIGKILL);
-  }
+bool GuardianChild::kill() const {
+  if (!pidfd_) return ::kill(pid_, SIGKILL) == 0;
+  return syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) == 0;
 }
 
 // The zombie is ours to reap, unless somebody else in this process reaps whatever comes. A frozen
 // one dies when it is thawed.
 void GuardianChild::end() {
   if (pid_ == 0) return;
-  kill();
+  // Whoever has become another user may not kill it. It leaves when its socket has come to an end.
+  if (!kill()) socket_.reset();
   if (!pidfd_ || readable(pidfd_.get(), kPatienceMs)) {
     while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }

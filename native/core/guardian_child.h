@@ -24,7 +24,7 @@ class GuardianChild {
   Status start(const char* program, int shared_fd);
   // Kills and reaps whatever is there.
   void end();
-  void kill() const;
+  bool kill() const;
 
   // 0: there is none, or it has been ended. One that has died by itself is there until end().
   pid_t pid() const { return pid_; }

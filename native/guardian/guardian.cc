@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -68,6 +69,11 @@ class Guardian {
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
+    // With each question who asks, as the kernel knows him.
+    int on = 1;
+    if (setsockopt(kSocketFd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) {
+      return Status::last("setsockopt");
+    }
     signals_.reset(signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) return Status::last("signalfd");
     int err = house_.loop->add(signals_.get(), terminate_, EPOLLIN);
@@ -128,7 +134,7 @@ class Guardian {
   // Whether there was a question; the end of file is none.
   bool hear() {
     Question question;
-    alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int)) + CMSG_SPACE(sizeof(ucred))];
     iovec io{&question, sizeof question};
     msghdr message{};
     message.msg_iov = &io;
@@ -146,7 +152,9 @@ class Guardian {
 
     Fd received[kMostSent];
     size_t count = 0;
+    ucred asking{0, static_cast<uid_t>(-1), static_cast<gid_t>(-1)};
     for (cmsghdr* c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
+      if (c->cmsg_type == SCM_CREDENTIALS) memcpy(&asking, CMSG_DATA(c), sizeof asking);
       if (c->cmsg_type != SCM_RIGHTS) continue;
       const auto* fds = reinterpret_cast<const int*>(CMSG_DATA(c));
       for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) && count < kMostSent; i++) {
@@ -156,7 +164,9 @@ class Guardian {
     switch (question.ask) {
       case Ask::kAdd: {
         // No room for what was sent.
-        int err = message.msg_flags & MSG_CTRUNC ? -EMFILE : add(question, received);
+        int err = message.msg_flags & MSG_CTRUNC ? -EMFILE
+                  : !may_ask(asking)             ? -EPERM
+                                                 : add(question, received);
         lock_memory();
         answer(err, question.guard);
         return true;
@@ -172,6 +182,12 @@ class Guardian {
         return true;
     }
     return true;
+  }
+
+  // A parent that has become another user since may let this process, which has not, open files for
+  // him: nothing new, then.
+  static bool may_ask(const ucred& asking) {
+    return asking.uid == getuid() && asking.gid == getgid();
   }
 
   int add(const Question& question, Fd (&received)[kMostSent]) {
