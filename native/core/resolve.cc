@@ -59,7 +59,10 @@ int open_directory(int base, const char* path) {
   for (;;) {
     long fd = syscall(SYS_openat2, base, path, &how, sizeof how);
     if (fd >= 0) return static_cast<int>(fd);
-    if (errno == ENOSYS || errno == EPERM) return open_by_component(base, path);
+    // One call takes no path of 4096 bytes, and groups can be deeper.
+    if (errno == ENOSYS || errno == EPERM || errno == ENAMETOOLONG) {
+      return open_by_component(base, path);
+    }
     if (errno != EINTR && errno != EAGAIN) return -errno;
   }
 }

@@ -70,3 +70,26 @@ void check(int (*open_directory)(int, const char*)) {
 
 TEST_CASE("with openat2") { check(oom::resolve::open_directory); }
 TEST_CASE("component by component") { check(oom::resolve::open_by_component); }
+
+TEST_CASE("a path that is too long for one call") {
+  char root[] = "/tmp/resolve_test.XXXXXX";
+  REQUIRE(mkdtemp(root));
+  const std::string name(200, 'x');
+  constexpr int kLevels = 30;
+  std::string path;
+  Fd at(open(root, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  Fd top(oom::resolve::open_directory(AT_FDCWD, root));
+  for (int i = 0; i < kLevels; i++) {
+    REQUIRE(mkdirat(at.get(), name.c_str(), 0755) == 0);
+    at.reset(openat(at.get(), name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    path += (i == 0 ? "" : "/") + name;
+  }
+  CHECK(inode(Fd(oom::resolve::open_directory(top.get(), path.c_str())).get()) == inode(at.get()));
+  CHECK(oom::resolve::open_directory(top.get(), (path + "/none").c_str()) == -ENOENT);
+  for (int i = kLevels; i > 0; i--) {
+    path.resize(i == 1 ? 0 : static_cast<size_t>(i - 1) * (name.size() + 1) - 1);
+    Fd above(i == 1 ? dup(top.get()) : oom::resolve::open_directory(top.get(), path.c_str()));
+    CHECK(unlinkat(above.get(), name.c_str(), AT_REMOVEDIR) == 0);
+  }
+  rmdir(root);
+}
