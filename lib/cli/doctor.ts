@@ -5,7 +5,7 @@ import { groupPath } from '../args.js'
 import { MemoryGroup } from '../group.js'
 import { probe } from '../probe.js'
 import { checked, parse, type Command } from './command.js'
-import { quote } from './format.js'
+import { quote, shown } from './format.js'
 import { behindText, heldGroups, isOrphan, type HeldGroup } from './held-groups.js'
 import { selfTest, type SelfTest, type Step } from './self-test.js'
 
@@ -57,7 +57,7 @@ function table(report: ProbeReport): string {
 function describe(group: HeldGroup): string {
   const members = group.members.length === 0 ? 'none' : group.members.join(', ')
   const lines = [
-    `  ${group.path}`,
+    `  ${shown(group.path)}`,
     `    out of memory: ${group.underOom ? 'yes' : 'no'}; members: ${members}; behind it: ${behindText(group)}`,
   ]
   if (isOrphan(group)) lines.push(`    → cgroup-oom rescue ${quote(group.path)}`)
@@ -71,7 +71,7 @@ function problemsOf(report: ProbeReport, groups: readonly HeldGroup[], test?: Se
   const missing = NEEDED.filter(field => !report[field].available)
   const problems = missing.map(field => `${field}: ${report[field].reason}`)
   for (const group of groups.filter(isOrphan)) {
-    problems.push(`${group.path}: its killer is disabled, behind it: ${behindText(group)}`)
+    problems.push(`${shown(group.path)}: its killer is disabled, behind it: ${behindText(group)}`)
   }
   if (test?.failed) problems.push(`self-test: ${test.failed.step}: ${test.failed.call}`)
   return problems

@@ -30,8 +30,25 @@ export function wallClock(at: bigint): string {
   return new Date(Date.now() - agoMs).toISOString()
 }
 
+// Control characters, and those that change the direction of a line.
+const UNSHOWN = /[\p{Cc}\p{Bidi_Control}]/gu
+const escaped = (char: string): string => {
+  const code = char.codePointAt(0)!
+  return code < 256
+    ? `\\x${code.toString(16).padStart(2, '0')}`
+    : `\\u${code.toString(16).padStart(4, '0')}`
+}
+
+/** A path as a terminal may have it: whoever may make a group chooses its name. */
+export function shown(path: string): string {
+  return path.replaceAll(UNSHOWN, escaped)
+}
+
 /** A word for a shell. */
 export function quote(word: string): string {
+  if (word !== shown(word)) {
+    return `$'${shown(word.replaceAll(/[\\']/g, char => `\\${char}`))}'`
+  }
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
 }
 

@@ -4,9 +4,20 @@
 // files and changes nothing.
 //
 // Only what this process may see is seen: processes of other pid namespaces are not, and those of
-// other users only as root.
-import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+// other users only as root. Whoever owns a directory above may rename groups (v1) and remove them while
+// they are looked at: each is one open directory from its first look to its last.
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+} from 'node:fs'
+import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { binding } from '../errors.js'
 
@@ -18,6 +29,8 @@ export interface Keeper {
 
 export interface HeldGroup {
   path: string
+  /** As GroupHandle.identity. */
+  identity: string
   underOom: boolean
   members: number[]
   behind: Keeper[]
@@ -40,12 +53,29 @@ function attempt<T>(look: () => T): T | undefined {
 const numbers = (names: readonly string[] | undefined): number[] =>
   (names ?? []).map(Number).filter(Number.isInteger)
 
-/** The directory and, with `recursive`, all below it. */
-function* groupsBelow(path: string, recursive: boolean): Generator<string> {
-  yield path
-  if (!recursive) return
-  for (const entry of attempt(() => readdirSync(path, { withFileTypes: true })) ?? []) {
-    if (entry.isDirectory()) yield* groupsBelow(join(path, entry.name), true)
+/** A directory that is open: `at` leads there, whatever is done to `path`. */
+interface Opened {
+  path: string
+  at: string
+  fd: number
+}
+
+const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
+
+/** The directory and, with `recursive`, all below it, each open until the next is asked for. */
+function* groupsBelow(path: string, recursive: boolean, at = path): Generator<Opened> {
+  const fd = attempt(() => openSync(at, DIRECTORY))
+  if (fd === undefined) return
+  try {
+    const opened = { path, at: `/proc/self/fd/${fd}/.`, fd }
+    yield opened
+    if (!recursive) return
+    for (const entry of attempt(() => readdirSync(opened.at, { withFileTypes: true })) ?? []) {
+      if (!entry.isDirectory()) continue
+      yield* groupsBelow(join(path, entry.name), true, `${opened.at}/${entry.name}`)
+    }
+  } finally {
+    closeSync(fd)
   }
 }
 
@@ -53,7 +83,7 @@ const V1 = 'memory.oom_control'
 const V2 = 'memory.high'
 
 const textOf = (path: string, file: string): string | undefined =>
-  attempt(() => readFileSync(join(path, file), 'utf8'))
+  attempt(() => readFileSync(`${path}/${file}`, 'utf8'))
 
 /** Whether its killer is disabled, or it is held. */
 export function isHeld(path: string): boolean {
@@ -89,6 +119,10 @@ function filesOf(pid: number): Set<string> | undefined {
   if (fds === undefined) return undefined
   const files = new Set<string>()
   for (const fd of fds) {
+    // Only files of these names are looked at: to look at one of a user's own file system is to ask
+    // that user, who need not answer.
+    const target = attempt(() => readlinkSync(join(at, fd)))
+    if (target === undefined || ![V1, V2].includes(basename(target))) continue
     // The link's own mode says how the file was opened; its target is the open file itself.
     const writable = attempt(() => lstatSync(join(at, fd)).mode & 0o200)
     const file = writable ? attempt(() => statSync(join(at, fd), { bigint: true })) : undefined
@@ -97,26 +131,41 @@ function filesOf(pid: number): Set<string> | undefined {
   return files
 }
 
+/** What is held below a path, with the identity of its control file. */
+function heldBelow(path: string, recursive: boolean): { group: HeldGroup; control: string }[] {
+  const found = []
+  for (const { path: group, at, fd } of groupsBelow(path, recursive)) {
+    if (!isHeld(at)) continue
+    const control =
+      attempt(() => statSync(`${at}/${V1}`, { bigint: true })) ??
+      attempt(() => statSync(`${at}/${V2}`, { bigint: true }))
+    if (control === undefined) continue
+    found.push({
+      group: {
+        path: group,
+        identity: identity(fstatSync(fd, { bigint: true })),
+        underOom: isOutOfMemory(at),
+        members: numbers(textOf(at, 'cgroup.procs')?.split('\n').filter(Boolean)),
+        behind: [],
+        certain: true,
+      },
+      control: identity(control),
+    })
+  }
+  return found
+}
+
 function look(paths: readonly string[], recursive: boolean): HeldGroup[] {
-  const held = new Set(paths.flatMap(path => [...groupsBelow(path, recursive)]).filter(isHeld))
-  if (held.size === 0) return []
+  const held = paths.flatMap(path => heldBelow(path, recursive))
+  if (held.length === 0) return []
   const open = keepers().map(keeper => ({ keeper, files: filesOf(keeper.pid) }))
   // A process that has ended meanwhile is behind nothing.
   const hidden = open.some(one => !one.files && attempt(() => statSync(`/proc/${one.keeper.pid}`)))
-  return [...held].flatMap(path => {
-    const file =
-      attempt(() => statSync(join(path, V1), { bigint: true })) ??
-      attempt(() => statSync(join(path, V2), { bigint: true }))
-    const members = attempt(() => readFileSync(join(path, 'cgroup.procs'), 'utf8'))
-    if (file === undefined) return []
-    return {
-      path,
-      underOom: isOutOfMemory(path),
-      members: numbers(members?.split('\n').filter(Boolean)),
-      behind: open.filter(({ files }) => files?.has(identity(file))).map(({ keeper }) => keeper),
-      certain: !hidden,
-    }
-  })
+  return held.map(({ group, control }) => ({
+    ...group,
+    behind: open.filter(({ files }) => files?.has(control)).map(({ keeper }) => keeper),
+    certain: !hidden,
+  }))
 }
 
 /** The groups among these, and with `recursive` below them, whose killer is disabled. */

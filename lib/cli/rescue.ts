@@ -5,7 +5,7 @@ import { fromNative } from '../errors.js'
 import { handleOf, MemoryGroup } from '../group.js'
 import { absoluteGroupPath } from '../hierarchy.js'
 import { checked, groupsOf, parse, type Command } from './command.js'
-import { count } from './format.js'
+import { count, shown } from './format.js'
 import { behindText, heldGroups, isHeld, type HeldGroup } from './held-groups.js'
 
 const help = `Usage: cgroup-oom rescue GROUP… [--recursive] [--force]
@@ -23,15 +23,21 @@ Options:
 Exit status: 0 all of them have their killer, 1 at least one was refused or failed, 2 usage.
 `
 
-async function giveBack(held: HeldGroup, force: boolean): Promise<boolean> {
+/** False: it was refused. */
+export async function giveBack(held: HeldGroup, force: boolean): Promise<boolean> {
   const orphan = held.behind.length === 0 && held.certain
   if (!orphan && !force) {
     process.stderr.write(
-      `${held.path}: refused, behind it: ${behindText(held)} (--force does it all the same)\n`,
+      `${shown(held.path)}: refused, behind it: ${behindText(held)} (--force does it all the same)\n`,
     )
     return false
   }
   await using group = await MemoryGroup.open(held.path)
+  // Its owner may have put another one in its place, that somebody is behind.
+  if (handleOf(group).identity !== held.identity) {
+    process.stderr.write(`${shown(held.path)}: is another group by now: look again\n`)
+    return false
+  }
   try {
     await handleOf(group).giveKillerBack()
   } catch (error) {
@@ -42,7 +48,7 @@ async function giveBack(held: HeldGroup, force: boolean): Promise<boolean> {
     count(held.members.length, 'member'),
     orphan ? '' : `by force, behind it: ${behindText(held)}`,
   ].filter(Boolean)
-  process.stdout.write(`${held.path}: killer given back (${details.join(', ')})\n`)
+  process.stdout.write(`${shown(held.path)}: killer given back (${details.join(', ')})\n`)
   return true
 }
 
@@ -54,11 +60,12 @@ async function rescueOne(path: string, recursive: boolean, force: boolean): Prom
   let done = true
   // A group above first: those made below it from now on have their killer.
   for (const one of held) done = (await giveBack(one, force)) && done
-  if (held.length === 0) process.stdout.write(`${group.path}: killer is enabled, nothing to do\n`)
+  if (held.length === 0)
+    process.stdout.write(`${shown(group.path)}: killer is enabled, nothing to do\n`)
   const left = all.filter(one => !held.includes(one) && isHeld(one.path)).length
   if (left > 0) {
     const groups = left === 1 ? '1 group below has' : `${left} groups below have`
-    process.stdout.write(`${group.path}: ${groups} it disabled still (--recursive)\n`)
+    process.stdout.write(`${shown(group.path)}: ${groups} it disabled still (--recursive)\n`)
   }
   return done
 }
@@ -75,7 +82,8 @@ async function run(args: string[]): Promise<number> {
     try {
       if (!(await rescueOne(path, values.recursive === true, values.force === true))) status = 1
     } catch (error) {
-      process.stderr.write(`${await absoluteGroupPath(path)}: ${(error as Error).message}\n`)
+      const at = await absoluteGroupPath(path)
+      process.stderr.write(`${shown(`${at}: ${(error as Error).message}`)}\n`)
       status = 1
     }
   }

@@ -5,7 +5,7 @@ import { groupPath } from '../args.js'
 import { MemoryGroup } from '../group.js'
 import { watchTree } from '../watch.js'
 import { checked, groupsOf, parse, type Command } from './command.js'
-import { count, wallClock } from './format.js'
+import { count, shown, wallClock } from './format.js'
 
 const help = `Usage: cgroup-oom watch GROUP… [--tree] [--json]
 
@@ -26,7 +26,7 @@ Exit status: 0 ended, 1 a group cannot be watched, 2 usage.
 export function lineOf(event: OomEvent, json: boolean): string {
   const time = wallClock(event.at)
   if (json) return JSON.stringify({ time, ...event, at: String(event.at) })
-  const group = 'group' in event ? event.group : '-'
+  const group = 'group' in event ? shown(event.group) : '-'
   const times = event.type === 'overflow' ? event.missed : 'count' in event ? event.count : '-'
   const origin = event.type === 'oom' ? event.origin : '-'
   return `${time} ${event.type} ${group} ${times} ${origin}`

@@ -14,6 +14,8 @@ export interface GroupHandle {
   readonly path: string
   readonly version: CgroupVersion
   readonly isRoot: boolean
+  /** 'device:inode' of the directory: the same for two handles of one group, never for two groups. */
+  readonly identity: string
   usage(): Promise<number>
   limits(): Promise<MemoryLimits>
   setLimits(change: LimitChange): Promise<void>
@@ -41,6 +43,6 @@ export interface GroupBinding {
   memoryMount(): Promise<{ path: string; version: CgroupVersion }>
   /** Absolute path of the group that a process (0: this one) is in. */
   memoryGroupOf(pid: number): Promise<string>
-  /** Whether the v2 group carries the mark of a hold (native/core/hold.h). */
+  /** Whether the v2 group carries the mark of a hold that can be believed (native/core/hold_mark.h). */
   isMarked(path: string): boolean
 }

@@ -76,6 +76,7 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
                            InstanceAccessor<&GroupHandle::path>("path"),
                            InstanceAccessor<&GroupHandle::version>("version"),
                            InstanceAccessor<&GroupHandle::is_root>("isRoot"),
+                           InstanceAccessor<&GroupHandle::identity>("identity"),
                            InstanceMethod<&GroupHandle::usage>("usage"),
                            InstanceMethod<&GroupHandle::limits>("limits"),
                            InstanceMethod<&GroupHandle::set_limits>("setLimits"),
@@ -145,6 +146,10 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
 
   Napi::Value path(Info info) { return Napi::String::New(info.Env(), group_->path()); }
   Napi::Value version(Info info) { return Napi::Number::New(info.Env(), group_->version()); }
+  Napi::Value identity(Info info) {
+    return Napi::String::New(
+        info.Env(), std::to_string(group_->device()) + ":" + std::to_string(group_->inode()));
+  }
   Napi::Value is_root(Info info) { return Napi::Boolean::New(info.Env(), group_->is_root()); }
 
   Napi::Value usage(Info info) {
