@@ -92,7 +92,8 @@ export interface GuardOptions {
   dryRun?: boolean
   /**
    * Adopt a group whose killer is already disabled; it is left enabled at the end. v2, where no killer can
-   * be: one that carries the mark of a hold, which is put back as that one had found it. Default false.
+   * be: one that carries the mark of a hold, which is put back as that one had found it, as far as whoever
+   * could have written the mark had the right to. Default false.
    */
   takeOver?: boolean
   /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */
