@@ -82,6 +82,9 @@ class HotGroup {
   virtual int hold() = 0;
   virtual int hold_slowly() { return hold(); }
   virtual int let_go() = 0;
+  // Of a group that has been let go of: what says that it is held, where whoever has done it had no
+  // right to remove that any more (v2: the mark).
+  virtual void unmark() {}
   // Lets the kernel decide for the moment; hold() again afterwards.
   virtual int yield() { return let_go(); }
   // After yield(): whether somebody holds it again: 0, 1 or -errno.

@@ -166,11 +166,16 @@ int HotGroupV2::limit(uint64_t& out) {
 }
 
 int HotGroupV2::restore_max() {
-  uint64_t own = note().own_max.load(), now;
+  uint64_t own = note().own_max.load(), now, usage;
   if (own == 0) return 0;
   if (int err = read_limit(max_, now)) return err;
   if (now == squeezed(own)) {
-    if (int err = write_limit(max_, own)) return err;
+    // Not below what is in use, where headroom was lent: that would kill, and wait for it. What was
+    // lent is taken back later.
+    if (int err = read_limit(usage_, usage)) return err;
+    uint64_t back =
+        usage + ahead_ < own ? own : std::max({own, set_max_.load(), usage + 2 * ahead_});
+    if (int err = write_limit(max_, back)) return err;
   }
   note().own_max.store(0);
   return 0;

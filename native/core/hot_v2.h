@@ -45,6 +45,7 @@ class HotGroupV2 final : public HotGroup {
   int hold() override { return hold(high_, true); }
   int hold_slowly() override { return hold(slow_high_, false); }
   int let_go() override;
+  void unmark() override { hold::remove_mark(dir_.get()); }
   int yield() override;
   int held_again() override;
   bool must_be_asked() const override { return true; }

@@ -308,7 +308,10 @@ void StandIn::again(Sentinel& sentinel, int64_t ns) {
 }
 
 void StandIn::retire(Sentinel& sentinel, bool held) {
-  if (held && !done_ && hot_->held() == 1) hot_->let_go();
+  if (held && !done_ && hot_->held() == 1) {
+    hot_->let_go();
+    hot_->unmark();
+  }
   done_ = true;
   detach(sentinel);
 }

@@ -75,6 +75,7 @@ t.test('a parent that has become another user', root, async t => {
   // What it advises works.
   await remote.run('await guards[0].dispose()')
   t.notOk(isHeld(dir))
+  t.same(await heldGroups([dir], { recursive: false }), [], 'no mark is left')
   await remote.guard(theirs, { delayMs: 60_000 })
   t.ok(isHeld(theirs))
   remote.child.kill('SIGKILL')

@@ -180,3 +180,21 @@ TEST_CASE("a limit that somebody else has set meanwhile is theirs") {
   CHECK(asked.ask() == 0);
   CHECK(asked.files.max() == 16 * kMiB);
 }
+
+TEST_CASE("a limit that was lowered while headroom was lent goes back above what is in use") {
+  Asked asked;
+  asked.files.set("memory.current", std::to_string(kMiB));
+  REQUIRE(asked.hot.hold() == 0);
+  REQUIRE(asked.hot.lend_to(48 * kMiB) == 0);
+  auto lower = [&](uint64_t usage) {
+    asked.files.set("memory.current", std::to_string(usage));
+    asked.note.own_max.store(Asked::kMax);
+    asked.files.set("memory.max", std::to_string(asked.lowered));
+    (void)asked.hot.hold_slowly();
+    CHECK(asked.note.own_max.load() == 0);
+    return asked.files.max();
+  };
+  CHECK(lower(40 * kMiB) == 48 * kMiB);
+  CHECK(lower(60 * kMiB) > 60 * kMiB);
+  CHECK(lower(20 * kMiB) == Asked::kMax);
+}
