@@ -14,10 +14,13 @@ export function threadFaults(pid: number): Map<string, number> {
   return counts
 }
 
-/** Of those that were there before: how many more. */
+/** Of those that were there before, which all still are: how many more. */
 export function faultsSince(before: Map<string, number>, pid: number): Record<string, number> {
   const now = threadFaults(pid)
   return Object.fromEntries(
-    [...before].map(([thread, count]) => [thread, now.get(thread)! - count]),
+    [...before].map(([thread, count]) => {
+      if (!now.has(thread)) throw new Error(`${thread} has ended`)
+      return [thread, now.get(thread)! - count]
+    }),
   )
 }

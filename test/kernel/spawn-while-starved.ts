@@ -3,10 +3,12 @@
 // page that the library's threads write may be shared with a child: counted by the kernel, while the
 // guarding process forks without end and runs each job itself.
 import t, { type Test } from 'tap'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { GuardOptions } from '../../lib/index.js'
 import { compiled } from '../helpers/compile.js'
 import { Remote } from '../helpers/remote.js'
-import { MiB, scratch, until } from '../helpers/scratch.js'
+import { MAX, MiB, onV1, scratch, underOom, until, USAGE, write } from '../helpers/scratch.js'
 import { faultsSince, threadFaults } from '../helpers/thread-faults.js'
 
 t.setTimeout(600_000)
@@ -123,3 +125,99 @@ t.test('nor where it only watches, waits for thresholds and keeps time', async t
     'no fault of any thread',
   )
 })
+
+// A supervisor that lives in the group it guards, with nobody behind it, spawns while the group is full:
+// what its children make it copy is charged to that very group.
+const SPAWN_IN_FULL = (dir: string) => `
+const { spawn } = require('node:child_process')
+const number = file => Number(fs.readFileSync(${JSON.stringify(dir)} + '/' + file, 'utf8'))
+const room = () => number('${MAX}') - number('${USAGE}')
+fs.writeFileSync(${JSON.stringify(dir)} + '/${MAX}', String(number('${USAGE}') + ${4 * MiB}))
+const held = []
+const next = () => {
+  if (room() > ${MiB}) held.push(Buffer.alloc(${256 * 1024}, 1))
+  else held.pop()
+  try {
+    const child = spawn('/bin/true', { stdio: 'ignore' })
+    child.on('error', () => {})
+    child.on('exit', () => setImmediate(next))
+  } catch {
+    setTimeout(next, 1)
+  }
+}
+setImmediate(next)
+`
+
+/** The threads of the library that wait for memory now: the kernel's function says so. */
+function waiting(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap(tid => {
+    const name = readFileSync(`/proc/${pid}/task/${tid}/comm`, 'utf8').trim()
+    const where = readFileSync(`/proc/${pid}/task/${tid}/wchan`, 'utf8')
+    return name.startsWith('oom-') && /oom/.test(where) ? [`${name}: ${where}`] : []
+  })
+}
+
+const EPISODES = 10
+const RESCUE_MS = 20_000
+
+interface Run {
+  episodes: number
+  faults: number[]
+  waited: string[]
+  rescued: boolean
+}
+
+/**
+ * Until it has had that many episodes, or has ended: at its deadline the kernel may take the supervisor
+ * itself, and Node.js dies of SIGSEGV at times in a full group whose killer is disabled.
+ */
+async function fullGroup(t: Test, episodes: number): Promise<Run> {
+  const dir = scratch(t, 512 * MiB, 300)
+  const remote = await Remote.start(t, { home: dir })
+  await remote.guard(dir, {
+    delayMs: 500,
+    guardian: false,
+    reserve: { headroom: 2 * MiB },
+    plan: [{ afterMs: 0, action: 'headroom' }],
+  })
+  const before = threadFaults(remote.pid)
+  const run: Run = { episodes: 0, faults: [], waited: [], rescued: false }
+  let over = false
+  void (async () => {
+    for (; !over; run.episodes++) await remote.event('episode')
+  })().catch(() => (over = true))
+  remote.run(SPAWN_IN_FULL(dir)).catch(() => {})
+  const waited = new Set<string>()
+  let since = 0
+  while (!over && run.episodes < episodes && !run.rescued) {
+    await sleep(2)
+    since = underOom(dir) ? since || Date.now() : 0
+    run.rescued = since > 0 && Date.now() - since > RESCUE_MS
+    try {
+      for (const thread of waiting(remote.pid)) waited.add(thread)
+      run.faults = Object.values(faultsSince(before, remote.pid))
+    } catch {} // it, or a thread of it, has ended
+  }
+  over = true
+  write(dir, 'memory.oom_control', 0)
+  remote.child.kill('SIGKILL')
+  await remote.exited
+  return { ...run, waited: [...waited] }
+}
+
+t.test(
+  'inside the group that it guards and fills it spawns without end, and never waits for itself',
+  onV1('on v2 the members are stopped below their limit'),
+  async t => {
+    let episodes = 0
+    for (let attempt = 0; attempt < 50 && episodes < EPISODES; attempt++) {
+      const run = await fullGroup(t, EPISODES - episodes)
+      t.comment(JSON.stringify(run))
+      episodes += run.episodes
+      t.notOk(run.rescued, 'out of memory until it was rescued')
+      t.strictSame(run.waited, [], 'threads of the library that waited for memory')
+      t.strictSame(run.faults.filter(Boolean), [], 'faults of these threads')
+    }
+    t.ok(episodes >= EPISODES, `${episodes} episodes`)
+  },
+)
