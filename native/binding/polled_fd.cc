@@ -7,8 +7,8 @@
 //   readable              callback(status) through napi_make_callback, until stop()
 //   close(), or GC        polling ends and the fd is closed at once; the uv_poll_t, which libuv
 //                         frees a loop turn later, is its own object and deletes itself
-//   environment ends      the same from an async cleanup hook, which makes Node.js wait for the
-//   turn
+//   environment ends      the same from an async cleanup hook, which makes Node.js wait for that
+//                         turn
 #include <uv.h>
 
 #include "binding/addon.h"

@@ -8,9 +8,10 @@
 //
 //   oom-launcher PROCS:STATUS:UID:GID FILE ARGV0 [ARG]...
 //
-// PROCS    fd of the group's cgroup.procs, open for writing: no path is looked up, none can be
-// swapped STATUS   fd of a pipe: closed by the exec when all went well, else {stage, errno} is
-// written to it UID, GID to become after joining, as membership may take privileges; "-": stay
+//   PROCS      fd of the group's cgroup.procs, open for writing: no path is looked up, none can be
+//              swapped
+//   STATUS     fd of a pipe: closed by the exec when all went well, else {stage, errno} is written
+//   UID, GID   to become after joining, as membership may take privileges; "-": stay
 //
 // Both descriptors are closed by the exec: the command sees those that its parent asked for.
 #include "guardian/launcher.h"

@@ -1,5 +1,6 @@
 // One boot: a kernel and archives in, the command's output and its exit status out. Software emulation
-// alone (no KVM), no privileges. The recipe and its reasons: "Booting other kernels" in CONTRIBUTING.md.
+// alone (no KVM), no privileges: "The lab" in CONTRIBUTING.md. The first serial port is the console, the
+// second one the command's output; the machine is a pc, since most boots of a microvm fail.
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
