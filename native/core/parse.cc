@@ -132,20 +132,6 @@ int cgroup_events(std::string_view text, CgroupEvents& out) {
   return 0;
 }
 
-int pids(std::string_view text, pid_t* out, size_t capacity, size_t& count) {
-  size_t found = 0;
-  auto use = [&](pid_t pid) {
-    if (found < capacity) out[found] = pid;
-    found++;
-  };
-  PidLines lines;
-  int err = lines.feed(text, use);
-  if (err == 0) err = lines.finish(use);
-  if (err != 0) return err;
-  count = found < capacity ? found : capacity;
-  return found > capacity ? -E2BIG : 0;
-}
-
 int statm_resident(std::string_view text, uint64_t& pages) {
   std::string_view rest = without_newline(text), field;
   if (!next_field(rest, ' ', field) || !next_field(rest, ' ', field)) return -EINVAL;
@@ -164,11 +150,6 @@ int proc_stat(std::string_view text, ProcStat& out) {
   stat.state = field[0];
   if (!next_field(rest, ' ', field)) return -EINVAL;
   if (int err = number(field, stat.ppid)) return err;
-  // The state is field 3 and the parent field 4 of the file, the start time field 22.
-  for (int i = 5; i <= 22; i++) {
-    if (!next_field(rest, ' ', field)) return -EINVAL;
-  }
-  if (int err = number(field, stat.start_time)) return err;
   out = stat;
   return 0;
 }

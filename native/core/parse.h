@@ -75,10 +75,6 @@ class PidLines {
   bool digits_ = false;
 };
 
-// cgroup.procs, whole: into a caller's array of `capacity`. The number of pids in `count`; -E2BIG
-// when there are more than fit (the first `capacity` are there).
-int pids(std::string_view text, pid_t* out, size_t capacity, size_t& count);
-
 // /proc/PID/statm: the resident set in pages (the second field).
 int statm_resident(std::string_view text, uint64_t& pages);
 
@@ -88,7 +84,6 @@ struct ProcStat {
   pid_t pid;
   char state;
   pid_t ppid;
-  uint64_t start_time;  // clock ticks since boot: with the pid it names a process for good
 };
 int proc_stat(std::string_view text, ProcStat& out);
 

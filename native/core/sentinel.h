@@ -68,7 +68,6 @@ class Sentinel {
   // For a process that is nothing but a sentinel (the guardian): no thread, run() is its loop.
   static LockedPtr<Sentinel> make_inline(Status& status);
   void run() { loop(); }
-  void quit() { stopping_.store(true); }
 
   // Called before the last release() stops the thread: what hands it work must be stopped first.
   void set_before_stop(void (*hook)()) { before_stop_ = hook; }

@@ -57,12 +57,6 @@ bool Victims::known(pid_t pid) const {
   return false;
 }
 
-bool Victims::lists(int procs_fd, pid_t pid) {
-  bool found = false;
-  int err = each_member_now(procs_fd, [&](pid_t member) { found |= member == pid; });
-  return err == 0 && found;
-}
-
 int Victims::consider(int procs_fd) {
   int failed = 0;
   int err = each_member_now(procs_fd, [&](pid_t pid) {

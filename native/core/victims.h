@@ -29,9 +29,6 @@ class Victims {
   Victims(const Victims&) = delete;
   Victims& operator=(const Victims&) = delete;
 
-  // Whether a cgroup.procs fd lists the process.
-  static bool lists(int procs_fd, pid_t pid);
-
   // A new job.
   void begin();
   // A new search for the largest, within the same job.

@@ -69,21 +69,24 @@ TEST_CASE("oom_control") {
 }
 
 TEST_CASE("pids, whole and in pieces") {
-  pid_t found[4] = {};
-  size_t count = 9;
-  CHECK(parse::pids("", found, 4, count) == 0);
-  CHECK(count == 0);
-  CHECK(parse::pids("1\n22\n0\n4194304\n", found, 4, count) == 0);
-  CHECK(count == 3);
-  CHECK(found[2] == 4194304);
-  CHECK(parse::pids("1\n2", found, 4, count) == 0);
-  CHECK(count == 2);
-  CHECK(parse::pids("1\n2\n3\n", found, 2, count) == -E2BIG);
-  CHECK(count == 2);
+  std::vector<pid_t> found;
+  auto pids = [&](std::string_view text) {
+    found.clear();
+    auto use = [&](pid_t pid) { found.push_back(pid); };
+    parse::PidLines lines;
+    int err = lines.feed(text, use);
+    return err == 0 ? lines.finish(use) : err;
+  };
+  CHECK(pids("") == 0);
+  CHECK(found.empty());
+  CHECK(pids("1\n22\n0\n4194304\n") == 0);
+  CHECK(found == std::vector<pid_t>{1, 22, 4194304});
+  CHECK(pids("1\n2") == 0);
+  CHECK(found == std::vector<pid_t>{1, 2});
   for (auto bad :
        {"\n"sv, "1\n\n"sv, "-1\n"sv, "1 2\n"sv, "2147483648\n"sv, "99999999999999999999\n"sv}) {
     CAPTURE(bad);
-    CHECK(parse::pids(bad, found, 4, count) == -EINVAL);
+    CHECK(pids(bad) == -EINVAL);
   }
 
   constexpr auto kText = "10\n2003\n7\n"sv;
@@ -122,11 +125,10 @@ TEST_CASE("proc_stat, whatever the command is called") {
     CHECK(stat.pid == 42);
     CHECK(stat.state == 'S');
     CHECK(stat.ppid == 7);
-    CHECK(stat.start_time == 987654);
   }
   parse::ProcStat stat{};
   for (auto bad : {"", "42", "42 (cat", "42 (cat) S", "42 (cat) SS 7 1", "x (cat) S 7 1 1", ") (",
-                   "42 (cat) S 7 1 1 1 1 1 1 1\n"}) {
+                   "42 (cat) S\n"}) {
     CAPTURE(bad);
     CHECK(parse::proc_stat(bad, stat) == -EINVAL);
   }
