@@ -55,7 +55,9 @@ Status list(int dir, std::vector<pid_t>& out) {
   Fd fd(opened);
   char buf[16384];
   parse::PidLines lines;
-  auto use = [&](pid_t pid) { out.push_back(pid); };
+  auto use = [&](pid_t pid) {
+    if (pid > 0) out.push_back(pid);
+  };
   for (;;) {
     ssize_t n = read(fd.get(), buf, sizeof buf);
     if (n < 0 && errno == EINTR) continue;

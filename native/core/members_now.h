@@ -15,13 +15,15 @@
 
 namespace oom {
 
-// Calls use(pid_t) for each. 0 or -errno.
+// The file of an open cgroup.procs once more, as a new open file: an fd or -errno.
+int open_again(int procs_fd);
+
+// Calls use(pid_t) for each, with 0 for one that is not visible in this pid namespace (v2; v1
+// leaves those out). A threaded group (v2) lists nobody: its processes are those of the nearest
+// domain above. 0 or -errno.
 template <class Use>
 int each_member_now(int procs_fd, Use&& use) {
-  char name[32];
-  snprintf(name, sizeof name, "/proc/self/fd/%d", procs_fd);
-  // Not sys::open_at: this is a link that has to be followed.
-  Fd fresh(open(name, O_RDONLY | O_CLOEXEC));
+  Fd fresh(open_again(procs_fd));
   int fd = fresh ? fresh.get() : procs_fd;
   char piece[4096];
   parse::PidLines lines;
@@ -30,7 +32,7 @@ int each_member_now(int procs_fd, Use&& use) {
     ssize_t n = pread(fd, piece, sizeof piece, at);
     if (n < 0) {
       if (errno == EINTR) continue;
-      return -errno;
+      return errno == EOPNOTSUPP ? 0 : -errno;
     }
     if (n == 0) return lines.finish(use);
     at += n;
@@ -38,19 +40,10 @@ int each_member_now(int procs_fd, Use&& use) {
   }
 }
 
-// Whether the group has a member now: 1, 0 or -errno. One that this process cannot name, since it
-// is in another PID namespace, is listed as 0 and counts.
-inline int any_member_now(int procs_fd) {
-  char name[32];
-  snprintf(name, sizeof name, "/proc/self/fd/%d", procs_fd);
-  Fd fresh(open(name, O_RDONLY | O_CLOEXEC));
-  char first;
-  for (;;) {
-    ssize_t n = pread(fresh ? fresh.get() : procs_fd, &first, 1, 0);
-    if (n >= 0) return n > 0;
-    if (errno != EINTR) return -errno;
-  }
-}
+// Whether the group itself, without those below it, has a member, also one that cannot be named:
+// 1, 0 or -errno. -ENODATA: that cannot be told here (v1 in a pid namespace of its own). One whose
+// threads have all begun to end is none any more. Opens a file: helpers' threads, and not often.
+int any_member_now(int procs_fd);
 
 // One of a process's small files in /proc: the length, or -errno.
 inline ssize_t read_process_file(int proc, pid_t pid, const char* file, char* text, size_t size) {

@@ -41,8 +41,8 @@ int oom_control(std::string_view text, OomControl& out);
 // cgroup.procs: one pid a line. Fed in pieces, as read(2) gives them, whatever the boundaries.
 class PidLines {
  public:
-  // Calls use(pid_t) for each line completed in `piece`. 0 is skipped: the kernel's way to say that
-  // a member is not visible in this pid namespace.
+  // Calls use(pid_t) for each line completed in `piece`. 0 stands for a member that is not visible
+  // in this pid namespace: it exists and cannot be named. Only v2 lists such; v1 leaves them out.
   template <class Use>
   int feed(std::string_view piece, Use&& use) {
     for (char c : piece) {
@@ -66,7 +66,7 @@ class PidLines {
   template <class Use>
   int line(Use&& use) {
     if (!digits_) return -EINVAL;
-    if (value_ > 0) use(static_cast<pid_t>(value_));
+    use(static_cast<pid_t>(value_));
     value_ = 0;
     digits_ = false;
     return 0;

@@ -69,35 +69,36 @@ TEST_CASE("oom_control") {
 }
 
 TEST_CASE("pids, whole and in pieces") {
-  std::vector<pid_t> found;
-  auto pids = [&](std::string_view text) {
-    found.clear();
-    auto use = [&](pid_t pid) { found.push_back(pid); };
+  auto read = [](std::string_view text, size_t cut, std::vector<pid_t>& all) {
     parse::PidLines lines;
-    int err = lines.feed(text, use);
+    auto use = [&](pid_t pid) { all.push_back(pid); };
+    int err = lines.feed(text.substr(0, cut), use);
+    if (err == 0) err = lines.feed(text.substr(cut), use);
     return err == 0 ? lines.finish(use) : err;
   };
-  CHECK(pids("") == 0);
-  CHECK(found.empty());
-  CHECK(pids("1\n22\n0\n4194304\n") == 0);
-  CHECK(found == std::vector<pid_t>{1, 22, 4194304});
-  CHECK(pids("1\n2") == 0);
-  CHECK(found == std::vector<pid_t>{1, 2});
+  const struct {
+    std::string_view text;
+    std::vector<pid_t> pids;
+  } good[] = {{""sv, {}},
+              {"1\n22\n4194304\n"sv, {1, 22, 4194304}},
+              {"1\n2"sv, {1, 2}},
+              // Members of other pid namespaces.
+              {"0\n10\n0\n2003\n0\n"sv, {0, 10, 0, 2003, 0}}};
+  for (const auto& [text, pids] : good) {
+    CAPTURE(text);
+    for (size_t cut = 0; cut <= text.size(); cut++) {
+      std::vector<pid_t> all;
+      CHECK(read(text, cut, all) == 0);
+      CHECK(all == pids);
+    }
+  }
   for (auto bad :
        {"\n"sv, "1\n\n"sv, "-1\n"sv, "1 2\n"sv, "2147483648\n"sv, "99999999999999999999\n"sv}) {
     CAPTURE(bad);
-    CHECK(pids(bad) == -EINVAL);
-  }
-
-  constexpr auto kText = "10\n2003\n7\n"sv;
-  for (size_t cut = 0; cut <= kText.size(); cut++) {
-    parse::PidLines lines;
-    std::vector<pid_t> all;
-    auto use = [&](pid_t pid) { all.push_back(pid); };
-    CHECK(lines.feed(kText.substr(0, cut), use) == 0);
-    CHECK(lines.feed(kText.substr(cut), use) == 0);
-    CHECK(lines.finish(use) == 0);
-    CHECK(all == std::vector<pid_t>{10, 2003, 7});
+    for (size_t cut = 0; cut <= bad.size(); cut++) {
+      std::vector<pid_t> all;
+      CHECK(read(bad, cut, all) == -EINVAL);
+    }
   }
 }
 
