@@ -4,7 +4,7 @@
 // waits is throttled only, and may end as he likes: there all are noted once they are frozen.
 //
 // On a helper, in the group's locked memory. An answer of false is no proof: members beyond the
-// first kMost, and processes whose main thread does not wait, are not seen.
+// first kMost that wait, and threads beyond the first kTasks that are looked at, are not seen.
 #pragma once
 
 #include <sys/types.h>
@@ -14,6 +14,7 @@ namespace oom {
 class Census {
  public:
   static constexpr int kMost = 32;
+  static constexpr int kTasks = 1024;
   void take(int procs_fd, bool frozen);
   bool somebody_gone(int procs_fd) const;
   void clear() { count_ = 0; }

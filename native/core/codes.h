@@ -16,6 +16,7 @@ inline constexpr int kKillerDisabled = -5006;
 inline constexpr int kPlanNeeded = -5007;
 inline constexpr int kPressureWatch = -5008;
 inline constexpr int kUnreadableMark = -5009;
+inline constexpr int kUnseenMembers = -5010;
 
 // The literal of an own code; nullptr for an errno.
 constexpr const char* name(int err) {
@@ -38,6 +39,8 @@ constexpr const char* name(int err) {
       return "ERR_PRESSURE_WATCH";
     case kUnreadableMark:
       return "ERR_UNREADABLE_MARK";
+    case kUnseenMembers:
+      return "ERR_UNSEEN_MEMBERS";
     default:
       return nullptr;
   }

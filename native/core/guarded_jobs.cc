@@ -164,36 +164,23 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
       if (one->hot_->frozen() && one->hot_->thaw_to_kill()) one->hot_->freeze(false);
     }
   }
-  int result = 0;
-  auto note = [&](int err) {
-    // One that has been removed has no members.
-    if (err != 0 && err != -ENODEV) result = err;
-  };
   Roster<GuardedGroup>& roster = guard_.roster();
-  if (target == -1) {
-    // Again where the largest has just ended by itself.
-    for (int attempt = 0; attempt < 3; attempt++) {
-      result = 0;
-      victims.search();
-      roster.each_below(*this,
-                        [&](GuardedGroup& g) { note(victims.consider(g.hot_->procs_fd())); });
-      // Some members could not be looked at (ENOMEM): the largest of the others will do.
-      int err = victims.signal_largest(signal);
-      if (err != -ESRCH || !victims.searched()) return err == 0 || result == 0 ? err : result;
-    }
-    return -ESRCH;
-  }
+  auto lists = [&](auto&& use) {
+    roster.each_below(*this, [&](GuardedGroup& g) { use(g.hot_->procs_fd()); });
+  };
+  if (target == -1) return victims.signal_largest(lists, signal);
   if (target == 0) {
-    roster.each_below(*this, [&](GuardedGroup& g) {
-      if (signal == SIGKILL && g.hot_->frozen() && g.hot_->thaw_to_kill()) g.hot_->freeze(false);
-      note(victims.signal_all(g.hot_->procs_fd(), signal));
-    });
-    if (victims.count() > 0) return 0;
-    return result != 0 ? result : -ESRCH;
+    auto thawed = [&](auto&& use) {
+      roster.each_below(*this, [&](GuardedGroup& g) {
+        if (signal == SIGKILL && g.hot_->frozen() && g.hot_->thaw_to_kill()) g.hot_->freeze(false);
+        use(g.hot_->procs_fd());
+      });
+    };
+    return victims.signal_all(thawed, signal, [&] { return hot_->kill_tree(); });
   }
-  result = -ESRCH;
-  roster.each_below(*this, [&](GuardedGroup& g) {
-    if (result == -ESRCH) result = victims.signal_member(g.hot_->procs_fd(), target, signal);
+  int result = -ESRCH;
+  lists([&](int procs_fd) {
+    if (result == -ESRCH) result = victims.signal_member(procs_fd, target, signal);
   });
   return result;
 }

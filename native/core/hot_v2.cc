@@ -412,4 +412,10 @@ int HotGroupV2::reclaim() {
   return err == -EAGAIN ? 0 : err;
 }
 
+// cgroup.kill: from 5.14 on.
+int HotGroupV2::kill_tree() const {
+  int err = sys::write_at(dir_.get(), "cgroup.kill", "1");
+  return err == -ENOENT ? -EOPNOTSUPP : err;
+}
+
 }  // namespace oom

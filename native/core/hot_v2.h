@@ -62,6 +62,7 @@ class HotGroupV2 final : public HotGroup {
   int freeze(bool frozen) override;
   bool frozen() const override { return frozen_.load(); }
   int reclaim() override;
+  int kill_tree() const override;
   int procs_fd() const override { return procs_.get(); }
 
  private:
@@ -85,7 +86,7 @@ class HotGroupV2 final : public HotGroup {
   bool stopped() const;
 
   HoldConfig config_;
-  Fd dir_;  // for the mark
+  Fd dir_;  // for the mark, and for cgroup.kill
   hold::FreezeRule rule_;
   hold::Respite respite_;
   hold::Edge edge_;

@@ -12,15 +12,15 @@ namespace {
 
 constexpr ino_t kFirstPidNamespace = 0xEFFFFFFCU;
 
-bool lists_everybody(int procs_fd) {
+}  // namespace
+
+bool lists_everybody(int fd) {
   struct statfs fs;
-  if (fstatfs(procs_fd, &fs) != 0) return false;
+  if (fstatfs(fd, &fs) != 0) return false;
   if (fs.f_type != CGROUP_SUPER_MAGIC) return true;
   struct stat st;
   return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == kFirstPidNamespace;
 }
-
-}  // namespace
 
 int open_again(int procs_fd) {
   char name[32];

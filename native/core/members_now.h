@@ -40,26 +40,14 @@ int each_member_now(int procs_fd, Use&& use) {
   }
 }
 
+// Whether the lists of this file system leave nobody out: v1 does not list members of other pid
+// namespaces, so that there an empty list proves something in the first one alone. `fd` is any file
+// of a group, or its directory.
+bool lists_everybody(int fd);
+
 // Whether the group itself, without those below it, has a member, also one that cannot be named:
 // 1, 0 or -errno. -ENODATA: that cannot be told here (v1 in a pid namespace of its own). One whose
 // threads have all begun to end is none any more. Opens a file: helpers' threads, and not often.
 int any_member_now(int procs_fd);
-
-// One of a process's small files in /proc: the length, or -errno.
-inline ssize_t read_process_file(int proc, pid_t pid, const char* file, char* text, size_t size) {
-  char name[48];
-  snprintf(name, sizeof name, "%d/%s", pid, file);
-  return sys::read_at(proc, name, text, size);
-}
-
-// Resident pages; 0: it is ending, or gone.
-inline uint64_t resident_pages(int proc, pid_t pid, int& err) {
-  char text[128];
-  ssize_t n = read_process_file(proc, pid, "statm", text, sizeof text);
-  err = n < 0 ? static_cast<int>(n) : 0;
-  uint64_t pages;
-  if (n < 0 || parse::statm_resident({text, static_cast<size_t>(n)}, pages) != 0) return 0;
-  return pages;
-}
 
 }  // namespace oom

@@ -132,10 +132,16 @@ int cgroup_events(std::string_view text, CgroupEvents& out) {
   return 0;
 }
 
-int statm_resident(std::string_view text, uint64_t& pages) {
+int statm(std::string_view text, Statm& out) {
   std::string_view rest = without_newline(text), field;
-  if (!next_field(rest, ' ', field) || !next_field(rest, ' ', field)) return -EINVAL;
-  return number(field, pages);
+  // size resident shared text lib data dirty
+  uint64_t fields[6] = {};
+  for (uint64_t& value : fields) {
+    if (!next_field(rest, ' ', field)) return -EINVAL;
+    if (int err = number(field, value)) return err;
+  }
+  out = {.size = fields[0], .resident = fields[1], .text = fields[3], .data = fields[5]};
+  return 0;
 }
 
 int proc_stat(std::string_view text, ProcStat& out) {

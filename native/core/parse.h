@@ -75,8 +75,14 @@ class PidLines {
   bool digits_ = false;
 };
 
-// /proc/PID/statm: the resident set in pages (the second field).
-int statm_resident(std::string_view text, uint64_t& pages);
+// /proc/PID/statm, in pages. All 0: no address space.
+struct Statm {
+  uint64_t size;
+  uint64_t resident;
+  uint64_t text;
+  uint64_t data;  // stack included
+};
+int statm(std::string_view text, Statm& out);
 
 // /proc/PID/stat. The command name may contain anything, parentheses and newlines included: what
 // counts is the last ')'.

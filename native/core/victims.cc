@@ -1,37 +1,22 @@
 #include "core/victims.h"
 
-#include <signal.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "core/members_now.h"
 #include "core/pidfd.h"
 
 namespace oom {
 
-Victims::Victims() { proc_ = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC); }
-
-Victims::~Victims() {
-  reap();
-  if (proc_ >= 0) close(proc_);
-}
-
 void Victims::begin() {
   count_ = 0;
   search();
-  // Parents change when one dies: asked anew for each job.
+  // Parents change when one dies: asked anew for each job. The nearest is known without /proc.
   parent_count_ = 0;
-  char text[1024];
-  for (pid_t pid = getpid(); pid > 1 && parent_count_ < 64;) {
+  parents_[parent_count_++] = getpid();
+  for (pid_t pid = getppid(); pid > 1 && parent_count_ < 64; pid = proc_.parent(pid)) {
     parents_[parent_count_++] = pid;
-    ssize_t n = read_process_file(proc_, pid, "stat", text, sizeof text);
-    parse::ProcStat stat;
-    if (n < 0 || parse::proc_stat({text, static_cast<size_t>(n)}, stat) != 0) break;
-    pid = stat.ppid;
   }
-}
-
-void Victims::search() {
-  largest_ = 0;
-  largest_pages_ = 0;
 }
 
 bool Victims::untouchable(pid_t pid) const {
@@ -43,11 +28,7 @@ bool Victims::untouchable(pid_t pid) const {
 }
 
 bool Victims::spared(pid_t pid) const {
-  if (untouchable(pid)) return true;
-  char text[32];
-  ssize_t n = read_process_file(proc_, pid, "oom_score_adj", text, sizeof text);
-  int adj;
-  return n >= 0 && parse::oom_score_adj({text, static_cast<size_t>(n)}, adj) == 0 && adj == -1000;
+  return untouchable(pid) || proc_.oom_score_adj(pid) == -1000;
 }
 
 bool Victims::known(pid_t pid) const {
@@ -57,22 +38,131 @@ bool Victims::known(pid_t pid) const {
   return false;
 }
 
-int Victims::consider(int procs_fd) {
-  int failed = 0;
+bool Victims::passed_over(pid_t pid) const {
+  for (int i = 0; i < passed_over_count_; i++) {
+    if (passed_over_[i] == pid) return true;
+  }
+  return false;
+}
+
+void Victims::search() {
+  largest_ = {};
+  sharing_parent_ = 0;
+  parent_is_member_ = false;
+  headless_ = false;
+  unseen_ = 0;
+  met_spared_ = false;
+  failed_ = 0;
+  look_alike_count_ = 0;
+}
+
+void Victims::consider(int procs_fd) {
   int err = each_member_now(procs_fd, [&](pid_t pid) {
-    // Somebody who was killed in this job is on his way.
-    if (spared(pid) || known(pid)) return;
-    int why;
-    uint64_t pages = resident_pages(proc_, pid, why);
-    if (why == -ENOMEM) failed = why;
-    // 0 pages: a zombie, or already exiting.
-    if (pages > largest_pages_) {
-      largest_pages_ = pages;
-      largest_ = pid;
-      largest_procs_ = procs_fd;
+    if (pid == 0) {
+      unseen_++;
+      return;
     }
+    // Somebody who was killed in this job is on his way.
+    if (untouchable(pid) || known(pid) || passed_over(pid)) return;
+    Proc::Memory memory;
+    int why = proc_.memory(pid, memory);
+    if (why == -EACCES) unseen_++;
+    if (why != 0 && why != -ESRCH) failed_ = why;
+    if (why != 0) return;
+    headless_ |= memory.task != pid;
+    if (memory.statm.resident <= largest_.memory.statm.resident || spared(pid)) return;
+    largest_ = {.pid = pid, .procs = procs_fd, .memory = memory};
   });
-  return err != 0 ? err : failed;
+  // A group that has been removed has no members.
+  if (err != 0 && err != -ENODEV) failed_ = err;
+}
+
+// 0: there is one to be signalled. Where some could not be looked at for want of memory, the
+// largest of the others will do.
+int Victims::found() {
+  if (unseen_ > 0) return code::kUnseenMembers;
+  if (largest_.pid == 0) return failed_ != 0 ? failed_ : -ESRCH;
+  pid_t parent = proc_.parent(largest_.pid);
+  if (parent > 0 && shares(parent) == 1) sharing_parent_ = parent;
+  return 0;
+}
+
+void Victims::look_for_parent(int procs_fd) {
+  each_member_now(procs_fd, [&](pid_t pid) { parent_is_member_ |= pid == sharing_parent_; });
+}
+
+bool Victims::frees_memory() const {
+  if (sharing_parent_ != 0 && !parent_is_member_) return false;
+  for (int i = 0; i < parent_count_; i++) {
+    if (shares(parents_[i]) == 1) return false;
+  }
+  return true;
+}
+
+void Victims::pass_over() { passed_over_[passed_over_count_++] = largest_.pid; }
+
+int Victims::shares(pid_t pid) const {
+  int same = same_memory(largest_.memory.task, pid);
+  // Where a main thread has ended it is another one that has the memory.
+  if (same < 0 || (same == 0 && !headless_)) return same;
+  Proc::Memory memory;
+  if (int err = proc_.memory(pid, memory)) return err == -ESRCH ? 0 : err;
+  // Asked once more, of a thread that has some: two without any would seem to share it.
+  return same_memory(largest_.memory.task, memory.task);
+}
+
+bool Victims::looks_alike(pid_t pid) const {
+  Proc::Memory memory;
+  if (proc_.memory(pid, memory) != 0) return false;
+  const parse::Statm &one = largest_.memory.statm, &other = memory.statm;
+  uint64_t apart =
+      one.resident > other.resident ? one.resident - other.resident : other.resident - one.resident;
+  return one.size == other.size && one.text == other.text && one.data == other.data &&
+         apart <= one.resident / 64;
+}
+
+void Victims::signal_sharers(int procs_fd) {
+  bool more = true;
+  for (int round = 0; more && round < 256; round++) {
+    more = false;
+    batch_count_ = 0;
+    each_member_now(procs_fd, [&](pid_t pid) {
+      if (pid == largest_.pid || untouchable(pid) || known(pid)) return;
+      int same = shares(pid);
+      if (same == 1 && batch_count_ == kBatch) {
+        more = true;
+      } else if (same == 1) {
+        batch_[batch_count_++] = pid;
+      } else if (round == 0 && same < 0 && same != -ESRCH && look_alike_count_ < kBatch &&
+                 looks_alike(pid)) {
+        look_alikes_[look_alike_count_++] = {.pid = pid, .procs = procs_fd, .memory = {}};
+      }
+    });
+    uint32_t before = count_;
+    if (batch_count_ > 0) signal_batch(procs_fd, SIGKILL);
+    more = more && count_ > before;
+  }
+}
+
+int Victims::signal_found(int signal) {
+  batch_[0] = largest_.pid;
+  batch_count_ = 1;
+  const int at = reap_count_;
+  int err = signal_batch(largest_.procs, signal);
+  // process_mrelease(2) is EINVAL for one that dies while others that do not have its memory.
+  if (err == 0 && look_alike_count_ > 0 && reap_count_ > at &&
+      pidfd::mrelease(reap_[at]) == -EINVAL) {
+    signal_look_alikes();
+  }
+  return err;
+}
+
+void Victims::signal_look_alikes() {
+  for (int i = 0; i < look_alike_count_; i++) {
+    batch_[0] = look_alikes_[i].pid;
+    batch_count_ = 1;
+    signal_batch(look_alikes_[i].procs, SIGKILL);
+  }
 }
 
 int Victims::signal_batch(int procs_fd, int signal) {
@@ -103,24 +193,23 @@ int Victims::signal_batch(int procs_fd, int signal) {
   return result;
 }
 
-int Victims::signal_largest(int signal) {
-  if (largest_ == 0) return -ESRCH;
-  batch_[0] = largest_;
-  batch_count_ = 1;
-  return signal_batch(largest_procs_, signal);
-}
-
-int Victims::signal_all(int procs_fd, int signal) {
+int Victims::signal_all_of(int procs_fd, int signal) {
   // A fork may have slipped in between two looks. The bound is for a fork bomb, and for members
   // that this process has no right to signal.
   int result = 0;
+  const uint32_t unseen_before = unseen_;
   for (int round = 0; round < 256; round++) {
     bool more = false;
     batch_count_ = 0;
+    unseen_ = unseen_before;
     int err = each_member_now(procs_fd, [&](pid_t pid) {
-      if (batch_count_ == kBatch) {
+      if (pid == 0) {
+        unseen_++;
+      } else if (batch_count_ == kBatch) {
         more = true;
-      } else if (!known(pid) && !spared(pid)) {
+      } else if (spared(pid)) {
+        met_spared_ = true;
+      } else if (!known(pid)) {
         batch_[batch_count_++] = pid;
       }
     });
@@ -134,6 +223,9 @@ int Victims::signal_all(int procs_fd, int signal) {
   }
   return result;
 }
+
+// They have no names to be listed by.
+void Victims::killed_unseen() { count_ += unseen_; }
 
 int Victims::signal_member(int procs_fd, pid_t pid, int signal) {
   if (untouchable(pid) && signal == SIGKILL) return -EPERM;

@@ -166,22 +166,13 @@ int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
 
 int Ward::signal(const StandIn& top, bool largest) {
   Victims& victims = *house_.victims;
-  int result = -ESRCH;
-  for (int attempt = 0; attempt < 3; attempt++) {
-    victims.search();
+  auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
-      if (!group->below(top)) continue;
-      if (largest) {
-        victims.consider(group->hot().procs_fd());
-      } else {
-        victims.signal_all(group->hot().procs_fd(), SIGKILL);
-      }
+      if (group->below(top)) use(group->hot().procs_fd());
     }
-    result = largest ? victims.signal_largest(SIGKILL) : victims.count() > 0 ? 0 : -ESRCH;
-    // Again where the largest has just ended by itself.
-    if (result != -ESRCH || !largest || !victims.searched()) break;
-  }
-  return result;
+  };
+  if (largest) return victims.signal_largest(lists, SIGKILL);
+  return victims.signal_all(lists, SIGKILL, [&] { return top.hot().kill_tree(); });
 }
 
 void Ward::thaw(const StandIn& group) {

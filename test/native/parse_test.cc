@@ -102,15 +102,20 @@ TEST_CASE("pids, whole and in pieces") {
   }
 }
 
-TEST_CASE("statm_resident") {
-  uint64_t pages = 7;
-  CHECK(parse::statm_resident("1234 567 89 1 0 100 0\n", pages) == 0);
-  CHECK(pages == 567);
-  CHECK(parse::statm_resident("0 0 0 0 0 0 0\n", pages) == 0);
-  CHECK(pages == 0);
-  CHECK(parse::statm_resident("1234\n", pages) == -EINVAL);
-  CHECK(parse::statm_resident("", pages) == -EINVAL);
-  CHECK(parse::statm_resident("1 x\n", pages) == -EINVAL);
+TEST_CASE("statm") {
+  parse::Statm statm{.resident = 7};
+  CHECK(parse::statm("1234 567 89 1 0 100 0\n", statm) == 0);
+  CHECK(statm.size == 1234);
+  CHECK(statm.resident == 567);
+  CHECK(statm.text == 1);
+  CHECK(statm.data == 100);
+  CHECK(parse::statm("1234\n", statm) == -EINVAL);
+  CHECK(parse::statm("", statm) == -EINVAL);
+  CHECK(parse::statm("1 x 3 4 5 6 7\n", statm) == -EINVAL);
+  CHECK(statm.resident == 567);
+  CHECK(parse::statm("0 0 0 0 0 0 0\n", statm) == 0);
+  CHECK(statm.size == 0);
+  CHECK(statm.resident == 0);
 }
 
 TEST_CASE("proc_stat, whatever the command is called") {

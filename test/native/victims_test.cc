@@ -1,0 +1,366 @@
+// Who is taken for the largest, and who goes with it: lists on plain files, real processes in them.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include "core/victims.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+using namespace oom;
+
+namespace {
+
+constexpr size_t kMiB = 1 << 20;
+constexpr int kSkipped = 77;
+
+uint64_t pages_in(size_t bytes) { return bytes / 4096; }
+
+void* fill(size_t bytes) {
+  char* at = static_cast<char*>(
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  for (size_t i = 0; i < bytes; i += 4096) static_cast<volatile char*>(at)[i] = 1;
+  return at;
+}
+
+// A process that runs `run`, tells the pid that comes of it, and stays. Ended and waited for with
+// this object. What it starts itself must end with it.
+class Process {
+ public:
+  template <class Run>
+  explicit Process(Run&& run) {
+    int told[2];
+    if (pipe(told) != 0) abort();
+    pid_ = fork();
+    if (pid_ == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      pid_t other = run();
+      if (write(told[1], &other, sizeof other) < 0) _exit(1);
+      for (;;) pause();
+    }
+    close(told[1]);
+    if (read(told[0], &other_, sizeof other_) != sizeof other_) other_ = -1;
+    close(told[0]);
+  }
+  ~Process() {
+    if (pid_ > 0 && !waited_) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  pid_t pid() const { return pid_; }
+  pid_t other() const { return other_; }
+  // Whether a signal has ended it; waits a little for one that is under way.
+  bool killed() {
+    int status = 0;
+    for (int i = 0; i < 5000 && !waited_; i++) {
+      if (waitpid(pid_, &status, WNOHANG) == pid_) waited_ = true;
+      if (!waited_) usleep(1000);
+    }
+    return waited_ && WIFSIGNALED(status);
+  }
+
+ private:
+  pid_t pid_ = -1, other_ = 0;
+  bool waited_ = false;
+};
+
+// What sleeps with the memory of the one that calls this; ends with it.
+pid_t sharer() {
+  auto* stack = static_cast<char*>(malloc(1 << 16)) + (1 << 16);
+  auto run = [](void*) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) pause();
+    return 0;
+  };
+  return clone(run, stack, CLONE_VM | SIGCHLD, nullptr);
+}
+
+// A cgroup.procs with these members.
+class Members {
+ public:
+  explicit Members(const std::vector<pid_t>& pids) {
+    char name[] = "/tmp/victims_test-XXXXXX";
+    fd_.reset(mkstemp(name));
+    unlink(name);
+    std::string text;
+    for (pid_t pid : pids) text += std::to_string(pid) + "\n";
+    if (pwrite(fd_.get(), text.data(), text.size(), 0) < 0) abort();
+  }
+  auto lists() const {
+    return [fd = fd_.get()](auto&& use) { use(fd); };
+  }
+
+ private:
+  Fd fd_;
+};
+
+std::set<pid_t> pids_of(const Victims& victims) {
+  return {victims.pids(), victims.pids() + victims.pid_count()};
+}
+
+// Runs in a process of its own, which may change what it is: 0 is well, kSkipped: not possible
+// here.
+template <class Run>
+int apart(Run&& run) {
+  pid_t pid = fork();
+  if (pid == 0) _exit(run());
+  int status = 0;
+  if (waitpid(pid, &status, 0) != pid) return -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool well(int result) { return result == 0 || result == kSkipped; }
+
+}  // namespace
+
+TEST_CASE("the largest of the members") {
+  Process small([] { return fill(4 * kMiB), 0; });
+  Process big([] { return fill(12 * kMiB), 0; });
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  CHECK(victims->signal_largest(Members({small.pid(), big.pid()}).lists(), SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{big.pid()});
+  CHECK(big.killed());
+  CHECK(kill(small.pid(), 0) == 0);
+}
+
+TEST_CASE("one whose main thread has ended is as large as its memory") {
+  Process small([] { return fill(4 * kMiB), 0; });
+  int ready[2];
+  REQUIRE(pipe(ready) == 0);
+  // The main thread ends itself alone.
+  pid_t big = fork();
+  if (big == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    static int out = ready[1];
+    pthread_t thread;
+    pthread_create(
+        &thread, nullptr,
+        [](void*) -> void* {
+          fill(12 * kMiB);
+          // The main thread is a zombie by now or soon: looked for below.
+          if (write(out, "y", 1) != 1) _exit(1);
+          for (;;) pause();
+        },
+        nullptr);
+    syscall(SYS_exit, 0);
+  }
+  char done = 0;
+  REQUIRE(read(ready[0], &done, 1) == 1);
+  Proc proc;
+  Proc::Memory memory;
+  do {
+    REQUIRE(proc.memory(big, memory) == 0);
+  } while (memory.task == big);
+  CHECK(memory.statm.resident >= pages_in(12 * kMiB));
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  CHECK(victims->signal_largest(Members({small.pid(), big}).lists(), SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{big});
+  CHECK(waitpid(big, nullptr, 0) == big);
+  CHECK(proc.memory(big, memory) == -ESRCH);
+  close(ready[0]);
+  close(ready[1]);
+}
+
+TEST_CASE("those that share its memory go with it") {
+  Process small([] { return fill(4 * kMiB), 0; });
+  // Alike, and not sharing: a fork.
+  Process big([] { return fill(12 * kMiB), sharer(); });
+  Process alike([] { return fill(12 * kMiB), 0; });
+  Members members({small.pid(), big.pid(), big.other(), alike.pid()});
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  // Whichever of the two is the larger by a page: at most two kills for both.
+  CHECK(victims->signal_largest(members.lists(), SIGKILL) == 0);
+  if (victims->count() == 1) {
+    CHECK(pids_of(*victims) == std::set<pid_t>{alike.pid()});
+    CHECK(victims->signal_largest(members.lists(), SIGKILL) == 0);
+    CHECK(victims->count() == 3);
+  } else {
+    CHECK(victims->count() == 2);
+    CHECK(kill(alike.pid(), 0) == 0);
+  }
+  CHECK(pids_of(*victims).contains(big.pid()));
+  CHECK(pids_of(*victims).contains(big.other()));
+  CHECK(kill(small.pid(), 0) == 0);
+  CHECK(big.killed());
+}
+
+TEST_CASE("more that share it than fit into one batch") {
+  std::vector<pid_t> all;
+  int told[2];
+  REQUIRE(pipe(told) == 0);
+  Process big([&] {
+    fill(12 * kMiB);
+    for (int i = 0; i < 150; i++) {
+      pid_t pid = sharer();
+      if (write(told[1], &pid, sizeof pid) < 0) _exit(1);
+    }
+    return 0;
+  });
+  all.push_back(big.pid());
+  for (int i = 0; i < 150; i++) {
+    pid_t pid = 0;
+    REQUIRE(read(told[0], &pid, sizeof pid) == sizeof pid);
+    all.push_back(pid);
+  }
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  CHECK(victims->signal_largest(Members(all).lists(), SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>(all.begin(), all.end()));
+  close(told[0]);
+  close(told[1]);
+}
+
+TEST_CASE("any other signal is for the largest alone") {
+  Process big([] { return fill(12 * kMiB), sharer(); });
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  CHECK(victims->signal_largest(Members({big.pid(), big.other()}).lists(), SIGCONT) == 0);
+  CHECK(victims->count() == 1);
+}
+
+TEST_CASE("who shares memory with this process or with a parent outside frees nothing") {
+  Process small([] { return fill(4 * kMiB), 0; });
+  void* memory = fill(24 * kMiB);
+  pid_t own = sharer();
+  REQUIRE(own > 0);
+  // As between vfork() and exec() of a process that is no member.
+  Process outside([] { return fill(16 * kMiB), sharer(); });
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  Members members({own, outside.other(), small.pid()});
+  CHECK(victims->signal_largest(members.lists(), SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{small.pid()});
+  CHECK(victims->signal_largest(members.lists(), SIGKILL) == -ESRCH);
+  // Where the parent is a member, both go.
+  victims->begin();
+  CHECK(victims->signal_largest(Members({own, outside.pid(), outside.other()}).lists(), SIGKILL) ==
+        0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{outside.pid(), outside.other()});
+  CHECK(kill(own, SIGKILL) == 0);
+  CHECK(waitpid(own, nullptr, 0) == own);
+  munmap(memory, 24 * kMiB);
+}
+
+TEST_CASE("where they may not be compared, the kernel says after the kill whether there are such") {
+  // One that cannot be dumped may be signalled by its own user, and not looked into.
+  int result = apart([] {
+    if (setgid(65534) != 0 || setuid(65534) != 0) return kSkipped;
+    auto closed = [] {
+      fill(12 * kMiB);
+      prctl(PR_SET_DUMPABLE, 0);
+    };
+    Process big([&] { return closed(), sharer(); });
+    if (same_memory(big.pid(), big.other()) != -EPERM) return kSkipped;
+    auto victims = std::make_unique<Victims>();
+    victims->begin();
+    Members members({big.pid(), big.other()});
+    if (victims->signal_largest(members.lists(), SIGKILL) != 0) return 1;
+    if (victims->count() == 1) {
+      // The victim was gone before the kernel could be asked, or cannot be (before 5.15): then it
+      // is the other one's turn.
+      if (victims->signal_largest(members.lists(), SIGKILL) != 0) return 2;
+    }
+    if (victims->count() != 2) return 3;
+    // Siblings that look the same are two.
+    Process one([&] { return closed(), 0; });
+    Process two([&] { return closed(), 0; });
+    victims->begin();
+    if (victims->signal_largest(Members({one.pid(), two.pid()}).lists(), SIGKILL) != 0) return 4;
+    return victims->count() == 1 ? 0 : 5;
+  });
+  CAPTURE(result);
+  CHECK(well(result));
+}
+
+TEST_CASE("nobody is the largest where a member cannot be seen") {
+  Process small([] { return fill(4 * kMiB), 0; });
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  CHECK(victims->signal_largest(Members({0, small.pid()}).lists(), SIGKILL) ==
+        code::kUnseenMembers);
+  CHECK(victims->count() == 0);
+  // One that has ended is not unseen.
+  pid_t ended = fork();
+  if (ended == 0) _exit(0);
+  REQUIRE(waitpid(ended, nullptr, 0) == ended);
+  CHECK(victims->signal_largest(Members({ended}).lists(), SIGKILL) == -ESRCH);
+}
+
+TEST_CASE("members that /proc hides (hidepid), and a /proc of another namespace") {
+  Process other([] { return fill(4 * kMiB), 0; });
+  for (const char* hide : {"hidepid=1", "hidepid=2"}) {
+    CAPTURE(hide);
+    int result = apart([&] {
+      if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr))
+        return kSkipped;
+      if (mount("proc", "/proc", "proc", 0, hide) != 0) return kSkipped;
+      if (setgid(65534) != 0 || setuid(65534) != 0) return kSkipped;
+      // Another user's; before 5.8 the option is one of all mounts together, and was not taken.
+      if (access(("/proc/" + std::to_string(other.pid()) + "/statm").c_str(), R_OK) == 0)
+        return kSkipped;
+      Process small([] { return fill(4 * kMiB), 0; });
+      auto victims = std::make_unique<Victims>();
+      victims->begin();
+      Members members({other.pid(), small.pid()});
+      if (victims->signal_largest(members.lists(), SIGKILL) != code::kUnseenMembers) return 1;
+      return victims->count() == 0 ? 0 : 2;
+    });
+    CAPTURE(result);
+    CHECK(well(result));
+  }
+  // This mount's numbers are those of the namespace above: pid 1 there is somebody else.
+  int result = apart([] {
+    if (unshare(CLONE_NEWPID) != 0) return kSkipped;
+    return apart([] {
+      Process small([] { return fill(4 * kMiB), 0; });
+      auto victims = std::make_unique<Victims>();
+      victims->begin();
+      Members members({small.pid()});
+      if (victims->signal_largest(members.lists(), SIGKILL) != code::kUnseenMembers) return 1;
+      // Who need not be looked at can be ended all the same.
+      if (victims->signal_all(members.lists(), SIGKILL, [] { return -EOPNOTSUPP; }) != 0) return 2;
+      return small.killed() ? 0 : 3;
+    });
+  });
+  CAPTURE(result);
+  CHECK(well(result));
+}
+
+TEST_CASE("all members, and those that cannot be named by one call") {
+  Process one([] { return 0; });
+  auto victims = std::make_unique<Victims>();
+  int calls = 0;
+  auto kill_tree = [&] { return calls++, 0; };
+  victims->begin();
+  CHECK(victims->signal_all(Members({one.pid(), 0, 0}).lists(), SIGKILL, kill_tree) == 0);
+  CHECK(calls == 1);
+  CHECK(victims->count() == 3);
+  CHECK(pids_of(*victims).contains(one.pid()));
+  // Not with somebody who is to be spared, and no other signal.
+  victims->begin();
+  CHECK(victims->signal_all(Members({getpid(), 0}).lists(), SIGKILL, kill_tree) ==
+        code::kUnseenMembers);
+  CHECK(victims->signal_all(Members({0}).lists(), SIGTERM, kill_tree) == code::kUnseenMembers);
+  CHECK(calls == 1);
+  CHECK(victims->signal_all(Members({}).lists(), SIGKILL, kill_tree) == -ESRCH);
+}
