@@ -33,9 +33,12 @@ export class OomError extends Error {
   }
 }
 
+// Those of native/core/codes.h that the result of a step can be.
+const OWN_NUMBERS: Record<number, string> = { [-5009]: 'ERR_UNSEEN_MEMBERS' }
+
 /** 'ENOENT' for -2. */
 export function errnoName(errno: number): string {
-  return getSystemErrorMap().get(errno)?.[0] ?? `E${-errno}`
+  return OWN_NUMBERS[errno] ?? getSystemErrorMap().get(errno)?.[0] ?? `E${-errno}`
 }
 
 // The remedy by errno and file (a prefix of the control file's name or, where there is no file, of the
@@ -167,6 +170,8 @@ const OWN: Record<string, string> = {
     '$MEMORY_PRESSURE_WATCH must be the absolute path of a PSI file (with a trigger for it in $MEMORY_PRESSURE_WRITE, in Base64), of a FIFO or of a listening AF_UNIX stream socket (https://systemd.io/PRESSURE/)',
   ERR_UNREADABLE_MARK:
     'the mark of its hold is damaged, so that nobody knows what memory.high was: write there, and into memory.max and cgroup.freeze, what shall be; a guard with takeOver: true then removes the mark when it is disposed',
+  ERR_UNSEEN_MEMBERS:
+    'the group has members that cannot be seen from here (in another PID namespace, or /proc is mounted with hidepid), so that nobody can say which is the largest, or end all: yield() lets the kernel decide, which sees all',
   ERR_KILLER_DISABLED:
     'somebody has disabled the killer of this group already (v2: holds it below its limit): another guard, or nobody any more (takeOver: true adopts it)',
 }
@@ -199,6 +204,21 @@ const OWN_BY_FILE: Record<string, Record<string, string>> = {
 export function ownError(code: string, path?: string, file?: string): OomError {
   const text = OWN_BY_FILE[code]?.[file ?? ''] ?? OWN[code]
   return new OomError(code, `${text ?? code}${path === undefined ? '' : `: '${path}'`}`, { path })
+}
+
+/**
+ * Members in another PID namespace are in the way: so many, or, where the kernel does not even list them
+ * (v1), perhaps some. With `busy` it is still that error, with its cause.
+ */
+export function unseenMembers(path: string, count?: number, busy?: OomError): OomError {
+  const who =
+    count === undefined
+      ? `'${path}' lists no member, but seems to have some: members in another PID namespace are not listed by cgroup v1 (memory that moved processes have left behind looks the same)`
+      : `${count} ${count === 1 ? 'member' : 'members'} of '${path}' cannot be signalled from here: in another PID namespace`
+  const text = `${who}; do it from the PID namespace that they were started from, such as the machine's own`
+  return busy
+    ? new OomError(busy.code, `${busy.message} (${text})`, busy)
+    : new OomError('ERR_UNSEEN_MEMBERS', text, { path })
 }
 
 /** The remedy for a failure, where there is one. */

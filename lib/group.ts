@@ -32,7 +32,7 @@ import type {
   UsageEvent,
   WatchOptions,
 } from '../types/watch.js'
-import { binding, fromNative, OomError, ownError } from './errors.js'
+import { binding, fromNative, OomError, ownError, unseenMembers } from './errors.js'
 import { guardGroup } from './guard.js'
 import { absoluteGroupPath, memoryGroupOf } from './hierarchy.js'
 import type { GroupHandle, LimitChange } from './native/group.js'
@@ -42,6 +42,10 @@ import { watchGroup } from './watch.js'
 // How long members may take to stop before freeze() gives up, and dying ones may keep an empty group
 // busy before remove() does.
 const PATIENCE_MS = 10_000
+
+// How long memory may be charged to a v1 group where not all members are listed before somebody is
+// taken to be there: the kernel's statistics can be two seconds old.
+const UNLISTED_MS = 3000
 
 // What a removed group's files answer.
 const GONE = ['ENOENT', 'ENODEV']
@@ -170,14 +174,21 @@ export class MemoryGroup implements AsyncDisposable {
    *
    * @returns the pids signalled
    * @throws ERR_SELF_IN_GROUP for SIGKILL and SIGSTOP if this process is a member; EPERM;
-   * ERR_ROOT_GROUP for SIGKILL
+   * ERR_ROOT_GROUP for SIGKILL; ERR_UNSEEN_MEMBERS, after all others have got it, for members in
+   * another PID namespace (v2 with cgroup.kill, Linux 5.14: SIGKILL reaches them with those below)
    */
   async kill(options?: KillOptions): Promise<number[]> {
     const { signal = 'SIGKILL', recursive } = checkOptions('options', options)
     const number = signalNumber('options.signal', signal)
     const below = boolean('options.recursive', recursive, true)
-    if (number === constants.signals.SIGKILL) return this.#killAll(below, false)
-    return this.#call(handle => handle.signal(number, below))
+    if (number === constants.signals.SIGKILL) {
+      const { pids, charged } = await this.#killAll(below, false)
+      if (charged) throw unseenMembers(this.path)
+      return pids
+    }
+    const { pids, unseen } = await this.#call(handle => handle.signal(number, below))
+    if (unseen > 0) throw unseenMembers(this.path, unseen)
+    return pids
   }
 
   /**
@@ -215,21 +226,29 @@ export class MemoryGroup implements AsyncDisposable {
    * kernel's killer is given back before. Watches of this process have told of all kills before it is gone.
    * The object stays open.
    *
-   * @throws EBUSY if there are members or groups below; ENOENT if it is gone already
+   * @throws EBUSY if there are members or groups below; ENOENT if it is gone already;
+   * ERR_UNSEEN_MEMBERS if members in another PID namespace cannot be killed from here
    */
   async remove(options?: RemoveOptions): Promise<void> {
     const kill = boolean('options.kill', checkOptions('options', options).kill, false)
     let busySince: number | undefined
     for (let pause = 1; ; pause = Math.min(2 * pause, 50)) {
-      if (kill && (await this.#killAll(true, true)).length > 0) busySince = undefined
+      const killed = kill ? await this.#killAll(true, true) : undefined
+      if (killed !== undefined && killed.pids.length > 0) busySince = undefined
       try {
         return await this.#call(handle => handle.remove(kill))
       } catch (error) {
         if ((error as OomError).code !== 'EBUSY') throw error
-        if (!kill && (await this.#call(handle => handle.occupied()))) throw error
+        const busy = error as OomError
+        const { members, below, unseen, everybody } = await this.#call(h => h.occupied())
+        if (!kill && (members || below)) throw busy
+        if (!kill && unseen > 0) throw unseenMembers(this.path, unseen, busy)
+        if (killed?.charged) throw unseenMembers(this.path)
         // Nobody is left but tasks that the kernel has not quite finished with.
         busySince ??= performance.now()
-        if (performance.now() - busySince > PATIENCE_MS) throw error
+        if (performance.now() - busySince > (everybody ? PATIENCE_MS : UNLISTED_MS)) {
+          throw everybody ? busy : unseenMembers(this.path, undefined, kill ? undefined : busy)
+        }
       }
       await sleep(pause)
     }
@@ -310,16 +329,26 @@ export class MemoryGroup implements AsyncDisposable {
     }
   }
 
-  async #killAll(recursive: boolean, giveKillerBack: boolean): Promise<number[]> {
+  /** `charged`: nobody is listed any more, but there may be members that the kernel does not list. */
+  async #killAll(
+    recursive: boolean,
+    giveKillerBack: boolean,
+  ): Promise<{ pids: number[]; charged: boolean }> {
     const killed = new Set<number>()
+    let chargedSince: number | undefined
     for (let pause = 1; ; pause = Math.min(2 * pause, 20)) {
       try {
         const round = await this.#call(handle => handle.kill(recursive, giveKillerBack))
         for (const pid of round.pids) killed.add(pid)
-        if (round.empty) return [...killed]
+        if (round.unseen > 0) throw unseenMembers(this.path, round.unseen)
+        chargedSince = round.charged ? (chargedSince ?? performance.now()) : undefined
+        const settled = chargedSince === undefined || performance.now() - chargedSince > UNLISTED_MS
+        if (round.empty && settled) return { pids: [...killed], charged: round.charged }
       } catch (error) {
         // Somebody else removed it as soon as it was empty.
-        if (killed.size > 0 && GONE.includes((error as OomError).code)) return [...killed]
+        if (killed.size > 0 && GONE.includes((error as OomError).code)) {
+          return { pids: [...killed], charged: false }
+        }
         throw error
       }
       await sleep(pause)

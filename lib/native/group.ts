@@ -6,6 +6,28 @@ export type LimitChange = Partial<Record<'max' | 'high' | 'swapMax', number>> & 
   oomGroup?: boolean
 }
 
+/** What became of a signal. */
+export interface Signalled {
+  pids: number[]
+  /** How many members of other PID namespaces it could not be sent to. */
+  unseen: number
+  /** Nobody is left, as far as the kernel lists members. */
+  empty: boolean
+  /** But members that it does not list may be: anonymous memory is charged (v1). */
+  charged: boolean
+}
+
+export interface Occupied {
+  /** There are members that can be named. */
+  members: boolean
+  /** There are groups below. */
+  below: boolean
+  /** Members of other PID namespaces. */
+  unseen: number
+  /** If there were such, they would be counted. */
+  everybody: boolean
+}
+
 /** Empty until `open` or `create` has resolved and after `close`; then only those may be called. */
 export interface GroupHandle {
   open(path: string): Promise<void>
@@ -23,16 +45,16 @@ export interface GroupHandle {
   reclaim(bytes: number): Promise<number>
   pids(recursive: boolean): Promise<number[]>
   add(pid: number): Promise<void>
-  signal(signal: number, recursive: boolean): Promise<number[]>
-  /** One round of killing; to be repeated until `empty`. */
-  kill(recursive: boolean, giveKillerBack: boolean): Promise<{ pids: number[]; empty: boolean }>
+  signal(signal: number, recursive: boolean): Promise<Signalled>
+  /** One round of killing; to be repeated until `empty`, or until some are `unseen`. */
+  kill(recursive: boolean, giveKillerBack: boolean): Promise<Signalled>
   /** To be repeated until true. */
   freeze(): Promise<boolean>
   thaw(): Promise<boolean>
   /** rmdir(2), `tree`: of all groups below first. */
   remove(tree: boolean): Promise<void>
-  /** Whether there are members or groups below. */
-  occupied(): Promise<boolean>
+  /** What keeps it from being removed. */
+  occupied(): Promise<Occupied>
   /** Enables the kernel's killer where it is disabled; nothing below the group changes. */
   giveKillerBack(): Promise<void>
 }

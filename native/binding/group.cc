@@ -208,32 +208,31 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
       return group.add(pid);
     });
   }
+  static Napi::Value signalled(Napi::Env env, Signalled& out) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("pids", pid_list(env, out.pids));
+    object.Set("unseen", Napi::Number::New(env, static_cast<double>(out.unseen)));
+    object.Set("empty", Napi::Boolean::New(env, out.empty));
+    object.Set("charged", Napi::Boolean::New(env, out.charged));
+    return object;
+  }
   Napi::Value signal(Info info) {
-    return run<std::vector<pid_t>>(
+    return run<Signalled>(
         info,
         [signal = info[0].As<Napi::Number>().Int32Value(),
-         recursive = info[1].As<Napi::Boolean>().Value()](Group& group, std::vector<pid_t>& out) {
+         recursive = info[1].As<Napi::Boolean>().Value()](Group& group, Signalled& out) {
           return group.signal(signal, recursive, out);
         },
-        pid_list);
+        signalled);
   }
   Napi::Value kill(Info info) {
-    struct Round {
-      std::vector<pid_t> pids;
-      bool empty = false;
-    };
-    return run<Round>(
+    return run<Signalled>(
         info,
         [recursive = info[0].As<Napi::Boolean>().Value(),
-         killer = info[1].As<Napi::Boolean>().Value()](Group& group, Round& out) {
-          return group.kill(recursive, killer, out.pids, out.empty);
+         killer = info[1].As<Napi::Boolean>().Value()](Group& group, Signalled& out) {
+          return group.kill(recursive, killer, out);
         },
-        [](Napi::Env env, Round& round) {
-          Napi::Object object = Napi::Object::New(env);
-          object.Set("pids", pid_list(env, round.pids));
-          object.Set("empty", Napi::Boolean::New(env, round.empty));
-          return object;
-        });
+        signalled);
   }
   static Napi::Value boolean(Napi::Env env, bool& value) { return Napi::Boolean::New(env, value); }
   Napi::Value freeze(Info info) {
@@ -250,8 +249,16 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
     });
   }
   Napi::Value occupied(Info info) {
-    return run<bool>(
-        info, [](Group& group, bool& out) { return group.occupied(out); }, boolean);
+    return run<Occupied>(
+        info, [](Group& group, Occupied& out) { return group.occupied(out); },
+        [](Napi::Env env, Occupied& out) {
+          Napi::Object object = Napi::Object::New(env);
+          object.Set("members", Napi::Boolean::New(env, out.members));
+          object.Set("below", Napi::Boolean::New(env, out.below));
+          object.Set("unseen", Napi::Number::New(env, static_cast<double>(out.unseen)));
+          object.Set("everybody", Napi::Boolean::New(env, out.everybody));
+          return object;
+        });
   }
   Napi::Value give_killer_back(Info info) {
     return run(info, [](Group& group) { return group.memcg().give_killer_back(group.dir()); });

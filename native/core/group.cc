@@ -8,6 +8,7 @@
 #include "core/codes.h"
 #include "core/control.h"
 #include "core/members.h"
+#include "core/members_now.h"
 #include "core/resolve.h"
 #include "core/sys.h"
 #include "core/witness.h"
@@ -106,35 +107,31 @@ Status Group::reclaim(uint64_t bytes, uint64_t& freed) const {
   return Status::success();
 }
 
-Status Group::pids(bool recursive, std::vector<pid_t>& out) const {
-  return members::pids(dir(), recursive, out);
-}
-
 Status Group::add(pid_t pid) const {
   return control::write_number(dir(), "cgroup.procs", static_cast<uint64_t>(pid));
 }
 
-Status Group::signal(int signal, bool recursive, std::vector<pid_t>& signalled) const {
-  std::vector<pid_t> list;
-  if (Status s = pids(recursive, list); !s.ok()) return s;
+Status Group::signal(int signal, bool recursive, Signalled& out) const {
+  members::List now;
+  if (Status s = list(recursive, now); !s.ok()) return s;
   if (signal == SIGSTOP) {
-    if (Status s = members::check_expendable(list); !s.ok()) return s;
+    if (Status s = members::check_expendable(now.pids); !s.ok()) return s;
   }
-  return members::signal(dir(), recursive, list, signal, signalled);
+  out.unseen = now.unseen;
+  return members::signal(dir(), recursive, now.pids, signal, out.pids);
 }
 
-Status Group::kill(bool recursive, bool give_killer_back, std::vector<pid_t>& signalled,
-                   bool& empty) const {
+Status Group::kill(bool recursive, bool give_killer_back, Signalled& out) const {
   if (is_root()) return code::fail(code::kRootGroup);
   const int64_t until = sys::now_ns() + kKillSliceNs;
-  std::vector<pid_t> list;
+  members::List now;
   for (;;) {
-    if (Status s = pids(recursive, list); !s.ok()) {
+    if (Status s = list(recursive, now); !s.ok()) {
       // Somebody removed it once it was empty.
-      empty = gone(s.err) && !signalled.empty();
-      return empty ? Status::success() : s;
+      out.empty = gone(s.err) && !out.pids.empty();
+      return out.empty ? Status::success() : s;
     }
-    if (Status s = members::check_expendable(list); !s.ok()) return s;
+    if (Status s = members::check_expendable(now.pids); !s.ok()) return s;
     if (give_killer_back) {
       if (Status s = memcg_->give_killer_back(dir()); !may_go_on(s)) return s;
       std::vector<std::string> groups;
@@ -148,25 +145,36 @@ Status Group::kill(bool recursive, bool give_killer_back, std::vector<pid_t>& si
       }
       give_killer_back = false;
     }
-    empty = list.empty();
-    if (empty) return Status::success();
-    Status s = kill_once(recursive, list, signalled);
+    out.empty = now.pids.empty() && now.unseen == 0;
+    if (out.empty) {
+      out.charged = !lists_everybody(dir()) && memcg_->has_anonymous(dir(), recursive);
+      return Status::success();
+    }
+    Status s = kill_once(recursive, now, out);
     if (s.ok()) s = memcg_->let_die(*this);
     if (!s.ok() && !gone(s.err)) return s;
-    if (sys::now_ns() >= until) return Status::success();
+    if (out.unseen > 0 || sys::now_ns() >= until) return Status::success();
     // The killed need the processor to die; what they have forked is found in the next round.
     usleep(200);
   }
 }
 
-Status Group::kill_once(bool recursive, const std::vector<pid_t>& list,
-                        std::vector<pid_t>& signalled) const {
-  if (recursive) {
+Status Group::kill_once(bool recursive, const members::List& list, Signalled& out) const {
+  bool tree = recursive;
+  if (!recursive && list.unseen > 0) {
+    // Those who cannot be named die with the whole tree, if that is this group alone.
+    std::vector<std::string> groups;
+    if (Status s = members::descendants(dir(), groups); !s.ok()) return s;
+    tree = groups.empty();
+  }
+  if (tree) {
     int err = memcg_->kill_tree(dir());
-    if (err == 0) signalled.insert(signalled.end(), list.begin(), list.end());
+    if (err == 0) out.pids.insert(out.pids.end(), list.pids.begin(), list.pids.end());
     if (err != -EOPNOTSUPP) return Status::of(err, "write", "cgroup.kill");
   }
-  return members::signal(dir(), recursive, list, SIGKILL, signalled);
+  // First all that can be named; when only others are left, there is nothing more to be done.
+  if (list.pids.empty()) out.unseen = list.unseen;
+  return members::signal(dir(), recursive, list.pids, SIGKILL, out.pids);
 }
 
 Status Group::freeze(bool& done) const {
@@ -210,12 +218,15 @@ Status Group::remove(bool tree) const {
   return Status::success();
 }
 
-Status Group::occupied(bool& out) const {
-  std::vector<pid_t> list;
-  std::vector<std::string> below;
-  if (Status s = pids(false, list); !s.ok()) return s;
-  if (Status s = members::descendants(dir(), below); !s.ok()) return s;
-  out = !list.empty() || !below.empty();
+Status Group::occupied(Occupied& out) const {
+  members::List now;
+  std::vector<std::string> groups;
+  if (Status s = list(false, now); !s.ok()) return s;
+  if (Status s = members::descendants(dir(), groups); !s.ok()) return s;
+  out = {.members = !now.pids.empty(),
+         .below = !groups.empty(),
+         .unseen = now.unseen,
+         .everybody = lists_everybody(dir())};
   return Status::success();
 }
 

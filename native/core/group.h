@@ -16,10 +16,26 @@
 #include <vector>
 
 #include "core/fd.h"
+#include "core/members.h"
 #include "core/memcg.h"
 #include "core/result.h"
 
 namespace oom {
+
+// What became of a signal.
+struct Signalled {
+  std::vector<pid_t> pids;
+  size_t unseen = 0;     // members in other pid namespaces that it could not be sent to
+  bool empty = false;    // nobody is left, as far as the kernel lists members
+  bool charged = false;  // but members that it does not list may be: anonymous memory is charged
+};
+
+struct Occupied {
+  bool members = false;   // that can be named
+  bool below = false;     // groups
+  size_t unseen = 0;      // members in other pid namespaces
+  bool everybody = true;  // if there were such, they would be counted
+};
 
 class Group {
  public:
@@ -50,15 +66,21 @@ class Group {
   // Bytes that usage went down by, 0 if it did not.
   Status reclaim(uint64_t bytes, uint64_t& freed) const;
 
-  Status pids(bool recursive, std::vector<pid_t>& out) const;
+  Status list(bool recursive, members::List& out) const {
+    return members::list(dir(), recursive, out);
+  }
+  // Only those that can be named.
+  Status pids(bool recursive, std::vector<pid_t>& out) const {
+    return members::pids(dir(), recursive, out);
+  }
   Status add(pid_t pid) const;
-  // Sends the signal to the members once; who got it is appended to `signalled`.
-  Status signal(int signal, bool recursive, std::vector<pid_t>& signalled) const;
-  // Kills members and those that they fork meanwhile, for some milliseconds: `empty` when none is
-  // left, else call again. Never begins if this process is a member (ERR_SELF_IN_GROUP) or the
-  // group is the root (ERR_ROOT_GROUP). `give_killer_back` also in the groups below, if recursive.
-  Status kill(bool recursive, bool give_killer_back, std::vector<pid_t>& signalled,
-              bool& empty) const;
+  // Sends the signal once to the members that can be named.
+  Status signal(int signal, bool recursive, Signalled& out) const;
+  // Kills members and those that they fork meanwhile, for some milliseconds: call again until
+  // `empty`, or until there are `unseen` ones. Never begins if this process is a member
+  // (ERR_SELF_IN_GROUP) or the group is the root (ERR_ROOT_GROUP). `give_killer_back` also in the
+  // groups below, if recursive.
+  Status kill(bool recursive, bool give_killer_back, Signalled& out) const;
 
   Status freeze(bool& done) const;
   Status thaw(bool& done) const { return memcg_->thaw(*this, done); }
@@ -66,15 +88,14 @@ class Group {
   // rmdir(2), with `tree` of the descendants first, deepest first. EBUSY while there are members
   // (or, without `tree`, groups below). ENOENT if its path is another group's by now.
   Status remove(bool tree) const;
-  // Whether it has members or groups below.
-  Status occupied(bool& out) const;
+  // What keeps it from being removed.
+  Status occupied(Occupied& out) const;
 
  private:
   Group(Fd dir, std::string path, const Memcg* memcg, dev_t device, ino_t inode);
   static Status make(int parent, const std::string& name, std::string path, const Limits& limits,
                      std::shared_ptr<Group>& out);
-  Status kill_once(bool recursive, const std::vector<pid_t>& list,
-                   std::vector<pid_t>& signalled) const;
+  Status kill_once(bool recursive, const members::List& list, Signalled& out) const;
   static Status adopt(Fd dir, std::string path, std::shared_ptr<Group>& out);
 
   Fd dir_;

@@ -49,18 +49,23 @@ Status subdirectories(int dir, std::vector<std::string>& out) {
 }
 
 // Appends the members of one group.
-Status list(int dir, std::vector<pid_t>& out) {
+Status list_one(int dir, List& out) {
   int opened = sys::open_at(dir, kProcs, O_RDONLY);
   if (opened < 0) return Status::of(opened, "open", kProcs);
   Fd fd(opened);
   char buf[16384];
   parse::PidLines lines;
   auto use = [&](pid_t pid) {
-    if (pid > 0) out.push_back(pid);
+    if (pid > 0) {
+      out.pids.push_back(pid);
+    } else {
+      out.unseen++;
+    }
   };
   for (;;) {
     ssize_t n = read(fd.get(), buf, sizeof buf);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EOPNOTSUPP) return Status::success();  // threaded
     if (n < 0) return Status::last("read", kProcs);
     int err = n == 0 ? lines.finish(use) : lines.feed({buf, static_cast<size_t>(n)}, use);
     if (err != 0) return Status::of(err, "read", kProcs);
@@ -97,47 +102,55 @@ Status descendants(int dir, std::vector<std::string>& out) {
   return Status::success();
 }
 
-Status pids(int dir, bool recursive, std::vector<pid_t>& out) {
-  out.clear();
-  if (Status s = list(dir, out); !s.ok()) return s;
+Status list(int dir, bool recursive, List& out) {
+  out.pids.clear();
+  out.unseen = 0;
+  if (Status s = list_one(dir, out); !s.ok()) return s;
   if (recursive) {
     std::vector<std::string> groups;
     if (Status s = descendants(dir, groups); !s.ok()) return s;
     for (const std::string& group : groups) {
       Fd below(resolve::open_directory(dir, group.c_str()));
-      Status s = below ? list(below.get(), out) : Status::of(below.get(), "open");
+      Status s = below ? list_one(below.get(), out) : Status::of(below.get(), "open");
       if (!s.ok() && !gone(s.err)) return s;
     }
   }
-  std::sort(out.begin(), out.end());
-  out.erase(std::unique(out.begin(), out.end()), out.end());
+  std::sort(out.pids.begin(), out.pids.end());
+  out.pids.erase(std::unique(out.pids.begin(), out.pids.end()), out.pids.end());
   return Status::success();
 }
 
-Status check_expendable(const std::vector<pid_t>& list) {
-  if (std::binary_search(list.begin(), list.end(), getpid())) {
+Status pids(int dir, bool recursive, std::vector<pid_t>& out) {
+  List all;
+  Status s = list(dir, recursive, all);
+  out = std::move(all.pids);
+  return s;
+}
+
+Status check_expendable(const std::vector<pid_t>& pids) {
+  if (std::binary_search(pids.begin(), pids.end(), getpid())) {
     return code::fail(code::kSelfInGroup);
   }
-  if (std::binary_search(list.begin(), list.end(), 1)) return Status::of(-EPERM, "kill");
+  if (std::binary_search(pids.begin(), pids.end(), 1)) return Status::of(-EPERM, "kill");
   return Status::success();
 }
 
-Status signal(int dir, bool recursive, const std::vector<pid_t>& list, int signal,
+Status signal(int dir, bool recursive, const std::vector<pid_t>& pids, int signal,
               std::vector<pid_t>& signalled) {
   // A pidfd holds on to the process that has the pid now. If the pid is listed once more after
   // that, the pidfd's process is the member, or it is dead and the signal goes nowhere.
   constexpr size_t kBatch = 128;
   Status failure;
-  std::vector<pid_t> now;
-  for (size_t at = 0; at < list.size(); at += kBatch) {
-    const size_t end = std::min(at + kBatch, list.size());
+  List now;
+  for (size_t at = 0; at < pids.size(); at += kBatch) {
+    const size_t end = std::min(at + kBatch, pids.size());
     Fd pidfds[kBatch];
-    for (size_t i = at; i < end; i++) pidfds[i - at].reset(pidfd_open(list[i]));
-    if (Status s = pids(dir, recursive, now); !s.ok()) return s;
+    for (size_t i = at; i < end; i++) pidfds[i - at].reset(pidfd_open(pids[i]));
+    if (Status s = list(dir, recursive, now); !s.ok()) return s;
     for (size_t i = at; i < end; i++) {
-      if (!std::binary_search(now.begin(), now.end(), list[i])) continue;
-      if (send(pidfds[i - at], list[i], signal) == 0) {
-        signalled.push_back(list[i]);
+      if (!std::binary_search(now.pids.begin(), now.pids.end(), pids[i])) continue;
+      if (send(pidfds[i - at], pids[i], signal) == 0) {
+        signalled.push_back(pids[i]);
       } else if (errno != ESRCH && failure.ok()) {
         failure = Status::last("kill");
       }

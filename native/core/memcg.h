@@ -78,6 +78,10 @@ class Memcg {
   // SIGKILL for all members and those of all groups below, at once. -EOPNOTSUPP where the kernel
   // has no such thing: then one by one.
   virtual int kill_tree(int dir) const = 0;
+  // Whether anonymous memory is charged to it (with `below`: or to a group below): a sign of
+  // members where the kernel does not list all of them. Those that were moved away may have left
+  // it, too.
+  virtual bool has_anonymous(int dir, bool below) const = 0;
   // After a SIGKILL: undoes what keeps members from dying of it.
   virtual Status let_die(const Group& group) const = 0;
   // Makes sure that no member waits for user space any more when the group is out of memory.

@@ -124,6 +124,13 @@ class V1 final : public Memcg {
     return counts_below(dir) ? Status::success() : control::write(dir, kHierarchy, "1");
   }
   int kill_tree(int) const override { return -EOPNOTSUPP; }
+  bool has_anonymous(int dir, bool below) const override {
+    char buf[8192];
+    std::string_view text;
+    uint64_t bytes = 0;
+    return control::read(dir, "memory.stat", buf, sizeof buf, text).ok() &&
+           parse::key_value(text, below ? "total_rss" : "rss", bytes) == 0 && bytes > 0;
+  }
 
   Status freeze(const Group& group, bool& done) const override {
     return freezer_v1::freeze(group, done);

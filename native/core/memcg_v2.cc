@@ -220,6 +220,9 @@ class V2 final : public Memcg {
     return absent(err) && control::has(dir, "cgroup.procs") ? -EOPNOTSUPP : err;
   }
 
+  // All members are listed.
+  bool has_anonymous(int, bool) const override { return false; }
+
   Status freeze(const Group& group, bool& done) const override {
     const int dir = group.dir();
     uint64_t asked = 0;
