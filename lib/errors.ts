@@ -1,4 +1,5 @@
 // Every failure is an OomError with a stable code. Those of a system call are made from one table.
+import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import type { NativeFailure } from './native/binding.js'
 import { tryBinding } from './native/load.js'
@@ -33,12 +34,31 @@ export class OomError extends Error {
   }
 }
 
+// errno 95 has two names. Node.js uses the one of sockets; the kernel and the manual pages of cgroups
+// use the other one, which is the documented code.
+const BY_KERNEL: Record<string, { name: string; text: string }> = {
+  ENOTSUP: { name: 'EOPNOTSUPP', text: 'operation not supported' },
+}
+
 // Those of native/core/codes.h that the result of a step can be.
-const OWN_NUMBERS: Record<number, string> = { [-5009]: 'ERR_UNSEEN_MEMBERS' }
+const OWN_NUMBERS: Record<number, string> = { [-5010]: 'ERR_UNSEEN_MEMBERS' }
 
 /** 'ENOENT' for -2. */
 export function errnoName(errno: number): string {
-  return OWN_NUMBERS[errno] ?? getSystemErrorMap().get(errno)?.[0] ?? `E${-errno}`
+  const own = OWN_NUMBERS[errno]
+  if (own !== undefined) return own
+  const name = getSystemErrorMap().get(errno)?.[0]
+  if (name !== undefined) return BY_KERNEL[name]?.name ?? name
+  // What Node.js has no text for: EDEADLK.
+  return (
+    Object.entries(constants.errno).find(([, number]) => number === -errno)?.[0] ?? `E${-errno}`
+  )
+}
+
+/** 'no such file or directory' for -2. */
+function errnoText(errno: number): string {
+  const [name, text] = getSystemErrorMap().get(errno) ?? ['', 'unknown error']
+  return BY_KERNEL[name]?.text ?? text
 }
 
 // The remedy by errno and file (a prefix of the control file's name or, where there is no file, of the
@@ -234,9 +254,8 @@ export function fromNative(error: unknown, path?: string): unknown {
   const code = errnoName(errno)
   const inGroup = path !== undefined && file !== undefined && !file.startsWith('/')
   const where = inGroup ? `${path}/${file}` : file?.startsWith('/') ? file : (path ?? file)
-  const text = getSystemErrorMap().get(errno)?.[1] ?? 'unknown error'
   const help = remedy(code, file ?? syscall)
-  const message = `${code}: ${text}, ${syscall ?? 'native'}${where === undefined ? '' : ` '${where}'`}`
+  const message = `${code}: ${errnoText(errno)}, ${syscall ?? 'native'}${where === undefined ? '' : ` '${where}'`}`
   return new OomError(code, help === undefined ? message : `${message} (${help})`, {
     errno,
     syscall,

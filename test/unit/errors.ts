@@ -1,6 +1,9 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { join } from 'node:path'
+import { getSystemErrorMap } from 'node:util'
 import t from 'tap'
-import { fromNative, OomError, ownError } from '../../lib/errors.js'
+import { errnoName, fromNative, OomError, ownError } from '../../lib/errors.js'
 import { nativeFile } from '../../lib/native/load.js'
 
 t.test('a native failure becomes an OomError with the remedy', async t => {
@@ -42,5 +45,35 @@ t.test('an own failure says what was missing', async t => {
 t.test('what is not native passes through', async t => {
   for (const other of [new TypeError('x'), 'x', undefined, ownError('ERR_CLOSED')]) {
     t.equal(fromNative(other, '/x'), other)
+  }
+})
+
+t.test('an errno has the name that the tables know it by', async t => {
+  // EAGAIN and EWOULDBLOCK, EOPNOTSUPP and ENOTSUP, EDEADLK and EDEADLOCK are one number each.
+  const numbers = [...getSystemErrorMap().keys(), ...Object.values(constants.errno).map(n => -n)]
+  const given = new Set(numbers.map(errnoName))
+  const sources = readdirSync('lib', { recursive: true, encoding: 'utf8' })
+  const asked = sources
+    .filter(file => file.endsWith('.ts'))
+    .flatMap(file => [...readFileSync(join('lib', file), 'utf8').matchAll(/'(E[A-Z0-9]{2,})'/g)])
+    .map(match => match[1]!)
+  t.ok(asked.includes('EOPNOTSUPP') && asked.includes('EBUSY'))
+  for (const code of new Set(asked)) t.ok(given.has(code), code)
+  t.equal(errnoName(-1234), 'E1234')
+})
+
+t.test('errno 95 comes with the documented code and its remedy', async t => {
+  const files = [
+    ['write', 'cgroup.event_control', /PREEMPT_RT/],
+    ['write', 'cgroup.procs', /threaded/],
+    ['open', 'memory.pressure', /psi=1/],
+    ['open', '/proc/pressure/memory', /psi=1/],
+  ] as const
+  for (const [syscall, file, remedy] of files) {
+    const native = Object.assign(new Error('x'), { errno: -95, syscall, file })
+    const { code, message } = fromNative(native, '/x') as OomError
+    t.equal(code, 'EOPNOTSUPP', file)
+    t.match(message, /^EOPNOTSUPP: operation not supported, /, file)
+    t.match(message, remedy, file)
   }
 })
