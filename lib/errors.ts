@@ -62,8 +62,8 @@ function errnoText(errno: number): string {
 }
 
 // The remedy by errno and file (a prefix of the control file's name or, where there is no file, of the
-// system call's; '' for any).
-const REMEDIES: readonly [code: string, file: string, text: string][] = [
+// system call's; '' for any). The longest prefix that matches counts, wherever its row stands.
+export const REMEDIES: readonly [code: string, file: string, text: string][] = [
   [
     'EBUSY',
     'memory.limit_in_bytes',
@@ -125,7 +125,11 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'oom-guardian',
     'this process has become another user since it began to guard, and its guardian has not: dispose all guards from before, or begin to guard after the change',
   ],
-  ['EMFILE', '', 'too many open files: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)'],
+  [
+    'EMFILE',
+    '',
+    'too many open files: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=); a watch has one or two descriptors, a guard six for each group',
+  ],
   [
     'EAGAIN',
     '',
@@ -149,7 +153,6 @@ const REMEDIES: readonly [code: string, file: string, text: string][] = [
   ['ENOENT', 'cgroup.', 'the group has been removed'],
   ['ENOSPC', 'inotify', 'raise the sysctl fs.inotify.max_user_watches'],
   ['EMFILE', 'inotify', 'raise the sysctl fs.inotify.max_user_instances, or RLIMIT_NOFILE'],
-  ['EMFILE', '', 'raise RLIMIT_NOFILE (ulimit -n): each watched group needs a file descriptor'],
   ['ENOENT', '/proc/pressure', 'the kernel has no PSI: CONFIG_PSI, and psi=1 on its command line'],
   ['EOPNOTSUPP', '/proc/pressure', 'PSI is switched off: boot with psi=1'],
   ['EINVAL', '/proc/pressure', 'without CAP_SYS_RESOURCE windowMs must be a multiple of 2000'],
@@ -241,9 +244,14 @@ export function unseenMembers(path: string, count?: number, busy?: OomError): Oo
     : new OomError('ERR_UNSEEN_MEMBERS', text, { path })
 }
 
-/** The remedy for a failure, where there is one. */
-function remedy(code: string, file: string | undefined): string | undefined {
-  return REMEDIES.find(([c, prefix]) => c === code && (file ?? '').startsWith(prefix))?.[2]
+/** The remedy for a failure, where there is one. By number: one errno may have two names. */
+function remedy(errno: number, file: string | undefined): string | undefined {
+  const number = (code: string): number | undefined =>
+    (constants.errno as Record<string, number>)[code]
+  const rows = REMEDIES.filter(
+    ([code, prefix]) => number(code) === -errno && (file ?? '').startsWith(prefix),
+  )
+  return rows.sort(([, a], [, b]) => b.length - a.length)[0]?.[2]
 }
 
 /** Makes the OomError of a native failure; `path` is what the call was about. */
@@ -254,7 +262,7 @@ export function fromNative(error: unknown, path?: string): unknown {
   const code = errnoName(errno)
   const inGroup = path !== undefined && file !== undefined && !file.startsWith('/')
   const where = inGroup ? `${path}/${file}` : file?.startsWith('/') ? file : (path ?? file)
-  const help = remedy(code, file ?? syscall)
+  const help = remedy(errno, file ?? syscall)
   const message = `${code}: ${errnoText(errno)}, ${syscall ?? 'native'}${where === undefined ? '' : ` '${where}'`}`
   return new OomError(code, help === undefined ? message : `${message} (${help})`, {
     errno,

@@ -3,7 +3,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import t from 'tap'
-import { errnoName, fromNative, OomError, ownError } from '../../lib/errors.js'
+import { errnoName, fromNative, OomError, ownError, REMEDIES } from '../../lib/errors.js'
 import { nativeFile } from '../../lib/native/load.js'
 
 t.test('a native failure becomes an OomError with the remedy', async t => {
@@ -76,4 +76,23 @@ t.test('errno 95 comes with the documented code and its remedy', async t => {
     t.match(message, /^EOPNOTSUPP: operation not supported, /, file)
     t.match(message, remedy, file)
   }
+})
+
+t.test('each remedy can be reached, by the failure that it is for', async t => {
+  for (const [code, prefix, text] of REMEDIES) {
+    const name = prefix === '' ? {} : { file: `${prefix}` }
+    const errno = -(constants.errno as Record<string, number>)[code]!
+    const native = Object.assign(new Error('native'), { errno, syscall: 'open', ...name })
+    const { message } = fromNative(native, '/x') as OomError
+    t.ok(message.endsWith(`(${text})`), `${code} ${prefix}: ${message}`)
+  }
+})
+
+t.test('the most specific remedy counts', async t => {
+  const about = (errno: number, syscall: string) =>
+    (fromNative(Object.assign(new Error('native'), { errno, syscall }), '/x') as OomError).message
+  t.match(about(-24, 'inotify_init1'), /fs\.inotify\.max_user_instances/)
+  t.match(about(-28, 'inotify_add_watch'), /fs\.inotify\.max_user_watches/)
+  t.match(about(-24, 'open'), /RLIMIT_NOFILE/)
+  t.notMatch(about(-24, 'open'), /inotify/)
 })
