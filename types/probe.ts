@@ -48,4 +48,9 @@ export interface ProbeReport {
   pidfd: Capability
   /** process_mrelease(2) */
   mrelease: Capability
+  /**
+   * inotify(7), which tells of new groups. Without it guards and watches work all the same, and look for
+   * new groups ten times a second, with thousands of them about once a second.
+   */
+  inotify: Capability
 }

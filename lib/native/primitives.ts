@@ -24,5 +24,5 @@ export interface PrimitivesBinding {
   pidfdSendSignal(fd: number, signal: number): void
   processMrelease(fd: number): Promise<void>
   /** 0 or a negative errno each. */
-  probeSyscalls(): { pidfd: number; mrelease: number }
+  probeSyscalls(): { pidfd: number; mrelease: number; inotify: number }
 }

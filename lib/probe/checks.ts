@@ -227,3 +227,21 @@ export function syscall(error: string | undefined, name: string, since: string):
     ? no(`the kernel has no ${name}`, `use Linux ${since} or later`)
     : no(`${name} is refused (${error})`, 'allow it in the seccomp filter of the container')
 }
+
+export function inotify(error: string | undefined): Capability {
+  if (error === undefined) return yes('inotify(7)')
+  const instead = 'new groups are looked for ten times a second instead, or less often'
+  if (error === 'EMFILE') {
+    return no(
+      `this user's programs have all inotify instances, or this process has no descriptor left (${error}): ${instead}`,
+      'raise the sysctl fs.inotify.max_user_instances, or RLIMIT_NOFILE',
+    )
+  }
+  if (error === 'ENOSPC') {
+    return no(
+      `this user's programs have all inotify watches (${error}): ${instead}`,
+      'raise the sysctl fs.inotify.max_user_watches',
+    )
+  }
+  return no(`inotify cannot be used (${error}): ${instead}`, 'allow it in the seccomp filter of the container')
+}

@@ -81,6 +81,7 @@ export function examine(machine: Machine): ProbeReport {
     protect: attempt(() => check.protect(machine)),
     pidfd: attempt(() => check.syscall(syscalls?.pidfd, 'pidfd_open(2)', '5.3')),
     mrelease: attempt(() => check.syscall(syscalls?.mrelease, 'process_mrelease(2)', '5.15')),
+    inotify: attempt(() => check.inotify(syscalls?.inotify)),
   }
   return {
     platform,

@@ -19,7 +19,7 @@ export interface Machine {
   access(path: string, how: 'exists' | 'read' | 'write' | 'execute'): string | undefined
   nativeFile(name: string): string | undefined
   /** 'ENOSYS' and the like, or undefined. */
-  syscalls(): { pidfd: string | undefined; mrelease: string | undefined }
+  syscalls(): Record<'pidfd' | 'mrelease' | 'inotify', string | undefined>
   /** What locking a scope takes, and whether the kernel allows it. */
   locking(scope: NativeScope): { bytes: number; allowed: boolean }
 }
@@ -58,8 +58,8 @@ export function thisMachine(): Machine {
     },
     nativeFile,
     syscalls() {
-      const { pidfd, mrelease } = native!.probeSyscalls()
-      return { pidfd: name(pidfd), mrelease: name(mrelease) }
+      const { pidfd, mrelease, inotify } = native!.probeSyscalls()
+      return { pidfd: name(pidfd), mrelease: name(mrelease), inotify: name(inotify) }
     },
     locking(scope) {
       const bytes = native!.scopeBytes(scope)

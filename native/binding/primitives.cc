@@ -12,6 +12,7 @@
 #include "binding/async.h"
 #include "binding/convert.h"
 #include "binding/group.h"
+#include "core/inotify_hub.h"
 #include "core/event_control.h"
 #include "core/fd.h"
 #include "core/pidfd.h"
@@ -100,7 +101,7 @@ Napi::Value process_mrelease(const Napi::CallbackInfo& info) {
       [](Napi::Env env, char&) { return env.Undefined(); });
 }
 
-// → { pidfd, mrelease }: 0 or the negative errno that says why not. Changes nothing.
+// → { pidfd, mrelease, inotify }: 0 or the negative errno that says why not. Changes nothing.
 Napi::Value probe_syscalls(const Napi::CallbackInfo& info) {
   Fd own(pidfd::open(getpid()));
   // On a process that is not dying: EINVAL where the call exists.
@@ -108,6 +109,7 @@ Napi::Value probe_syscalls(const Napi::CallbackInfo& info) {
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("pidfd", Napi::Number::New(info.Env(), own ? 0 : own.get()));
   result.Set("mrelease", Napi::Number::New(info.Env(), mrelease == -EINVAL ? 0 : mrelease));
+  result.Set("inotify", Napi::Number::New(info.Env(), InotifyHub::probe()));
   return result;
 }
 

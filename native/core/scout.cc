@@ -6,36 +6,48 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "core/fd.h"
+#include "core/forest.h"
+#include "core/inotify_hub.h"
+#include "core/mutex_lock.h"
+#include "core/sys.h"
 #include "core/thread.h"
-#include "core/tree.h"
 
 namespace oom {
 namespace {
 
-// How long a tree stays incomplete before the next try.
-constexpr int kRetryMs = 250;
-
-struct ScoutState {
+struct ScoutState final : InotifyHub::Reader {
   PreparedThread thread;
   Fd epoll, wake;
-  std::vector<Tree*> trees;
-};
-ScoutState* scout = nullptr;
-// Taken to start, stop and while a tree's events are handled, so that a removed tree is not in use.
-pthread_mutex_t scout_lock = PTHREAD_MUTEX_INITIALIZER;
+  std::atomic<bool> stopping{false};
+  int users = 0;
 
-Status listen(int epoll, int fd, void* what) {
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.ptr = what;
-  return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? Status::success()
-                                                          : Status::last("epoll_ctl");
-}
+  int add(int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    return epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+  }
+  int listen(int fd) override { return add(fd); }
+  void leave(int fd) override { epoll_ctl(epoll.get(), EPOLL_CTL_DEL, fd, nullptr); }
+  void ring() {
+    uint64_t one = 1;
+    if (::write(wake.get(), &one, sizeof one) < 0) return;  // EAGAIN: it is awake
+  }
+};
+
+// Taken to start and stop, which one thread does after the other, and to be nudged.
+pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+ScoutState* scout = nullptr;
+// Taken while the errand is done, so that one that has been released is not.
+pthread_mutex_t errand_lock = PTHREAD_MUTEX_INITIALIZER;
+Scout::Errand* errand_now = nullptr;
+int errand_users = 0;
 
 Status start(void* (*main)(void*)) {
   auto made = std::make_unique<ScoutState>();
@@ -43,68 +55,84 @@ Status start(void* (*main)(void*)) {
   if (!made->epoll) return Status::last("epoll_create1");
   made->wake.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!made->wake) return Status::last("eventfd");
-  Status status = listen(made->epoll.get(), made->wake.get(), nullptr);
+  int err = made->add(made->wake.get());
+  if (err == 0) err = InotifyHub::set_reader(made.get());
+  Status status = Status::of(err, "epoll_ctl");
   if (status.ok()) status = made->thread.start("oom-scout", main, made.get());
-  if (status.ok()) scout = made.release();
+  if (status.ok()) {
+    scout = made.release();
+  } else {
+    InotifyHub::set_reader(nullptr);
+  }
   return status;
 }
 
-// Under the lock: takes the state out, to be ended without it.
-ScoutState* take_if_idle() {
-  return scout && scout->trees.empty() ? std::exchange(scout, nullptr) : nullptr;
-}
-
 void end(ScoutState* state) {
-  if (!state) return;
-  uint64_t one = 1;
-  if (::write(state->wake.get(), &one, sizeof one) < 0) return;  // cannot fail: written once
+  state->stopping = true;
+  state->ring();
   state->thread.join();
+  InotifyHub::set_reader(nullptr);
   delete state;
 }
 
 }  // namespace
 
-Status Scout::add(Tree& tree) {
-  pthread_mutex_lock(&scout_lock);
-  Status status = scout ? Status::success() : start(&Scout::main);
-  if (status.ok()) status = listen(scout->epoll.get(), tree.inotify_.get(), &tree);
-  if (status.ok()) scout->trees.push_back(&tree);
-  ScoutState* unused = take_if_idle();
-  pthread_mutex_unlock(&scout_lock);
-  end(unused);
-  return status;
+Status Scout::acquire(Errand* errand) {
+  MutexLock held(lock);
+  if (!scout) {
+    if (Status status = start(&Scout::main); !status.ok()) return status;
+  }
+  scout->users++;
+  if (!errand) return Status::success();
+  MutexLock busy(errand_lock);
+  errand_now = errand;
+  errand_users++;
+  return Status::success();
 }
 
-void Scout::remove(Tree& tree) {
-  pthread_mutex_lock(&scout_lock);
-  epoll_ctl(scout->epoll.get(), EPOLL_CTL_DEL, tree.inotify_.get(), nullptr);
-  std::erase(scout->trees, &tree);
-  ScoutState* last = take_if_idle();
-  pthread_mutex_unlock(&scout_lock);
-  end(last);
+void Scout::release(Errand* errand) {
+  MutexLock held(lock);
+  if (errand) {
+    MutexLock busy(errand_lock);
+    if (--errand_users == 0) errand_now = nullptr;
+  }
+  if (--scout->users == 0) end(std::exchange(scout, nullptr));
+}
+
+void Scout::nudge() {
+  MutexLock held(lock);
+  if (scout) scout->ring();
 }
 
 void* Scout::main(void* arg) {
   auto* self = static_cast<ScoutState*>(arg);
-  int timeout = -1;
-  for (;;) {
-    // One at a time: a tree may be taken away while another's events are handled.
-    epoll_event event;
-    int n = epoll_wait(self->epoll.get(), &event, 1, timeout);
-    if (n == 1 && !event.data.ptr) return nullptr;
-    pthread_mutex_lock(&scout_lock);
-    // Removed meanwhile? Then it is not ready any more.
-    if (n == 1 && epoll_wait(self->epoll.get(), &event, 1, 0) == 1 && event.data.ptr) {
-      static_cast<Tree*>(event.data.ptr)->events();
+  int64_t next = INT64_MAX;
+  bool more = false;
+  while (!self->stopping) {
+    int timeout = -1;
+    if (more) {
+      timeout = 0;
+    } else if (next != INT64_MAX) {
+      int64_t ns = std::max<int64_t>(0, next - sys::now_ns());
+      timeout = static_cast<int>((ns + 999'999) / 1'000'000);
     }
-    bool incomplete = false;
-    for (Tree* tree : self->trees) {
-      if (n == 0 && tree->incomplete_) tree->rescan();
-      incomplete |= tree->incomplete_;
+    epoll_event events[2];
+    int n = epoll_wait(self->epoll.get(), events, 2, timeout);
+    for (int i = 0; i < n; i++) {
+      uint64_t count;
+      if (events[i].data.fd != self->wake.get()) continue;
+      if (::read(self->wake.get(), &count, sizeof count) < 0) continue;
     }
-    timeout = incomplete ? kRetryMs : -1;
-    pthread_mutex_unlock(&scout_lock);
+    if (self->stopping) break;
+    more = Forest::events();
+    int64_t now = sys::now_ns();
+    next = Forest::tend(now);
+    MutexLock busy(errand_lock);
+    if (!errand_now) continue;
+    errand_now->after_events();
+    next = std::min(next, errand_now->tend(now));
   }
+  return nullptr;
 }
 
 }  // namespace oom

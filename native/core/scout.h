@@ -1,19 +1,33 @@
-// The "oom-scout" thread: waits for new groups in all trees of the process (tree.h), and goes again
-// over those that are incomplete. Started with the first tree, stopped with the last.
+// The "oom-scout" thread of an addon: serves the trees (forest.h), and whoever else hears of groups
+// through inotify(7). Started with the first that needs it, stopped with the last.
 #pragma once
+
+#include <cstdint>
 
 #include "core/result.h"
 
 namespace oom {
 
-class Tree;
-
 class Scout {
  public:
-  // Any thread that may sleep.
-  static Status add(Tree& tree);
-  // The tree is not in use by the scout any more when it has returned.
-  static void remove(Tree& tree);
+  // Something else that it does.
+  class Errand {
+   public:
+    // After inotify(7) has been read.
+    virtual void after_events() = 0;
+    // What is due: when to come next, INT64_MAX: there is nothing.
+    virtual int64_t tend(int64_t now) = 0;
+
+   protected:
+    ~Errand() = default;
+  };
+
+  // Any thread that may sleep, without a lock that the scout takes. `errand` is done until as many
+  // release() with it; null: the trees alone.
+  static Status acquire(Errand* errand = nullptr);
+  static void release(Errand* errand = nullptr);
+  // There is something to do.
+  static void nudge();
 
  private:
   static void* main(void*);

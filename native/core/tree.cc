@@ -2,23 +2,29 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
+#include "core/forest.h"
+#include "core/mutex_lock.h"
 #include "core/scout.h"
+#include "core/spare_fds.h"
 #include "core/sys.h"
 
 namespace oom {
 namespace {
+
+constexpr uint32_t kDirMask = IN_CREATE | IN_DELETE | IN_ONLYDIR;
+// How many events of one tree are handled before the next has its turn, and how many wait at most:
+// as many as the kernel's own queue holds.
+constexpr size_t kPiece = 512;
+constexpr size_t kMostMail = 16'384;
 
 // Calls use() with the name of each directory in `dir`, whose own name is `name`: 0 or -errno.
 template <class Use>
@@ -35,61 +41,95 @@ int for_each_below(const std::string& name, Fd dir, Use&& use) {
   return 0;
 }
 
-}  // namespace
-
-Status Tree::open(std::shared_ptr<const Fd> root, bool own_thread) {
-  pthread_mutex_lock(&life_);
-  Status status = closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root), own_thread);
-  pthread_mutex_unlock(&life_);
-  return status;
+Fd open_directory(const Fd& root, const std::string& name) {
+  return Fd(sys::open_at(root.get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
 }
 
-Status Tree::open_now(std::shared_ptr<const Fd> root, bool own_thread) {
+int stat_directory(const Fd& root, const std::string& name, struct stat& st) {
+  int err = name.empty() ? fstat(root.get(), &st)
+                         : fstatat(root.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW);
+  return err == 0 ? 0 : -errno;
+}
+
+}  // namespace
+
+std::atomic<int> Tree::incomplete_trees_{0};
+std::atomic<int> Tree::unwatched_trees_{0};
+
+Status Tree::open(std::shared_ptr<const Fd> root, bool scouted) {
+  MutexLock life(life_);
+  return closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root), scouted);
+}
+
+Status Tree::open_now(std::shared_ptr<const Fd> root, bool scouted) {
   root_ = std::move(root);
-  inotify_.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!inotify_) return Status::last("inotify_init1");
-  keep_spare();
-  pthread_mutex_lock(&lock_);
-  unexplored_.push_back({0, ""});
-  explore();
-  Status status = failure_;
-  if (status.ok() && closing_) status = Status::of(-ECANCELED, nullptr);
-  if (status.ok() && dirs_.empty()) status = Status::of(-ENODEV, "open");
-  opened_ = true;
-  pthread_mutex_unlock(&lock_);
-  if (status.ok() && own_thread) {
-    status = Scout::add(*this);
-    scouted_ = status.ok();
+  Status status;
+  if (scouted) status = Scout::acquire();
+  scouted_ = scouted && status.ok();
+  if (status.ok()) {
+    SpareFds::acquire();
+    spares_ = true;
+    MutexLock lock(lock_);
+    unexplored_.push_back({0, ""});
+    explore();
+    status = failure_;
+    if (status.ok() && closing_) status = Status::of(-ECANCELED, nullptr);
+    if (status.ok() && dirs_.empty()) status = Status::of(-ENODEV, "open");
+    opened_ = true;
   }
   if (!status.ok()) {
-    inotify_.reset();
-    dirs_.clear();
-    names_.clear();
-    files_.clear();
-    root_.reset();
+    clear();
+  } else if (Forest::add(*this) && scouted_) {
+    Scout::nudge();
   }
   return status;
 }
 
 void Tree::close() {
   closing_ = true;
-  pthread_mutex_lock(&life_);
+  MutexLock life(life_);
   closed_ = true;
-  if (inotify_) {
-    if (scouted_) Scout::remove(*this);
-    inotify_.reset();
+  Forest::remove(*this);
+  clear();
+}
+
+// Not in the forest.
+void Tree::clear() {
+  {
+    MutexLock lock(lock_);
+    for (auto& [name, dir] : dirs_) unwatch(dir);
     dirs_.clear();
     names_.clear();
-    files_.clear();
+    set_incomplete(false);
+    if (unwatched_.exchange(0) > 0) unwatched_trees_--;
     root_.reset();
   }
-  for (Fd& spare : spare_) spare.reset();
-  pthread_mutex_unlock(&life_);
+  {
+    MutexLock lock(mail_lock_);
+    mail_.clear();
+  }
+  if (std::exchange(spares_, false)) SpareFds::release();
+  if (std::exchange(scouted_, false)) Scout::release();
+}
+
+void Tree::set_incomplete(bool value) {
+  if (incomplete_.exchange(value) != value) incomplete_trees_ += value ? 1 : -1;
+}
+
+void Tree::unwatched(int change) {
+  int before = unwatched_.fetch_add(change);
+  if (before == 0 && change > 0) unwatched_trees_++;
+  if (before > 0 && before + change == 0) unwatched_trees_--;
 }
 
 void Tree::rescan() {
-  pthread_mutex_lock(&lock_);
-  incomplete_ = false;
+  MutexLock lock(lock_);
+  rescan_now();
+}
+
+void Tree::rescan_now() {
+  set_incomplete(false);
+  if (!root_) return;
   // Exploring changes the map: walk over its names.
   std::vector<std::string> names;
   names.reserve(dirs_.size());
@@ -97,7 +137,7 @@ void Tree::rescan() {
   for (auto& name : names) {
     auto it = dirs_.find(name);
     if (it == dirs_.end() || closing_) continue;
-    Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
+    Fd dir = open_directory(*root_, name);
     struct stat st;
     if (!dir && !is_gone(dir.get())) {
       trouble(dir.get(), "open");
@@ -108,12 +148,11 @@ void Tree::rescan() {
       lost(name);
       continue;
     }
-    if (it->second.watch < 0) it->second.watch = watch(name, dir.get());
+    watch(it->second, dir.get());
     uint32_t id = it->second.id;
     list(name, id, std::move(dir));
     explore();
   }
-  pthread_mutex_unlock(&lock_);
 }
 
 void Tree::explore() {
@@ -125,7 +164,7 @@ void Tree::explore() {
 }
 
 void Tree::found(uint32_t parent, const std::string& name) {
-  Fd dir(sys::open_at(root_->get(), name.empty() ? "." : name.c_str(), O_RDONLY | O_DIRECTORY));
+  Fd dir = open_directory(*root_, name);
   struct stat st;
   if (!dir) {
     if (!is_gone(dir.get())) give_up(dir.get(), name);
@@ -136,49 +175,59 @@ void Tree::found(uint32_t parent, const std::string& name) {
     if (it->second.inode == st.st_ino) return;
     lost(name);  // made again under the same name
   }
-  int descriptor = watch(name, dir.get());
-  if (descriptor < 0 && give_up(-EAGAIN, name)) return;
-  // Else told of even when what will be below it cannot be seen yet.
-  uint32_t id = listener_.appeared(parent, Place(root_, name, st.st_ino), dir.get());
-  if (id == 0) {
-    names_.erase(descriptor);
-    if (descriptor >= 0) inotify_rm_watch(inotify_.get(), descriptor);
+  Dir made{st.st_ino, 0, last_tag_ += 2, -1, -1};
+  names_[made.tag] = name;
+  unwatched(1);
+  watch(made, dir.get());
+  // Told of even when what will be below it is only seen by sweeping.
+  made.id = listener_.appeared(parent, Place(root_, name, st.st_ino), dir.get());
+  if (made.id == 0) {
+    unwatch(made);
+    names_.erase(made.tag);
     return;
   }
-  dirs_[name] = {st.st_ino, id, descriptor, watch_file(id, dir.get())};
+  uint32_t id = made.id;
+  bool watched = made.watch >= 0;
+  dirs_[name] = made;
+  if (Dir* one = above(name)) one->below++;
   // On cgroupfs the links of a directory are its subdirectories, itself and its entry: nothing
   // below it yet, and what comes from now on is told.
-  if (descriptor >= 0 && fstat(dir.get(), &st) == 0 && st.st_nlink == 2) return;
+  if (watched && fstat(dir.get(), &st) == 0 && st.st_nlink == 2) return;
   list(name, id, std::move(dir));
 }
 
-// The watch descriptor, or -1 and another try later.
-int Tree::watch(const std::string& name, int dir) {
-  char self[40];
-  snprintf(self, sizeof self, "/proc/self/fd/%d", dir);
-  int descriptor = inotify_add_watch(inotify_.get(), self, IN_CREATE | IN_DELETE | IN_ONLYDIR);
-  if (descriptor >= 0) {
-    names_[descriptor] = name;
-  } else {
-    trouble(-errno, "inotify_add_watch");
+// What is missing; where it cannot be had the directory is swept.
+void Tree::watch(Dir& dir, int fd) {
+  const char* file = listener_.touched_file();
+  if (file && dir.file_watch < 0) {
+    dir.file_watch = InotifyHub::watch(fd, file, IN_MODIFY, *this, dir.tag + 1);
   }
-  return descriptor;
+  if (dir.watch >= 0) return;
+  dir.watch = InotifyHub::watch(fd, "", kDirMask, *this, dir.tag);
+  if (dir.watch >= 0) unwatched(-1);
 }
 
-int Tree::watch_file(uint32_t id, int dir) {
-  const char* file = listener_.touched_file();
-  if (!file) return -1;
-  char path[80];
-  snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dir, file);
-  int descriptor = inotify_add_watch(inotify_.get(), path, IN_MODIFY);
-  if (descriptor >= 0) files_[descriptor] = id;
-  return descriptor;
+void Tree::unwatch(Dir& dir) {
+  if (dir.watch < 0) {
+    unwatched(-1);
+  } else {
+    InotifyHub::unwatch(dir.watch, *this, dir.tag);
+  }
+  if (dir.file_watch >= 0) InotifyHub::unwatch(dir.file_watch, *this, dir.tag + 1);
+  dir.watch = dir.file_watch = -1;
+}
+
+Tree::Dir* Tree::above(const std::string& name) {
+  if (name.empty()) return nullptr;
+  size_t slash = name.rfind('/');
+  auto it = dirs_.find(slash == std::string::npos ? "" : name.substr(0, slash));
+  return it == dirs_.end() ? nullptr : &it->second;
 }
 
 void Tree::trouble(int err, const char* syscall) {
   if (is_gone(err)) return;
   Status status = Status::of(err, syscall);
-  incomplete_ = true;
+  set_incomplete(true);
   if (opened_) {
     listener_.failed(status);
   } else if (failure_.ok()) {
@@ -186,22 +235,16 @@ void Tree::trouble(int err, const char* syscall) {
   }
 }
 
-void Tree::keep_spare() {
-  for (Fd& spare : spare_) {
-    if (!spare) spare.reset(fcntl(root_->get(), F_DUPFD_CLOEXEC, 0));
-  }
-}
-
-// Tells of a group that cannot be seen, and then of all below it, since nothing else will: whether
+// Tells of a group that cannot be opened, and then of all below it, since nothing else will: whether
 // they are left at that. With the spare descriptors: one for a directory, one for whoever is told.
 bool Tree::give_up(int err, const std::string& name) {
-  for (Fd& spare : spare_) spare.reset();
+  SpareFds::Loan loan;
   bool left = false;
   std::vector<std::string> names{name};
   while (!names.empty()) {
     std::string next = std::move(names.back());
     names.pop_back();
-    Fd dir(sys::open_at(root_->get(), next.empty() ? "." : next.c_str(), O_RDONLY | O_DIRECTORY));
+    Fd dir = open_directory(*root_, next);
     struct stat st;
     if (!dir || fstat(dir.get(), &st) != 0) continue;
     if (!listener_.out_of_sight(err, Place(root_, next, st.st_ino), dir.get())) break;
@@ -209,7 +252,6 @@ bool Tree::give_up(int err, const std::string& name) {
     for_each_below(next, std::move(dir),
                    [&](std::string below) { names.push_back(std::move(below)); });
   }
-  keep_spare();
   return left;
 }
 
@@ -220,7 +262,7 @@ void Tree::lost(const std::string& name) {
   std::vector<std::string> gone{name};
   for (auto it = dirs_.lower_bound(name + '/'); it != dirs_.lower_bound(end); ++it) {
     struct stat st;
-    bool there = fstatat(root_->get(), it->first.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+    bool there = stat_directory(*root_, it->first, st) == 0;
     if (!there || st.st_ino != it->second.inode) gone.push_back(it->first);
   }
   // Parents sort before what is below them.
@@ -232,12 +274,9 @@ void Tree::forget(const std::string& name) {
   if (it == dirs_.end()) return;
   Dir dir = it->second;
   dirs_.erase(it);
-  names_.erase(dir.watch);
-  files_.erase(dir.file_watch);
-  // The kernel keeps it, and the inode, for as long as it is not told.
-  for (int descriptor : {dir.watch, dir.file_watch}) {
-    if (descriptor >= 0) inotify_rm_watch(inotify_.get(), descriptor);
-  }
+  names_.erase(dir.tag);
+  if (Dir* one = above(name)) one->below--;
+  unwatch(dir);
   listener_.vanished(dir.id);
 }
 
@@ -248,38 +287,112 @@ void Tree::list(const std::string& name, uint32_t id, Fd dir) {
   if (err != 0) trouble(err, "opendir");
 }
 
-// One read: the scout comes again as long as there is more, and other trees have their turn.
-void Tree::events() {
-  alignas(inotify_event) char buffer[16 * 1024];
-  ssize_t n = ::read(inotify_.get(), buffer, sizeof buffer);
-  bool overflowed = false;
-  pthread_mutex_lock(&lock_);
-  for (char* at = buffer; at < buffer + n && !closing_;) {
-    auto* one = reinterpret_cast<inotify_event*>(at);
-    at += sizeof(inotify_event) + one->len;
-    if (one->mask & IN_Q_OVERFLOW) overflowed = true;
-    if (one->mask & IN_ISDIR) event(one->wd, one->mask, one->name);
-    if (one->mask & IN_MODIFY) {
-      if (auto it = files_.find(one->wd); it != files_.end()) listener_.touched(it->second);
-    }
+// What is below comes before what is above: a group that has gone no longer counts there, so that
+// one that was made in its place shows.
+void Tree::sweep() {
+  if (unwatched_ == 0) return;
+  MutexLock lock(lock_);
+  std::vector<std::string> names;
+  for (auto it = dirs_.rbegin(); it != dirs_.rend(); ++it) {
+    if (it->second.watch < 0) names.push_back(it->first);
   }
-  pthread_mutex_unlock(&lock_);
-  if (overflowed) rescan();
+  for (auto& name : names) {
+    if (!closing_) sweep_one(name);
+  }
 }
 
-void Tree::event(int watch, uint32_t mask, const char* entry) {
-  auto above = names_.find(watch);
+void Tree::sweep_one(const std::string& name) {
+  auto it = dirs_.find(name);
+  struct stat st;
+  if (it == dirs_.end()) return;
+  int err = stat_directory(*root_, name, st);
+  if (is_gone(err) || (err == 0 && st.st_ino != it->second.inode)) return lost(name);
+  if (err != 0) return trouble(err, "fstatat");
+  bool again = InotifyHub::may_try();
+  if (!again && st.st_nlink == it->second.below + 2) return;
+  Fd dir = open_directory(*root_, name);
+  if (!dir) return trouble(dir.get(), "open");
+  // Removed and made again in between: the next look sees that.
+  if (fstat(dir.get(), &st) != 0 || st.st_ino != it->second.inode) return;
+  if (again) watch(it->second, dir.get());
+  if (fstat(dir.get(), &st) == 0 && st.st_nlink == it->second.below + 2) return;
+  uint32_t id = it->second.id;
+  list(name, id, std::move(dir));
+  explore();
+}
+
+void Tree::told(uint32_t tag, uint32_t mask, const char* name) {
+  bool touched = (tag & 1) != 0;
+  if (!touched && !(mask & (IN_ISDIR | IN_IGNORED))) return;
+  {
+    MutexLock lock(mail_lock_);
+    // A file that is written again and again is one event until it has been looked at.
+    if (touched && !mail_.empty() && mail_.back().tag == tag && mail_.back().mask == mask) return;
+    if (mail_.size() >= kMostMail) {
+      missed_ = true;
+    } else {
+      mail_.push_back({tag, mask, name});
+    }
+  }
+  if (planted_) Forest::ready(*this);
+}
+
+void Tree::overflowed() {
+  {
+    MutexLock lock(mail_lock_);
+    missed_ = true;
+  }
+  if (planted_) Forest::ready(*this);
+}
+
+bool Tree::has_mail() {
+  MutexLock lock(mail_lock_);
+  return missed_ || !mail_.empty();
+}
+
+bool Tree::events() {
+  MutexLock lock(lock_);
+  for (size_t i = 0; i < kPiece && !closing_; i++) {
+    Mail mail;
+    {
+      MutexLock letters(mail_lock_);
+      if (mail_.empty()) break;
+      mail = std::move(mail_.front());
+      mail_.pop_front();
+    }
+    event(mail);
+  }
+  bool missed;
+  {
+    MutexLock letters(mail_lock_);
+    if (!mail_.empty()) return true;
+    missed = std::exchange(missed_, false);
+  }
+  if (missed && !closing_) rescan_now();
+  return false;
+}
+
+void Tree::event(const Mail& mail) {
+  bool touched = (mail.tag & 1) != 0;
+  auto above = names_.find(mail.tag & ~1u);
   if (above == names_.end()) return;
-  std::string name = above->second.empty() ? entry : above->second + "/" + entry;
-  if (mask & IN_CREATE) {
-    unexplored_.push_back({dirs_[above->second].id, std::move(name)});
+  Dir& dir = dirs_[above->second];
+  if (mail.mask & IN_IGNORED) {
+    // The kernel has given the watch up, with what it was of: that shows in a sweep, or is told.
+    int& number = touched ? dir.file_watch : dir.watch;
+    if (!touched && number >= 0) unwatched(1);
+    number = -1;
+    return;
+  }
+  if (touched) return listener_.touched(dir.id);
+  std::string name = above->second.empty() ? mail.entry : above->second + "/" + mail.entry;
+  if (mail.mask & IN_CREATE) {
+    unexplored_.push_back({dir.id, std::move(name)});
     explore();
-  } else if (mask & IN_DELETE) {
+  } else if (mail.mask & IN_DELETE) {
     // Unless another has its name already: that one was found with its own event.
     struct stat st;
-    if (fstatat(root_->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 && is_gone(-errno)) {
-      lost(name);
-    }
+    if (is_gone(stat_directory(*root_, name, st))) lost(name);
   }
 }
 

@@ -1,20 +1,22 @@
 // The groups below a group: those there are, and new ones as they appear, with no window in between
 // (each directory is watched before it is listed; inotify(7) on cgroupfs tells mkdir and rmdir).
 //
-// What cannot be opened or watched (out of fds, out of inotify watches) is told to the listener and
-// tried again a few times a second: a new group must not stay unseen because of a moment's
-// shortage. v1 groups that are renamed, rename(2), are seen as new only after the next rescan.
+// inotify is a convenience: a directory that cannot be watched (another program of this user has all
+// instances, or all watches are used) is swept instead, forest.h says how often. Its subdirectories
+// are counted by its links, so that a sweep of a directory is one stat(2) as long as nothing has
+// changed. What cannot be opened (out of fds) is told to the listener and tried again a few times a
+// second. v1 groups that are renamed, rename(2), are seen as new only after the next rescan.
 //
 // Threads: open(), rescan() and close() belong to any one thread that may sleep; new groups are
-// reported on the "oom-scout" thread, one for all trees of the process. A tree's own lock keeps
-// both apart. The sentinel never comes here.
+// reported on the thread that serves the forest. A tree's own lock keeps both apart. The sentinel
+// never comes here.
 #pragma once
 
 #include <pthread.h>
 
 #include <atomic>
 #include <cstdint>
-#include <limits>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,6 +24,7 @@
 #include <vector>
 
 #include "core/fd.h"
+#include "core/inotify_hub.h"
 #include "core/place.h"
 #include "core/result.h"
 
@@ -38,15 +41,14 @@ class TreeListener {
   // A file of each group whose changes by anybody are told of, or null; a literal.
   virtual const char* touched_file() { return nullptr; }
   virtual void touched(uint32_t) {}
-  // After open(): something in the tree could not be opened or watched. It will be tried again.
+  // After open(): something in the tree could not be opened. It will be tried again.
   virtual void failed(const Status&) {}
-  // A group was found that cannot be looked after now: no fd or no inotify watch can be had for it,
-  // so that what appears below it will not be seen before the next try. True: then it is not told
-  // of until then either, and this is called for what is below it now.
+  // A group was found that cannot be looked after now: there is no fd for it. True: then it is not
+  // told of until there is one, and this is called for what is below it now.
   virtual bool out_of_sight(int, const Place&, int) { return false; }
 };
 
-class Tree {
+class Tree final : private InotifyHub::Subscriber {
  public:
   explicit Tree(TreeListener& listener) : listener_(listener) {}
   ~Tree() { close(); }
@@ -54,13 +56,8 @@ class Tree {
   Tree& operator=(const Tree&) = delete;
 
   // Reports the root and everything below it, then keeps watching. -ECANCELED when closed
-  // meanwhile.
-  Status open(std::shared_ptr<const Fd> root, bool own_thread = true);
-  // Without a thread of its own: events() whenever fd() is readable,
-  // and rescan() after a while when it is incomplete().
-  int fd() const { return inotify_.get(); }
-  void events();
-  bool incomplete() const { return incomplete_; }
+  // meanwhile. `scouted`: the scout serves the forest, else whoever calls this.
+  Status open(std::shared_ptr<const Fd> root, bool scouted = true);
   // Once more over everything: reports what was missed.
   void rescan();
   // No more reports once it has returned.
@@ -69,46 +66,82 @@ class Tree {
   bool opened() const { return opened_; }
 
  private:
-  friend class Scout;
-  Status open_now(std::shared_ptr<const Fd> root, bool own_thread);
+  friend class Forest;
+  Status open_now(std::shared_ptr<const Fd> root, bool scouted);
   struct Dir {
     uint64_t inode;
     uint32_t id;
-    int watch;            // inotify watch descriptor; -1: there is none yet
-    int file_watch = -1;  // of touched_file()
+    uint32_t tag;         // what it is watched under, even; its file: the number after that
+    int watch;            // the hub's number; -1: there is none, it is swept
+    int file_watch;       // of touched_file(); -1: there is none
+    uint32_t below = 0;   // how many directories in it are known
   };
   struct Unexplored {
     uint32_t parent;
     std::string name;  // relative to the root; empty: the root
   };
+  struct Mail {
+    uint32_t tag;
+    uint32_t mask;
+    std::string entry;
+  };
+  using Dirs = std::map<std::string, Dir>;
+
+  // InotifyHub::Subscriber.
+  void told(uint32_t tag, uint32_t mask, const char* name) override;
+  void overflowed() override;
+
+  // For the forest, with its lock.
+  bool has_mail();
+  bool events();  // a piece of the mail: whether there is more
+  void sweep();
+  static int incomplete_trees() { return incomplete_trees_.load(); }
+  static int unwatched_trees() { return unwatched_trees_.load(); }
+
+  void rescan_now();
   void explore();
   void found(uint32_t parent, const std::string& name);
-  void keep_spare();
   bool give_up(int err, const std::string& name);
   void lost(const std::string& name);
   void forget(const std::string& name);
   void list(const std::string& name, uint32_t id, Fd dir);
-  int watch(const std::string& name, int dir);
-  int watch_file(uint32_t id, int dir);
+  void sweep_one(const std::string& name);
+  void watch(Dir& dir, int fd);
+  void unwatch(Dir& dir);
+  void unwatched(int change);
+  void set_incomplete(bool value);
+  Dir* above(const std::string& name);
   void trouble(int err, const char* syscall);
-  void event(int watch, uint32_t mask, const char* entry);
+  void event(const Mail& mail);
+  void clear();
+
+  static std::atomic<int> incomplete_trees_, unwatched_trees_;
 
   TreeListener& listener_;
   std::shared_ptr<const Fd> root_;
-  Fd inotify_;
   Status failure_;       // the first of open()
-  bool opened_ = false;  // written before the scout knows the tree
+  bool opened_ = false;  // written before the forest knows the tree
   bool closed_ = false;  // under life_
-  Fd spare_[2];          // given up where a group that is to be refused could not even be opened
   bool scouted_ = false;
+  bool spares_ = false;                               // it holds on to the spare fds
   std::atomic<bool> closing_{false};                  // cuts a long walk short
   std::atomic<bool> incomplete_{false};               // something is to be tried again
+  std::atomic<int> unwatched_{0};                     // how many directories are swept
   pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // open() and close() exclude each other
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the maps, while they are walked
-  std::map<std::string, Dir> dirs_;                   // by name relative to the root
-  std::unordered_map<int, std::string> names_;        // by inotify watch descriptor
-  std::unordered_map<int, uint32_t> files_;           // ids by that of their touched_file()
+  Dirs dirs_;                                         // by name relative to the root
+  std::unordered_map<uint32_t, std::string> names_;   // by tag
+  uint32_t last_tag_ = 0;
   std::vector<Unexplored> unexplored_;
+
+  pthread_mutex_t mail_lock_ = PTHREAD_MUTEX_INITIALIZER;
+  std::deque<Mail> mail_;  // what inotify has said, until it is this tree's turn
+  bool missed_ = false;    // some of it was lost
+
+  // The forest's, with its lock.
+  size_t place_ = 0;
+  bool planted_ = false;
+  bool ready_ = false;
 };
 
 }  // namespace oom

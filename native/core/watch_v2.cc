@@ -101,7 +101,7 @@ Status OomWatchV2::arm(bool newborn) {
   });
   if (err < 0) return Status::of(err, "open", kLocal);
   if (root) return Status::success();
-  if (Status s = Removals::follow(place_, *this); !s.ok()) return s;
+  if (Status s = Removals::follow(*this); !s.ok()) return s;
   parse::MemoryEvents now;
   if (err = read_local(now); err != 0) return Status::of(err, "read", kLocal);
   read_counters();
@@ -116,10 +116,7 @@ Status OomWatchV2::arm(bool newborn) {
 int OomWatchV2::attach(Sentinel& sentinel) {
   if (!events_) return 0;
   if (int err = sentinel.add(events_.get(), *this, EPOLLPRI | EPOLLET)) return err;
-  if (int err = Removals::add(sentinel, *this)) {
-    sentinel.remove(events_.get());
-    return err;
-  }
+  Removals::add(sentinel, *this);
   listen(&sentinel);
   // What has happened since it was armed.
   look(sentinel, sys::now_ns());

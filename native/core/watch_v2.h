@@ -57,6 +57,7 @@ class OomWatchV2 final : public OomWatch, public Removable {
   void flush(Sentinel& sentinel) override { emit(sentinel); }
   void last_look(Sentinel& sentinel, int64_t now) override { look(sentinel, now); }
   void maybe_removed(Sentinel& sentinel, int64_t now) override;
+  const Place& place() const override { return place_; }
 
  private:
   int read_local(parse::MemoryEvents& out) const;

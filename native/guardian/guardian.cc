@@ -28,6 +28,8 @@
 #include <string>
 #include <unordered_map>
 
+#include "core/forest.h"
+#include "core/inotify_hub.h"
 #include "core/sys.h"
 #include "guardian/protocol.h"
 #include "guardian/ward.h"
@@ -53,7 +55,7 @@ void lock_memory() {
   }
 }
 
-class Guardian {
+class Guardian final : private InotifyHub::Reader {
  public:
   Status start(SharedState* shared) {
     Status status;
@@ -79,6 +81,7 @@ class Guardian {
     int err = house_.loop->add(signals_.get(), terminate_, EPOLLIN);
     if (err == 0) err = house_.loop->add(kSocketFd, socket_, EPOLLIN);
     if (err == 0) err = house_.loop->add(kParentFd, parent_, EPOLLIN | EPOLLONESHOT);
+    if (err == 0) err = InotifyHub::set_reader(this);
     return Status::of(err, "epoll_ctl");
   }
   void run() {
@@ -112,6 +115,24 @@ class Guardian {
     if (house_.parent_alive) house_.loop->remove(kSocketFd);
     house_.parent_alive = false;
     for (auto& [id, ward] : wards_) ward->put_back();
+    leave_if_done();
+  }
+
+  // InotifyHub::Reader.
+  int listen(int fd) override { return house_.loop->add(fd, trees_, EPOLLIN); }
+  void leave(int fd) override { house_.loop->remove(fd); }
+
+  // A piece at a time: a storm of new groups makes nobody's deadline late.
+  void serve_trees() {
+    bool more = Forest::events();
+    int64_t now = sys::now_ns();
+    int64_t next = Forest::tend(now);
+    if (more) next = now;
+    if (next == INT64_MAX) {
+      house_.loop->clear_timer(trees_);
+    } else {
+      house_.loop->set_timer(trees_, next);
+    }
     leave_if_done();
   }
 
@@ -206,6 +227,8 @@ class Guardian {
       return status.err;
     }
     wards_[question.guard] = std::move(ward);
+    // Some of it may have to be swept.
+    serve_trees();
     return 0;
   }
 
@@ -252,6 +275,7 @@ class Guardian {
   Watched<Guardian> socket_{*this, &Guardian::question};
   Watched<Guardian> parent_{*this, &Guardian::parent_ended};
   Watched<Guardian> terminate_{*this, &Guardian::put_everything_back};
+  Watched<Guardian> trees_{*this, &Guardian::serve_trees};
 };
 
 // Before Linux 5.9 there is no close_range(2).

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -54,9 +53,6 @@ Status Ward::open(Fd root, Fd freezer) {
   root_ = std::make_shared<const Fd>(std::move(root));
   Status status = tree_.open(root_, false);
   if (status.ok()) status = failure_;
-  if (status.ok()) {
-    status = Status::of(house_.loop->add(tree_.fd(), watched_, EPOLLIN), "epoll_ctl");
-  }
   opening_ = false;
   return status;
 }
@@ -76,8 +72,6 @@ void Ward::put_back() {
 }
 
 void Ward::retire(bool held) {
-  house_.loop->forget(watched_);
-  if (tree_.fd() >= 0) house_.loop->remove(tree_.fd());
   tree_.close();
   for (auto& [id, group] : groups_) group->retire(*house_.loop, held);
 }
@@ -135,22 +129,6 @@ bool Ward::out_of_sight(int err, const Place&, int dir) {
     failure_ = Status::of(err, "open");
   }
   return true;
-}
-
-void Ward::events() {
-  // A piece at a time: a storm of new groups makes nobody's deadline late.
-  tree_.events();
-  // What could not be opened or watched is tried again after a while.
-  int64_t time = sys::now_ns();
-  if (retry_at_ != 0 && time >= retry_at_) {
-    retry_at_ = 0;
-    tree_.rescan();
-  }
-  if (tree_.incomplete() && retry_at_ == 0) {
-    retry_at_ = time + kRetry;
-    house_.loop->set_timer(watched_, retry_at_);
-  }
-  if (!house_.parent_alive) house_.on_done(house_.on_done_arg);
 }
 
 int64_t Ward::now() { return sys::now_ns(); }

@@ -87,7 +87,6 @@ class Ward final : public TreeListener, public Hands {
   void ask_kernel(HotGroup& hot, const Asking& asking) override;
 
  private:
-  void events();
   int signal(const StandIn& top, bool largest);
 
   House& house_;
@@ -102,9 +101,6 @@ class Ward final : public TreeListener, public Hands {
   Fd freezer_;
   std::unordered_map<uint32_t, std::shared_ptr<StandIn>> groups_;
   Tree tree_{*this};
-  Watched<Ward> watched_{*this, &Ward::events};
-  static constexpr int64_t kRetry = 100 * kMs;
-  int64_t retry_at_ = 0;
 };
 
 // Whether the group at `dir` or one below it has this process among its members, or the given

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 
+#include "core/forest.h"
 #include "core/hierarchy.h"
 #include "core/memcg_v1.h"
 #include "core/tree_watch.h"
@@ -151,7 +152,7 @@ TEST_CASE("lost with what was below it, whatever event comes first") {
   Notes notes;
   Tree tree(notes);
   REQUIRE(tree.open(scratch.open(), false).ok());
-  // One events() reads 512 of these; the removal of the first x is left for the second.
+  // One turn of a tree is 512 of these; the removal of the first x is left for the second.
   for (int i = 0; i < 255; i++) {
     scratch.make("p");
     scratch.remove("p");
@@ -161,11 +162,11 @@ TEST_CASE("lost with what was below it, whatever event comes first") {
   scratch.remove("x");
   scratch.make("x");
   scratch.make("x/y");
-  tree.events();
+  Forest::events();
   CHECK(notes.now() == std::set<std::string>{"", "q", "x", "x/y"});
   scratch.remove("x/y");
   scratch.remove("x");
-  tree.events();
+  Forest::events();
   CHECK(notes.now() == std::set<std::string>{"", "q"});
 }
 

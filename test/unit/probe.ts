@@ -20,6 +20,7 @@ const FIELDS = [
   'protect',
   'pidfd',
   'mrelease',
+  'inotify',
 ] as const
 
 const MIB = 1024 * 1024
@@ -47,7 +48,7 @@ function machine(files: Record<string, string | undefined>, more: Partial<Machin
     read: path => all[path],
     access: () => undefined,
     nativeFile: name => `/package/${name}`,
-    syscalls: () => ({ pidfd: undefined, mrelease: undefined }),
+    syscalls: () => ({ pidfd: undefined, mrelease: undefined, inotify: undefined }),
     locking: () => ({ bytes: MIB, allowed: true }),
     ...more,
   }
@@ -214,13 +215,13 @@ t.test('one thing missing at a time', async t => {
     ['no guardian', machine({}, { nativeFile: () => undefined }), ['guardian'], /guardian/],
     [
       'old kernel',
-      machine({}, { syscalls: () => ({ pidfd: 'ENOSYS', mrelease: 'ENOSYS' }) }),
+      machine({}, { syscalls: () => ({ pidfd: 'ENOSYS', mrelease: 'ENOSYS', inotify: undefined }) }),
       ['pidfd', 'mrelease'],
       /5\./,
     ],
     [
       'seccomp',
-      machine({}, { syscalls: () => ({ pidfd: 'EPERM', mrelease: undefined }) }),
+      machine({}, { syscalls: () => ({ pidfd: 'EPERM', mrelease: undefined, inotify: undefined }) }),
       ['pidfd'],
       /seccomp/,
     ],
@@ -260,6 +261,19 @@ t.test('one thing missing at a time', async t => {
     const report = examine(one)
     t.strictSame(failed(report), expected, name)
     for (const field of expected) t.match(report[field as 'memory'].remedy, remedy, name)
+  }
+})
+
+t.test('without inotify there is a remedy, and guarding works all the same', async t => {
+  for (const [inotify, remedy] of [
+    ['EMFILE', /max_user_instances/],
+    ['ENOSPC', /max_user_watches/],
+    ['EPERM', /seccomp/],
+  ] as const) {
+    const syscalls = () => ({ pidfd: undefined, mrelease: undefined, inotify })
+    const report = examine(machine({}, { syscalls }))
+    t.strictSame(failed(report), ['inotify'])
+    t.match(report.inotify, { available: false, reason: new RegExp(inotify), remedy })
   }
 })
 
