@@ -12,9 +12,9 @@
 #include "binding/async.h"
 #include "binding/convert.h"
 #include "binding/group.h"
-#include "core/inotify_hub.h"
 #include "core/event_control.h"
 #include "core/fd.h"
+#include "core/inotify_hub.h"
 #include "core/pidfd.h"
 
 namespace oom::binding {

@@ -5,29 +5,31 @@
 
 namespace oom {
 
-void Census::take(int procs_fd, bool frozen) {
+void Census::take(const MemberList& members, bool frozen) {
   count_ = 0;
   Proc proc;
   int found = 0, tasks = kTasks;
-  each_member_now(procs_fd, [&](pid_t pid) {
+  each_member_now(members, [&](pid_t pid) {
     if (pid == 0 || found == kMost) return;
     if (frozen || proc.waits(pid, tasks)) waiting_[found++] = pid;
   });
   count_ = found;
 }
 
-bool Census::somebody_gone(int procs_fd) const {
+bool Census::somebody_gone(const MemberList& members) const {
   Proc proc;
   bool here[kMost] = {};
-  int err = each_member_now(procs_fd, [&](pid_t pid) {
+  int listed = each_member_now(members, [&](pid_t pid) {
     for (int i = 0; i < count_; i++) here[i] |= waiting_[i] == pid;
   });
   // Removed meanwhile: nobody is left.
-  if (err != 0) return err == -ENODEV;
+  if (listed != 0) return listed == -ENODEV;
   for (int i = 0; i < count_; i++) {
     Proc::Memory memory;
-    // Gone, or dying and not taken off the list yet.
-    if (!here[i] || proc.memory(waiting_[i], memory) == -ESRCH) return true;
+    int err = proc.memory(waiting_[i], memory);
+    // Dying and not taken off the list yet, or gone. One that lives and is not listed was moved to
+    // another group.
+    if (err == -ESRCH || (!here[i] && err != 0)) return true;
   }
   return false;
 }

@@ -9,14 +9,16 @@
 
 #include <sys/types.h>
 
+#include "core/member_list.h"
+
 namespace oom {
 
 class Census {
  public:
   static constexpr int kMost = 32;
   static constexpr int kTasks = 1024;
-  void take(int procs_fd, bool frozen);
-  bool somebody_gone(int procs_fd) const;
+  void take(const MemberList& members, bool frozen);
+  bool somebody_gone(const MemberList& members) const;
   void clear() { count_ = 0; }
   bool empty() const { return count_ == 0; }
 

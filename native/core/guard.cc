@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <utility>
 #include <vector>
 
 #include "core/codes.h"
@@ -20,6 +22,9 @@ namespace {
 
 using Lock = MutexLock;
 
+// One that starves with its own group can open nothing for the others either.
+std::atomic<int> inside_count{0};
+
 void pause_ms(int ms) {
   timespec ts{0, ms * 1'000'000L};
   nanosleep(&ts, nullptr);
@@ -31,6 +36,8 @@ Guard::Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardC
     : sentinel_(sentinel), channel_(channel), target_(target), config_(config) {}
 
 Guard::~Guard() { dispose(); }
+
+int Guard::guards_inside() { return inside_count.load(); }
 
 Status Guard::arm(const std::shared_ptr<const Group>& group) {
   Lock life(life_);
@@ -65,8 +72,7 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     GuardianLink::stop();
   });
   if (Status s = Helpers::start(sentinel_); !s.ok()) return s;
-  size_t bytes;
-  if (Status s = lock_scope(LockScope::kOomPath, &bytes); !s.ok()) return s;
+  if (Status s = lock_scope(LockScope::kOomPath, nullptr); !s.ok()) return s;
   locked_ = true;
   Status status;
   common_ = make_locked<Common>(status);
@@ -81,16 +87,18 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
 
 // A process that is out of memory with its own group goes nowhere before there is some, and one
 // that stops itself goes nowhere at all.
-Status Guard::check_self(const Group& group) const {
+Status Guard::check_self(const Group& group) {
+  std::vector<pid_t> pids;
+  if (Status s = group.pids(true, pids); !s.ok()) return s;
+  inside_ = std::binary_search(pids.begin(), pids.end(), getpid());
+  if (inside_) inside_count++;
   const EpisodeConfig& config = config_.episode;
   bool freezes = config.plans(StepKind::kFreeze);
   if (freezes && kind_->twin_freezer()) {
     if (Status s = freezer_v1::check(group); !s.ok()) return s;
   }
   if (config.dry_run || config.max_delay_ns == 0) return Status::success();
-  std::vector<pid_t> pids;
-  if (Status s = group.pids(true, pids); !s.ok()) return s;
-  if (!std::binary_search(pids.begin(), pids.end(), getpid())) return Status::success();
+  if (!inside_) return Status::success();
   freezes |= config_.hold.freeze == HoldFreeze::kAlways;
   if (freezes && !kind_->twin_freezer()) return code::fail(code::kSelfInGroup);
   const PlanStep& first = config.plan[0];
@@ -112,13 +120,13 @@ Status Guard::call_guardian() {
   terms.guard_descendants = config_.guard_descendants;
   terms.version = static_cast<uint32_t>(group_->version());
   terms.band = config_.hold.band;
-  terms.root = group_->dir();
+  terms.root = std::shared_ptr<const Fd>(group_, &group_->fd());
   terms.place = config_.place;
   Fd freezer;
   std::string path;
   if (config_.episode.plans(StepKind::kFreeze) && kind_->twin_freezer() &&
       freezer_v1::open_directory(group_->path(), freezer, path).ok()) {
-    terms.freezer = freezer.get();
+    terms.freezer = std::make_shared<const Fd>(std::move(freezer));
   }
   return GuardianLink::add(*this, terms, guardian_id_);
 }
@@ -223,6 +231,8 @@ void Guard::put_back(bool failed) {
   common_.reset();
   if (locked_) unlock_scope(LockScope::kOomPath);
   locked_ = false;
+  if (inside_) inside_count--;
+  inside_ = false;
   group_.reset();
   state_ = State::kDisposed;
 }

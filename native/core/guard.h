@@ -104,18 +104,20 @@ class Guard final : public TreeListener, public GuardianClient {
     bool forgotten = false;
   };
   Status prepare(const std::shared_ptr<const Group>& group);
-  Status check_self(const Group& group) const;
+  Status check_self(const Group& group);
   Status call_guardian();
   void dismiss_guardian();
   Status hold_all();
   Status refusal(int err) const;
-  Status take(uint32_t parent, const std::string& name, int dir, uint32_t& sub);
-  Status enter(Entry& entry, int dir);
+  Status take(uint32_t parent, const Place& place, int dir, uint32_t& sub);
+  Status enter(Entry& entry, const Place& place, int dir);
   void let_go_all(bool failed);
   void put_back(bool failed);
   void drop(uint32_t sub);
   void sweep();
   bool busy();
+  // How many guards of the process have it in one of their groups.
+  static int guards_inside();
   bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
   // Each group that is guarded, from the top down.
   template <class Use>
@@ -128,6 +130,7 @@ class Guard final : public TreeListener, public GuardianClient {
   std::shared_ptr<const Group> group_;
   const HotKind* kind_ = nullptr;  // from arm() on
   bool locked_ = false;
+  bool inside_ = false;   // this process is in one of the groups
   bool held_ = false;     // from when on groups may be born held
   bool refused_ = false;  // hold_all() came upon a group that is somebody else's
   uint32_t guardian_id_ = 0;

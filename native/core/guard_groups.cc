@@ -32,7 +32,7 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   // The kernel hands the disabled killer down. One that was there before keeps what it has.
   if (inherits && !config_.guard_descendants) kind_->forgo(dir);
   uint32_t sub = 0;
-  Status status = take(parent, place.name(), dir, sub);
+  Status status = take(parent, place, dir, sub);
   if (status.ok() || is_gone(status.err)) return sub;
   if (state_ == State::kArming) {
     if (failure_.ok()) {
@@ -46,7 +46,8 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   return kNotOurs;
 }
 
-Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& sub) {
+Status Guard::take(uint32_t parent, const Place& place, int dir, uint32_t& sub) {
+  const std::string& name = place.name();
   GuardedGroup* above = nullptr;
   if (auto it = entries_.find(parent); it != entries_.end()) above = it->second.group.get();
   Entry entry;
@@ -56,7 +57,7 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
   Status status;
   entry.group = make_locked<GuardedGroup>(status, *this, above, next_sub_);
   if (!status.ok()) return status;
-  if (status = enter(entry, dir); !status.ok()) return status;
+  if (status = enter(entry, place, dir); !status.ok()) return status;
   sub = next_sub_++;
   if (above) entries_[parent].children++;
   common_->roster.add(*entry.group);
@@ -64,15 +65,16 @@ Status Guard::take(uint32_t parent, const std::string& name, int dir, uint32_t& 
   return Status::success();
 }
 
-Status Guard::enter(Entry& entry, int dir) {
+Status Guard::enter(Entry& entry, const Place& place, int dir) {
+  const HotNeeds needs{guards_inside() > 0, config_.episode.dry_run};
   GuardedGroup& group = *entry.group;
   std::string path = group_->path();
   if (!entry.name.empty()) path += "/" + entry.name;
   Status status;
-  if (entry.guarded) status = group.arm(dir, path);
+  if (entry.guarded) status = group.arm(place, dir, path, needs);
   // Without a limit of its own: the OOM of its members is that of a group above.
   if (status.err == code::kNotAMemoryCgroup && !entry.name.empty()) entry.guarded = false;
-  if (!entry.guarded) return group.arm_members(dir);
+  if (!entry.guarded) return group.arm_members(place, dir, needs);
   if (!status.ok()) return status;
   if (has_guardian()) {
     struct stat st;

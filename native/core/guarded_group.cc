@@ -39,8 +39,9 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
   }
 }
 
-Status GuardedGroup::arm(int dir, const std::string& path) {
-  Status status = hot_->arm(dir);
+Status GuardedGroup::arm(const Place& place, int dir, const std::string& path,
+                         const HotNeeds& needs) {
+  Status status = hot_->arm(place, dir, needs);
   if (status.ok() && !parent_) status = hot_->arm_above(dir);
   if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_->arm_reclaim(dir);
   bool planned = machine_.config().plans(StepKind::kFreeze);

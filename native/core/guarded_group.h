@@ -36,9 +36,11 @@ class GuardedGroup final : public Source {
 
   // Opens and reads what the out-of-memory path needs; changes nothing in the group. `path` is
   // absolute.
-  Status arm(int dir, const std::string& path);
+  Status arm(const Place& place, int dir, const std::string& path, const HotNeeds& needs);
   // In place of arm(), for a group that is known only for kills in those above.
-  Status arm_members(int dir) { return hot_->arm_members(dir); }
+  Status arm_members(const Place& place, int dir, const HotNeeds& needs) {
+    return hot_->arm_members(place, dir, needs);
+  }
   // Whether the kernel's killer is disabled already: 0, 1 or -errno.
   int held() { return hot().held(); }
 

@@ -136,13 +136,13 @@ void GuardedGroup::run_job(Job& job, Victims& victims, Alarm& alarm) {
       job.result = hot_->decide(job.asking, alarm);
       break;
     case JobKind::kCensus:
-      census_.take(hot_->procs_fd(), !hot_->waits_for_good());
+      census_.take(hot_->members(), !hot_->waits_for_good());
       break;
     case JobKind::kPresence:
       job.count = any_member();
       break;
     case JobKind::kVerdict:
-      job.count = census_.somebody_gone(hot_->procs_fd());
+      job.count = census_.somebody_gone(hot_->members());
       break;
     case JobKind::kSignal:
     case JobKind::kKill:
@@ -166,21 +166,21 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
   }
   Roster<GuardedGroup>& roster = guard_.roster();
   auto lists = [&](auto&& use) {
-    roster.each_below(*this, [&](GuardedGroup& g) { use(g.hot_->procs_fd()); });
+    roster.each_below(*this, [&](GuardedGroup& g) { use(g.hot_->members()); });
   };
   if (target == -1) return victims.signal_largest(lists, signal);
   if (target == 0) {
     auto thawed = [&](auto&& use) {
       roster.each_below(*this, [&](GuardedGroup& g) {
         if (signal == SIGKILL && g.hot_->frozen() && g.hot_->thaw_to_kill()) g.hot_->freeze(false);
-        use(g.hot_->procs_fd());
+        use(g.hot_->members());
       });
     };
     return victims.signal_all(thawed, signal, [&] { return hot_->kill_tree(); });
   }
   int result = -ESRCH;
-  lists([&](int procs_fd) {
-    if (result == -ESRCH) result = victims.signal_member(procs_fd, target, signal);
+  lists([&](const MemberList& members) {
+    if (result == -ESRCH) result = victims.signal_member(members, target, signal);
   });
   return result;
 }
@@ -332,7 +332,7 @@ void GuardedGroup::look_for_members(Sentinel& sentinel, int64_t now) {
 bool GuardedGroup::any_member() {
   bool any = false;
   guard_.roster().each_below(*this, [&](GuardedGroup& g) {
-    int found = any ? 1 : any_member_now(g.hot_->procs_fd());
+    int found = any ? 1 : any_member_now(g.hot_->members());
     any |= found > 0 || (found < 0 && found != -ENODEV);
   });
   return any;

@@ -76,13 +76,13 @@ int GuardianChild::ask(const Question& question, const GuardianFds* fds) {
   message.msg_iovlen = 1;
   alignas(cmsghdr) char control[CMSG_SPACE(guardian::kMostSent * sizeof(int))] = {};
   if (fds) {
-    const Fd* all[guardian::kMostSent] = {&fds->root, &fds->place, &fds->freezer};
+    const int all[guardian::kMostSent] = {fds->root, fds->place, fds->freezer};
     int sent[guardian::kMostSent];
     size_t count = 0;
     for (uint32_t i = 0; i < guardian::kMostSent; i++) {
-      if (!*all[i]) continue;
+      if (all[i] < 0) continue;
       copy.sent |= 1u << i;
-      sent[count++] = all[i]->get();
+      sent[count++] = all[i];
     }
     message.msg_control = control;
     message.msg_controllen = CMSG_SPACE(count * sizeof(int));

@@ -13,9 +13,9 @@
 
 namespace oom {
 
-// What a guard's question comes with; duplicates, or none.
+// What a guard's question comes with; -1: none.
 struct GuardianFds {
-  Fd root, place, freezer;
+  int root = -1, place = -1, freezer = -1;
 };
 
 class GuardianChild {

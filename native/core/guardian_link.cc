@@ -33,7 +33,7 @@ constexpr int kPauseMs = 20;
 struct Registration {
   GuardianClient* client;
   GuardianTerms terms;
-  GuardianFds fds;
+  Fd place;
 };
 
 struct Link {
@@ -59,7 +59,10 @@ Question question_of(uint32_t id, const GuardianTerms& terms, Ask what) {
 }
 
 Status tell(Link& l, uint32_t id, const Registration& guard) {
-  return Status::of(l.child.ask(question_of(id, guard.terms, Ask::kAdd), &guard.fds), "guard",
+  const GuardianTerms& terms = guard.terms;
+  const GuardianFds fds{terms.root->get(), guard.place.get(),
+                        terms.freezer ? terms.freezer->get() : -1};
+  return Status::of(l.child.ask(question_of(id, guard.terms, Ask::kAdd), &fds), "guard",
                     "oom-guardian");
 }
 
@@ -195,17 +198,10 @@ pid_t GuardianLink::pid() {
 
 Status GuardianLink::add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id) {
   Lock hold(lock);
-  Registration guard{&client, terms, GuardianFds()};
-  struct {
-    int from;
-    Fd& to;
-  } copies[] = {{terms.root, guard.fds.root},
-                {terms.place, guard.fds.place},
-                {terms.freezer, guard.fds.freezer}};
-  for (auto& copy : copies) {
-    if (copy.from < 0) continue;
-    copy.to.reset(fcntl(copy.from, F_DUPFD_CLOEXEC, 0));
-    if (!copy.to) return Status::last("fcntl");
+  Registration guard{&client, terms, Fd()};
+  if (terms.place >= 0) {
+    guard.place.reset(fcntl(terms.place, F_DUPFD_CLOEXEC, 0));
+    if (!guard.place) return Status::last("fcntl");
   }
   if (!link || link->child.pid() == 0) return Status::of(-ESRCH, "guard", "oom-guardian");
   id = ++link->last_id;

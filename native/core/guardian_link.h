@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "core/fd.h"
@@ -33,11 +34,11 @@ struct GuardianTerms {
   uint32_t fallback = 0;
   bool guard_descendants = true;
   uint32_t version = 1;
-  uint64_t band = 0;  // v2: as configured
-  // Duplicated; -1: none.
-  int root = -1;     // the group's directory
-  int place = -1;    // cgroup.procs of where the guardian shall live
-  int freezer = -1;  // the directory of its freezer group, if it may be frozen
+  uint64_t band = 0;                  // v2: as configured
+  std::shared_ptr<const Fd> root;     // the group's directory
+  std::shared_ptr<const Fd> freezer;  // that of its freezer group, if it may be frozen
+  // cgroup.procs of where the guardian shall live; duplicated. -1: none.
+  int place = -1;
 };
 
 class GuardianLink {

@@ -11,6 +11,7 @@
 #include "core/guarded_group.h"
 #include "core/locked.h"
 #include "core/pidfd.h"
+#include "core/spare_fds.h"
 #include "core/victims.h"
 
 namespace oom {
@@ -103,6 +104,7 @@ void run(Helper& helper, Job& job) {
   job.run = &answer;
   helper.sentinel->post(job);  // from here on the job is not ours
   helper.victims.hand_over(&Helpers::free_later);
+  SpareFds::refill();
   // The pids lie here: they must not change before the sentinel has taken them.
   helper.sentinel->call_in(helper.slot, [](Sentinel&) {});
 }

@@ -17,6 +17,8 @@
 
 #include "core/episode.h"
 #include "core/fd.h"
+#include "core/member_list.h"
+#include "core/place.h"
 #include "core/result.h"
 #include "core/shared_state.h"
 #include "core/sys.h"
@@ -33,16 +35,25 @@ struct Asking {
   uint64_t kills = 0;  // how many the kernel has killed in the group so far
 };
 
+// What this process will have to do with the group.
+struct HotNeeds {
+  // It may be among those that starve, and then can open nothing: all is opened in advance.
+  bool inside = false;
+  // Nothing is held.
+  bool dry_run = false;
+};
+
 class HotGroup {
  public:
   virtual ~HotGroup() = default;
 
-  // Arming. `dir` is the group's directory. Opens, reads once, asks the kernel for notifications.
+  // Arming. `dir` is the group's directory, open during the call. Opens, reads once, asks the kernel
+  // for notifications. What only helpers need is opened when they need it, unless `inside`.
   // ERR_NOT_A_MEMORY_CGROUP: it has no limit of its own (v2), and its members are those of the next
   // group above that has.
-  virtual Status arm(int dir) = 0;
+  virtual Status arm(const Place& place, int dir, const HotNeeds& needs) = 0;
   // In place of arm(): only what kills in the groups above need. Nothing else may be asked of it.
-  virtual Status arm_members(int dir) = 0;
+  virtual Status arm_members(const Place& place, int dir, const HotNeeds& needs) = 0;
   // Also the groups above it, as far as they can be seen: for the topmost one of a guard.
   virtual Status arm_above(int dir) = 0;
   // Also what reclaim() needs.
@@ -127,21 +138,7 @@ class HotGroup {
   // or not. -EOPNOTSUPP where the kernel has no such thing. Opens a file, and takes a lock shared
   // with others: helpers only.
   virtual int kill_tree() const { return -EOPNOTSUPP; }
-  // The members, "PID\n" each.
-  virtual int procs_fd() const = 0;
+  virtual const MemberList& members() const = 0;
 };
-
-// cgroup.procs, read once: the first read makes the kernel allocate the read buffer.
-inline Status open_members(int dir, Fd& procs) {
-  constexpr const char* kFile = "cgroup.procs";
-  procs.reset(sys::open_at(dir, kFile, O_RDONLY));
-  if (!procs) return Status::of(procs.release(), "open", kFile);
-  char text[4096];
-  // A threaded group (v2) may not be asked: its processes are members of a group above.
-  if (pread(procs.get(), text, sizeof text, 0) >= 0 || errno == EOPNOTSUPP) {
-    return Status::success();
-  }
-  return Status::last("read", kFile);
-}
 
 }  // namespace oom

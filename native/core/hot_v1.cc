@@ -9,6 +9,7 @@
 
 #include "core/event_control.h"
 #include "core/parse.h"
+#include "core/shared_files.h"
 #include "core/sys.h"
 #include "core/warm_file.h"
 
@@ -22,15 +23,15 @@ uint64_t slack_of_machine() {
   return static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * 64 * 4096;
 }
 
-int read_control(const Fd& file, parse::OomControl& out) {
+int read_control(int file, parse::OomControl& out) {
   char text[128];
-  ssize_t n = sys::read_small(file.get(), text, sizeof text);
+  ssize_t n = sys::read_small(file, text, sizeof text);
   return n < 0 ? static_cast<int>(n) : parse::oom_control({text, static_cast<size_t>(n)}, out);
 }
 
 }  // namespace
 
-Status HotGroupV1::arm(int dir) {
+Status HotGroupV1::arm(const Place& place, int dir, const HotNeeds& needs) {
   slack_ = slack_of_machine();
   struct {
     Fd& fd;
@@ -41,11 +42,11 @@ Status HotGroupV1::arm(int dir) {
       {oom_control_, "memory.oom_control", O_RDWR, false},
       {usage_, "memory.usage_in_bytes", O_RDONLY, false},
       {limit_, "memory.limit_in_bytes", O_RDWR, false},
-      {procs_, "cgroup.procs", O_RDONLY, false},
-      {memsw_usage_, "memory.memsw.usage_in_bytes", O_RDONLY, true},
       {memsw_limit_, "memory.memsw.limit_in_bytes", O_RDWR, true},
+      {memsw_usage_, "memory.memsw.usage_in_bytes", O_RDONLY, true},
   };
   for (auto& file : files) {
+    if (&file.fd == &memsw_usage_ && !memsw_limited()) continue;
     file.fd.reset(sys::open_at(dir, file.name, file.flags));
     if (!file.fd) {
       int err = file.fd.release();
@@ -56,6 +57,7 @@ Status HotGroupV1::arm(int dir) {
     char text[4096];
     if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
   }
+  if (Status s = members_.arm(place, dir, needs.inside); !s.ok()) return s;
   eventfd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!eventfd_) return Status::last("eventfd");
   return register_event(dir, "memory.oom_control", eventfd_.get(), "");
@@ -69,19 +71,16 @@ Status HotGroupV1::arm_reclaim(int dir) {
 
 Status HotGroupV1::arm_above(int dir) {
   std::string name = "../memory.oom_control";
-  for (Fd& control : above_) {
-    control.reset(sys::open_at(dir, name.c_str(), O_RDONLY));
+  for (auto& control : above_) {
+    int err = 0;
+    control = shared_files::open(dir, name.c_str(), err);
     if (!control) {
-      int err = control.release();
       // Above the mount, or not for this user's eyes: then nothing more can be known.
       return err == -EMFILE || err == -ENFILE || err == -ENOMEM
                  ? Status::of(err, "open", "memory.oom_control")
                  : Status::success();
     }
-    char text[128];
-    if (pread(control.get(), text, sizeof text, 0) < 0) {
-      return Status::last("read", "memory.oom_control");
-    }
+    above_fds_[above_count_++] = control->get();
     name.insert(0, "../");
   }
   return Status::success();
@@ -94,7 +93,7 @@ void HotGroupV1::consume() {
 
 int HotGroupV1::sample(Sample& out) {
   parse::OomControl control;
-  if (int err = read_control(oom_control_, control)) return err;
+  if (int err = read_control(oom_control_.get(), control)) return err;
   out.starved = control.under_oom.value_or(false);
   out.kills = control.oom_kill.value_or(0);
   if (int err = read_number(usage_, out.usage)) return err;
@@ -104,15 +103,24 @@ int HotGroupV1::sample(Sample& out) {
 bool HotGroupV1::at_limit(const Sample& sample) {
   if (sample.usage + slack_ >= sample.limit) return true;
   uint64_t usage, limit;
-  return memsw_limit_ && read_number(memsw_usage_, usage) == 0 &&
-         read_number(memsw_limit_, limit) == 0 && usage + slack_ >= limit;
+  if (!memsw_limited()) return false;
+  // Limited only since: then the kernel is believed.
+  if (!memsw_usage_) return true;
+  return read_number(memsw_usage_, usage) == 0 && read_number(memsw_limit_, limit) == 0 &&
+         usage + slack_ >= limit;
+}
+
+bool HotGroupV1::memsw_limited() const {
+  constexpr uint64_t kNone = uint64_t{1} << 62;  // no machine has that much
+  uint64_t limit;
+  return memsw_limit_ && read_number(memsw_limit_, limit) == 0 && limit < kNone;
 }
 
 // The kernel marks every group below the one that is out of memory.
 bool HotGroupV1::starved_above() {
-  for (const Fd& control : above_) {
+  for (int i = 0; i < above_count_; i++) {
     parse::OomControl said;
-    if (!control || read_control(control, said) != 0) return false;
+    if (read_control(above_fds_[i], said) != 0) return false;
     if (said.under_oom.value_or(false)) return true;
   }
   return false;
@@ -120,7 +128,7 @@ bool HotGroupV1::starved_above() {
 
 int HotGroupV1::held() {
   parse::OomControl control;
-  if (int err = read_control(oom_control_, control)) return err;
+  if (int err = read_control(oom_control_.get(), control)) return err;
   return control.oom_kill_disable.value_or(false);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 
 #include "core/freezer_twin.h"
 #include "core/hot.h"
@@ -11,8 +12,10 @@ namespace oom {
 
 class HotGroupV1 final : public HotGroup {
  public:
-  Status arm(int dir) override;
-  Status arm_members(int dir) override { return open_members(dir, procs_); }
+  Status arm(const Place& place, int dir, const HotNeeds& needs) override;
+  Status arm_members(const Place& place, int dir, const HotNeeds& needs) override {
+    return members_.arm(place, dir, needs.inside);
+  }
   Status arm_above(int dir) override;
   Status arm_reclaim(int dir) override;
   Status arm_freezer(const std::string& path) override { return freezer_v1::find(path, freezer_); }
@@ -35,19 +38,25 @@ class HotGroupV1 final : public HotGroup {
   int freeze(bool frozen) override;
   bool frozen() const override { return frozen_.load(); }
   int reclaim() override;
-  int procs_fd() const override { return procs_.get(); }
+  const MemberList& members() const override { return members_; }
 
  private:
   static constexpr int kAbove = 8;
 
+  bool memsw_limited() const;
   int lend_swap_too(uint64_t bytes);
   void repay_swap(uint64_t base);
 
-  Fd eventfd_, oom_control_, usage_, limit_, procs_;
-  Fd force_empty_;                // for a plan that reclaims
-  Fd memsw_usage_, memsw_limit_;  // absent without swap accounting
-  Fd above_[kAbove];              // memory.oom_control, from the parent up
-  uint64_t slack_ = 0;            // how far below its limit a full group may stand
+  Fd eventfd_, oom_control_, usage_, limit_;
+  Fd memsw_limit_;  // absent without swap accounting
+  Fd memsw_usage_;  // where that was limited when it was armed
+  Fd force_empty_;  // for a plan that reclaims
+  MemberList members_;
+  // memory.oom_control, from the parent up; all guards of the process have the same ones.
+  std::shared_ptr<const Fd> above_[kAbove];
+  int above_fds_[kAbove] = {};
+  int above_count_ = 0;
+  uint64_t slack_ = 0;  // how far below its limit a full group may stand
   freezer_v1::Twin freezer_;
   std::atomic<bool> frozen_{false};
   // What headroom has changed. The sentinel lends, a helper puts back: both may be at it when one

@@ -12,6 +12,7 @@
 #include "core/codes.h"
 #include "core/hierarchy.h"
 #include "core/parse.h"
+#include "core/spare_fds.h"
 #include "core/sys.h"
 #include "core/warm_file.h"
 
@@ -29,30 +30,35 @@ constexpr int64_t kAskerLives = 100 * kMs;
 
 }  // namespace
 
-Status HotGroupV2::arm(int dir) {
+HotGroupV2::Opened::Opened(const Place& place, const Fd& kept, const char* file, int flags)
+    : own_(kept ? Fd() : place.open(file, flags, SpareFds::open_at)), file_(kept ? kept : own_) {}
+
+Status HotGroupV2::arm(const Place& place, int dir, const HotNeeds& needs) {
   // One that is gone has neither.
   if (faccessat(dir, "memory.events", F_OK, 0) != 0 &&
       faccessat(dir, "cgroup.procs", F_OK, 0) == 0) {
     return code::fail(code::kNotAMemoryCgroup, "cgroup.subtree_control");
   }
+  place_ = place;
   struct {
     Fd& fd;
     const char* name;
     int flags;
     bool optional;
+    bool wanted;
   } files[] = {
-      {events_, "memory.events", O_RDONLY, false},
-      {local_events_, "memory.events.local", O_RDONLY, true},
-      {usage_, "memory.current", O_RDONLY, false},
-      {max_, "memory.max", O_RDWR, false},
-      {slow_max_, "memory.max", O_RDWR, false},
-      {high_, "memory.high", O_RDWR, false},
-      {slow_high_, "memory.high", O_RDWR, false},
-      {procs_, "cgroup.procs", O_RDONLY, false},
-      {freeze_, "cgroup.freeze", O_RDWR, false},
-      {reclaim_, "memory.reclaim", O_WRONLY, true},
+      {events_, "memory.events", O_RDONLY, false, true},
+      {usage_, "memory.current", O_RDONLY, false, true},
+      {max_, "memory.max", O_RDWR, false, true},
+      {high_, "memory.high", O_RDWR, false, true},
+      {local_events_, "memory.events.local", O_RDONLY, true, needs.dry_run},
+      {slow_max_, "memory.max", O_RDWR, false, needs.inside},
+      {slow_high_, "memory.high", O_RDWR, false, needs.inside},
+      {freeze_, "cgroup.freeze", O_RDWR, false, needs.inside},
+      {reclaim_, "memory.reclaim", O_WRONLY, true, needs.inside},
   };
   for (auto& file : files) {
+    if (!file.wanted) continue;
     file.fd.reset(sys::open_at(dir, file.name, file.flags));
     if (!file.fd) {
       int err = file.fd.release();
@@ -64,16 +70,23 @@ Status HotGroupV2::arm(int dir) {
     char text[kPage];
     if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
   }
+  if (faccessat(dir, "cgroup.freeze", F_OK, 0) != 0) return Status::last("open", "cgroup.freeze");
   told_oom();
   long cpus = sysconf(_SC_NPROCESSORS_CONF);
   ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kBatch;
-  dir_.reset(sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY));
-  if (!dir_) return Status::of(dir_.release(), "open", ".");
+  if (Status s = members_.arm(place, dir, needs.inside); !s.ok()) return s;
+  dir_ = place.name().empty() ? place.base() : -1;
+  if (dir_ < 0) {
+    own_dir_.reset(sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY));
+    if (!own_dir_) return Status::of(own_dir_.release(), "open", ".");
+    dir_ = own_dir_.get();
+  }
   return reclaimable_.arm(dir);
 }
 
-Status HotGroupV2::arm_reclaim(int) {
-  return reclaim_ ? Status::success() : Status::of(-ENOENT, "open", "memory.reclaim");
+Status HotGroupV2::arm_reclaim(int dir) {
+  constexpr const char* kFile = "memory.reclaim";
+  return faccessat(dir, kFile, F_OK, 0) == 0 ? Status::success() : Status::last("open", kFile);
 }
 
 Status HotGroupV2::arm_freezer(const std::string& path) {
@@ -143,11 +156,12 @@ int HotGroupV2::judge(Sample& out) {
   return 0;
 }
 
-// By a guard: what others have frozen need not have waited.
-bool HotGroupV2::stopped() const {
-  uint64_t frozen = 0;
-  if (!frozen_.load() && note().frozen.load() == 0) return false;
-  return read_limit(freeze_, frozen) == 0 && frozen != 0;
+// By a guard: what others have frozen need not have waited. The sentinel's process freezes itself,
+// the guardian hears of it.
+bool HotGroupV2::stopped() {
+  if (!own_path_.empty()) return frozen_.load() && stands_.load();
+  if (note().frozen.load() == 0) thawed_ = false;
+  return note().frozen.load() != 0 && !thawed_.load();
 }
 
 // As it is without the moment in which the kernel is made to decide, by this process or the other.
@@ -190,26 +204,31 @@ uint64_t HotGroupV2::held_high(uint64_t max) const {
   return noted() ? std::min(own_high(), line) : line;
 }
 
-int HotGroupV2::held() { return hold::marked(dir_.get()); }
+int HotGroupV2::held() { return hold::marked(dir_); }
 
 void HotGroupV2::write_mark() {
   if (noted()) {
     uint64_t max = note().own_max.load();
     uint64_t lowered = max != 0 ? squeezed(max) : 0;
-    hold::write_mark(dir_.get(), {own_high(), max, lowered, frozen_.load()});
+    hold::write_mark(dir_, {own_high(), max, lowered, frozen_.load()});
   }
   // Let go of meanwhile.
-  if (!noted()) hold::remove_mark(dir_.get());
+  if (!noted()) hold::remove_mark(dir_);
 }
 
 // From another guard that is no more: as it has found it. Of one whose mark says nothing
 // memory.high stays as it is.
 int HotGroupV2::adopt(uint64_t& high) {
   hold::Mark mark;
-  if (hold::read_mark(dir_.get(), mark) != 1) return 0;
+  if (hold::read_mark(dir_, mark) != 1) return 0;
   high = mark.high;
-  if (int err = hold::put_back_max(dir_.get(), mark)) return err;
-  return mark.frozen ? sys::write_small(freeze_.get(), "0") : 0;
+  if (int err = hold::put_back_max(dir_, mark)) return err;
+  return mark.frozen ? sys::write_at(dir_, "cgroup.freeze", "0") : 0;
+}
+
+int HotGroupV2::hold_slowly() {
+  Opened high(place_, slow_high_, "memory.high", O_RDWR);
+  return high ? hold(*high, false) : high.error();
 }
 
 int HotGroupV2::hold(const Fd& file, bool quickly) {
@@ -247,7 +266,7 @@ int HotGroupV2::let_go() {
   set_high_.store(0);
   yielded_ = false;
   note().own_high.store(0);
-  hold::remove_mark(dir_.get());
+  hold::remove_mark(dir_);
   return err;
 }
 
@@ -303,7 +322,9 @@ int HotGroupV2::decide(const Asking& asking, Alarm& alarm) {
 int HotGroupV2::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn) {
   HoldNote& shared = note();
   uint64_t found, kills, usage;
-  if (int err = read_limit(slow_max_, found)) return err;
+  Opened file(place_, slow_max_, "memory.max", O_RDWR);
+  if (!file) return file.error();
+  if (int err = read_limit(*file, found)) return err;
   // Whoever has asked before may have been stopped at it.
   bool left = found == least && shared.own_max.load() == asking.base;
   if (left) found = asking.most;
@@ -322,11 +343,11 @@ int HotGroupV2::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t&
     if (!shared.asks_until.compare_exchange_strong(turn, now + wait + kAskerLives)) return 0;
     turn = now + wait + kAskerLives;
     bool armed = alarm.start(wait);
-    err = write_limit(slow_max_, least);
+    err = write_limit(*file, least);
     alarm.stop();
     bool whole = !armed || sys::now_ns() - now < wait;
     if (err == 0) err = count_kills(kills);
-    if (err == 0) err = read_limit(slow_max_, max);
+    if (err == 0) err = read_limit(*file, max);
     // Somebody else's, if it is another one by now.
     if (err != 0 || whole || max != least) break;
   }
@@ -339,8 +360,8 @@ int HotGroupV2::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t&
   if (found > asking.base && read_limit(usage_, usage) == 0 && usage + ahead_ < asking.base) {
     back = asking.base;
   }
-  if (int failed = read_limit(slow_max_, max)) return failed;
-  if (max == least) err = write_limit(slow_max_, back);
+  if (int failed = read_limit(*file, max)) return failed;
+  if (max == least) err = write_limit(*file, back);
   shared.own_max.store(0);
   write_mark();
   if (err == 0 && back == asking.base) set_max_.store(0);
@@ -376,6 +397,8 @@ bool HotGroupV2::must_freeze(const Sample& sample, int64_t now, int64_t deadline
 }
 
 int HotGroupV2::freeze(bool frozen) {
+  Opened file(place_, freeze_, "cgroup.freeze", O_RDWR);
+  if (!file) return is_gone(file.error()) ? -ENODEV : file.error();
   if (frozen) {
     char text[kPage];
     std::string_view own;
@@ -389,7 +412,7 @@ int HotGroupV2::freeze(bool frozen) {
     }
     // Frozen by somebody else: it stays so, also afterwards.
     uint64_t already = 0;
-    if (read_limit(freeze_, already) == 0 && already != 0 && !frozen_.load()) return 0;
+    if (read_limit(*file, already) == 0 && already != 0 && !frozen_.load()) return 0;
   }
   // Should this process end in between, somebody has to know.
   bool was = frozen_.load();
@@ -397,7 +420,10 @@ int HotGroupV2::freeze(bool frozen) {
     frozen_.store(true);
     write_mark();
   }
-  int err = sys::write_small(freeze_.get(), frozen ? "1" : "0");
+  if (!frozen) stands_.store(false);
+  int err = sys::write_small((*file).get(), frozen ? "1" : "0");
+  if (frozen) stands_.store(err == 0);
+  if (!frozen && err == 0) thawed_.store(true);
   frozen_.store(err == 0 ? frozen : was);
   if (!frozen && was) write_mark();
   return err;
@@ -408,13 +434,14 @@ int HotGroupV2::reclaim() {
   if (int err = limit(max)) return err;
   if (int err = read_limit(usage_, usage)) return err;
   // As force_empty: what can be. -EAGAIN: it was less.
-  int err = reclaim_ ? write_limit(reclaim_, usage) : -ENOENT;
+  Opened file(place_, reclaim_, "memory.reclaim", O_WRONLY);
+  int err = file ? write_limit(*file, usage) : file.error();
   return err == -EAGAIN ? 0 : err;
 }
 
 // cgroup.kill: from 5.14 on.
 int HotGroupV2::kill_tree() const {
-  int err = sys::write_at(dir_.get(), "cgroup.kill", "1");
+  int err = sys::write_at(dir_, "cgroup.kill", "1");
   return err == -ENOENT ? -EOPNOTSUPP : err;
 }
 

@@ -5,7 +5,7 @@
 // What the code relies on: memory.events has POLLPRI until it is read again; a write to memory.high
 // or memory.max that raises them returns at once, one that lowers them below usage reclaims first,
 // and memory.max then kills: helpers only. While such a write lasts its file description is locked,
-// therefore the sentinel has descriptors of its own.
+// therefore helpers open one of their own for it, unless this process may starve with the group.
 #pragma once
 
 #include <atomic>
@@ -22,8 +22,10 @@ class HotGroupV2 final : public HotGroup {
  public:
   explicit HotGroupV2(const HoldConfig& config) : config_(config), rule_(config.freeze) {}
 
-  Status arm(int dir) override;
-  Status arm_members(int dir) override { return open_members(dir, procs_); }
+  Status arm(const Place& place, int dir, const HotNeeds& needs) override;
+  Status arm_members(const Place& place, int dir, const HotNeeds& needs) override {
+    return members_.arm(place, dir, needs.inside);
+  }
   Status arm_above(int) override { return Status::success(); }
   Status arm_reclaim(int dir) override;
   Status arm_freezer(const std::string& path) override;
@@ -43,9 +45,9 @@ class HotGroupV2 final : public HotGroup {
   bool prepares() const override { return true; }
   int prepare_hold() override { return hold_slowly(); }
   int hold() override { return hold(high_, true); }
-  int hold_slowly() override { return hold(slow_high_, false); }
+  int hold_slowly() override;
   int let_go() override;
-  void unmark() override { hold::remove_mark(dir_.get()); }
+  void unmark() override { hold::remove_mark(dir_); }
   int yield() override;
   int held_again() override;
   bool must_be_asked() const override { return true; }
@@ -63,7 +65,7 @@ class HotGroupV2 final : public HotGroup {
   bool frozen() const override { return frozen_.load(); }
   int reclaim() override;
   int kill_tree() const override;
-  int procs_fd() const override { return procs_.get(); }
+  const MemberList& members() const override { return members_; }
 
  private:
   void write_mark();
@@ -83,25 +85,44 @@ class HotGroupV2 final : public HotGroup {
   int set_high(const Fd& file, uint64_t high);
   int lower_high(uint64_t max);
   int judge(Sample& out);
-  bool stopped() const;
+  bool stopped();
+
+  // A file that only helpers use: `kept` if it is open, else opened now, for as long as this lives.
+  class Opened {
+   public:
+    Opened(const Place& place, const Fd& kept, const char* file, int flags);
+    explicit operator bool() const { return bool(file_); }
+    int error() const { return file_.get(); }
+    const Fd& operator*() const { return file_; }
+
+   private:
+    Fd own_;
+    const Fd& file_;
+  };
 
   HoldConfig config_;
-  Fd dir_;  // for the mark, and for cgroup.kill
+  Place place_;
+  Fd own_dir_;    // where the guard's group has none already
+  int dir_ = -1;  // for the mark, and for cgroup.kill
   hold::FreezeRule rule_;
   hold::Respite respite_;
   hold::Edge edge_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};
-  Fd events_, local_events_, usage_, procs_, freeze_, reclaim_;
-  Fd max_, high_;            // the sentinel's
-  Fd slow_max_, slow_high_;  // the helpers'
+  Fd events_, usage_, max_, high_;  // the sentinel's
+  Fd local_events_;                 // where nothing is held
+  // The helpers', if this process may starve with the group.
+  Fd slow_max_, slow_high_, freeze_, reclaim_;
+  MemberList members_;
   Reclaimable reclaimable_;
   std::string own_path_;  // within the hierarchy; empty: it may not be frozen
   uint64_t ahead_ = 0;    // what all CPUs may have charged ahead
   uint64_t ooms_ = 0, kills_ = 0, told_kills_ = 0;
-  std::atomic<bool> yielded_{false};  // the kernel decides
-  bool measuring_ = false;            // rule_ has an episode
-  std::atomic<bool> frozen_{false};
+  std::atomic<bool> yielded_{false};   // the kernel decides
+  bool measuring_ = false;             // rule_ has an episode
+  std::atomic<bool> frozen_{false};    // what this process has frozen, from before that on
+  std::atomic<bool> stands_{false};    // and has really
+  std::atomic<bool> thawed_{false};    // what the other one has frozen
   std::atomic<uint64_t> seen_max_{0};  // memory.max, when it was last read
   std::atomic<uint64_t> set_high_{0};  // memory.high as we have set it; 0: we have not
   // What headroom has changed: as in HotGroupV1.

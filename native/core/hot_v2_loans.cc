@@ -1,5 +1,7 @@
 // Headroom of a v2 group: memory.max goes up and the line with it, and both come down again as far
 // as usage allows. The rest of HotGroupV2 is in hot_v2.cc.
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -27,11 +29,16 @@ int HotGroupV2::lend_to(uint64_t bytes) {
 // Brings usage below what `max` allows, as far as it can be reclaimed: lowering memory.max itself
 // would kill.
 int HotGroupV2::lower_high(uint64_t max) {
-  if (noted()) return set_high(slow_high_, yielded_ ? own_high() : held_high(max));
+  if (noted()) {
+    Opened high(place_, slow_high_, "memory.high", O_RDWR);
+    return high ? set_high(*high, yielded_ ? own_high() : held_high(max)) : high.error();
+  }
   uint64_t usage;
   if (int err = read_limit(usage_, usage)) return err;
-  if (!reclaim_ || usage <= max) return 0;
-  int err = write_limit(reclaim_, usage - max);
+  if (usage <= max) return 0;
+  Opened reclaim(place_, reclaim_, "memory.reclaim", O_WRONLY);
+  if (!reclaim) return 0;
+  int err = write_limit(*reclaim, usage - max);
   return err == -EAGAIN ? 0 : err;
 }
 
@@ -39,7 +46,9 @@ int HotGroupV2::repay(uint64_t base) {
   if (!lent()) return 0;
   uint32_t loans = loans_.load();
   uint64_t max, usage;
-  if (int err = read_limit(slow_max_, max)) return err;
+  Opened file(place_, slow_max_, "memory.max", O_RDWR);
+  if (!file) return file.error();
+  if (int err = read_limit(*file, max)) return err;
   // Somebody has set another one meanwhile: it is theirs now.
   if (max != set_max_.load() || base >= max) {
     if (loans_.load() == loans) set_max_.store(0);
@@ -48,15 +57,15 @@ int HotGroupV2::repay(uint64_t base) {
   if (int err = lower_high(base)) return err;
   if (int err = read_limit(usage_, usage)) return err;
   if (usage + kSlack / 4 <= base) {
-    if (int err = write_limit(slow_max_, base)) return err;
+    if (int err = write_limit(*file, base)) return err;
     if (loans_.load() == loans) set_max_.store(0);
     return 0;
   }
   // More is in use than the limit was, and cannot be reclaimed. Then no more than that.
   uint64_t tight = usage + std::max(max - hold::line(max, config_), kSlack);
   if (loans_.load() == loans && tight < max) {
-    if (int err = write_limit(slow_max_, tight)) return err;
-    if (read_limit(slow_max_, max) == 0) set_max_.store(max);
+    if (int err = write_limit(*file, tight)) return err;
+    if (read_limit(*file, max) == 0) set_max_.store(max);
   }
   if (int err = lower_high(max)) return err;
   return -EBUSY;

@@ -127,9 +127,8 @@ void InotifyHub::unwatch(int number, Subscriber& who, uint32_t tag) {
   auto it = h.watches.find(number);
   if (it == h.watches.end()) return;
   auto& list = it->second;
-  auto one = std::find_if(list.begin(), list.end(), [&](const Subscription& s) {
-    return s.who == &who && s.tag == tag;
-  });
+  auto one = std::find_if(list.begin(), list.end(),
+                          [&](const Subscription& s) { return s.who == &who && s.tag == tag; });
   if (one == list.end()) return;
   list.erase(one);
   drop_subscriber(h, &who);

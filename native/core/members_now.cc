@@ -22,27 +22,20 @@ bool lists_everybody(int fd) {
   return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == kFirstPidNamespace;
 }
 
-int open_again(int procs_fd) {
-  char name[32];
-  snprintf(name, sizeof name, "/proc/self/fd/%d", procs_fd);
-  // Not sys::open_at: this is a link that has to be followed.
-  int fd = open(name, O_RDONLY | O_CLOEXEC);
-  return fd < 0 ? -errno : fd;
-}
-
-int any_member_now(int procs_fd) {
-  Fd fresh(open_again(procs_fd));
+int any_member_now(const MemberList& members) {
+  Fd fresh;
+  int fd = members.open(fresh);
+  if (fd < 0) return fd;
   char first[16];
   ssize_t n;
   do {
-    n = pread(fresh ? fresh.get() : procs_fd, first, sizeof first, 0);
+    n = pread(fd, first, sizeof first, 0);
   } while (n < 0 && errno == EINTR);
   // A threaded group has threads only; their processes are members of a group above.
   if (n < 0) return errno == EOPNOTSUPP ? 0 : -errno;
   if (n > 0) return 1;
-  // What the open file says may be a second old on v1: no proof.
-  if (!fresh) return fresh.get();
-  return lists_everybody(procs_fd) ? 0 : -ENODATA;
+  // What a file that was read before says may be a second old on v1: no proof.
+  return fresh && lists_everybody(fd) ? 0 : -ENODATA;
 }
 
 }  // namespace oom

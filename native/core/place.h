@@ -9,9 +9,11 @@
 
 #include <cerrno>
 #include <climits>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "core/fd.h"
 #include "core/sys.h"
@@ -27,6 +29,8 @@ class Place {
 
   const std::string& name() const { return name_; }
   uint64_t inode() const { return inode_; }
+  // The directory that the name is relative to.
+  int base() const { return base_ ? base_->get() : -1; }
 
   // Calls use(dirfd) and returns its result; -ENOENT when this group is gone. Allocates nothing in
   // user space.
@@ -39,6 +43,22 @@ class Place {
     if (fstat(dir.get(), &st) != 0) return -errno;
     if (st.st_ino != inode_) return -ENOENT;
     return use(dir.get());
+  }
+
+  // Opens a file of this group with `how`, as sys::open_at(): none, with -ENOENT as its number, when
+  // the group is gone. Takes one descriptor.
+  template <class How>
+  Fd open(const char* file, int flags, How&& how) const {
+    if (name_.empty()) return Fd(how(base_->get(), file, flags));
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%s", name_.c_str(), file);
+    if (n < 0 || static_cast<size_t>(n) >= sizeof path) return Fd(-ENAMETOOLONG);
+    Fd opened(how(base_->get(), path, flags));
+    // Only then: what was opened while the name was this group's is of this group.
+    struct stat st;
+    if (!opened) return opened;
+    if (fstatat(base_->get(), name_.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return Fd(-errno);
+    return st.st_ino == inode_ ? std::move(opened) : Fd(-ENOENT);
   }
 
   // Whether this group still has the file: 0, -ENOENT when it is gone, or another -errno when that

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "core/spare_fds.h"
 #include "core/sys.h"
 
 namespace oom {
@@ -47,7 +48,8 @@ int same_memory(pid_t one, pid_t other) {
 }
 
 Proc::Proc()
-    : proc_(open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), own_(shows_this_namespace()) {}
+    : proc_(SpareFds::open_at(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY)),
+      own_(shows_this_namespace()) {}
 
 // "NSpid:\t4711\t1": the numbers of this process from the mount's namespace down to its own; one,
 // where both are the same. Kernels without pid namespaces have no such line.
@@ -67,7 +69,8 @@ ssize_t Proc::read(pid_t pid, const char* file, char* text, size_t size) const {
   if (!own_) return -EACCES;
   char name[64];
   snprintf(name, sizeof name, "%d/%s", pid, file);
-  return sys::read_at(proc_.get(), name, text, size);
+  Fd opened = SpareFds::open_at(proc_.get(), name, O_RDONLY);
+  return opened ? sys::read_small(opened.get(), text, size) : opened.get();
 }
 
 // Calls use(tid) for each thread but the main one, until it gives false.
@@ -75,7 +78,7 @@ template <class Use>
 void Proc::each_task(pid_t pid, Use&& use) const {
   char name[32];
   snprintf(name, sizeof name, "%d/task", pid);
-  Fd tasks(own_ ? sys::open_at(proc_.get(), name, O_RDONLY | O_DIRECTORY) : -1);
+  Fd tasks(own_ ? SpareFds::open_at(proc_.get(), name, O_RDONLY | O_DIRECTORY) : Fd());
   if (!tasks) return;
   alignas(Entry) char entries[2048];
   for (;;) {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "core/hold.h"
+#include "core/shared_files.h"
 #include "core/warm_file.h"
 
 namespace oom {
@@ -40,25 +41,33 @@ Status Reclaimable::arm(int dir) {
 
 // Of the groups above only those that have a limit, and it may be set later: then it is not known.
 Status Reclaimable::arm_swap(int dir) {
+  struct sysinfo machine;
+  swaps_known_ = ::sysinfo(&machine) == 0 && machine.totalswap != 0;
+  if (!swaps_known_) return Status::success();
   std::string above;
-  int found = 0;
-  for (int level = 0; level < 16 && found < kSwaps; level++, above.insert(0, "../")) {
-    Swap& swap = swaps_[found];
-    swap.max.reset(sys::open_at(dir, (above + "memory.swap.max").c_str(), O_RDONLY));
-    swap.current.reset(sys::open_at(dir, (above + "memory.swap.current").c_str(), O_RDONLY));
-    if (!swap.max || !swap.current) {
-      int err = swap.max ? swap.current.get() : swap.max.get();
+  for (int level = 0; level < 16 && swap_count_ < kSwaps; level++, above.insert(0, "../")) {
+    Swap& swap = swaps_[swap_count_];
+    int err = 0;
+    swap.max_file = shared_files::open(dir, (above + "memory.swap.max").c_str(), err);
+    if (swap.max_file) {
+      swap.current_file = shared_files::open(dir, (above + "memory.swap.current").c_str(), err);
+    }
+    if (!swap.max_file || !swap.current_file) {
       swap = {};
       if (err == -EMFILE || err == -ENFILE || err == -ENOMEM) {
         return Status::of(err, "open", "memory.swap.max");
       }
       break;
     }
-    uint64_t max = 0, current = 0;
-    if (read_limit(swap.max, max) != 0 || read_limit(swap.current, current) != 0) break;
-    if (level == 0 || max != kUnlimited) found++;
+    swap.max = swap.max_file->get();
+    swap.current = swap.current_file->get();
+    uint64_t max = 0;
+    if (read_limit(swap.max, max) == 0 && (level == 0 || max != kUnlimited)) {
+      swap_count_++;
+    } else {
+      swap = {};
+    }
   }
-  if (found < kSwaps) swaps_[found] = {};
   return Status::success();
 }
 
@@ -82,9 +91,11 @@ int Reclaimable::count(uint64_t& out) const {
 }
 
 uint64_t Reclaimable::swap_room(uint64_t room) const {
-  for (const Swap& swap : swaps_) {
+  // Swap that was switched on since: what this group may have of it is not known, so none.
+  if (!swaps_known_) return 0;
+  for (int i = 0; i < swap_count_; i++) {
+    const Swap& swap = swaps_[i];
     uint64_t max = 0, current = 0;
-    if (room == 0 || !swap.max) break;
     if (read_limit(swap.max, max) != 0 || read_limit(swap.current, current) != 0) continue;
     room = std::min(room, max > current ? max - current : 0);
   }

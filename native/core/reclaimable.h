@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "core/fd.h"
 #include "core/result.h"
@@ -16,9 +17,11 @@ class Reclaimable {
   int count(uint64_t& out) const;
 
  private:
-  // Who may use more swap than this group may: one each for it and the groups above with a limit.
+  // Who may use more swap than this group may: one each for it and the groups above with a limit,
+  // which all guards of the process have together.
   struct Swap {
-    Fd max, current;
+    std::shared_ptr<const Fd> max_file, current_file;
+    int max = -1, current = -1;
   };
   static constexpr int kSwaps = 4;
 
@@ -27,6 +30,8 @@ class Reclaimable {
 
   Fd stat_;
   Swap swaps_[kSwaps];
+  int swap_count_ = 0;
+  bool swaps_known_ = false;  // the machine had swap when this was armed
 };
 
 }  // namespace oom

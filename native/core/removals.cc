@@ -134,11 +134,9 @@ void RemovalScout::after_events() {
 
 void RemovalScout::look(Sentinel& sentinel, bool all) {
   for (uint32_t from = 0; from < kBuckets; from += kPiece) {
-    sentinel.call(
-        [](Sentinel& s, uint32_t first, bool each) {
-          Removals::look(s, sys::now_ns(), first, kPiece, each);
-        },
-        from, all);
+    sentinel.call([](Sentinel& s, uint32_t first,
+                     bool each) { Removals::look(s, sys::now_ns(), first, kPiece, each); },
+                  from, all);
   }
 }
 
@@ -262,7 +260,8 @@ void Removals::add(Sentinel& sentinel, Removable& one) {
 }
 
 void Removals::remove(Sentinel&, Removable& one) {
-  for (Removable** link = &listening->buckets[one.hash_ % kBuckets]; *link; link = &(*link)->next_) {
+  for (Removable** link = &listening->buckets[one.hash_ % kBuckets]; *link;
+       link = &(*link)->next_) {
     if (*link != &one) continue;
     *link = one.next_;
     return;

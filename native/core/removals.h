@@ -32,8 +32,8 @@ class Removable {
  private:
   friend class Removals;
   uint32_t hash_ = 0;
-  GroupAbove* above_ = nullptr;  // while it is followed
-  Removable* next_ = nullptr;    // on the sentinel: of the same hash
+  GroupAbove* above_ = nullptr;                   // while it is followed
+  Removable* next_ = nullptr;                     // on the sentinel: of the same hash
   Removable *left_ = nullptr, *right_ = nullptr;  // of the same group above
 };
 

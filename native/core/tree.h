@@ -71,10 +71,10 @@ class Tree final : private InotifyHub::Subscriber {
   struct Dir {
     uint64_t inode;
     uint32_t id;
-    uint32_t tag;         // what it is watched under, even; its file: the number after that
-    int watch;            // the hub's number; -1: there is none, it is swept
-    int file_watch;       // of touched_file(); -1: there is none
-    uint32_t below = 0;   // how many directories in it are known
+    uint32_t tag;        // what it is watched under, even; its file: the number after that
+    int watch;           // the hub's number; -1: there is none, it is swept
+    int file_watch;      // of touched_file(); -1: there is none
+    uint32_t below = 0;  // how many directories in it are known
   };
   struct Unexplored {
     uint32_t parent;

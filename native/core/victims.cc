@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "core/members_now.h"
 #include "core/pidfd.h"
 
@@ -56,8 +58,8 @@ void Victims::search() {
   look_alike_count_ = 0;
 }
 
-void Victims::consider(int procs_fd) {
-  int err = each_member_now(procs_fd, [&](pid_t pid) {
+void Victims::consider(const MemberList& members) {
+  int err = each_member_now(members, [&](pid_t pid) {
     if (pid == 0) {
       unseen_++;
       return;
@@ -71,7 +73,7 @@ void Victims::consider(int procs_fd) {
     if (why != 0) return;
     headless_ |= memory.task != pid;
     if (memory.statm.resident <= largest_.memory.statm.resident || spared(pid)) return;
-    largest_ = {.pid = pid, .procs = procs_fd, .memory = memory};
+    largest_ = {.pid = pid, .memory = memory};
   });
   // A group that has been removed has no members.
   if (err != 0 && err != -ENODEV) failed_ = err;
@@ -87,8 +89,8 @@ int Victims::found() {
   return 0;
 }
 
-void Victims::look_for_parent(int procs_fd) {
-  each_member_now(procs_fd, [&](pid_t pid) { parent_is_member_ |= pid == sharing_parent_; });
+void Victims::look_for_parent(const MemberList& members) {
+  each_member_now(members, [&](pid_t pid) { parent_is_member_ |= pid == sharing_parent_; });
 }
 
 bool Victims::frees_memory() const {
@@ -121,12 +123,12 @@ bool Victims::looks_alike(pid_t pid) const {
          apart <= one.resident / 64;
 }
 
-void Victims::signal_sharers(int procs_fd) {
+void Victims::signal_sharers(const MemberList& members) {
   bool more = true;
   for (int round = 0; more && round < 256; round++) {
     more = false;
     batch_count_ = 0;
-    each_member_now(procs_fd, [&](pid_t pid) {
+    each_member_now(members, [&](pid_t pid) {
       if (pid == largest_.pid || untouchable(pid) || known(pid)) return;
       int same = shares(pid);
       if (same == 1 && batch_count_ == kBatch) {
@@ -135,42 +137,44 @@ void Victims::signal_sharers(int procs_fd) {
         batch_[batch_count_++] = pid;
       } else if (round == 0 && same < 0 && same != -ESRCH && look_alike_count_ < kBatch &&
                  looks_alike(pid)) {
-        look_alikes_[look_alike_count_++] = {.pid = pid, .procs = procs_fd, .memory = {}};
+        look_alikes_[look_alike_count_++] = pid;
       }
     });
     uint32_t before = count_;
-    if (batch_count_ > 0) signal_batch(procs_fd, SIGKILL);
+    if (batch_count_ > 0) signal_batch(members, SIGKILL);
     more = more && count_ > before;
   }
 }
 
-int Victims::signal_found(int signal) {
+// -ESRCH: it is not one of these.
+int Victims::signal_found(const MemberList& members, int signal) {
   batch_[0] = largest_.pid;
   batch_count_ = 1;
-  const int at = reap_count_;
-  int err = signal_batch(largest_.procs, signal);
-  // process_mrelease(2) is EINVAL for one that dies while others that do not have its memory.
-  if (err == 0 && look_alike_count_ > 0 && reap_count_ > at &&
-      pidfd::mrelease(reap_[at]) == -EINVAL) {
-    signal_look_alikes();
-  }
-  return err;
+  int err = signal_batch(members, signal);
+  return err == -ENODEV ? -ESRCH : err;
 }
 
-void Victims::signal_look_alikes() {
+// process_mrelease(2) is EINVAL for one that dies while others that do not have its memory.
+bool Victims::memory_lives_on(int first_reaped) const {
+  return look_alike_count_ > 0 && reap_count_ > first_reaped &&
+         pidfd::mrelease(reap_[first_reaped]) == -EINVAL;
+}
+
+void Victims::signal_look_alikes(const MemberList& members) {
   for (int i = 0; i < look_alike_count_; i++) {
-    batch_[0] = look_alikes_[i].pid;
+    if (known(look_alikes_[i])) continue;
+    batch_[0] = look_alikes_[i];
     batch_count_ = 1;
-    signal_batch(look_alikes_[i].procs, SIGKILL);
+    signal_batch(members, SIGKILL);
   }
 }
 
-int Victims::signal_batch(int procs_fd, int signal) {
+int Victims::signal_batch(const MemberList& members, int signal) {
   Fd pins[kBatch];
   bool member[kBatch] = {};
   for (int i = 0; i < batch_count_; i++) pins[i].reset(pidfd::open(batch_[i]));
   // A pidfd pins the process: still a member now means that it is the one that was seen.
-  int err = each_member_now(procs_fd, [&](pid_t pid) {
+  int err = each_member_now(members, [&](pid_t pid) {
     for (int i = 0; i < batch_count_; i++) member[i] |= batch_[i] == pid;
   });
   if (err != 0) return err;
@@ -193,7 +197,7 @@ int Victims::signal_batch(int procs_fd, int signal) {
   return result;
 }
 
-int Victims::signal_all_of(int procs_fd, int signal) {
+int Victims::signal_all_of(const MemberList& members, int signal) {
   // A fork may have slipped in between two looks. The bound is for a fork bomb, and for members
   // that this process has no right to signal.
   int result = 0;
@@ -202,7 +206,7 @@ int Victims::signal_all_of(int procs_fd, int signal) {
     bool more = false;
     batch_count_ = 0;
     unseen_ = unseen_before;
-    int err = each_member_now(procs_fd, [&](pid_t pid) {
+    int err = each_member_now(members, [&](pid_t pid) {
       if (pid == 0) {
         unseen_++;
       } else if (batch_count_ == kBatch) {
@@ -216,7 +220,7 @@ int Victims::signal_all_of(int procs_fd, int signal) {
     if (err != 0) return err;
     if (batch_count_ == 0) return result;
     uint32_t before = count_;
-    err = signal_batch(procs_fd, signal);
+    err = signal_batch(members, signal);
     if (err != 0 && err != -ESRCH) result = err;
     if (count_ == before && (err != -ESRCH || !more)) return result;
     if (signal != SIGKILL && !more) return result;
@@ -227,11 +231,11 @@ int Victims::signal_all_of(int procs_fd, int signal) {
 // They have no names to be listed by.
 void Victims::killed_unseen() { count_ += unseen_; }
 
-int Victims::signal_member(int procs_fd, pid_t pid, int signal) {
+int Victims::signal_member(const MemberList& members, pid_t pid, int signal) {
   if (untouchable(pid) && signal == SIGKILL) return -EPERM;
   batch_[0] = pid;
   batch_count_ = 1;
-  return signal_batch(procs_fd, signal);
+  return signal_batch(members, signal);
 }
 
 void Victims::reap() {

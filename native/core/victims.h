@@ -15,8 +15,8 @@
 //
 // Kernel contract (v1): the members that an open cgroup.procs gives are remembered by the kernel
 // for a second after the last read and given again, dead or not; only a new open file looks anew.
-// So the file is opened again for each look, through /proc/self/fd; where that fails (in a starved
-// group every open does), the open one has to do.
+// So the file is opened again for each look; where that fails (in a starved group every open does),
+// the one that is kept open has to do (member_list.h).
 #pragma once
 
 #include <signal.h>
@@ -26,6 +26,7 @@
 #include <cstdint>
 
 #include "core/codes.h"
+#include "core/member_list.h"
 #include "core/process.h"
 
 namespace oom {
@@ -44,8 +45,8 @@ class Victims {
   // A new job.
   void begin();
 
-  // Signals the largest member of a group and those below it; each(use) calls use(procs_fd) for the
-  // cgroup.procs of each. 0: signalled. -ESRCH: none may be.
+  // Signals the largest member of a group and those below it; each(use) calls use(const MemberList&)
+  // for each of them. 0: signalled. -ESRCH: none may be.
   template <class Each>
   int signal_largest(Each&& each, int signal);
   // Signals every member of those groups that may be; SIGKILL goes on until nobody new appears.
@@ -54,7 +55,7 @@ class Victims {
   template <class Each, class KillTree>
   int signal_all(Each&& each, int signal, KillTree&& kill_tree);
   // Signals one pid, if it is a member. -EPERM: it may not be killed.
-  int signal_member(int procs_fd, pid_t pid, int signal);
+  int signal_member(const MemberList& members, pid_t pid, int signal);
   // process_mrelease(2) on those killed: frees their memory before they are scheduled. Sleeps.
   void reap();
   // The same, by somebody else, who closes the fds.
@@ -74,25 +75,26 @@ class Victims {
 
   // The steps of signal_largest().
   void search();
-  void consider(int procs_fd);
+  void consider(const MemberList& members);
   int found();
-  void look_for_parent(int procs_fd);
+  void look_for_parent(const MemberList& members);
   bool frees_memory() const;
   void pass_over();
-  void signal_sharers(int procs_fd);
-  int signal_found(int signal);
+  void signal_sharers(const MemberList& members);
+  int signal_found(const MemberList& members, int signal);
 
   // Of signal_all().
-  int signal_all_of(int procs_fd, int signal);
+  int signal_all_of(const MemberList& members, int signal);
   void killed_unseen();
 
   // Whether a member has the largest one's memory: 1, 0 or -errno.
   int shares(pid_t pid) const;
   // Whether it could, by its numbers.
   bool looks_alike(pid_t pid) const;
-  void signal_look_alikes();
+  bool memory_lives_on(int first_reaped) const;
+  void signal_look_alikes(const MemberList& members);
   // Pins those of the batch that are still members and signals them.
-  int signal_batch(int procs_fd, int signal);
+  int signal_batch(const MemberList& members, int signal);
   bool known(pid_t pid) const;
   bool untouchable(pid_t pid) const;
   bool spared(pid_t pid) const;
@@ -106,7 +108,6 @@ class Victims {
   int batch_count_ = 0;
   struct Member {
     pid_t pid = 0;
-    int procs = -1;  // the cgroup.procs that lists it
     Proc::Memory memory;
   };
   Member largest_;
@@ -119,7 +120,7 @@ class Victims {
   pid_t passed_over_[kPassedOver];
   int passed_over_count_ = 0;
   // Those of whom it cannot be known whether they share the largest one's memory, and could.
-  Member look_alikes_[kBatch];
+  pid_t look_alikes_[kBatch];
   int look_alike_count_ = 0;
   Proc proc_;
   pid_t parents_[64];
@@ -131,17 +132,24 @@ int Victims::signal_largest(Each&& each, int signal) {
   passed_over_count_ = 0;
   for (int attempt = 0; attempt < kAttempts;) {
     search();
-    each([&](int procs_fd) { consider(procs_fd); });
+    each([&](const MemberList& members) { consider(members); });
     if (int err = found()) return err;
-    if (sharing_parent_ != 0) each([&](int procs_fd) { look_for_parent(procs_fd); });
+    if (sharing_parent_ != 0) each([&](const MemberList& members) { look_for_parent(members); });
     if (!frees_memory()) {
       if (passed_over_count_ == kPassedOver) return -ESRCH;
       pass_over();
       continue;
     }
     // With it, and first: an address space can be compared while its owner lives.
-    if (signal == SIGKILL) each([&](int procs_fd) { signal_sharers(procs_fd); });
-    int err = signal_found(signal);
+    if (signal == SIGKILL) each([&](const MemberList& members) { signal_sharers(members); });
+    const int reaped = reap_count_;
+    int err = -ESRCH;
+    each([&](const MemberList& members) {
+      if (err == -ESRCH) err = signal_found(members, signal);
+    });
+    if (err == 0 && memory_lives_on(reaped)) {
+      each([&](const MemberList& members) { signal_look_alikes(members); });
+    }
     // Again where it has just ended by itself.
     if (err != -ESRCH) return err;
     if (count_ > 0) return 0;
@@ -153,8 +161,8 @@ int Victims::signal_largest(Each&& each, int signal) {
 template <class Each, class KillTree>
 int Victims::signal_all(Each&& each, int signal, KillTree&& kill_tree) {
   search();
-  each([&](int procs_fd) {
-    int err = signal_all_of(procs_fd, signal);
+  each([&](const MemberList& members) {
+    int err = signal_all_of(members, signal);
     // A group that has been removed has no members.
     if (err != 0 && err != -ENODEV) failed_ = err;
   });

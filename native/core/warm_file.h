@@ -25,11 +25,12 @@ inline int write_number(const Fd& file, uint64_t value) {
 }
 
 // v2.
-inline int read_limit(const Fd& file, uint64_t& out) {
+inline int read_limit(int file, uint64_t& out) {
   char text[32];
-  ssize_t n = sys::read_small(file.get(), text, sizeof text);
+  ssize_t n = sys::read_small(file, text, sizeof text);
   return n < 0 ? static_cast<int>(n) : parse::limit({text, static_cast<size_t>(n)}, out);
 }
+inline int read_limit(const Fd& file, uint64_t& out) { return read_limit(file.get(), out); }
 
 inline int write_limit(const Fd& file, uint64_t bytes) {
   constexpr uint64_t kNone = uint64_t{1} << 62;  // no machine has that much

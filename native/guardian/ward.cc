@@ -12,6 +12,7 @@
 #include "core/alarm.h"
 #include "core/codes.h"
 #include "core/members_now.h"
+#include "core/spare_fds.h"
 #include "core/sys.h"
 
 namespace oom::guardian {
@@ -93,9 +94,9 @@ uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
   Status status;
   {
     auto hot = kind_.make(hold_);
-    if (guarded) status = hot->arm(dir);
+    if (guarded) status = hot->arm(place, dir, {});
     if (status.err == code::kNotAMemoryCgroup && parent != 0) guarded = false;
-    if (!guarded) status = hot->arm_members(dir);
+    if (!guarded) status = hot->arm_members(place, dir, {});
     auto group = std::make_shared<StandIn>(terms_, std::move(hot),
                                            above == groups_.end() ? nullptr : above->second,
                                            st.st_ino, place.name());
@@ -139,6 +140,7 @@ int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
   int err = signal(top, largest);
   killed = house_.victims->count();
   house_.victims->reap();
+  SpareFds::refill();
   return err;
 }
 
@@ -146,7 +148,7 @@ int Ward::signal(const StandIn& top, bool largest) {
   Victims& victims = *house_.victims;
   auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
-      if (group->below(top)) use(group->hot().procs_fd());
+      if (group->below(top)) use(group->hot().members());
     }
   };
   if (largest) return victims.signal_largest(lists, SIGKILL);
@@ -162,7 +164,7 @@ void Ward::thaw(const StandIn& group) {
 bool Ward::any_member(const StandIn& top) {
   for (auto& [id, group] : groups_) {
     if (!group->below(top)) continue;
-    int found = any_member_now(group->hot().procs_fd());
+    int found = any_member_now(group->hot().members());
     if (found > 0 || (found < 0 && found != -ENODEV)) return true;
   }
   return false;
@@ -185,7 +187,7 @@ Residence residence(int dir, uint64_t procs_inode) {
   if (procs && fstat(procs.get(), &st) == 0) {
     found.procs = procs_inode != 0 && st.st_ino == procs_inode;
     // Opened anew at each look: the kernel would repeat what it said first.
-    each_member_now(procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
+    each_listed(procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
   }
   int own = sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY);
   DIR* entries = own < 0 ? nullptr : fdopendir(own);

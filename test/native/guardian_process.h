@@ -76,8 +76,8 @@ class SimHot final : public HotGroup {
   bool in_use() const { return in_use_; }
 
   // What a guardian does not do.
-  Status arm(int) override { return Status::success(); }
-  Status arm_members(int) override { return Status::success(); }
+  Status arm(const Place&, int, const HotNeeds&) override { return Status::success(); }
+  Status arm_members(const Place&, int, const HotNeeds&) override { return Status::success(); }
   Status arm_above(int) override { return Status::success(); }
   Status arm_freezer(const std::string&) override { return Status::success(); }
   int event_fd() const override { return -1; }
@@ -89,7 +89,7 @@ class SimHot final : public HotGroup {
   int reclaim() override { return -ENOSYS; }
   int freeze(bool) override { return -ENOSYS; }
   bool frozen() const override { return false; }
-  int procs_fd() const override { return -1; }
+  const MemberList& members() const override { return members_; }
 
  private:
   int enter(GuardianCall call) {
@@ -108,6 +108,7 @@ class SimHot final : public HotGroup {
 
   SimGroup& group_;
   GuardianHooks& hooks_;
+  MemberList members_;
   bool dead_ = false;
   bool in_use_ = false;
 };

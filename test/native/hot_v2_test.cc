@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -34,10 +35,9 @@ class Files {
     put("memory.max", std::to_string(32 * kMiB));
     put("memory.high", "max");
     put("cgroup.freeze", "0");
-    dir_.reset(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    dir_ = std::make_shared<const Fd>(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   }
   ~Files() { std::filesystem::remove_all(path_); }
-  int dir() const { return dir_.get(); }
   void set(const char* file, const std::string& text) const {
     Fd fd(openat(dir(), file, O_WRONLY | O_TRUNC | O_CLOEXEC));
     REQUIRE(write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
@@ -48,6 +48,8 @@ class Files {
     REQUIRE(read_limit(fd, value) == 0);
     return value;
   }
+  int dir() const { return dir_->get(); }
+  Place place() const { return Place(dir_, "", 0); }
   Fd writable(const char* file) const { return Fd(openat(dir(), file, O_WRONLY | O_CLOEXEC)); }
 
  private:
@@ -56,7 +58,7 @@ class Files {
     REQUIRE(write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
   }
   std::string path_;
-  Fd dir_;
+  std::shared_ptr<const Fd> dir_;
 };
 
 }  // namespace
@@ -64,7 +66,7 @@ class Files {
 TEST_CASE("a limit that is lowered for the kernel is never seen") {
   Files files;
   HotGroupV2 hot({});
-  REQUIRE(hot.arm(files.dir()).ok());
+  REQUIRE(hot.arm(files.place(), files.dir(), {}).ok());
   HoldNote note;
   hot.share(&note);
   uint64_t ahead = static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_CONF)) * 64 * 4096;
@@ -92,7 +94,7 @@ TEST_CASE("a limit that is lowered for the kernel is never seen") {
 TEST_CASE("one that somebody else has lowered is") {
   Files files;
   HotGroupV2 hot({});
-  REQUIRE(hot.arm(files.dir()).ok());
+  REQUIRE(hot.arm(files.place(), files.dir(), {}).ok());
   Sample sample;
   CHECK(hot.sample(sample) == 0);
   CHECK(sample.limit == 32 * kMiB);
@@ -117,7 +119,7 @@ struct Asked {
     files.set("memory.events", "oom_kill 3\n");
     files.set("memory.current", std::to_string(31 * kMiB));
     REQUIRE(alarm.open().ok());
-    REQUIRE(hot.arm(files.dir()).ok());
+    REQUIRE(hot.arm(files.place(), files.dir(), {}).ok());
     hot.share(&note);
   }
   int ask(uint64_t kills = 3) { return hot.decide({kMax, kMax, kills}, alarm); }

@@ -4,6 +4,7 @@
 #include "core/members_now.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
 #include <signal.h>
@@ -13,8 +14,9 @@
 #include <sys/wait.h>
 
 #include <cstdlib>
-#include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,13 +24,33 @@ using namespace oom;
 
 namespace {
 
-Fd holding(const char* text) {
-  char name[] = "/tmp/members_now_test-XXXXXX";
-  Fd fd(mkstemp(name));
-  unlink(name);
-  REQUIRE(pwrite(fd.get(), text, strlen(text), 0) == static_cast<ssize_t>(strlen(text)));
-  return fd;
+// The members of the group at a directory, looked for as a helper does.
+MemberList list_of(const std::string& dir) {
+  auto base = std::make_shared<const Fd>(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  REQUIRE(*base);
+  MemberList list;
+  REQUIRE(list.arm(Place(base, "", 0), base->get(), false).ok());
+  return list;
 }
+
+// A directory with such a list, removed at the end.
+class Listing {
+ public:
+  explicit Listing(const char* text) {
+    char name[] = "/tmp/members_now_test-XXXXXX";
+    REQUIRE(mkdtemp(name));
+    dir_ = name;
+    std::ofstream(dir_ + "/cgroup.procs") << text;
+    list = list_of(dir_);
+  }
+  ~Listing() { std::filesystem::remove_all(dir_); }
+  void remove() { std::filesystem::remove(dir_ + "/cgroup.procs"); }
+
+  MemberList list;
+
+ private:
+  std::string dir_;
+};
 
 // Runs in a child, which ends with what it gives.
 template <class Run>
@@ -56,15 +78,17 @@ std::string make_group() {
 }  // namespace
 
 TEST_CASE("whether there is a member, on plain files") {
-  CHECK(any_member_now(holding("").get()) == 0);
-  CHECK(any_member_now(holding("7\n").get()) == 1);
-  CHECK(any_member_now(holding("0\n").get()) == 1);
-  CHECK(any_member_now(-1) == -EBADF);
+  CHECK(any_member_now(Listing("").list) == 0);
+  CHECK(any_member_now(Listing("7\n").list) == 1);
+  CHECK(any_member_now(Listing("0\n").list) == 1);
+  Listing gone("7\n");
+  gone.remove();
+  CHECK(any_member_now(gone.list) == -ENODEV);
 }
 
 TEST_CASE("those that cannot be named are listed as 0") {
   std::vector<pid_t> all;
-  CHECK(each_member_now(holding("0\n7\n0\n").get(), [&](pid_t pid) { all.push_back(pid); }) == 0);
+  CHECK(each_member_now(Listing("0\n7\n0\n").list, [&](pid_t pid) { all.push_back(pid); }) == 0);
   CHECK(all == std::vector<pid_t>{0, 7, 0});
 }
 
@@ -75,9 +99,8 @@ TEST_CASE("a real group, seen from another pid namespace") {
     return;
   }
   std::string file = dir + "/cgroup.procs";
-  Fd procs(open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  REQUIRE(procs);
-  CHECK(any_member_now(procs.get()) == 0);
+  MemberList members = list_of(dir);
+  CHECK(any_member_now(members) == 0);
 
   int ready[2];
   REQUIRE(pipe(ready) == 0);
@@ -92,17 +115,17 @@ TEST_CASE("a real group, seen from another pid namespace") {
   char done = 0;
   REQUIRE(read(ready[0], &done, 1) == 1);
   CHECK(done == 'y');
-  CHECK(any_member_now(procs.get()) == 1);
+  CHECK(any_member_now(members) == 1);
 
   struct statfs fs;
-  REQUIRE(fstatfs(procs.get(), &fs) == 0);
+  REQUIRE(statfs(dir.c_str(), &fs) == 0);
   const bool v1 = fs.f_type == CGROUP_SUPER_MAGIC;
   constexpr int kSkipped = 9;
   // What ends with a signal is the child's own namespace: the grandchild is the one to ask there.
   int seen = in_child([&] {
     if (unshare(CLONE_NEWPID) != 0) return kSkipped;
     return in_child([&] {
-      int any = any_member_now(procs.get());
+      int any = any_member_now(members);
       if (v1) return any == -ENODATA ? 1 : 2;  // not listed at all
       return any;
     });
@@ -111,9 +134,9 @@ TEST_CASE("a real group, seen from another pid namespace") {
 
   kill(member, SIGKILL);
   waitpid(member, nullptr, 0);
-  CHECK(any_member_now(procs.get()) == 0);
+  CHECK(any_member_now(members) == 0);
   CHECK(rmdir(dir.c_str()) == 0);
-  CHECK(any_member_now(procs.get()) == -ENODEV);
+  CHECK(any_member_now(members) == -ENODEV);
   close(ready[0]);
   close(ready[1]);
 }

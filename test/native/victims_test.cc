@@ -15,6 +15,8 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <set>
 #include <string>
@@ -92,23 +94,26 @@ pid_t sharer() {
   return clone(run, stack, CLONE_VM | SIGCHLD, nullptr);
 }
 
-// A cgroup.procs with these members.
+// A group with these members: a directory with a cgroup.procs.
 class Members {
  public:
   explicit Members(const std::vector<pid_t>& pids) {
     char name[] = "/tmp/victims_test-XXXXXX";
-    fd_.reset(mkstemp(name));
-    unlink(name);
-    std::string text;
-    for (pid_t pid : pids) text += std::to_string(pid) + "\n";
-    if (pwrite(fd_.get(), text.data(), text.size(), 0) < 0) abort();
+    if (!mkdtemp(name)) abort();
+    std::ofstream file(std::string(name) + "/cgroup.procs");
+    for (pid_t pid : pids) file << pid << "\n";
+    file.close();
+    auto base = std::make_shared<const Fd>(open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!list_.arm(Place(base, "", 0), base->get(), true).ok()) abort();
+    // It is kept open: a process of a test ends without a destructor.
+    std::filesystem::remove_all(name);
   }
   auto lists() const {
-    return [fd = fd_.get()](auto&& use) { use(fd); };
+    return [list = &list_](auto&& use) { use(*list); };
   }
 
  private:
-  Fd fd_;
+  MemberList list_;
 };
 
 std::set<pid_t> pids_of(const Victims& victims) {
