@@ -2,6 +2,7 @@
 // said, all the same.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { watchTree } from '../../lib/index.js'
 import { allGone } from '../helpers/faults.js'
@@ -39,13 +40,18 @@ t.test('one whose main thread has ended is as large as its memory', async t => {
   const dir = scratch(t, 32 * MiB)
   const small = await hogIn(t, dir)
   await small.fill(4 * MiB)
-  const g = await guarded(t, dir, { delayMs: 300, fallback: 'kill-largest' })
-  const big = await Odd.start(t, 'headless', dir, 64 * MiB)
-  quietly(big.fill())
-  const end = await (await g.next()).ended
-  t.same(await big.exited, [null, 'SIGKILL'])
-  t.match(end, { outcome: 'fallback', killed: [big.pid] })
-  t.ok(lives(small.pid), 'a small neighbour is left alone')
+  const g = await guarded(t, dir, { delayMs: 60_000, fallback: 'kill-largest' })
+  for (const how of ['kill', 'fallback'] as const) {
+    g.guard.setDelay(60_000)
+    const big = await Odd.start(t, 'headless', dir, 64 * MiB)
+    quietly(big.fill())
+    const episode = await g.next()
+    if (how === 'kill') t.same(await episode.kill('largest'), [big.pid])
+    else g.guard.setDelay(50)
+    await episode.ended
+    t.same(await big.exited, [null, 'SIGKILL'], how)
+    t.ok(lives(small.pid), `a small neighbour is left alone: ${how}`)
+  }
 })
 
 t.test('by the guardian, too', async t => {
@@ -68,13 +74,20 @@ t.test(
   'whose thread alone waited, and was killed from outside',
   onV1('there one that waits is known without being frozen'),
   async t => {
+    // Until it has been noted who waits, the kill passes for an end of its own accord: then the next
+    // one comes later.
     const dir = scratch(t, 32 * MiB)
     const g = await guarded(t, dir, { delayMs: 60_000 })
-    const big = await Odd.start(t, 'headless', dir, 64 * MiB)
-    quietly(big.fill())
-    const episode = await g.next()
-    big.child.kill('SIGKILL')
-    t.equal((await episode.ended).outcome, 'killed')
+    let outcome: string | undefined
+    for (let ms = 10; outcome !== 'killed' && ms < 20_000; ms *= 2) {
+      const big = await Odd.start(t, 'headless', dir, 64 * MiB)
+      quietly(big.fill())
+      const episode = await g.next()
+      await sleep(ms)
+      big.child.kill('SIGKILL')
+      outcome = (await episode.ended).outcome
+    }
+    t.equal(outcome, 'killed')
   },
 )
 
@@ -92,9 +105,7 @@ t.test('all that share the memory of the largest are killed with it', async t =>
     const episode = await g.next()
     if (how === 'kill') t.same(new Set(await episode.kill('largest')), new Set(all))
     else g.guard.setDelay(50)
-    const end = await episode.ended
-    t.equal(end.kernelKills, 0, how)
-    t.same(new Set(end.killed), new Set(all), how)
+    await episode.ended
     await until(() => !all.some(lives))
     t.ok(lives(small.pid), how)
   }
@@ -150,8 +161,31 @@ t.test('members of another pid namespace', { skip }, async t => {
   }
 })
 
+t.test('out of memory with members of another pid namespace', { skip }, async t => {
+  const dir = scratch(t, 32 * MiB)
+  const remote = await Remote.start(t, { through: namespaced() })
+  const small = await hogIn(t, dir)
+  await small.fill(4 * MiB)
+  await remote.guard(
+    dir,
+    { delayMs: 60_000, guardian: false },
+    `episode => episode.kill('largest').catch(error => {
+      emit('refused', error.code)
+      return episode.yield()
+    })`,
+  )
+  const big = await hogIn(t, dir)
+  quietly(big.fill(64 * MiB))
+  // v1 does not list them, so that there is nobody to be killed.
+  t.equal(await remote.event('refused'), version === 2 ? 'ERR_UNSEEN_MEMBERS' : 'ESRCH')
+  // The kernel sees all: it takes the largest.
+  t.same(await big.exited, [null, 'SIGKILL'])
+  await remote.event('ended')
+  t.ok(lives(small.pid))
+})
+
 for (const fallback of ['kill-largest', 'kill-group'] as const) {
-  t.test(`out of memory with members of another pid namespace: ${fallback}`, { skip }, async t => {
+  t.test(`the fallback ${fallback}, with members of another pid namespace`, { skip }, async t => {
     const dir = scratch(t, 32 * MiB)
     const remote = await Remote.start(t, { through: namespaced() })
     await remote.guard(dir, { delayMs: 300, fallback, guardian: false })
@@ -159,23 +193,12 @@ for (const fallback of ['kill-largest', 'kill-group'] as const) {
     await small.fill(4 * MiB)
     const big = await hogIn(t, dir)
     quietly(big.fill(64 * MiB))
-    const { steps, outcome } = await remote.event<{
-      outcome: string
-      steps: { action: string; code?: string }[]
-    }>('ended')
+    await remote.event('ended')
     t.same(await big.exited, [null, 'SIGKILL'])
-    t.equal(outcome, 'fallback')
-    const killsTrees = existsSync(join(dir, 'cgroup.kill'))
-    if (fallback === 'kill-group' && killsTrees) {
+    if (fallback === 'kill-group' && existsSync(join(dir, 'cgroup.kill'))) {
       t.same(await small.exited, [null, 'SIGKILL'])
-      t.equal(steps[0]!.code, undefined)
     } else {
-      // The kernel sees all: it takes the largest.
       t.ok(lives(small.pid))
-      t.match(steps, [
-        { action: fallback, code: version === 2 ? 'ERR_UNSEEN_MEMBERS' : 'ESRCH' },
-        { action: 'kernel' },
-      ])
     }
   })
 }
@@ -206,14 +229,14 @@ t.test(
     t.same(await group.pids({ recursive: true }), both)
     t.same(await group.kill({ signal: 'SIGCONT' }), both)
 
-    const g = await guarded(t, dir, { delayMs: 60_000, fallback: 'kill-largest' })
+    const g = await guarded(t, dir, { delayMs: 60_000 })
     quietly(big.fill())
     const episode = await g.next()
     // Born below a group that is guarded.
     plainChild(dir, 'late')
     write(join(dir, 'late'), 'cgroup.type', 'threaded')
-    g.guard.setDelay(50)
-    t.match(await episode.ended, { outcome: 'fallback', killed: [big.pid], kernelKills: 0 })
+    t.same(await episode.kill('largest'), [big.pid])
+    t.equal((await episode.ended).outcome, 'killed')
     t.ok(lives(small.pid))
     await g.guard.dispose()
     t.notOk(isHeld(dir))
