@@ -1,7 +1,11 @@
 import type { Bytes, MonotonicNs } from './common.js'
 import type { MemoryGroup } from '../lib/group.js'
 
-/** What happens at the deadline. */
+/**
+ * What happens at the deadline. `'kill-largest'` kills the member with the largest resident size, together with all members
+ * that share its memory. If a member cannot be looked at (another PID namespace, /proc with hidepid), the
+ * kernel decides, which sees all.
+ */
 export type Fallback = 'kernel' | 'kill-largest' | 'kill-group'
 
 interface StepBase {
@@ -30,7 +34,10 @@ export interface SignalStep extends StepBase {
   /** Members, the one with the largest resident size, or one pid of the group. Default `'all'`. */
   to?: 'all' | 'largest' | number
 }
-/** Kill the member with the largest resident size, kill all members, let the kernel decide, freeze. */
+/**
+ * Kill the member with the largest resident size (as {@link Fallback} says), kill all members, let the
+ * kernel decide, freeze.
+ */
 export interface PlainStep extends StepBase {
   action: 'kill-largest' | 'kill-group' | 'kernel' | 'freeze'
 }
@@ -120,9 +127,9 @@ export interface StepReport {
   action: PlanAction | Fallback
   /** When it was started. */
   at: MonotonicNs
-  /** 0, or a negative errno. */
+  /** 0, or a negative errno; below -5000: one of the package's own codes. */
   errno: number
-  /** The errno's name, such as `'EBUSY'`. */
+  /** Its name, such as `'EBUSY'`; `'ERR_UNSEEN_MEMBERS'`: nobody could say which member is the largest. */
   code?: string
   /** Processes killed or signalled by it. */
   killed: number[]
@@ -183,8 +190,10 @@ export interface OomEpisode {
   /**
    * Kills a member, the one with the largest resident size, or all, those of groups below included.
    * Resolves with the pids. Never this process, its parents, pid 1 or who is at oom_score_adj -1000.
+   * `'largest'` takes all members along that share its memory.
    *
-   * @throws ESRCH: no such member, or none that may be killed; EPERM
+   * @throws ESRCH: no such member, or none that may be killed; EPERM; ERR_UNSEEN_MEMBERS: a member is in
+   * another PID namespace or hidden in /proc, so that nobody can say which is the largest, or end all
    */
   kill(victim: number | 'largest' | 'all'): Promise<number[]>
   /**
