@@ -119,7 +119,7 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'oom-guardian',
     'no more processes are allowed: raise RLIMIT_NPROC (ulimit -u) or pids.max',
   ],
-  ['ENOSPC', 'oom-guardian', 'a process can guard 8192 groups'],
+  ['ENOSPC', 'oom-guardian', 'a process can guard 49,152 groups'],
   [
     'EPERM',
     'oom-guardian',

@@ -79,9 +79,9 @@ Status Guard::enter(Entry& entry, const Place& place, int dir) {
   if (has_guardian()) {
     struct stat st;
     if (fstat(dir, &st) != 0) return Status::last("fstat");
-    SharedSlot* slot = GuardianLink::shared()->take(st.st_ino);
-    // All slots taken: a group that the guardian cannot be told of is not held.
-    if (!slot) return Status::of(-ENOSPC, "guard", "oom-guardian");
+    SharedSlot* slot = nullptr;
+    // A group that the guardian cannot be told of is not held.
+    if (Status s = GuardianLink::take_slot(st.st_ino, slot); !s.ok()) return s;
     group.set_slot(slot);
   }
   if (state_ == State::kArmed) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/guarded_group.h"
+#include "core/guardian_link.h"
 #include "core/slot_writer.h"
 #include "core/sys.h"
 
@@ -12,7 +13,7 @@ GuardedGroup::~GuardedGroup() { free_slot(); }
 void GuardedGroup::free_slot() {
   if (!slot_) return;
   hot_->share(nullptr);
-  slot_->state.store(SlotState::kFree);
+  GuardianLink::free_slot(*slot_);
   slot_ = nullptr;
 }
 

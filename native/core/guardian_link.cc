@@ -50,6 +50,8 @@ struct Link {
 using Lock = MutexLock;
 
 pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+// Of the slots: the innermost.
+pthread_mutex_t slot_lock = PTHREAD_MUTEX_INITIALIZER;
 Link* link = nullptr;
 char program[4096];
 
@@ -137,15 +139,19 @@ Status make(std::unique_ptr<Link>& made) {
   if (fcntl(made->shared_fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return Status::last("fcntl");
   }
-  void* at = mmap(nullptr, sizeof(SharedState), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+  void* at = mmap(nullptr, sizeof(SharedState), PROT_READ | PROT_WRITE, MAP_SHARED,
                   made->shared_fd.get(), 0);
   if (at == MAP_FAILED) return Status::last("mmap");
-  if (mlock(at, sizeof(SharedState)) != 0) {
+  // The first segment; the next ones when they are needed.
+  if (mlock(at, SharedState::bytes(1)) != 0) {
     Status status = Status::of(-errno, "mlock", kMemlockLimit);
     munmap(at, sizeof(SharedState));
     return status;
   }
-  made->shared = new (at) SharedState();
+  // A new file is all zero, which is what its slots begin with.
+  made->shared = static_cast<SharedState*>(at);
+  made->shared->magic = SharedState::kMagic;
+  made->shared->segment_count.store(1);
   made->wake.reset(eventfd(0, EFD_CLOEXEC));
   return made->wake ? Status::success() : Status::last("eventfd");
 }
@@ -189,7 +195,23 @@ void GuardianLink::release() {
   nudge(*link);
 }
 
-SharedState* GuardianLink::shared() { return link ? link->shared : nullptr; }
+// With a user of the link, that is while there is one.
+Status GuardianLink::take_slot(uint64_t inode, SharedSlot*& out) {
+  Lock hold(slot_lock);
+  SharedState& shared = *link->shared;
+  int err = 0;
+  out = shared.take(inode, [&](size_t segment) {
+    err = lock_range(&shared.segments[segment], sizeof shared.segments[segment]);
+    return err;
+  });
+  if (err != 0) return Status::of(err, "mlock", kMemlockLimit);
+  return out ? Status::success() : Status::of(-ENOSPC, "guard", "oom-guardian");
+}
+
+void GuardianLink::free_slot(SharedSlot& slot) {
+  Lock hold(slot_lock);
+  link->shared->give_back(slot);
+}
 
 pid_t GuardianLink::pid() {
   Lock hold(lock);

@@ -45,11 +45,14 @@ class GuardianLink {
  public:
   // The program's path: once, before the first start().
   static void set_program(const std::string& path);
-  // One user more. The guardian runs when this returns success; then shared() is there.
+  // One user more. The guardian runs when this returns success; then there are slots.
   static Status start();
   // One user less: with the last the guardian ends.
   static void release();
-  static SharedState* shared();
+  // The memory that the guardian sees of one group. -ENOSPC: all are taken. Any thread that may
+  // sleep, also inside of other locks.
+  static Status take_slot(uint64_t inode, SharedSlot*& out);
+  static void free_slot(SharedSlot& slot);
   // -EDEADLK: it would live inside of what it guards, and cannot be moved out.
   static Status add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id);
   // Returns when the guardian touches nothing of it any more. `held`: the groups have been held,

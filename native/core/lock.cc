@@ -9,7 +9,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <iterator>
+#include <cstdlib>
 #include <string_view>
 #include <vector>
 
@@ -32,8 +32,8 @@ struct Region {
 // Process-wide, under its mutex; trivially destructible, since threads outlive exit handlers.
 struct State {
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  Region regions[256] = {};
-  size_t count = 0;
+  Region* regions = nullptr;
+  size_t count = 0, room = 0;
   unsigned holders[2] = {};
 };
 constinit State state;
@@ -88,16 +88,31 @@ size_t total(const std::vector<Range>& ranges) {
   return bytes;
 }
 
-// After an munlock that may have taken others' pages along. The pages are resident still, so that
-// this finds its budget where it was.
-void relock() {
+// After an munlock of `gone` that may have taken others' pages along. The pages are resident still,
+// so that this finds its budget where it was.
+void relock(const Range& gone = {0, UINTPTR_MAX}) {
+  auto touched = [&](const Range& range) { return range.begin < gone.end && gone.begin < range.end; };
   for (const LockScope scope : {LockScope::kOomPath, LockScope::kProcess}) {
     if (holders(scope) == 0) continue;
-    for (const Range& range : ranges_of(scope)) lock_now(range);
+    for (const Range& range : ranges_of(scope)) {
+      if (touched(range)) lock_now(range);
+    }
   }
   for (size_t i = 0; i < state.count; i++) {
-    if (held(state.regions[i])) lock_region(state.regions[i]);
+    const Region& region = state.regions[i];
+    if (touched(region.range) && held(region)) lock_region(region);
   }
+}
+
+// Room for one more in the table.
+bool make_room() {
+  if (state.count < state.room) return true;
+  const size_t room = state.room == 0 ? 256 : 2 * state.room;
+  void* grown = realloc(state.regions, room * sizeof(Region));
+  if (!grown) return false;
+  state.regions = static_cast<Region*>(grown);
+  state.room = room;
+  return true;
 }
 
 // One "Name:   123 kB" line of /proc/self/status, in bytes.
@@ -155,7 +170,7 @@ int may_lock(size_t bytes) {
 
 int LockedRegions::add(const void* address, size_t length, Kind kind) {
   Guard guard;
-  if (state.count == std::size(state.regions)) return -ENOSPC;
+  if (!make_room()) return -ENOMEM;
   const Region region{pages_of(address, length), kind};
   if (held(region)) {
     if (int err = lock_region(region)) return err;
@@ -175,12 +190,14 @@ void LockedRegions::remove(const void* address, size_t length) {
   state.count--;
   if (!locked) return;
   munlock(at(range), range.size());
-  relock();
+  relock(range);
 }
 
 Status lock_scope(LockScope scope, size_t* bytes) {
   Guard guard;
-  const std::vector<Range> ranges = ranges_of(scope);
+  // Ten thousand guards ask for it one after the other: only the first has to look.
+  std::vector<Range> ranges;
+  if (bytes || holders(scope) == 0) ranges = ranges_of(scope);
   if (bytes) *bytes = total(ranges);
   if (holders(scope) == 0) {
     // The images of the OOM path are part of the process's: not asked for twice.

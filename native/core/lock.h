@@ -39,7 +39,7 @@ class LockedRegions {
     kOomPath,  // locked and populated while the OOM path is locked, from now on if it is
     kAlways,   // locked now and until removed, without being populated (the ballast's pages)
   };
-  // 0, -ENOSPC when the table is full, or why it could not be locked; it is not registered then.
+  // 0, or why it could not be locked; it is not registered then.
   static int add(const void* address, size_t length, Kind kind = Kind::kOomPath);
   // Unlocks. Pages shared with another region stay locked.
   static void remove(const void* address, size_t length);

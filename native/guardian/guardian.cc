@@ -65,7 +65,14 @@ class Guardian final : private InotifyHub::Reader {
     house_.yard = yard_.get();
     house_.shared = shared;
     house_.victims = &victims_;
-    house_.on_done = [](void* self) { static_cast<Guardian*>(self)->leave_if_done(); };
+    // Of ten thousand groups that are put back in one round the last is asked for once.
+    house_.on_done = [](void* self) { static_cast<Guardian*>(self)->leave_soon(); };
+    leaving_.run = [](Command& command, Sentinel&) {
+      auto& leaving = static_cast<Leaving&>(command);
+      leaving.posted = false;
+      leaving.self->leave_if_done();
+    };
+    leaving_.self = this;
     house_.on_done_arg = this;
 
     sigset_t term;
@@ -134,6 +141,12 @@ class Guardian final : private InotifyHub::Reader {
       house_.loop->set_timer(trees_, next);
     }
     leave_if_done();
+  }
+
+  void leave_soon() {
+    if (house_.parent_alive || leaving_.posted) return;
+    leaving_.posted = true;
+    house_.loop->post(leaving_);
   }
 
   void leave_if_done() {
@@ -239,19 +252,28 @@ class Guardian final : private InotifyHub::Reader {
       struct stat st;
       if (fstat(place.get(), &st) != 0) return -errno;
       inode = st.st_ino;
-      for (auto& [id, ward] : wards_) {
-        if (residence(ward->root(), inode).procs) return -EDEADLK;
+      // It lives there already: that is outside of all that it has been told of since.
+      if (inode != home_) {
+        for (auto& [id, ward] : wards_) {
+          if (residence(ward->root(), inode).procs) return -EDEADLK;
+        }
       }
     }
     Residence where = residence(root, inode);
     if (where.procs) return -EDEADLK;
-    if (place) return sys::write_small(place.get(), "0");
+    if (place) {
+      if (inode == home_ && !where.process) return 0;
+      int err = sys::write_small(place.get(), "0");
+      home_ = err == 0 ? inode : 0;
+      return err;
+    }
     if (!where.process) return 0;
     // The nearest that takes it: on v2 a group with others below it has no members.
     std::string above = "../cgroup.procs";
     for (int level = 0; level < kMostLevels; level++, above.insert(0, "../")) {
       Fd procs(sys::open_at(root, above.c_str(), O_WRONLY));
       if (!procs) break;
+      home_ = 0;
       if (sys::write_small(procs.get(), "0") == 0) return residence(root, 0).process ? -EDEADLK : 0;
     }
     return -EDEADLK;
@@ -267,10 +289,17 @@ class Guardian final : private InotifyHub::Reader {
 
   static constexpr int kMostLevels = 64;
 
+  struct Leaving : Command {
+    Guardian* self = nullptr;
+    bool posted = false;
+  };
+
   House house_;
+  Leaving leaving_;
   std::unique_ptr<Graveyard> yard_;
   Victims victims_;
   std::unordered_map<uint32_t, std::shared_ptr<Ward>> wards_;
+  uint64_t home_ = 0;  // of the cgroup.procs that it was told to move to, and has
   Fd signals_;
   Watched<Guardian> socket_{*this, &Guardian::question};
   Watched<Guardian> parent_{*this, &Guardian::parent_ended};

@@ -180,7 +180,7 @@ void GuardianSchedule::carry_out(Task task) {
       }
       driver_->make_sure();
       disposed_ = true;
-      slot_->state.store(SlotState::kFree);
+      shared_.give_back(*slot_);
       note("disposed");
       break;
   }
