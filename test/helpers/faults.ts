@@ -52,9 +52,12 @@ export class Clock {
   readonly #began = process.hrtime.bigint()
   private constructor(readonly dir: string) {}
 
-  /** Resolves once it is out of memory. */
-  static async start(dir: string): Promise<Clock> {
-    await until(() => underOom(dir))
+  /**
+   * Resolves once it is out of memory: with the one that fills it gone, it has been while this process
+   * did not get to run.
+   */
+  static async start(dir: string, { child }: Hog): Promise<Clock> {
+    await until(() => underOom(dir) || child.exitCode !== null || child.signalCode !== null)
     return new Clock(dir)
   }
   async stop(): Promise<number> {

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import t from 'tap'
 import { spawn, type OomEpisode } from '../../lib/index.js'
-import { allGone } from '../helpers/faults.js'
+import { allGone, stop } from '../helpers/faults.js'
 import { guarded } from '../helpers/guard.js'
 import { openGroup } from '../helpers/group.js'
 import { Hog, hogIn } from '../helpers/hog.js'
@@ -111,9 +111,12 @@ for (const descendants of ['guard', 'kernel'] as const) {
   t.test(`the guardian takes those in groups below, too (descendants: ${descendants})`, async t => {
     const dir = scratch(t, 16 * MiB, 300)
     const remote = await Remote.start(t)
-    await remote.guard(dir, { delayMs: 300, fallback: 'kill-group', descendants })
+    // It can act only once the supervisor is dead, however late that is.
+    const guardian = { graceMs: 60_000 }
+    await remote.guard(dir, { delayMs: 300, fallback: 'kill-group', descendants, guardian })
     const below = await hogIn(t, plainChild(dir, 'below'))
     const hog = await hogIn(t, dir)
+    await stop(remote.pid)
     hog.fill(24 * MiB).catch(() => {})
     await until(() => underOom(dir))
     process.kill(remote.pid, 'SIGKILL')

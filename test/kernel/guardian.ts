@@ -39,6 +39,8 @@ import {
 } from '../helpers/scratch.js'
 
 const DELAY = 300
+// On a machine that is busy enough it would act in the place of the sentinel.
+const PATIENT = { graceMs: 30_000 }
 const status = (pid: number, key: string): string =>
   new RegExp(`^${key}:\\s+(.*)$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]!
 const stat = (pid: number): string[] =>
@@ -141,8 +143,8 @@ t.test('SIGKILL of the guardian: another one keeps the promise', async t => {
     process.kill(guardian, 'SIGKILL')
     await until(async () => ![0, guardian].includes(await pidOf(remote)))
     t.ok(isHeld(dir))
-    const { lived } = await overfill(t, dir)
-    const clock = await Clock.start(dir)
+    const { hog, lived } = await overfill(t, dir)
+    const clock = await Clock.start(dir, hog)
     remote.child.kill('SIGKILL')
     late.push((await clock.stop()) - DELAY)
     t.notOk(await lived)
@@ -157,9 +159,9 @@ t.test('SIGKILL of the guardian in an episode: the sentinel goes on', async t =>
   for (let round = 0; round < rounds; round++) {
     const dir = scratch(t, 16 * MiB)
     const remote = await Remote.start(t)
-    const { guardian } = await remote.guard(dir, { delayMs: DELAY })
-    const { lived } = await overfill(t, dir)
-    const clock = await Clock.start(dir)
+    const { guardian } = await remote.guard(dir, { delayMs: DELAY, guardian: PATIENT })
+    const { hog, lived } = await overfill(t, dir)
+    const clock = await Clock.start(dir, hog)
     process.kill(guardian, 'SIGKILL')
     late.push((await clock.stop()) - DELAY)
     t.notOk(await lived)
@@ -176,8 +178,8 @@ t.test('SIGKILL of the guardian in an episode, then of the supervisor', async t 
     const dir = scratch(t, 16 * MiB)
     const remote = await Remote.start(t)
     const { guardian } = await remote.guard(dir, { delayMs: 2 * DELAY })
-    const { lived } = await overfill(t, dir)
-    const clock = await Clock.start(dir)
+    const { hog, lived } = await overfill(t, dir)
+    const clock = await Clock.start(dir, hog)
     const { deadline } = await remote.event<{ deadline: number }>('episode')
     process.kill(guardian, 'SIGKILL')
     await until(async () => ![0, guardian].includes(await pidOf(remote)))
@@ -197,7 +199,7 @@ t.test('SIGTERM of the guardian: it puts back, leaves, and is replaced', async t
     const dir = scratch(t, 64 * MiB)
     const below = child(dir, 'below', 16 * MiB)
     const remote = await Remote.start(t)
-    const { guardian } = await remote.guard(dir, { delayMs: DELAY })
+    const { guardian } = await remote.guard(dir, { delayMs: DELAY, guardian: PATIENT })
     // The supervisor cannot repair it while it is stopped.
     await stop(remote.pid)
     const born = child(dir, 'born', 16 * MiB)
