@@ -1,7 +1,7 @@
 // The tests as the booted machine runs them: compiled here, because that takes seconds for each file
 // under emulation, with tap in one file for the same reason (bundle-load.mjs).
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import ts from 'typescript'
 import { files, must, root } from '../run.mjs'
 
@@ -43,7 +43,9 @@ export function addTests(archive, project, bundle) {
 /** Programs in C that tests start, which are otherwise compiled when a test first needs them. */
 export async function buildPrograms() {
   await must('mkdir', ['-p', 'build/test'])
-  for (const source of files('test/native', ['.c'])) {
+  for (const source of files('test/native', ['.c']).filter(
+    file => dirname(file) === 'test/native',
+  )) {
     const program = join('build/test', basename(source, '.c'))
     await must('cc', ['-O1', '-static', '-o', program, source])
   }
