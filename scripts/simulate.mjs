@@ -1,17 +1,54 @@
 // `npm run simulate [-- SCHEDULES [FROM]]`: both simulations of test/native with seeds that nobody has
 // tried yet (or from FROM on). What CI runs has the same seeds each time: it finds what a change breaks,
 // not what was never reached. A failing seed is printed with the command that replays it.
+//
+// `npm run simulate -- --known`: replays the schedules of test/native/guardian-seeds.txt, which fail and are
+// not repaired, and prints which still do. Exits with 0 when each fails as the list says.
 import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail, must, root } from './run.mjs'
 
 const PROGRAMS = ['episode_sim_test', 'guardian_sim_test']
 const BUILD = 'build-cmake/optimized'
+const KNOWN = 'test/native/guardian-seeds.txt'
+
+/** What goes wrong in one schedule of both processes; undefined: nothing. */
+function replay(seed) {
+  const { status, stdout, error } = spawnSync(
+    join(root, BUILD, 'test/native/guardian_sim_test'),
+    ['--seed', seed],
+    { encoding: 'utf8', maxBuffer: 1 << 28 },
+  )
+  if (error) fail(error.message)
+  if (status === 0) return undefined
+  const last = stdout.trimEnd().split('\n').at(-1)
+  return /^seed \d+, [\d.]+ ms: (.*)$/.exec(last)?.[1] ?? `ended with ${status}: ${last}`
+}
+
+async function replayKnown() {
+  await must('cmake', ['--preset', 'optimized'])
+  await must('cmake', ['--build', BUILD, '--target', 'guardian_sim_test'])
+  const lines = readFileSync(join(root, KNOWN), 'utf8').split('\n')
+  const known = lines.filter(line => /^\d/.test(line)).map(line => /^(\d+) (.*)$/.exec(line))
+  let other = 0
+  for (const [, seed, told] of known) {
+    const found = replay(seed)
+    if (found !== told) other++
+    const verdict =
+      found === undefined ? 'passes now' : found === told ? 'fails' : 'fails otherwise'
+    console.log(`${seed} ${verdict}: ${found ?? told}`)
+  }
+  console.log(`${known.length} known seeds, ${known.length - other} as ${KNOWN} says`)
+  process.exit(other === 0 ? 0 : 1)
+}
+
+if (process.argv[2] === '--known') await replayKnown()
 
 const [schedules, from] = [process.argv[2] ?? '4000000', process.argv[3] ?? `${randomInt(2 ** 47)}`]
 if (![schedules, from].every(text => /^[1-9]\d{0,14}$/.test(text))) {
-  fail('usage: npm run simulate [-- SCHEDULES [FROM]]')
+  fail('usage: npm run simulate [-- SCHEDULES [FROM] | --known]')
 }
 await must('cmake', ['--preset', 'optimized'])
 await must('cmake', ['--build', BUILD, '--target', ...PROGRAMS])
