@@ -1,14 +1,12 @@
 #!/usr/bin/env node
 // The command line: `cgroup-oom doctor | rescue | watch | run`. Finds the command and turns what it
 // throws into a message and an exit status: 2 for a wrong command line, 1 for all else.
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { UsageError, type Command } from './cli/command.js'
 import { doctor } from './cli/doctor.js'
 import { rescue } from './cli/rescue.js'
 import { run } from './cli/run.js'
 import { watch } from './cli/watch.js'
-import { packageRoot } from './native/load.js'
+import { VERSION } from './version.js'
 
 const COMMANDS: readonly Command[] = [doctor, rescue, watch, run]
 
@@ -26,11 +24,6 @@ Options:
 A GROUP is an absolute directory, or one relative to the memory hierarchy's mount.
 `
 
-function version(): string {
-  const manifest = readFileSync(join(packageRoot(), 'package.json'), 'utf8')
-  return (JSON.parse(manifest) as { version: string }).version
-}
-
 /** Whether the command's own options ask for help: what follows `--` belongs to somebody else. */
 function asksForHelp(args: readonly string[]): boolean {
   const end = args.indexOf('--')
@@ -44,7 +37,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     return 0
   }
   if (name === '--version' || name === '-v') {
-    process.stdout.write(`${version()}\n`)
+    process.stdout.write(`${VERSION}\n`)
     return 0
   }
   const command = COMMANDS.find(one => one.name === name)

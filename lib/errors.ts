@@ -158,6 +158,16 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
   ['EINVAL', '/proc/pressure', 'without CAP_SYS_RESOURCE windowMs must be a multiple of 2000'],
   ['EPERM', '/proc/pressure', 'this kernel wants CAP_SYS_RESOURCE for it'],
   ['EACCES', '/proc/pressure', 'this kernel lets only root ask for it'],
+  [
+    'EACCES',
+    '/proc/self/oom_score_adj',
+    'lowering it needs CAP_SYS_RESOURCE in the initial user namespace: run with it, or let who starts the process set it: OOMScoreAdjust= in a systemd unit, --oom-score-adj of a container',
+  ],
+  [
+    'EACCES',
+    'oom-guardian',
+    'a security module or policy forbids this user to execute the program: allow it, or guard without (guardian: false)',
+  ],
   ['EOPNOTSUPP', 'cgroup.event_control', 'the kernel (PREEMPT_RT) has no events of cgroup v1'],
   ['ESRCH', 'cgroup.procs', 'there is no such process, or it is ending'],
   ['EROFS', '', 'cgroupfs is mounted read-only, as in most containers: bind-mount it writable'],
@@ -185,8 +195,6 @@ const OWN: Record<string, string> = {
     'the guardian would live inside of what it guards and cannot be moved out: name a group with guardian: { group }',
   ERR_GUARDIAN_LOST:
     'the guardian died and no other could be started: the killers are enabled again, and the guard has ended',
-  ERR_GUARDIAN_MISSING:
-    'the program oom-guardian is not in the package: rebuild it, or guard without (guardian: false)',
   ERR_PLAN_NEEDED:
     "this process is itself in the group (or in one below it) and stands still with it: begin the plan with a step that needs no memory, { afterMs: 0, action: 'headroom' } or 'ballast', or guard from outside of the group",
   ERR_PRESSURE_WATCH:
@@ -257,6 +265,8 @@ function remedy(errno: number, file: string | undefined): string | undefined {
 /** Makes the OomError of a native failure; `path` is what the call was about. */
 export function fromNative(error: unknown, path?: string): unknown {
   if (!(error instanceof Error) || typeof (error as NativeFailure).errno !== 'number') return error
+  // Made from a native failure already: it has an errno, too.
+  if (error instanceof OomError) return error
   const { errno, syscall, file, code: own } = error as NativeFailure
   if (own !== undefined) return ownError(own, path, file)
   const code = errnoName(errno)

@@ -17,7 +17,7 @@ import {
 } from './native/events.js'
 import type { NativeFailure } from './native/binding.js'
 import { Fact, type GuardHandle } from './native/guards.js'
-import { nativeFile } from './native/load.js'
+import { programFile } from './native/program.js'
 import { memlockError } from './memlock.js'
 import { throwIfAborted } from './queue.js'
 
@@ -43,9 +43,7 @@ function disposeAtExit(handle: GuardHandle): void {
 /** Tells the native side where the guardian's program is; an fd of where it shall live, or -1. */
 function prepareGuardian({ guardian }: CheckedGuardOptions): number {
   if (guardian === undefined) return -1
-  const program = nativeFile('oom-guardian')
-  if (program === undefined) throw ownError('ERR_GUARDIAN_MISSING')
-  binding().setGuardian(program)
+  binding().setGuardian(programFile('oom-guardian'))
   return guardian.group === undefined ? -1 : binding().openProcs(handleOf(guardian.group))
 }
 

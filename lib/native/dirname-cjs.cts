@@ -1,3 +1,2 @@
 // Where this file is, in CommonJS.
 export const here: string = __dirname
-export const requireFrom: NodeJS.Require = require

@@ -8,5 +8,5 @@ export interface SpawnBinding {
   statusPipe(): [number, number]
 }
 
-/** LaunchStage::kJoin: the group could not be joined. All other stages are execve(2) and its likes. */
-export const STAGE_JOIN = 1
+/** LaunchStage: those that are not execve(2) and its likes. */
+export const Stage = { started: 0, join: 1, score: 5 } as const

@@ -4,6 +4,7 @@
 // spawn() must see the command's: 'spawn' once it runs, and 'error' instead of 'spawn' and 'exit'
 // when it never did. The order of events is kept, and the ChildProcess remains Node's own.
 import type { ChildProcess } from 'node:child_process'
+import { constants } from 'node:os'
 
 // What Node.js emits on a child; 'newListener' and the like pass.
 const HELD = new Set<unknown>([
@@ -21,17 +22,24 @@ export interface Held {
   release(): void
   /** The command never ran: the child's end becomes this error, before 'close', as in Node.js. */
   fail(error: NodeJS.ErrnoException): void
+  /** The same once it has ended by itself; one that a signal has ended is what it says. */
+  failUnlessKilled(error: NodeJS.ErrnoException): void
 }
+
+// What Node.js itself says of a command that it has not found, for failures without an errno.
+const NO_ERRNO = -constants.errno.ENOENT
 
 export function holdEvents(child: ChildProcess): Held {
   const original = Reflect.get(child, 'emit') as (...args: unknown[]) => boolean
   const held: unknown[][] = []
   let failure: NodeJS.ErrnoException | undefined
   let decided = false
+  let ifEnded: NodeJS.ErrnoException | undefined
 
   const emit = function (this: ChildProcess, ...args: unknown[]): boolean {
     if (!HELD.has(args[0])) return Reflect.apply(original, this, args)
     held.push(args)
+    judge()
     if (decided && held.length === 1) replay()
     return true
   }
@@ -61,8 +69,9 @@ export function holdEvents(child: ChildProcess): Held {
       const [event] = args
       // Node.js itself ends so when it could not start the command.
       if (event === 'exit' || event === 'close') {
-        Object.assign(child, { exitCode: failure.errno, signalCode: null })
-        args = event === 'exit' ? ['error', failure] : ['close', failure.errno, null]
+        const exitCode = failure.errno ?? NO_ERRNO
+        Object.assign(child, { exitCode, signalCode: null })
+        args = event === 'exit' ? ['error', failure] : ['close', exitCode, null]
       } else if (event !== 'disconnect') {
         return
       }
@@ -75,15 +84,28 @@ export function holdEvents(child: ChildProcess): Held {
     if (held.length > 0 || !failure) replay()
   }
 
+  function fail(error: NodeJS.ErrnoException): void {
+    if (decided) return
+    failure = error
+    Object.assign(child, { pid: undefined })
+    decide()
+  }
+
+  function judge(): void {
+    const exit = held.find(([event]) => event === 'exit')
+    if (decided || ifEnded === undefined || exit === undefined) return
+    if (exit[1] === null) decide()
+    else fail(ifEnded)
+  }
+
   return {
     release() {
       if (!decided) decide()
     },
-    fail(error) {
-      if (decided) return
-      failure = error
-      Object.assign(child, { pid: undefined })
-      decide()
+    fail,
+    failUnlessKilled(error) {
+      ifEnded = error
+      judge()
     },
   }
 }
@@ -94,7 +116,7 @@ export function replaceError(child: ChildProcess, error: NodeJS.ErrnoException):
   child.emit = function (this: ChildProcess, ...args: unknown[]): boolean {
     if (args[0] === 'error') {
       delete (child as { emit?: unknown }).emit
-      Object.assign(child, { exitCode: error.errno })
+      Object.assign(child, { exitCode: error.errno ?? NO_ERRNO })
       args = ['error', error]
     }
     return Reflect.apply(original, this, args)

@@ -7,8 +7,8 @@ import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { endianness } from 'node:os'
 import { binding, errnoName, fromNative, OomError } from '../errors.js'
-import { nativeFile } from '../native/load.js'
-import { STAGE_JOIN } from '../native/spawn.js'
+import { programFile } from '../native/program.js'
+import { Stage } from '../native/spawn.js'
 import { findCommand, type Missing } from './find-command.js'
 import { holdEvents, replaceError } from './hold.js'
 
@@ -23,6 +23,8 @@ export interface CommandLine {
 export interface LaunchGroup {
   /** For messages. */
   path: string
+  /** The oom_score_adj to start with; undefined: as it is inherited. */
+  score?: number | undefined
   /** Opens the group's cgroup.procs for writing, closed by an exec. To be closed by its caller. */
   openProcs(): number
 }
@@ -32,10 +34,6 @@ export interface LaunchGroup {
 const CANNOT_START: Record<Missing, string> = { ENOENT: '/proc/self/none', EACCES: '/' }
 
 export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOptions): ChildProcess {
-  const launcher = nativeFile('oom-launcher')
-  if (launcher === undefined) {
-    throw new OomError('ERR_CGROUP_UNSUPPORTED', 'cgroup-oom: no oom-launcher for this platform')
-  }
   // libuv would give up privileges before the group is joined. Only root has any to give up.
   const drops = process.geteuid?.() === 0
   const { uid, gid } = options
@@ -44,8 +42,10 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
   const missing = findCommand(line.file, options, otherUser)
   if (missing !== undefined) return asCommand(startNothing(missing, options), line)
 
+  let launcher: string
   let fds: Descriptors
   try {
+    launcher = programFile('oom-launcher')
     fds = openDescriptors(group)
   } catch (error) {
     const child = startNothing('ENOENT', options)
@@ -59,7 +59,9 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
     const count = stdio.length
     stdio.push(fds.procs, fds.report)
     const become = drops ? `${id(uid)}:${id(gid)}` : '-:-'
-    const child = spawn(launcher, [`${count}:${count + 1}:${become}`, line.file, ...line.argv], {
+    const score = group.score === undefined ? '-' : String(group.score + 1000)
+    const talk = `${count}:${count + 1}:${become}:${score}`
+    const child = spawn(launcher, [talk, line.file, ...line.argv], {
       ...options,
       ...(drops ? { uid: undefined, gid: undefined } : {}),
       stdio,
@@ -69,7 +71,7 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
     // Node.js leaves it undefined when it has run out of descriptors.
     if (child.stdio as unknown) (child.stdio as unknown[]).length = count
     if (child.pid === undefined) status.destroy()
-    else settle(child, line, group, status)
+    else settle(child, line, group, status, launcher)
     return asCommand(child, line)
   } catch (error) {
     status.destroy()
@@ -124,29 +126,45 @@ function stdioArray(stdio: SpawnOptions['stdio']): NonNullable<SpawnOptions['std
   return list
 }
 
-// Waits for the launcher's word: nothing but the end, once it has become the command (or died).
-function settle(child: ChildProcess, line: CommandLine, group: LaunchGroup, status: Socket): void {
+// struct LaunchFailure: each word of the launcher.
+const WORD = 8
+
+// Waits for the launcher's words: that it has started, and nothing more if it has become the command (or
+// died). A program that does not even say so is not the launcher, whatever its exit status.
+function settle(
+  child: ChildProcess,
+  line: CommandLine,
+  group: LaunchGroup,
+  status: Socket,
+  launcher: string,
+): void {
   const events = holdEvents(child)
   let said = Buffer.alloc(0)
   status.on('data', chunk => (said = Buffer.concat([said, chunk])))
   status.on('error', () => events.release())
   status.on('end', () => {
-    if (said.length < 8) events.release()
-    else events.fail(failure(said, line, group))
+    if (said.length >= 2 * WORD) events.fail(failure(said.subarray(WORD), line, group))
+    else if (said.length >= WORD) events.release()
+    else events.failUnlessKilled(notStarted(launcher))
   })
 }
 
-// struct LaunchFailure, in the machine's byte order.
-function failure(said: Buffer, line: CommandLine, group: LaunchGroup): NodeJS.ErrnoException {
+function notStarted(launcher: string): OomError {
+  return new OomError(
+    'ERR_LAUNCHER_MISSING',
+    `'${launcher}' is not this version's launcher: it has ended without starting the command (install the package again)`,
+    { path: launcher },
+  )
+}
+
+// In the machine's byte order.
+function failure(word: Buffer, line: CommandLine, group: LaunchGroup): NodeJS.ErrnoException {
   const at = (offset: number): number =>
-    endianness() === 'LE' ? said.readInt32LE(offset) : said.readInt32BE(offset)
-  const errno = -at(4)
-  if (at(0) === STAGE_JOIN) {
-    const native = Object.assign(new Error('write'), {
-      errno,
-      syscall: 'write',
-      file: 'cgroup.procs',
-    })
+    endianness() === 'LE' ? word.readInt32LE(offset) : word.readInt32BE(offset)
+  const [stage, errno] = [at(0), -at(4)]
+  if (stage === Stage.join || stage === Stage.score) {
+    const file = stage === Stage.join ? 'cgroup.procs' : '/proc/self/oom_score_adj'
+    const native = Object.assign(new Error('write'), { errno, syscall: 'write', file })
     return fromNative(native, group.path) as NodeJS.ErrnoException
   }
   // As Node.js makes it.

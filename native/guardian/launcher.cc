@@ -6,12 +6,17 @@
 // environment, stdio, session and signals have been set up by Node when it starts, and nothing here
 // changes them; cgroups(7), execve(2), setgroups(2).
 //
-//   oom-launcher PROCS:STATUS:UID:GID FILE ARGV0 [ARG]...
+//   oom-launcher PROCS:STATUS:UID:GID:SCORE FILE ARGV0 [ARG]...
 //
-//   PROCS      fd of the group's cgroup.procs, open for writing: no path is looked up, none can be
-//              swapped
-//   STATUS     fd of a pipe: closed by the exec when all went well, else {stage, errno} is written
-//   UID, GID   to become after joining, as membership may take privileges; "-": stay
+// PROCS is an fd of the group's cgroup.procs, open for writing: no path is looked up, so none can
+// be swapped.
+//
+// STATUS is an fd of a pipe. {kStarted, 0} is written to it at once, {stage, errno} if something
+// fails. The exec closes it.
+//
+// UID and GID are taken after joining, as membership may take privileges; "-": stay.
+//
+// SCORE is the oom_score_adj to start with, plus 1000; "-": as inherited.
 //
 // Both descriptors are closed by the exec: the command sees those that its parent asked for.
 #include "guardian/launcher.h"
@@ -19,6 +24,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -66,12 +72,27 @@ void wait_for_room(size_t bytes) {
 }
 
 // A full group has no memory for what a pipe holds either.
-[[noreturn]] void fail(int status, LaunchStage stage, int err) {
-  const LaunchFailure failure = {static_cast<int32_t>(stage), err};
-  while (write(status, &failure, sizeof failure) < 0 && (errno == EINTR || errno == ENOMEM)) {
+void say(int status, LaunchStage stage, int err) {
+  const LaunchFailure word = {static_cast<int32_t>(stage), err};
+  while (write(status, &word, sizeof word) < 0 && (errno == EINTR || errno == ENOMEM)) {
     wait_for_room(kUnit);
   }
+}
+
+[[noreturn]] void fail(int status, LaunchStage stage, int err) {
+  say(status, stage, err);
   _exit(127);
+}
+
+// Before joining: a full group has no memory for opening a file.
+int set_score(int64_t score) {
+  const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  char text[8];
+  const int length = snprintf(text, sizeof text, "%d", static_cast<int>(score));
+  const int err = write(fd, text, static_cast<size_t>(length)) < 0 ? errno : 0;
+  close(fd);
+  return err;
 }
 
 size_t size_of(char** strings) {
@@ -89,8 +110,14 @@ int main(int argc, char** argv) {
   const int status = static_cast<int>(field(at));
   const int64_t uid = field(at);
   const int64_t gid = field(at);
+  const int64_t score = field(at);
   fcntl(procs, F_SETFD, FD_CLOEXEC);
   fcntl(status, F_SETFD, FD_CLOEXEC);
+
+  say(status, LaunchStage::kStarted, 0);
+  if (score >= 0) {
+    if (const int err = set_score(score - 1000)) fail(status, LaunchStage::kScore, err);
+  }
 
   ssize_t joined;
   do joined = write(procs, "0", 1);

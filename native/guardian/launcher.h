@@ -1,12 +1,21 @@
-// What oom-launcher writes to its status pipe when it could not become the command; lib/launch.ts
-// reads it.
+// What oom-launcher writes to its status pipe: that it has started, and why it could not become the
+// command; lib/spawn/launch.ts reads it.
 #pragma once
 
 #include <cstdint>
 
 namespace oom {
 
-enum class LaunchStage : int32_t { kJoin = 1, kSetgid = 2, kSetuid = 3, kExec = 4 };
+// kStarted is no failure: the launcher says it first, so that an end without it is known to be that
+// of something else.
+enum class LaunchStage : int32_t {
+  kStarted = 0,
+  kJoin = 1,
+  kSetgid = 2,
+  kSetuid = 3,
+  kExec = 4,
+  kScore = 5
+};
 
 struct LaunchFailure {
   int32_t stage;  // LaunchStage

@@ -43,7 +43,8 @@ t.test('an own failure says what was missing', async t => {
 })
 
 t.test('what is not native passes through', async t => {
-  for (const other of [new TypeError('x'), 'x', undefined, ownError('ERR_CLOSED')]) {
+  const made = new OomError('EACCES', 'no', { errno: -13, path: '/y' })
+  for (const other of [new TypeError('x'), 'x', undefined, ownError('ERR_CLOSED'), made]) {
     t.equal(fromNative(other, '/x'), other)
   }
 })
