@@ -186,7 +186,7 @@ export class MemoryGroup implements AsyncDisposable {
       if (charged) throw unseenMembers(this.path)
       return pids
     }
-    const { pids, unseen } = await this.#call(handle => handle.signal(number, below))
+    const { pids, unseen } = await this.#call(handle => handle.signal(number, below, 0))
     if (unseen > 0) throw unseenMembers(this.path, unseen)
     return pids
   }

@@ -32,6 +32,8 @@ export interface ProbeReport {
   guard: Capability
   /** The guardian can be started. */
   guardian: Capability
+  /** Processes can be started in groups: the launcher can be executed. */
+  spawn: Capability
   /** PSI triggers. */
   pressure: Capability
   /** v1 freezer hierarchy or v2 cgroup.freeze. */

@@ -32,6 +32,8 @@ export interface Occupied {
 export interface GroupHandle {
   open(path: string): Promise<void>
   create(path: string, limits: LimitChange): Promise<void>
+  /** Makes `to`, an empty handle, stand for the same group. Returns it. */
+  copy(to: GroupHandle): GroupHandle
   close(): void
   readonly path: string
   readonly version: CgroupVersion
@@ -45,7 +47,8 @@ export interface GroupHandle {
   reclaim(bytes: number): Promise<number>
   pids(recursive: boolean): Promise<number[]>
   add(pid: number): Promise<void>
-  signal(signal: number, recursive: boolean): Promise<Signalled>
+  /** `except`: a pid that is left out, or 0. */
+  signal(signal: number, recursive: boolean, except: number): Promise<Signalled>
   /** One round of killing; to be repeated until `empty`, or until some are `unseen`. */
   kill(recursive: boolean, giveKillerBack: boolean): Promise<Signalled>
   /** To be repeated until true. */
@@ -59,12 +62,35 @@ export interface GroupHandle {
   giveKillerBack(): Promise<void>
 }
 
+/** A cgroup mount that can be reached. */
+export interface Mount {
+  version: CgroupVersion
+  /** The directory of the hierarchy that is mounted: '/', but in containers without a namespace. */
+  root: string
+  path: string
+  readOnly: boolean
+  /** Of the file system, with commas between them: v1 names its controllers there. */
+  options: string
+}
+
+export interface Hierarchies {
+  mounts: Mount[]
+  /** The one that is used: native/core/hierarchy.h says which. */
+  memory: Mount | null
+  /** Absolute path of the group that this process is charged to. */
+  self: string | null
+}
+
 export interface GroupBinding {
   GroupHandle: new () => GroupHandle
+  /** Whether it is a handle of this addon: another copy of it has other ones. */
+  isGroupHandle(value: unknown): boolean
   /** Rejects with ERR_CGROUP_UNSUPPORTED where no memory controller is mounted. */
   memoryMount(): Promise<{ path: string; version: CgroupVersion }>
   /** Absolute path of the group that a process (0: this one) is in. */
   memoryGroupOf(pid: number): Promise<string>
+  /** For probe(): what can be reached, and what the core makes of it. */
+  hierarchies(): Hierarchies
   /** Whether the v2 group carries the mark of a hold that can be believed (native/core/hold_mark.h). */
   isMarked(path: string): boolean
 }

@@ -2,8 +2,8 @@
 // the machine through `Machine` alone and changes nothing.
 import { join } from 'node:path'
 import type { Capability } from '../../types/probe.js'
+import type { Mount } from '../native/group.js'
 import type { Machine } from './machine.js'
-import type { Mount } from './hierarchy.js'
 
 export const yes = (reason: string): Capability => ({ available: true, reason })
 export const no = (reason: string, remedy: string): Capability => ({
@@ -139,14 +139,14 @@ export function guard(machine: Machine, found: Found): Capability {
     : no(`there is no ${file}`, 'use a kernel with CONFIG_MEMCG_V1')
 }
 
-export function guardian(machine: Machine): Capability {
-  const file = machine.nativeFile('oom-guardian')
-  if (file === undefined) {
-    return no('the guardian program is not in this package', 'use guard({ guardian: false })')
-  }
-  return machine.access(file, 'execute') === undefined
+/** One of the programs beside the addon; `remedy`: what can be done without it. */
+export function program(machine: Machine, name: string, remedy: string): Capability {
+  const file = machine.nativeFile(name)
+  if (file === undefined) return no(`the program ${name} is not in this package`, remedy)
+  const fault = machine.fault(file)
+  return fault === undefined
     ? yes(file)
-    : no(`${file} cannot be executed`, 'install on a file system without noexec')
+    : no(`${file} cannot be executed: ${fault.reason}`, fault.remedy)
 }
 
 export function pressure(machine: Machine, found: Found | undefined): Capability {
@@ -180,7 +180,9 @@ export function freeze(
       machine.access(join(self ?? mount.path, 'cgroup.freeze'), 'exists')
     return lacks ? no('no cgroup.freeze', 'use Linux 5.2 or later') : yes('cgroup.freeze')
   }
-  const freezer = mounts.find(mount => mount.controllers.includes('freezer'))
+  const freezer = mounts.find(
+    mount => mount.version === 1 && mount.options.split(',').includes('freezer'),
+  )
   if (!freezer) {
     return no(
       'no v1 freezer hierarchy is mounted',

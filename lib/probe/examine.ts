@@ -1,37 +1,13 @@
 // The report of one machine: finds the hierarchy and asks every check. Pure over `Machine`.
-import { dirname, join } from 'node:path'
 import type { Capability, ProbeReport } from '../../types/probe.js'
 import { memlockReason } from '../memlock.js'
+import type { Mount } from '../native/group.js'
 import type { NativeScope } from '../native/lock.js'
 import * as check from './checks.js'
-import { cgroupMounts, ownGroup, type Mount } from './hierarchy.js'
 import type { Machine } from './machine.js'
 
 type Checks = {
   [Field in keyof ProbeReport as ProbeReport[Field] extends Capability ? Field : never]: Capability
-}
-
-/** The hierarchy with the memory controller: v1 where it is mounted, as on hybrid systems. */
-function findMemory(machine: Machine, mounts: readonly Mount[]): check.Found | undefined {
-  const mount =
-    mounts.find(one => one.controllers.includes('memory')) ??
-    mounts.find(
-      one =>
-        one.version === 2 &&
-        check.words(machine.read(`${one.path}/cgroup.controllers`)).includes('memory'),
-    )
-  const self = mount && ownGroup(machine.read('/proc/self/cgroup') ?? '', mount)
-  return mount && { mount, self: mount.version === 2 ? charged(machine, mount, self!) : self! }
-}
-
-/** v2: the nearest group upwards that has the controller, which is the one that pays. */
-function charged(machine: Machine, mount: Mount, self: string | null): string | null {
-  let at = self
-  while (at !== null && at !== mount.path) {
-    if (machine.access(join(at, 'memory.current'), 'exists') !== 'ENOENT') break
-    at = dirname(at)
-  }
-  return at
 }
 
 function locking(machine: Machine, scope: NativeScope, name: string): Capability {
@@ -42,19 +18,28 @@ function locking(machine: Machine, scope: NativeScope, name: string): Capability
   return check.no(reason, remedy)
 }
 
+/** What is mounted, and which of it is the memory hierarchy. Without the addon nothing is known. */
+function hierarchies(machine: Machine): {
+  mounts: readonly Mount[]
+  found: check.Found | undefined
+} {
+  if (machine.addon) return { mounts: [], found: undefined }
+  try {
+    const { mounts, memory, self } = machine.hierarchies()
+    return { mounts, found: memory === null ? undefined : { mount: memory, self } }
+  } catch {
+    // There is no /proc.
+    return { mounts: [], found: undefined }
+  }
+}
+
 export function examine(machine: Machine): ProbeReport {
   const { platform, arch, kernel } = machine
-  const linux = platform === 'linux'
-  const mounts = linux ? cgroupMounts(machine.read('/proc/self/mountinfo') ?? '') : []
-  const found = findMemory(machine, mounts)
+  const { mounts, found } = hierarchies(machine)
   const attempt = (work: () => Capability): Capability => {
     if (machine.addon) {
-      return check.no(
-        `the native addon is needed for it: ${machine.addon.message}`,
-        linux
-          ? 'install the package for this platform, or build it: npm run build:native'
-          : 'use Linux',
-      )
+      const { reason, remedy } = machine.addon
+      return check.no(`the native addon is needed for it: ${reason}`, remedy)
     }
     try {
       return work()
@@ -72,7 +57,14 @@ export function examine(machine: Machine): ProbeReport {
     writable: withMemory(memory => check.writable(machine, memory)),
     watch: withMemory(memory => check.watch(machine, memory)),
     guard: withMemory(memory => check.guard(machine, memory)),
-    guardian: attempt(() => check.guardian(machine)),
+    guardian: attempt(() =>
+      check.program(
+        machine,
+        'oom-guardian',
+        'install the package again, or guard without it: guard({ guardian: false })',
+      ),
+    ),
+    spawn: attempt(() => check.program(machine, 'oom-launcher', 'install the package again')),
     pressure: attempt(() => check.pressure(machine, found)),
     freeze: attempt(() => check.freeze(machine, found, mounts)),
     swap: withMemory(memory => check.swap(machine, memory)),

@@ -3,8 +3,11 @@
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import { errnoName } from '../errors.js'
-import { nativeFile, tryBinding } from '../native/load.js'
+import type { Fault } from '../native/elf.js'
+import type { Hierarchies } from '../native/group.js'
+import { LoadFailure, nativeFile, tryBinding } from '../native/load.js'
 import type { NativeScope } from '../native/lock.js'
+import { executionFault } from '../native/program.js'
 
 export interface Machine {
   platform: NodeJS.Platform
@@ -12,12 +15,16 @@ export interface Machine {
   kernel: string
   uid: number
   /** Why there is no addon, or undefined. */
-  addon: Error | undefined
+  addon: { reason: string; remedy: string } | undefined
+  /** Where the hierarchies are and where this process is, as the core sees it. */
+  hierarchies(): Hierarchies
   /** The text of a file, or undefined. */
   read(path: string): string | undefined
   /** access(2): undefined, or the errno's name. */
   access(path: string, how: 'exists' | 'read' | 'write' | 'execute'): string | undefined
   nativeFile(name: string): string | undefined
+  /** Why a native program cannot be executed, or undefined. */
+  fault(file: string): Fault | undefined
   /** 'ENOSYS' and the like, or undefined. */
   syscalls(): Record<'pidfd' | 'mrelease' | 'inotify', string | undefined>
   /** What locking a scope takes, and whether the kernel allows it. */
@@ -31,6 +38,12 @@ const HOW = {
   execute: constants.X_OK,
 }
 
+function whyNot(error: Error): { reason: string; remedy: string } {
+  return error instanceof LoadFailure
+    ? { reason: error.reason, remedy: error.remedy }
+    : { reason: error.message, remedy: 'install the package again' }
+}
+
 export function thisMachine(): Machine {
   const found = tryBinding()
   const native = found instanceof Error ? undefined : found
@@ -40,7 +53,8 @@ export function thisMachine(): Machine {
     arch: process.arch,
     kernel: process.platform === 'linux' ? release() : '',
     uid: process.geteuid?.() ?? -1,
-    addon: found instanceof Error ? found : undefined,
+    addon: found instanceof Error ? whyNot(found) : undefined,
+    hierarchies: () => native!.hierarchies(),
     read(path) {
       try {
         return readFileSync(path, 'utf8')
@@ -57,6 +71,7 @@ export function thisMachine(): Machine {
       }
     },
     nativeFile,
+    fault: executionFault,
     syscalls() {
       const { pidfd, mrelease, inotify } = native!.probeSyscalls()
       return { pidfd: name(pidfd), mrelease: name(mrelease), inotify: name(inotify) }

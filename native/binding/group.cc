@@ -22,7 +22,10 @@ namespace oom::binding {
 
 namespace {
 
-constexpr napi_type_tag kTag = {0x6a1c5d3f8b7e4029, 0x9d20c4b1f3a86e57};
+// Of this image of the addon: another copy of the package, perhaps of another version, has objects
+// of another layout. The two dialects of one copy (ESM, CommonJS) and its workers share one image.
+const char image = 0;
+napi_type_tag tag() { return {0x6a1c5d3f8b7e4029, reinterpret_cast<uintptr_t>(&image)}; }
 
 struct Nothing {};
 
@@ -72,6 +75,7 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
                        {
                            InstanceMethod<&GroupHandle::open>("open"),
                            InstanceMethod<&GroupHandle::create>("create"),
+                           InstanceMethod<&GroupHandle::copy>("copy"),
                            InstanceMethod<&GroupHandle::close>("close"),
                            InstanceAccessor<&GroupHandle::path>("path"),
                            InstanceAccessor<&GroupHandle::version>("version"),
@@ -95,7 +99,8 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
   }
 
   explicit GroupHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
-    napi_type_tag_object(info.Env(), info.This(), &kTag);
+    const napi_type_tag mine = tag();
+    napi_type_tag_object(info.Env(), info.This(), &mine);
   }
 
   const std::shared_ptr<Group>& group() const { return group_; }
@@ -138,6 +143,11 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
                  limits = to_limits(info[1].As<Napi::Object>())](std::shared_ptr<Group>& out) {
                   return Group::create(path, limits, out);
                 });
+  }
+  // copy(to): `to`, an empty handle, stands for the same group from now on.
+  Napi::Value copy(Info info) {
+    Unwrap(info[0].As<Napi::Object>())->group_ = group_;
+    return info[0];
   }
   Napi::Value close(Info info) {
     group_.reset();
@@ -220,8 +230,9 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
     return run<Signalled>(
         info,
         [signal = info[0].As<Napi::Number>().Int32Value(),
-         recursive = info[1].As<Napi::Boolean>().Value()](Group& group, Signalled& out) {
-          return group.signal(signal, recursive, out);
+         recursive = info[1].As<Napi::Boolean>().Value(),
+         except = info[2].As<Napi::Number>().Int32Value()](Group& group, Signalled& out) {
+          return group.signal(signal, recursive, except, out);
         },
         signalled);
   }
@@ -291,6 +302,38 @@ Napi::Value memory_group_of(const Napi::CallbackInfo& info) {
       [](Napi::Env env, std::string& path) { return Napi::String::New(env, path); });
 }
 
+// hierarchies(): { mounts: [{ version, path, root, readOnly, options }], memory: one of them or
+// null, self: the absolute path of this process's group or null }. On the environment's thread: it
+// reads /proc, for probe() and nobody else.
+Napi::Value hierarchies(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::vector<hierarchy::Mount> mounts;
+  if (throw_if_failed(env, hierarchy::mounts(mounts))) return {};
+  auto describe = [&](const hierarchy::Mount& mount) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("version", Napi::Number::New(env, mount.version));
+    object.Set("path", Napi::String::New(env, mount.point));
+    object.Set("root", Napi::String::New(env, mount.root));
+    object.Set("readOnly", Napi::Boolean::New(env, mount.read_only));
+    object.Set("options", Napi::String::New(env, mount.options));
+    return object;
+  };
+  Napi::Array list = Napi::Array::New(env, mounts.size());
+  for (uint32_t i = 0; i < mounts.size(); i++) list.Set(i, describe(mounts[i]));
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("mounts", list);
+  out.Set("memory", env.Null());
+  out.Set("self", env.Null());
+  hierarchy::Mount memory;
+  if (hierarchy::memory(mounts, memory).ok()) {
+    out.Set("memory", describe(memory));
+    if (std::string self; hierarchy::group_of(memory, 0, self).ok()) {
+      out.Set("self", Napi::String::New(env, self));
+    }
+  }
+  return out;
+}
+
 // isMarked(path): whether the v2 group carries the mark of a hold that can be believed.
 Napi::Value is_marked(const Napi::CallbackInfo& info) {
   std::string path = info[0].As<Napi::String>().Utf8Value();
@@ -298,19 +341,28 @@ Napi::Value is_marked(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), dir && hold::marked(dir.get()) == 1);
 }
 
+// isGroupHandle(value): whether it is of this image's GroupHandle.
+bool is_handle(const Napi::Value& value) {
+  bool tagged = false;
+  const napi_type_tag mine = tag();
+  return value.IsObject() &&
+         napi_check_object_type_tag(value.Env(), value, &mine, &tagged) == napi_ok && tagged;
+}
+
+Napi::Value is_group_handle(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), is_handle(info[0]));
+}
+
 }  // namespace
 
 std::shared_ptr<Group> group_of(Napi::Value value) {
-  bool tagged = false;
-  if (!value.IsObject() ||
-      napi_check_object_type_tag(value.Env(), value, &kTag, &tagged) != napi_ok || !tagged) {
-    return nullptr;
-  }
-  return GroupHandle::Unwrap(value.As<Napi::Object>())->group();
+  return is_handle(value) ? GroupHandle::Unwrap(value.As<Napi::Object>())->group() : nullptr;
 }
 
 Napi::Object init_group(Napi::Env env, Napi::Object exports) {
   exports.Set("GroupHandle", GroupHandle::define(env));
+  exports.Set("isGroupHandle", Napi::Function::New<is_group_handle>(env, "isGroupHandle"));
+  exports.Set("hierarchies", Napi::Function::New<hierarchies>(env, "hierarchies"));
   exports.Set("isMarked", Napi::Function::New<is_marked>(env, "isMarked"));
   exports.Set("memoryMount", Napi::Function::New<memory_mount>(env, "memoryMount"));
   exports.Set("memoryGroupOf", Napi::Function::New<memory_group_of>(env, "memoryGroupOf"));

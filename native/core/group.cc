@@ -111,9 +111,10 @@ Status Group::add(pid_t pid) const {
   return control::write_number(dir(), "cgroup.procs", static_cast<uint64_t>(pid));
 }
 
-Status Group::signal(int signal, bool recursive, Signalled& out) const {
+Status Group::signal(int signal, bool recursive, pid_t except, Signalled& out) const {
   members::List now;
   if (Status s = list(recursive, now); !s.ok()) return s;
+  std::erase(now.pids, except);
   if (signal == SIGSTOP) {
     if (Status s = members::check_expendable(now.pids); !s.ok()) return s;
   }

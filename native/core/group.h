@@ -74,8 +74,8 @@ class Group {
     return members::pids(dir(), recursive, out);
   }
   Status add(pid_t pid) const;
-  // Sends the signal once to the members that can be named.
-  Status signal(int signal, bool recursive, Signalled& out) const;
+  // Sends the signal once to the members that can be named, but `except`.
+  Status signal(int signal, bool recursive, pid_t except, Signalled& out) const;
   // Kills members and those that they fork meanwhile, for some milliseconds: call again until
   // `empty`, or until there are `unseen` ones. Never begins if this process is a member
   // (ERR_SELF_IN_GROUP) or the group is the root (ERR_ROOT_GROUP). `give_killer_back` also in the

@@ -56,14 +56,6 @@ std::string join(std::string_view base, std::string_view rest) {
   return out;
 }
 
-// Whether a unified hierarchy has the memory controller to give: it may be bound to v1 instead.
-bool has_memory(const Mount& mount) {
-  Fd dir(sys::open_at(AT_FDCWD, mount.point.c_str(), O_RDONLY | O_DIRECTORY));
-  if (!dir) return false;
-  bool offered = false;
-  return control::lists(dir.get(), "cgroup.controllers", "memory", offered).ok() && offered;
-}
-
 // On v2 a process is charged to the nearest group upwards that has the controller. A group that is
 // gone stays what it is: nothing is known of it.
 void climb(const Mount& mount, std::string& path) {
@@ -77,69 +69,142 @@ void climb(const Mount& mount, std::string& path) {
   }
 }
 
-// Calls use(Mount) for each v1 mount of the controller, or each v2 mount for "".
-template <class Use>
-Status each_mount(std::string_view controller, Use&& use) {
-  std::string text;
-  if (Status s = read_all("/proc/self/mountinfo", text); !s.ok()) return s;
-  std::string_view rest = text, line;
-  while (parse::next_line(rest, line)) {
-    parse::MountLine parsed;
-    if (parse::mount_line(line, parsed) != 0) continue;
-    const bool wanted = controller.empty() ? parsed.type == "cgroup2"
-                                           : parsed.type == "cgroup" &&
-                                                 parse::has_word(parsed.super_options, controller);
-    if (!wanted) continue;
-    use(Mount{controller.empty() ? 2 : 1, plain(parsed.mount_point), plain(parsed.root),
-              std::string(controller)});
+// The machine itself.
+struct Machine final : Look {
+  bool reaches(const std::string& point, std::string_view id) const override {
+    Fd fd(sys::open_at(AT_FDCWD, point.c_str(), O_PATH | O_DIRECTORY));
+    if (!fd) return false;
+    char path[40] = "/proc/self/fdinfo/";
+    *std::to_chars(path + 18, path + 39, fd.get()).ptr = '\0';
+    char text[1024];
+    const ssize_t n = sys::read_at(AT_FDCWD, path, text, sizeof text);
+    // Where the kernel does not say it (before 3.15), any directory there will do.
+    if (n < 0) return true;
+    std::string_view rest(text, static_cast<size_t>(n)), line;
+    constexpr std::string_view kKey = "mnt_id:\t";
+    while (parse::next_line(rest, line)) {
+      if (line.substr(0, kKey.size()) == kKey) return line.substr(kKey.size()) == id;
+    }
+    return true;
   }
-  return Status::success();
+  bool offers_memory(const Mount& mount) const override {
+    Fd dir(sys::open_at(AT_FDCWD, mount.point.c_str(), O_RDONLY | O_DIRECTORY));
+    if (!dir) return false;
+    bool offered = false;
+    return control::lists(dir.get(), "cgroup.controllers", "memory", offered).ok() && offered;
+  }
+};
+
+bool has_controller(const Mount& mount, std::string_view name) {
+  return mount.version == 1 && parse::has_word(mount.options, name);
 }
+
+// The best mount is the one with the smallest rank; the first one of equals.
+struct Rank {
+  bool hides_own;
+  size_t root;
+  bool read_only;
+  bool operator<(const Rank& other) const {
+    if (hides_own != other.hides_own) return other.hides_own;
+    if (root != other.root) return root < other.root;
+    return !read_only && other.read_only;
+  }
+};
 
 }  // namespace
 
-Status memory(Mount& out) {
-  Mount best;
-  // A later mount on the same directory hides the one before it.
-  auto widest = [&](Mount mount) {
-    if (best.version == 0 || mount.root.size() < best.root.size() || mount.point == best.point) {
-      best = std::move(mount);
-    }
-  };
-  if (Status s = each_mount("memory", widest); !s.ok()) return s;
-  if (best.version == 0) {
-    auto with_memory = [&](Mount mount) {
-      if (has_memory(mount)) widest(std::move(mount));
-    };
-    if (Status s = each_mount("", with_memory); !s.ok()) return s;
+std::vector<Mount> mounts(std::string_view mountinfo, const Look& look) {
+  std::vector<Mount> out;
+  std::string_view rest = mountinfo, line;
+  while (parse::next_line(rest, line)) {
+    parse::MountLine parsed;
+    if (parse::mount_line(line, parsed) != 0) continue;
+    const bool v2 = parsed.type == "cgroup2";
+    if (!v2 && parsed.type != "cgroup") continue;
+    Mount mount;
+    mount.version = v2 ? 2 : 1;
+    mount.point = plain(parsed.mount_point);
+    mount.root = plain(parsed.root);
+    mount.read_only =
+        parse::has_word(parsed.options, "ro") || parse::has_word(parsed.super_options, "ro");
+    mount.options = parsed.super_options;
+    if (look.reaches(mount.point, parsed.id)) out.push_back(std::move(mount));
   }
-  if (best.version == 0) return code::fail(code::kCgroupUnsupported);
-  out = std::move(best);
+  return out;
+}
+
+Status mounts(std::vector<Mount>& out) {
+  std::string text;
+  if (Status s = read_all("/proc/self/mountinfo", text); !s.ok()) return s;
+  out = mounts(text, Machine());
   return Status::success();
 }
 
+Status memory(const std::vector<Mount>& mounts, std::string_view own_groups, const Look& look,
+              Mount& out) {
+  for (const std::string_view controller : {"memory", ""}) {
+    std::string_view own;
+    const bool known = parse::cgroup_path(own_groups, controller, own) == 0;
+    const Mount* best = nullptr;
+    Rank least{};
+    for (const Mount& mount : mounts) {
+      if (controller.empty() ? mount.version != 2 || !look.offers_memory(mount)
+                             : !has_controller(mount, controller)) {
+        continue;
+      }
+      std::string ignored;
+      const Rank rank{known && !to_absolute(mount, own, ignored), mount.root.size(),
+                      mount.read_only};
+      if (best != nullptr && !(rank < least)) continue;
+      best = &mount;
+      least = rank;
+    }
+    if (best == nullptr) continue;
+    out = *best;
+    out.controller = controller;
+    return Status::success();
+  }
+  return code::fail(code::kCgroupUnsupported);
+}
+
+Status memory(const std::vector<Mount>& mounts, Mount& out) {
+  std::string own;
+  // Not known: then any mount shows it.
+  (void)read_all("/proc/self/cgroup", own);
+  return memory(mounts, own, Machine(), out);
+}
+
+Status memory(Mount& out) {
+  std::vector<Mount> all;
+  if (Status s = mounts(all); !s.ok()) return s;
+  return memory(all, out);
+}
+
 Status controller(std::string_view name, std::string_view path, Mount& out) {
-  bool found = false;
+  std::vector<Mount> all;
+  if (Status s = mounts(all); !s.ok()) return s;
   std::string_view rest;
-  Status s = each_mount(name, [&](Mount mount) {
-    if (found || !below(path, mount.root, rest)) return;
+  for (Mount& mount : all) {
+    if (!has_controller(mount, name) || !below(path, mount.root, rest)) continue;
     out = std::move(mount);
-    found = true;
-  });
-  if (s.ok() && !found) return Status::of(-ENOENT, "open");
-  return s;
+    out.controller = name;
+    return Status::success();
+  }
+  return Status::of(-ENOENT, "open");
 }
 
 Status containing(std::string_view name, std::string_view absolute, Mount& out) {
-  Mount best;
+  std::vector<Mount> all;
+  if (Status s = mounts(all); !s.ok()) return s;
+  const Mount* best = nullptr;
   std::string_view rest;
-  Status s = each_mount(name, [&](Mount mount) {
-    if (!below(absolute, mount.point, rest)) return;
-    if (best.version == 0 || mount.point.size() >= best.point.size()) best = std::move(mount);
-  });
-  if (!s.ok()) return s;
-  if (best.version == 0) return Status::of(-ENOENT, "open");
-  out = std::move(best);
+  for (const Mount& mount : all) {
+    if (!has_controller(mount, name) || !below(absolute, mount.point, rest)) continue;
+    if (best == nullptr || mount.point.size() > best->point.size()) best = &mount;
+  }
+  if (best == nullptr) return Status::of(-ENOENT, "open");
+  out = *best;
+  out.controller = name;
   return Status::success();
 }
 

@@ -4,12 +4,15 @@
 // A mount may show a part of its hierarchy only (containers): its root is then not "/". A path from
 // /proc/PID/cgroup is one within the hierarchy, so the root is cut off before the mount point is
 // put in front.
+//
+// This is the only place that says which mount is used; probe() asks it too.
 #pragma once
 
 #include <sys/types.h>
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/result.h"
 
@@ -20,11 +23,35 @@ struct Mount {
   std::string point;       // absolute path of the mount
   std::string root;        // what of the hierarchy is mounted there
   std::string controller;  // as /proc/PID/cgroup names it; "" for the unified hierarchy
+  bool read_only = false;
+  std::string options;  // of the file system: v1 names its controllers there
 };
 
-// The mount of the hierarchy that has the memory controller; the widest one if there are several.
-// ERR_CGROUP_UNSUPPORTED if there is none.
+// What the choice between mounts depends on, besides mountinfo.
+struct Look {
+  virtual ~Look() = default;
+  // Whether the mount point leads to the mount of this id. It does not below a later mount on the
+  // same directory or on one above it.
+  virtual bool reaches(const std::string& point, std::string_view id) const = 0;
+  // Whether a unified hierarchy has the memory controller: it may be bound to v1 instead.
+  virtual bool offers_memory(const Mount& mount) const = 0;
+};
+
+// The cgroup mounts of a mountinfo text that can be reached, in its order. `controller` is empty
+// in v1 mounts: one may have several.
+std::vector<Mount> mounts(std::string_view mountinfo, const Look& look);
+// The same of this process.
+Status mounts(std::vector<Mount>& out);
+
+// The mount of the hierarchy that has the memory controller: v1 where it is mounted, as on hybrid
+// systems. If there are several: one that shows the group of this process (`own_groups`: the text
+// of /proc/self/cgroup), of those the widest, of those one that is not read-only, of those the
+// first. ERR_CGROUP_UNSUPPORTED if there is none.
+Status memory(const std::vector<Mount>& mounts, std::string_view own_groups, const Look& look,
+              Mount& out);
+// The same of this process.
 Status memory(Mount& out);
+Status memory(const std::vector<Mount>& mounts, Mount& out);
 
 // A v1 controller's mount that shows `path`, a path within its hierarchy.
 Status controller(std::string_view name, std::string_view path, Mount& out);

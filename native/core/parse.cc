@@ -221,8 +221,10 @@ int mount_line(std::string_view line, MountLine& out) {
   // options
   for (int i = 0; i < 6; i++) {
     if (!next_field(rest, ' ', field)) return -EINVAL;
+    if (i == 0) mount.id = field;
     if (i == 3) mount.root = field;
     if (i == 4) mount.mount_point = field;
+    if (i == 5) mount.options = field;
   }
   do {
     if (!next_field(rest, ' ', field)) return -EINVAL;

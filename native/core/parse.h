@@ -117,8 +117,10 @@ int cgroup_path(std::string_view text, std::string_view controller, std::string_
 
 // One line of /proc/PID/mountinfo: proc_pid_mountinfo(5). Views into the text, still escaped.
 struct MountLine {
+  std::string_view id;
   std::string_view root;
   std::string_view mount_point;
+  std::string_view options;
   std::string_view type;
   std::string_view super_options;
 };

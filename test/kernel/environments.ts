@@ -2,7 +2,7 @@
 // containers, read-only, delegated to a user or not. Each environment is that of a process of its own.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chownSync, existsSync, mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import t, { type Test } from 'tap'
 import type { ProbeReport } from '../../lib/index.js'
 import { compiled } from '../helpers/compile.js'
@@ -250,6 +250,46 @@ t.test(
     await work(t, remote, join(mount, 'job'))
   },
 )
+
+t.test('mounts that are hidden, and several', mounts, async t => {
+  const home = scratch(t)
+  const dir = scratch(t, 64 * MiB)
+  const type = version === 2 ? '-t cgroup2' : '-t cgroup -o memory'
+  const top = '/tmp/cgroup-oom-test-mounts'
+  const at = `${top}/m`
+  const place = join(at, dir.slice(mount.length))
+  const over = (hidden: string): string =>
+    `mkdir -p ${top} && mount -t tmpfs none ${top} && mkdir ${at} && mount ${type} none ${at} && mount -t tmpfs none ${hidden}`
+  const cases: [how: string, setUp: string, expected: string][] = [
+    ['a later mount on the same directory', over(mount), at],
+    ['a later mount on a directory above', over(dirname(mount)), at],
+    // A part of it, listed before.
+    [
+      'a part of the hierarchy that this process is not in',
+      `mkdir -p ${top} && mount -t tmpfs none ${top} && mkdir ${at} ${top}/part && mount --bind ${dir} ${top}/part && mount ${type} none ${at} && mount -t tmpfs none ${dirname(mount)}`,
+      at,
+    ],
+  ]
+  for (const [how, setUp, expected] of cases) {
+    const remote = await start(t, home, unshared(['--mount'], setUp))
+    const report = await probe(remote)
+    const self = join(expected, home.slice(mount.length))
+    t.match(report, { version, mount: expected, self, memory: { available: true } }, how)
+    t.equal(await remote.run("return (await oom.MemoryGroup.of('self')).path"), self, how)
+    t.equal(await remote.run(opened(place, '(await group.limits()).max')), 64 * MiB, how)
+    t.equal(
+      await remote.run(opened(relative(mount, dir), '(await group.limits()).max')),
+      64 * MiB,
+      how,
+    )
+  }
+  const nothing = `mount -t tmpfs none ${dirname(mount)}`
+  const remote = await start(t, home, unshared(['--mount'], nothing))
+  t.match(await probe(remote), { version: null, mount: null, memory: { available: false } })
+  await t.rejects(remote.run("return (await oom.MemoryGroup.of('self')).path"), {
+    code: 'ERR_CGROUP_UNSUPPORTED',
+  })
+})
 
 t.test('hybrid: v1 has the memory controller', version === 2 ? onV1('hybrid') : lab, async t => {
   const dir = scratch(t)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Capability, ProbeReport } from '../../types/probe.js'
 import { probe } from '../../lib/index.js'
-import { cgroupMounts, ownGroup } from '../../lib/probe/hierarchy.js'
+import type { Hierarchies, Mount } from '../../lib/native/group.js'
 import { examine } from '../../lib/probe/examine.js'
 import { thisMachine, type Machine } from '../../lib/probe/machine.js'
 
@@ -12,6 +12,7 @@ const FIELDS = [
   'watch',
   'guard',
   'guardian',
+  'spawn',
   'pressure',
   'freeze',
   'swap',
@@ -25,15 +26,30 @@ const FIELDS = [
 
 const MIB = 1024 * 1024
 
-const V1 = '31 23 0:27 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n'
-const FREEZER = '32 23 0:28 / /sys/fs/cgroup/freezer rw,relatime - cgroup cgroup rw,freezer\n'
-const UNIFIED = '33 23 0:29 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n'
+const v1 = (name: string): Mount => ({
+  version: 1,
+  root: '/',
+  path: `/sys/fs/cgroup/${name}`,
+  readOnly: false,
+  options: `rw,${name}`,
+})
+const V1 = v1('memory')
+const FREEZER = v1('freezer')
+const V2: Mount = { version: 2, root: '/', path: '/sys/fs/cgroup', readOnly: false, options: 'rw' }
+
+/** What the core finds (test/native/hierarchy_test.cc), for a process in this group. */
+const places = (
+  memory: Mount | null,
+  self: string | null,
+  ...others: Mount[]
+): Partial<Machine> => {
+  const mounts = memory === null ? others : [memory, ...others]
+  return { hierarchies: (): Hierarchies => ({ mounts, memory, self }) }
+}
 
 /** A root shell on a machine with v1, but for what is given. */
 function machine(files: Record<string, string | undefined>, more: Partial<Machine> = {}): Machine {
   const all: Record<string, string | undefined> = {
-    '/proc/self/mountinfo': V1 + FREEZER,
-    '/proc/self/cgroup': '5:freezer:/\n4:memory:/a b\n0::/\n',
     '/proc/self/status': 'Name:\tnode\nCapEff:\t000001ffffffffff\n',
     '/proc/self/uid_map': '         0          0 4294967295\n',
     '/proc/pressure/memory': 'some avg10=0.00',
@@ -45,9 +61,11 @@ function machine(files: Record<string, string | undefined>, more: Partial<Machin
     kernel: '6.1.0',
     uid: 0,
     addon: undefined,
+    hierarchies: () => ({ mounts: [V1, FREEZER], memory: V1, self: `${V1.path}/a b` }),
     read: path => all[path],
     access: () => undefined,
     nativeFile: name => `/package/${name}`,
+    fault: () => undefined,
     syscalls: () => ({ pidfd: undefined, mrelease: undefined, inotify: undefined }),
     locking: () => ({ bytes: MIB, allowed: true }),
     ...more,
@@ -86,7 +104,8 @@ t.test('no Linux, no addon', async t => {
     ...machine({}),
     platform: 'darwin',
     kernel: '',
-    addon: new Error('memory cgroups are a Linux feature'),
+    addon: { reason: 'memory cgroups are a Linux feature', remedy: 'use Linux' },
+    hierarchies: nothing,
     read: nothing,
     syscalls: nothing,
     locking: nothing,
@@ -95,17 +114,15 @@ t.test('no Linux, no addon', async t => {
   t.match(report, { version: null, mount: null, self: null, kernel: '' })
   t.match(report.guard, { reason: /Linux feature/, remedy: 'use Linux' })
 
-  const built = examine(machine({}, { addon: new Error('no native addon for linux-riscv64') }))
+  const addon = { reason: 'no native files for linux-riscv64', remedy: 'install it there' }
+  const built = examine(machine({}, { addon }))
   t.strictSame(failed(built), [...FIELDS])
-  t.equal(built.version, 1, 'what can be seen is told')
-  t.match(built.addon, { reason: /riscv64/, remedy: /build/ })
+  t.match(built.addon, { reason: /riscv64/, remedy: addon.remedy })
 })
 
 t.test('a container with a read-only cgroupfs', async t => {
-  const ro = V1.replace('/ /sys', '/docker/1 /sys').replace('rw,relatime', 'ro,nosuid')
-  const report = examine(
-    machine({ '/proc/self/mountinfo': ro, '/proc/self/cgroup': '4:memory:/docker/1/x\n' }),
-  )
+  const ro = { ...V1, root: '/docker/1', readOnly: true }
+  const report = examine(machine({}, places(ro, `${ro.path}/x`)))
   t.equal(report.self, '/sys/fs/cgroup/memory/x')
   t.match(report.writable, { available: false, reason: /read-only/, remedy: /docker run/ })
   t.match(report.guard, { available: false, reason: /read-only/, remedy: /docker run/ })
@@ -113,19 +130,14 @@ t.test('a container with a read-only cgroupfs', async t => {
 })
 
 t.test('v2 only', async t => {
-  const files = {
-    '/proc/self/mountinfo': '33 23 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n',
-    '/sys/fs/cgroup/cgroup.controllers': 'cpu memory pids\n',
-    '/proc/self/cgroup': '0::/user.slice\n',
-    '/sys/fs/cgroup/user.slice/memory.pressure': 'some avg10=0.00',
-  }
-  const report = examine(machine(files))
+  const files = { '/sys/fs/cgroup/user.slice/memory.pressure': 'some avg10=0.00' }
+  const report = examine(machine(files, places(V2, '/sys/fs/cgroup/user.slice')))
   t.match(report, { version: 2, mount: '/sys/fs/cgroup', self: '/sys/fs/cgroup/user.slice' })
   t.strictSame(failed(report), [])
   t.match(report.guard, { available: true, reason: /memory.high/ })
   t.match(report.watch, { reason: 'memory.events.local' })
 
-  const without = examine(machine({ ...files, '/sys/fs/cgroup/cgroup.controllers': 'cpu pids\n' }))
+  const without = examine(machine(files, places(null, null, V2)))
   t.match(without, { version: null, mount: null, self: null })
   t.match(without.memory, { available: false, remedy: /subtree_control/ })
   t.match(without.guard, { available: false, remedy: /subtree_control/ })
@@ -135,14 +147,11 @@ t.test('v2: who pays, delegation, read-only, the root', async t => {
   const at = '/sys/fs/cgroup'
   const own = `${at}/user.slice/app`
   const files = {
-    '/proc/self/mountinfo': `33 23 0:29 / ${at} rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n`,
-    '/proc/self/cgroup': '0::/user.slice/app\n',
-    [`${at}/cgroup.controllers`]: 'cpu memory pids\n',
     [`${own}/cgroup.subtree_control`]: 'memory\n',
     [`${own}/memory.pressure`]: 'some avg10=0.00',
   }
-  const v2 = (more: object = {}, access?: Machine['access']) =>
-    examine(machine({ ...files, ...more }, access ? { access } : {}))
+  const v2 = (more: object = {}, access?: Machine['access'], self = own) =>
+    examine(machine({ ...files, ...more }, { ...places(V2, self), ...(access ? { access } : {}) }))
   t.match(v2(), {
     self: own,
     writable: { reason: `${own} can be written` },
@@ -153,45 +162,41 @@ t.test('v2: who pays, delegation, read-only, the root', async t => {
     available: true,
     reason: /while it has processes of its own/,
   })
-  t.match(v2({}, refuse('ENOENT', `${own}/memory.current`)).self, `${at}/user.slice`)
   t.match(v2({}, refuse('EACCES', '/sys/fs/cgroup')).writable, { remedy: /Delegate=yes/ })
   t.match(v2({}, refuse('EACCES', 'cgroup.procs')).writable, { reason: /not delegated/ })
   t.match(v2({}, refuse('EROFS', '/sys/fs/cgroup')).writable, { reason: /read-only/ })
   t.match(v2({}, refuse('ENOENT', 'memory.events.local')).watch, { remedy: /5\.2/ })
-  const root = { '/proc/self/cgroup': '0::/\n' }
   const bare = refuse('ENOENT', 'cgroup.type')
-  t.strictSame(failed(v2(root, bare)), [])
-  t.equal(v2(root, bare).self, at)
-  const told = { ...root, '/proc/cmdline': 'swapaccount=0' }
-  t.match(v2(told, bare).swap, { available: true }, 'Linux 6.1 takes no notice of it')
-  const old = machine({ ...files, ...told }, { access: bare, kernel: '5.10.0' })
+  t.strictSame(failed(v2({}, bare, at)), [])
+  t.equal(v2({}, bare, at).self, at)
+  const told = { '/proc/cmdline': 'swapaccount=0' }
+  t.match(v2(told, bare, at).swap, { available: true }, 'Linux 6.1 takes no notice of it')
+  const old = machine({ ...files, ...told }, { ...places(V2, at), access: bare, kernel: '5.10.0' })
   t.match(examine(old).swap, { available: false })
   // What a container sees as the root has all that a group has.
-  const pressed = { ...root, [`${at}/memory.pressure`]: 'some avg10=0.00' }
-  t.match(v2(pressed), {
+  const pressed = { [`${at}/memory.pressure`]: 'some avg10=0.00' }
+  t.match(v2(pressed, undefined, at), {
     self: at,
     writable: { reason: /while it has processes of its own/ },
     pressure: { reason: `${at}/memory.pressure` },
   })
-  t.match(v2(pressed, refuse('ENOENT', 'swap.max')).swap, { available: false })
+  t.match(v2(pressed, refuse('ENOENT', 'swap.max'), at).swap, { available: false })
 })
 
-t.test('v1 without its memory controller, and hybrid', async t => {
-  t.match(examine(machine({ '/proc/self/mountinfo': FREEZER })).memory, {
+t.test('v1 without its memory controller', async t => {
+  t.match(examine(machine({}, places(null, null, FREEZER))).memory, {
     available: false,
     remedy: /CONFIG_MEMCG_V1.*6\.12/,
   })
-  t.match(examine(machine({ '/proc/self/mountinfo': '' })).memory, {
+  t.match(examine(machine({}, places(null, null))).memory, {
     reason: /no cgroup hierarchy/,
   })
   t.match(
     examine(
-      machine({ '/proc/self/mountinfo': FREEZER, '/proc/cmdline': 'quiet cgroup_disable=memory' }),
+      machine({ '/proc/cmdline': 'quiet cgroup_disable=memory' }, places(null, null, FREEZER)),
     ).memory,
     { remedy: /boot without that option/ },
   )
-  const hybrid = examine(machine({ '/proc/self/mountinfo': UNIFIED + FREEZER + V1 }))
-  t.match(hybrid, { version: 1, mount: '/sys/fs/cgroup/memory' })
 })
 
 t.test('one thing missing at a time', async t => {
@@ -205,14 +210,33 @@ t.test('one thing missing at a time', async t => {
     ['PREEMPT_RT', machine({ '/sys/kernel/realtime': '1\n' }), ['watch', 'guard'], /PREEMPT_RT/],
     ['no PSI', machine({}, { access: refuse('ENOENT', '/proc/pressure') }), ['pressure'], /PSI/],
     ['psi=0', machine({ '/proc/pressure/memory': undefined }), ['pressure'], /psi=1/],
-    ['no freezer', machine({ '/proc/self/mountinfo': V1 }), ['freeze'], /freezer/],
+    ['no freezer', machine({}, places(V1, V1.path)), ['freeze'], /freezer/],
     [
       'no swap accounting',
       machine({}, { access: refuse('ENOENT', 'memsw') }),
       ['swap'],
       /swapaccount/,
     ],
-    ['no guardian', machine({}, { nativeFile: () => undefined }), ['guardian'], /guardian/],
+    [
+      'no programs',
+      machine({}, { nativeFile: () => undefined }),
+      ['guardian', 'spawn'],
+      /install the package again/,
+    ],
+    [
+      'a launcher that cannot be executed',
+      machine(
+        {},
+        {
+          fault: file =>
+            file.endsWith('launcher')
+              ? { code: 'EACCES', reason: 'no x bit', remedy: 'chmod +x it' }
+              : undefined,
+        },
+      ),
+      ['spawn'],
+      /chmod/,
+    ],
     [
       'old kernel',
       machine({}, { syscalls: () => ({ pidfd: 'ENOSYS', mrelease: 'ENOSYS', inotify: undefined }) }),
@@ -277,21 +301,10 @@ t.test('without inotify there is a remedy, and guarding works all the same', asy
   }
 })
 
-t.test('mountinfo and /proc/self/cgroup', async t => {
-  const [mount] = cgroupMounts(
-    '1 2 0:1 /root\\040dir /mnt\\040a\\134b ro shared:1 master:2 - cgroup none rw,cpu,memory\n',
-  )
-  t.match(mount, { version: 1, root: '/root dir', path: '/mnt a\\b', readOnly: true })
-  t.equal(ownGroup('7:cpu,memory:/root dir/x:y\n', mount!), '/mnt a\\b/x:y')
-  t.equal(ownGroup('7:cpu,memory:/root dir\n', mount!), '/mnt a\\b')
-  t.equal(ownGroup('7:cpu,memory:/root dirx\n', mount!), null, 'not below what is mounted')
-  t.equal(ownGroup('7:cpu,memory:/../other\n', mount!), null, 'outside the namespace')
-  t.equal(ownGroup('0::/root dir\n', mount!), null)
-  const hidden = V1.replace('/ /sys', '/../.. /sys')
-  t.match(cgroupMounts(hidden + V1), [{ root: '/' }], 'a mount on top of another hides it')
-  for (const text of ['', 'x', '1 2 3', '- cgroup', '\n - cgroup a memory']) {
-    t.strictSame(cgroupMounts(text), [])
-  }
+t.test('what the core finds is what is told', async t => {
+  const { mounts, memory, self } = thisMachine().hierarchies()
+  t.match(await probe(), { mount: memory?.path ?? null, self, version: memory?.version ?? null })
+  if (memory !== null) t.ok(mounts.some(({ path }) => path === memory.path))
   t.equal(thisMachine().access('/nothing/here', 'exists'), 'ENOENT')
 })
 
