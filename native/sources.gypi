@@ -39,6 +39,7 @@
       "native/core/memcg.cc",
       "native/core/memcg_v1.cc",
       "native/core/memcg_v2.cc",
+      "native/core/oom_score.cc",
       "native/core/origin_v1.cc",
       "native/core/parse.cc",
       "native/core/pidfd.cc",
@@ -82,6 +83,7 @@
       "native/binding/lock.cc",
       "native/binding/polled_fd.cc",
       "native/binding/primitives.cc",
+      "native/binding/score.cc",
       "native/binding/simulation.cc",
       "native/binding/spawn.cc",
       "native/binding/subscriptions.cc"

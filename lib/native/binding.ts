@@ -7,6 +7,7 @@ import type { GroupBinding } from './group.js'
 import type { GuardsBinding } from './guards.js'
 import type { LockBinding } from './lock.js'
 import type { PrimitivesBinding } from './primitives.js'
+import type { ScoreBinding } from './score.js'
 import type { SimulationBinding } from './simulation.js'
 import type { SpawnBinding } from './spawn.js'
 
@@ -26,5 +27,6 @@ export interface Binding
     GuardsBinding,
     LockBinding,
     PrimitivesBinding,
+    ScoreBinding,
     SimulationBinding,
     SpawnBinding {}

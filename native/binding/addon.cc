@@ -10,6 +10,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   oom::binding::init_lock(env, exports);
   oom::binding::init_polled_fd(env, exports);
   oom::binding::init_primitives(env, exports);
+  oom::binding::init_score(env, exports);
   oom::binding::init_simulation(env, exports);
   oom::binding::init_subscriptions(env, exports);
   oom::binding::init_spawn(env, exports);

@@ -14,6 +14,7 @@ Napi::Object init_guards(Napi::Env env, Napi::Object exports);
 Napi::Object init_lock(Napi::Env env, Napi::Object exports);
 Napi::Object init_polled_fd(Napi::Env env, Napi::Object exports);
 Napi::Object init_primitives(Napi::Env env, Napi::Object exports);
+Napi::Object init_score(Napi::Env env, Napi::Object exports);
 Napi::Object init_subscriptions(Napi::Env env, Napi::Object exports);
 Napi::Object init_simulation(Napi::Env env, Napi::Object exports);
 Napi::Object init_spawn(Napi::Env env, Napi::Object exports);
