@@ -1,6 +1,7 @@
 // Every failure is an OomError with a stable code. Those of a system call are made from one table.
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
+import { brand, ERROR, isInstance } from './brand.js'
 import type { NativeFailure } from './native/binding.js'
 import { tryBinding } from './native/load.js'
 import type { Binding } from './native/binding.js'
@@ -20,6 +21,15 @@ export class OomError extends Error {
   declare readonly errno?: number
   declare readonly syscall?: string
   declare readonly path?: string
+
+  static {
+    brand(this.prototype, ERROR, true)
+  }
+
+  /** Also those of another copy of this package: ESM and CommonJS. */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, OomError, ERROR, value)
+  }
 
   constructor(code: string, message: string, details: OomErrorDetails = {}) {
     super(message, 'cause' in details ? { cause: details.cause } : undefined)
@@ -177,6 +187,11 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'memory.',
     'what a container sees as the root has its limits from outside: make a group below it, or set them there',
   ],
+  [
+    'EPERM',
+    'kill',
+    'a member belongs to another user, or to one outside of this user namespace: do it as its owner, or with CAP_KILL where that user is known',
+  ],
   ['EPERM', '', 'a capability is missing: run as root'],
 ]
 
@@ -188,6 +203,8 @@ const OWN: Record<string, string> = {
   ERR_ROOT_GROUP:
     'the root group has no limits: it cannot be watched for OOMs, guarded, emptied or removed',
   ERR_SELF_IN_GROUP: 'this process is in the group: move it away first',
+  ERR_INIT_IN_GROUP:
+    'process 1 (of the machine or container) is in the group, and no signal ends it: move it to another group first, with add(1, { force: true })',
   ERR_NO_FREEZER:
     'no v1 freezer group of the same path has all members of this group: make one and add them',
   ERR_CLOSED: 'the group is closed',

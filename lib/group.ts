@@ -5,6 +5,7 @@ import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bytes } from '../types/common.js'
 import type {
+  AddOptions,
   CgroupVersion,
   KillOptions,
   MemoryLimits,
@@ -21,6 +22,7 @@ import {
   processId,
   signalNumber,
 } from './args.js'
+import { brand, GROUP, hasBrand, isInstance } from './brand.js'
 import { bytes, optionalBytes } from './bytes.js'
 import type { GuardOptions, OomGuard } from '../types/guard.js'
 import type {
@@ -36,7 +38,10 @@ import { binding, fromNative, OomError, ownError, unseenMembers } from './errors
 import { guardGroup } from './guard.js'
 import { absoluteGroupPath, memoryGroupOf } from './hierarchy.js'
 import type { GroupHandle, LimitChange } from './native/group.js'
+import { packageRoot } from './native/load.js'
 import { watchPressure, watchUsage } from './pressure.js'
+import { oddToMove } from './process-check.js'
+import { VERSION } from './version.js'
 import { watchGroup } from './watch.js'
 
 // How long members may take to stop before freeze() gives up, and dying ones may keep an empty group
@@ -50,7 +55,6 @@ const UNLISTED_MS = 3000
 // What a removed group's files answer.
 const GONE = ['ENOENT', 'ENODEV']
 
-let handleOfGroup: (group: MemoryGroup) => GroupHandle
 let adopt: (handle: GroupHandle) => MemoryGroup
 
 /**
@@ -68,8 +72,16 @@ export class MemoryGroup implements AsyncDisposable {
   readonly version: CgroupVersion
 
   static {
-    handleOfGroup = group => group.#open()
     adopt = handle => new MemoryGroup(handle)
+    const origin = function (this: MemoryGroup): Origin {
+      return { handle: this.#open(), version: VERSION, directory: packageRoot() }
+    }
+    brand(this.prototype, GROUP, origin)
+  }
+
+  /** Also those of another copy of this package: ESM and CommonJS. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, MemoryGroup, GROUP, value)
   }
 
   private constructor(handle: GroupHandle) {
@@ -160,10 +172,22 @@ export class MemoryGroup implements AsyncDisposable {
    * Moves a process, with all its threads, into the group. What it has been charged for stays where it
    * is: only what it allocates from now on is charged here.
    *
-   * @throws ESRCH; EACCES without write access to cgroup.procs
+   * A worker's `threadId` is no process id, but mostly some other process has it. Process 1, ancestors
+   * of this process, kernel threads and ids of threads are therefore refused unless `force` is set.
+   *
+   * @throws ERR_PROCESS_REFUSED; ESRCH; EACCES without write access to cgroup.procs
    */
-  async add(pid: number): Promise<void> {
+  async add(pid: number, options?: AddOptions): Promise<void> {
     processId('pid', pid)
+    const force = boolean('options.force', checkOptions('options', options).force, false)
+    const odd = force ? undefined : oddToMove(pid)
+    if (odd !== undefined) {
+      throw new OomError(
+        'ERR_PROCESS_REFUSED',
+        `${odd}, which is hardly meant to be moved into '${this.path}': a worker's threadId and a thread's id are no process ids (add(${pid}, { force: true }) moves it all the same)`,
+        { path: this.path },
+      )
+    }
     await this.#call(handle => handle.add(pid))
   }
 
@@ -173,9 +197,10 @@ export class MemoryGroup implements AsyncDisposable {
    * die. Any other signal is sent once. A pid is never signalled after another process got it.
    *
    * @returns the pids signalled
-   * @throws ERR_SELF_IN_GROUP for SIGKILL and SIGSTOP if this process is a member; EPERM;
-   * ERR_ROOT_GROUP for SIGKILL; ERR_UNSEEN_MEMBERS, after all others have got it, for members in
-   * another PID namespace (v2 with cgroup.kill, Linux 5.14: SIGKILL reaches them with those below)
+   * @throws ERR_SELF_IN_GROUP for SIGKILL and SIGSTOP if this process is a member; ERR_INIT_IN_GROUP
+   * for them if process 1 is one; EPERM if a member belongs to another user; ERR_ROOT_GROUP for
+   * SIGKILL; ERR_UNSEEN_MEMBERS, after all others have got it, for members in another PID namespace
+   * (v2 with cgroup.kill, Linux 5.14: SIGKILL reaches them with those below)
    */
   async kill(options?: KillOptions): Promise<number[]> {
     const { signal = 'SIGKILL', recursive } = checkOptions('options', options)
@@ -226,8 +251,8 @@ export class MemoryGroup implements AsyncDisposable {
    * kernel's killer is given back before. Watches of this process have told of all kills before it is gone.
    * The object stays open.
    *
-   * @throws EBUSY if there are members or groups below; ENOENT if it is gone already;
-   * ERR_UNSEEN_MEMBERS if members in another PID namespace cannot be killed from here
+   * @throws EBUSY if there are members or groups below; ENOENT if it is gone already; with `kill` also
+   * what {@link kill} throws
    */
   async remove(options?: RemoveOptions): Promise<void> {
     const kill = boolean('options.kill', checkOptions('options', options).kill, false)
@@ -356,9 +381,31 @@ export class MemoryGroup implements AsyncDisposable {
   }
 }
 
-/** The native handle of an open group, for the package's own modules; throws ERR_CLOSED. */
-export function handleOf(group: MemoryGroup): GroupHandle {
-  return handleOfGroup(group)
+/** What a group tells another copy of this package. */
+interface Origin {
+  handle: GroupHandle
+  version: string
+  directory: string
+}
+
+/**
+ * The native handle of an open group, for the package's own modules, whichever copy of them has made
+ * the group; throws ERR_CLOSED, or ERR_OTHER_COPY where that copy has an addon of its own.
+ */
+export function handleOf(group: MemoryGroup, name = 'group'): GroupHandle {
+  if (!hasBrand(group, GROUP)) throw invalidType(name, 'an instance of MemoryGroup', group)
+  const { handle, version, directory } = (group as unknown as { [GROUP](): Origin })[GROUP]()
+  if (binding().isGroupHandle(handle)) return handle
+  throw new OomError(
+    'ERR_OTHER_COPY',
+    `the group '${group.path}' is one of another installation of cgroup-oom, version ${version} in '${directory}', which cannot be used with version ${VERSION} in '${packageRoot()}': install one only (npm ls cgroup-oom, npm dedupe)`,
+    { path: group.path },
+  )
+}
+
+/** Another object for the same group: closing one leaves the other open. */
+export function sameGroup(group: MemoryGroup): MemoryGroup {
+  return adopt(handleOf(group).copy(new (binding().GroupHandle)()))
 }
 
 /** A handle that `use` has opened at the path, made absolute. */

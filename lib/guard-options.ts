@@ -20,6 +20,7 @@ import {
   processId,
   signalNumber,
 } from './args.js'
+import { GROUP, hasBrand } from './brand.js'
 import { bytes, optionalBytes } from './bytes.js'
 import type { MemoryGroup } from './group.js'
 
@@ -129,7 +130,7 @@ function checkGuardian(guardian: GuardOptions['guardian']): CheckedGuardOptions[
   const { graceMs = DEFAULT_GRACE_MS, group } = guardian
   integer('options.guardian.graceMs', graceMs, MIN_GRACE_MS, MAX_GRACE_MS)
   if (group === undefined) return { graceMs }
-  if (typeof group !== 'object' || group === null || typeof group.add !== 'function') {
+  if (!hasBrand(group, GROUP)) {
     throw invalidType('options.guardian.group', 'an instance of MemoryGroup', group)
   }
   return { graceMs, group }

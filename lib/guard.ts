@@ -151,7 +151,12 @@ class NativeBackend implements GuardBackend {
       if (!(await group.pids({ recursive: true })).includes(pid)) {
         throw new OomError('ESRCH', `process ${pid} is not in '${path}'`, { path })
       }
-      await to.add(pid)
+      // A member of this group is no mistake, whoever it is.
+      try {
+        await handleOf(to, 'to').add(pid)
+      } catch (error) {
+        throw fromNative(error, to.path)
+      }
     })
   }
 

@@ -53,6 +53,14 @@ export interface PidsOptions {
   recursive?: boolean
 }
 
+export interface AddOptions {
+  /**
+   * Also move what nobody moves on purpose: process 1, an ancestor of this process, a kernel thread, or
+   * the process of a thread whose id was given. Default false: ERR_PROCESS_REFUSED.
+   */
+  force?: boolean
+}
+
 export interface KillOptions {
   /** Default `'SIGKILL'`, which goes on until the group is empty, processes forked meanwhile included. */
   signal?: NodeJS.Signals

@@ -7,6 +7,7 @@ import {
   options as checkOptions,
   outOfRange,
 } from '../args.js'
+import { brand, EVENT_FD, isInstance } from '../brand.js'
 import { AbortError, binding, fromNative } from '../errors.js'
 import { Polled } from './polled.js'
 
@@ -37,6 +38,15 @@ interface Waiter {
 export class EventFd implements AsyncIterable<bigint>, Disposable {
   readonly #polled: Polled
   readonly #waiters: Waiter[] = []
+
+  static {
+    brand(this.prototype, EVENT_FD, true)
+  }
+
+  /** Also those of another copy of this package: ESM and CommonJS. */
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isInstance(this, EventFd, EVENT_FD, value)
+  }
 
   /**
    * @param initial the counter's first value, 0 (default) to 2**32 - 1.

@@ -6,6 +6,7 @@
 import { constants } from 'node:os'
 import type { Bytes } from '../../types/common.js'
 import type {
+  AddOptions,
   KillOptions,
   MemoryLimits,
   MemoryLimitsInit,
@@ -121,8 +122,9 @@ export class SimulatedMemoryGroup implements GroupInterface, Simulation {
   }
 
   /** Also moves a process out of another simulated group with {@link OomEpisode.move}. */
-  async add(pid: number): Promise<void> {
+  async add(pid: number, options?: AddOptions): Promise<void> {
     check.processId('pid', pid)
+    check.boolean('options.force', check.options('options', options).force, false)
     this.#done(this.#open().add(pid))
   }
 

@@ -17,6 +17,7 @@ inline constexpr int kPlanNeeded = -5007;
 inline constexpr int kPressureWatch = -5008;
 inline constexpr int kUnreadableMark = -5009;
 inline constexpr int kUnseenMembers = -5010;
+inline constexpr int kInitInGroup = -5011;
 
 // The literal of an own code; nullptr for an errno.
 constexpr const char* name(int err) {
@@ -41,6 +42,8 @@ constexpr const char* name(int err) {
       return "ERR_UNREADABLE_MARK";
     case kUnseenMembers:
       return "ERR_UNSEEN_MEMBERS";
+    case kInitInGroup:
+      return "ERR_INIT_IN_GROUP";
     default:
       return nullptr;
   }

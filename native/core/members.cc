@@ -131,7 +131,7 @@ Status check_expendable(const std::vector<pid_t>& pids) {
   if (std::binary_search(pids.begin(), pids.end(), getpid())) {
     return code::fail(code::kSelfInGroup);
   }
-  if (std::binary_search(pids.begin(), pids.end(), 1)) return Status::of(-EPERM, "kill");
+  if (std::binary_search(pids.begin(), pids.end(), 1)) return code::fail(code::kInitInGroup);
   return Status::success();
 }
 

@@ -25,7 +25,8 @@ Status list(int dir, bool recursive, List& out);
 // Only those that can be named.
 Status pids(int dir, bool recursive, std::vector<pid_t>& out);
 
-// Whether there is this process (ERR_SELF_IN_GROUP) or pid 1, which no signal kills (EPERM).
+// Whether there is this process (ERR_SELF_IN_GROUP) or pid 1, which no signal kills
+// (ERR_INIT_IN_GROUP).
 Status check_expendable(const std::vector<pid_t>& pids);
 
 // Sends the signal to each of the listed processes that is still a member: a pid that was given to

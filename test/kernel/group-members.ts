@@ -1,6 +1,6 @@
 // pids, add, kill: big groups, groups below, fork bombs, this process itself.
-import { spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -23,6 +23,15 @@ import { mountOf, twin } from '../helpers/twin.js'
 const alive = (pid: number): boolean => {
   try {
     return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+/** PF_KTHREAD, of the flags in proc_pid_stat(5). */
+function isKernelThread(pid: number): boolean {
+  try {
+    const rest = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!
+    return (Number(rest.split(' ')[6]) & 0x0020_0000) !== 0
   } catch {
     return false
   }
@@ -89,6 +98,86 @@ t.test('add moves a process, not what it has used', async t => {
   for (const bad of ['1', null, undefined, {}]) {
     await t.rejects(group.add(bad as never), { code: 'ERR_INVALID_ARG_TYPE' })
   }
+})
+
+t.test('add refuses what nobody moves on purpose', async t => {
+  const dir = scratch(t)
+  const group = await MemoryGroup.open(dir)
+  t.teardown(() => group.close())
+  const refused = (message: RegExp) => ({ code: 'ERR_PROCESS_REFUSED', path: dir, message })
+  await t.rejects(group.add(1), refused(/process 1 is the first one.*threadId.*force: true/))
+  await t.rejects(group.add(process.ppid), refused(/an ancestor of this one/))
+  const hog = await Hog.start()
+  t.teardown(() => hog.end())
+  // A thread of this process.
+  const thread = readdirSync('/proc/self/task')
+    .map(Number)
+    .find(tid => tid !== process.pid)!
+  await t.rejects(group.add(thread), refused(new RegExp(`thread, of process ${process.pid}`)))
+  const kernel = readdirSync('/proc')
+    .map(Number)
+    .find(pid => pid > 1 && isKernelThread(pid))
+  if (kernel !== undefined) await t.rejects(group.add(kernel), refused(/a kernel thread/))
+  t.equal(read(dir, 'cgroup.procs'), '', 'nothing was moved')
+  for (const force of [1, 'yes', null]) {
+    await t.rejects(group.add(hog.pid, { force: force as never }), { code: 'ERR_INVALID_ARG_TYPE' })
+  }
+  await t.rejects(group.add(hog.pid, 1 as never), { code: 'ERR_INVALID_ARG_TYPE' })
+
+  // A child, a stranger's child, and this process itself are ordinary.
+  await group.add(hog.pid)
+  const own = (await MemoryGroup.of('self')).path
+  await group.add(process.pid)
+  t.ok((await group.pids()).includes(process.pid))
+  writeFileSync(join(own, 'cgroup.procs'), String(process.pid))
+})
+
+t.test('add with force moves the process of a thread', async t => {
+  const dir = scratch(t)
+  const group = await MemoryGroup.open(dir)
+  t.teardown(() => group.close())
+  const node = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'ignore' })
+  t.teardown(() => node.kill('SIGKILL'))
+  const threads = () => readdirSync(`/proc/${node.pid}/task`).map(Number)
+  await until(() => threads().length > 1)
+  const thread = threads().find(tid => tid !== node.pid)!
+  await t.rejects(group.add(thread), { code: 'ERR_PROCESS_REFUSED' })
+  await group.add(thread, { force: true })
+  t.strictSame(await group.pids(), [node.pid])
+  await group.kill()
+})
+
+t.test('a group with process 1 in it: the remedy is not to be root', async t => {
+  const dir = scratch(t)
+  const from = plainChild(dir, 'jobs')
+  const to = plainChild(dir, 'elsewhere')
+  // Of a PID namespace, as in a container: a shell; what runs below it moves itself away.
+  const program = `
+    const fs = require('node:fs')
+    const { MemoryGroup } = require(${JSON.stringify(join(process.cwd(), 'dist/commonjs/lib/index.js'))})
+    fs.writeFileSync(${JSON.stringify(join(to, 'cgroup.procs'))}, '0')
+    void (async () => {
+      const group = await MemoryGroup.open(${JSON.stringify(from)})
+      const failure = work => work.then(() => ({}), ({ code, message }) => ({ code, message }))
+      const told = [await failure(group.kill()), await failure(group.remove({ kill: true }))]
+      const elsewhere = await MemoryGroup.open(${JSON.stringify(to)})
+      await elsewhere.add(1, { force: true })
+      await group.remove({ kill: true })
+      console.log(JSON.stringify(told))
+    })()`
+  const script = 'echo 0 >"$0"/cgroup.procs; "$1" -e "$2"; true'
+  const line = ['-p', '-f', '--mount-proc', 'sh', '-c', script, from, process.execPath, program]
+  if (spawnSync('unshare', ['-p', '-f', '--mount-proc', 'true']).status !== 0) {
+    return t.pass('PID namespaces are not allowed here')
+  }
+  const { stdout, stderr } = spawnSync('unshare', line, { encoding: 'utf8' })
+  t.equal(stderr, '')
+  const told = {
+    code: 'ERR_INIT_IN_GROUP',
+    message: /no signal ends it: move it.*add\(1, \{ force/,
+  }
+  t.match(JSON.parse(stdout), [told, told])
+  t.notOk(existsSync(from), 'the remedy works')
 })
 
 t.test('any other signal is sent once, and only to members', async t => {
