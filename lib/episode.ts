@@ -8,18 +8,19 @@ import { channel } from 'node:diagnostics_channel'
 import type { Bytes } from '../types/common.js'
 import type {
   EpisodeEnd,
+  EpisodeSignal,
   GuardStats,
   OomEpisode,
   OomGuard,
   Outcome,
   StepReport,
 } from '../types/guard.js'
-import { integer, invalidType, outOfRange, processId } from './args.js'
+import { integer, invalidType, options, outOfRange, processId, signalNumber } from './args.js'
 import { bytes } from './bytes.js'
 import { debug } from './diagnostics.js'
 import { AbortError, OomError } from './errors.js'
 import type { MemoryGroup } from './group.js'
-import { checkDelay, OUTCOMES } from './guard-options.js'
+import { checkDelay, OUTCOMES, type Step } from './guard-options.js'
 import { EventQueue } from './queue.js'
 
 const KEPT = 64
@@ -54,7 +55,12 @@ export interface EpisodeFinish extends EpisodeKey {
 /** What carries out the user's calls. Commands to an episode that has ended give false. */
 export interface GuardBackend {
   raiseLimit(key: EpisodeKey, group: string, to: number | { by: number }): Promise<void>
-  kill(key: EpisodeKey, group: string, victim: number | 'largest' | 'all'): Promise<number[]>
+  kill(
+    key: EpisodeKey,
+    group: string,
+    victim: number | 'largest' | 'all',
+    signal: NodeJS.Signals,
+  ): Promise<number[]>
   move(key: EpisodeKey, group: string, pid: number, to: MemoryGroup): Promise<void>
   extend(key: EpisodeKey, ms: number): boolean
   yield(key: EpisodeKey): boolean
@@ -75,7 +81,9 @@ class Episode implements OomEpisode {
   readonly #guard: Guard
   readonly #abort = new AbortController()
   readonly #steps: StepReport[] = []
+  #lastStep: Step | undefined
   readonly #killed = new Set<number>()
+  readonly #signalled: EpisodeSignal[] = []
   /** Calls of kill() under way: the end may be told before their pids are. */
   readonly #kills = new Set<Promise<number[]>>()
   #deadline: bigint
@@ -116,18 +124,28 @@ class Episode implements OomEpisode {
     await this.#guard.backend.raiseLimit(this.#key, this.group, size)
   }
 
-  async kill(victim: number | 'largest' | 'all'): Promise<number[]> {
+  async kill(
+    victim: number | 'largest' | 'all',
+    how?: { signal?: NodeJS.Signals },
+  ): Promise<number[]> {
     if (typeof victim === 'number') {
       processId('victim', victim)
     } else if (victim !== 'largest' && victim !== 'all') {
       throw invalidType('victim', "a process id, 'largest' or 'all'", victim)
     }
+    const { signal = 'SIGKILL' } = options('options', how)
+    signalNumber('options.signal', signal)
     this.#check()
-    const kill = this.#guard.backend.kill(this.#key, this.group, victim)
+    const { backend } = this.#guard
+    const at = backend.now()
+    const kill = backend.kill(this.#key, this.group, victim, signal)
     this.#kills.add(kill)
     try {
       const pids = await kill
-      for (const pid of pids) this.#killed.add(pid)
+      for (const pid of pids) {
+        if (signal === 'SIGKILL') this.#killed.add(pid)
+        this.#signalled.push({ pid, signal, at, by: 'program' })
+      }
       return pids
     } finally {
       this.#kills.delete(kill)
@@ -168,15 +186,21 @@ class Episode implements OomEpisode {
     this.#deadline = now + BigInt(ms) * 1_000_000n
   }
 
-  stepped(report: StepReport): void {
-    this.#steps.push(report)
+  stepped(step: Step): void {
+    this.#lastStep = step
+    this.#steps.push(step.report)
   }
 
   /** More processes of the step that was reported last. */
   killed(pids: number[]): void {
-    this.#steps.at(-1)?.killed.push(...pids)
-    // Signals other than SIGKILL are steps too, but no kills.
-    if (this.#steps.at(-1)?.action !== 'signal') for (const pid of pids) this.#killed.add(pid)
+    if (this.#lastStep === undefined) return
+    const { report, by } = this.#lastStep
+    const { signal = 'SIGKILL', at } = report
+    report.killed.push(...pids)
+    for (const pid of pids) {
+      if (signal === 'SIGKILL') this.#killed.add(pid)
+      this.#signalled.push({ pid, signal, at, by })
+    }
   }
 
   end(finish: Omit<EpisodeFinish, keyof EpisodeKey>): EpisodeEnd {
@@ -188,6 +212,7 @@ class Episode implements OomEpisode {
       killed: [...this.#killed],
       kernelKills,
       steps: this.#steps,
+      signalled: this.#inOrder(),
     }
     this.#over = true
     this.#abort.abort(new AbortError(`the episode has ended: ${outcome}`))
@@ -196,10 +221,16 @@ class Episode implements OomEpisode {
     } else {
       void Promise.allSettled(this.#kills).then(() => {
         end.killed = [...this.#killed]
+        end.signalled = this.#inOrder()
         this.#resolve(end)
       })
     }
     return end
+  }
+
+  /** A call of kill() is known when it has been answered. */
+  #inOrder(): EpisodeSignal[] {
+    return [...this.#signalled].sort((a, b) => Number(a.at - b.at))
   }
 
   #check(): void {
@@ -287,8 +318,8 @@ export class Guard implements OomGuard {
   }
 
   /** Driver: a step of the plan, or the fallback, was carried out. */
-  stepped(key: EpisodeKey, report: StepReport): void {
-    this.#running.get(keyOf(key))?.stepped(report)
+  stepped(key: EpisodeKey, step: Step): void {
+    this.#running.get(keyOf(key))?.stepped(step)
   }
 
   killed(key: EpisodeKey, pids: number[]): void {

@@ -1,5 +1,6 @@
 // The options of guard(): every rule of them, checked before anything is touched, and the plain values
 // that the native side takes. Used by the real guard and by the simulated one.
+import { constants } from 'node:os'
 import type {
   Fallback,
   GuardOptions,
@@ -187,8 +188,41 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
   }
 }
 
-/** The `action` of a step report: `detail` of a native record (native/core/guarded_group.cc). */
-export function actionOf(detail: number): Pick<StepReport, 'action' | 'dryRun'> {
-  const words = detail & 0x100 ? FALLBACKS : ACTIONS
-  return { action: words[detail & 0xff]!, dryRun: (detail & 0x200) !== 0 }
+/** 'SIGTERM' for 15. */
+export function signalName(number: number): NodeJS.Signals {
+  const names = Object.entries(constants.signals) as [NodeJS.Signals, number][]
+  return names.find(([, n]) => n === number)![0]
+}
+
+/** A step as the drivers tell it. */
+export interface Step {
+  report: StepReport
+  by: 'plan' | 'fallback'
+}
+
+// Actions that say whom they have sent a signal.
+const SIGNALLING: readonly string[] = ['signal', 'kill-largest', 'kill-group']
+
+/** The step of a native record: `detail` (native/core/reports.h), when, how it went, and the signal sent. */
+export function stepOf(
+  detail: number,
+  at: bigint,
+  errno: number,
+  code: string,
+  signal: number,
+): Step {
+  const by = detail & 0x100 ? 'fallback' : 'plan'
+  const action = (by === 'fallback' ? FALLBACKS : ACTIONS)[detail & 0xff]!
+  return {
+    by,
+    report: {
+      action,
+      at,
+      errno,
+      ...(code === '' ? {} : { code }),
+      killed: [],
+      ...(SIGNALLING.includes(action) && signal !== 0 ? { signal: signalName(signal) } : {}),
+      dryRun: (detail & 0x200) !== 0,
+    },
+  }
 }

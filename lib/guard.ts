@@ -6,7 +6,7 @@ import type { GuardOptions, OomGuard } from '../types/guard.js'
 import { binding, errnoName, fromNative, OomError, ownError } from './errors.js'
 import { debug } from './diagnostics.js'
 import { endedError, Guard, type EpisodeKey, type GuardBackend } from './episode.js'
-import { actionOf, checkGuardOptions, OUTCOMES, type CheckedGuardOptions } from './guard-options.js'
+import { checkGuardOptions, OUTCOMES, stepOf, type CheckedGuardOptions } from './guard-options.js'
 import { handleOf, MemoryGroup } from './group.js'
 import {
   KeepAlive,
@@ -135,10 +135,15 @@ class NativeBackend implements GuardBackend {
     this.#handle.command(sub, episode, Fact.userRaised, Math.min(size, MOST))
   }
 
-  async kill(key: EpisodeKey, path: string, victim: number | 'largest' | 'all'): Promise<number[]> {
+  async kill(
+    key: EpisodeKey,
+    path: string,
+    victim: number | 'largest' | 'all',
+    signal: NodeJS.Signals,
+  ): Promise<number[]> {
     const target = typeof victim === 'number' ? victim : victim === 'largest' ? -1 : 0
     try {
-      return await this.#handle.kill(key.sub, key.episode, target)
+      return await this.#handle.kill(key.sub, key.episode, target, constants.signals[signal])
     } catch (error) {
       if ((error as { errno?: number }).errno === -constants.errno.ECANCELED) throw endedError()
       throw fromNative(error, path)
@@ -211,13 +216,8 @@ function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): vo
       break
     case RecordKind.episodeStep: {
       const errno = Number(BigInt.asIntN(64, record.a))
-      guard.stepped(key, {
-        ...actionOf(record.detail),
-        at: record.at,
-        errno,
-        ...(errno === 0 ? {} : { code: errnoName(errno) }),
-        killed: [],
-      })
+      const code = errno === 0 ? '' : errnoName(errno)
+      guard.stepped(key, stepOf(record.detail, record.at, errno, code, Number(record.c)))
       break
     }
     case RecordKind.pids:

@@ -133,8 +133,20 @@ export interface StepReport {
   code?: string
   /** Processes killed or signalled by it. */
   killed: number[]
+  /** What those were sent; absent where the step sends none. */
+  signal?: NodeJS.Signals
   /** With `dryRun`: it was due, and not done. */
   dryRun: boolean
+}
+
+/** A signal that the library has sent during an episode. */
+export interface EpisodeSignal {
+  pid: number
+  signal: NodeJS.Signals
+  /** When the step was started, or `kill()` called. */
+  at: MonotonicNs
+  /** A step of the plan, the fallback, or the program with `OomEpisode.kill()`. */
+  by: 'plan' | 'fallback' | 'program'
 }
 
 export interface EpisodeEnd {
@@ -147,6 +159,12 @@ export interface EpisodeEnd {
   /** Tasks killed by the kernel's killer during the episode. */
   kernelKills: number
   steps: StepReport[]
+  /**
+   * Who was sent which signal, in order. It says what was asked, not what came of it: after a SIGTERM that
+   * a job obeyed the outcome is `'recovered'`, or `'limit-raised'` if the limit was raised for it. What
+   * the program sends in another way (`process.kill()`) and the kernel's kills are not known.
+   */
+  signalled: EpisodeSignal[]
 }
 
 export interface GuardStats {
@@ -192,10 +210,14 @@ export interface OomEpisode {
    * Resolves with the pids. Never this process, its parents, pid 1 or who is at oom_score_adj -1000.
    * `'largest'` takes all members along that share its memory.
    *
+   * With a `signal` other than SIGKILL it is asked to end (or whatever that signal means to it): that
+   * is no kill, and the episode ends as ever. A member that waits for memory acts on it once it has
+   * some, so raise the limit too.
+   *
    * @throws ESRCH: no such member, or none that may be killed; EPERM; ERR_UNSEEN_MEMBERS: a member is in
    * another PID namespace or hidden in /proc, so that nobody can say which is the largest, or end all
    */
-  kill(victim: number | 'largest' | 'all'): Promise<number[]>
+  kill(victim: number | 'largest' | 'all', options?: { signal?: NodeJS.Signals }): Promise<number[]>
   /**
    * Moves a member to another group. What it has been charged for stays with this group, on v1 and
    * v2 alike: only what it allocates from now on is charged to the other.

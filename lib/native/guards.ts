@@ -13,8 +13,10 @@ export interface GuardHandle {
   setDelay(ms: number): void
   /** The limit in bytes, lent headroom left aside; -1: that episode has ended. */
   baseLimit(sub: number, episode: number): number
-  /** `target`: a pid, 0 for all, -1 for the largest. ECANCELED: that episode has ended. */
-  kill(sub: number, episode: number, target: number): Promise<number[]>
+  /**
+   * `target`: a pid, 0 for all, -1 for the largest; any signal. ECANCELED: that episode has ended.
+   */
+  kill(sub: number, episode: number, target: number, signal: number): Promise<number[]>
   /** Relative to the guarded group. */
   path(sub: number): string
   /** What kept arm() from it, relative to the guarded group. */

@@ -9,7 +9,7 @@ export interface SimulationRecord {
   episode: number
   /** step: as the sentinel's records have it; end: the outcome */
   detail: number
-  /** begin: the deadline; end: lateNs; oom, kill: how many; signal: its number */
+  /** begin: the deadline; end: lateNs; oom, kill: how many; signal, step: the signal's number */
   value: bigint
   usage: number
   limit: number
@@ -29,6 +29,8 @@ export interface SimulationHandle {
   readonly failures: number
   readonly kernelKills: number
   readonly underOom: boolean
+  /** Its pid, or 0. */
+  readonly largest: number
   readonly killerDisabled: boolean
   readonly pids: number[]
   spawn(bytes: number, spared: boolean): number

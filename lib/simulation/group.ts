@@ -36,7 +36,7 @@ import { bytes, optionalBytes } from '../bytes.js'
 import { OomError, ownError } from '../errors.js'
 import type { Guard } from '../episode.js'
 import type { MemoryGroup } from '../group.js'
-import { MAX_DELAY_MS } from '../guard-options.js'
+import { MAX_DELAY_MS, signalName } from '../guard-options.js'
 import type { SimulationBinding, SimulationHandle, SimulationRecord } from '../native/simulation.js'
 import { throwIfAborted } from '../queue.js'
 import { checkWatchOptions } from '../watch.js'
@@ -50,11 +50,6 @@ const TEXTS: Record<string, string> = {
 }
 
 const turn = () => new Promise<void>(resolve => setImmediate(resolve))
-
-function signalName(number: number): NodeJS.Signals {
-  const names = Object.entries(constants.signals) as [NodeJS.Signals, number][]
-  return names.find(([, n]) => n === number)![0]
-}
 
 /** All of MemoryGroup but that it is one: that needs a directory. */
 type GroupInterface = Pick<MemoryGroup, keyof MemoryGroup>
@@ -189,6 +184,7 @@ export class SimulatedMemoryGroup implements GroupInterface, Simulation {
     const sim: GuardedSimulation = {
       group: this as unknown as MemoryGroup,
       native: this.#native,
+      signal: (pid, signal) => this.#onSignal?.(pid, signal),
       settle: () => this.settle(),
       failure: code => this.#failure(code),
     }

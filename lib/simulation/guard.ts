@@ -4,7 +4,7 @@ import type { GuardOptions } from '../../types/guard.js'
 import { OomError, ownError } from '../errors.js'
 import { Guard, type EpisodeKey, type GuardBackend } from '../episode.js'
 import type { MemoryGroup } from '../group.js'
-import { actionOf, checkGuardOptions, OUTCOMES } from '../guard-options.js'
+import { checkGuardOptions, OUTCOMES, stepOf } from '../guard-options.js'
 import {
   SimulationFact,
   type SimulationHandle,
@@ -18,6 +18,8 @@ const NS_PER_MS = 1_000_000
 export interface GuardedSimulation {
   readonly group: MemoryGroup
   readonly native: SimulationHandle
+  /** Sends a process a signal that is no SIGKILL. */
+  signal(pid: number, signal: NodeJS.Signals): void
   /** Lets happen what is due at this instant, and tells everybody. */
   settle(): void
   failure(code: string): OomError
@@ -47,11 +49,26 @@ class SimulatedBackend implements GuardBackend {
     this.#sim.settle()
   }
 
-  async kill(_key: EpisodeKey, _: string, victim: number | 'largest' | 'all'): Promise<number[]> {
+  async kill(
+    _key: EpisodeKey,
+    _: string,
+    victim: number | 'largest' | 'all',
+    signal: NodeJS.Signals,
+  ): Promise<number[]> {
+    if (signal !== 'SIGKILL') return this.#ask(victim, signal)
     const target = typeof victim === 'number' ? victim : victim === 'largest' ? -1 : 0
     const pids = this.#sim.native.kill(target, true)
     if (typeof victim === 'number' && pids.length === 0) throw this.#sim.failure('ESRCH')
     this.#sim.settle()
+    return pids
+  }
+
+  #ask(victim: number | 'largest' | 'all', signal: NodeJS.Signals): number[] {
+    const { native } = this.#sim
+    const wanted = victim === 'largest' ? native.largest : victim
+    const pids = native.pids.filter(pid => wanted === 'all' || pid === wanted)
+    if (pids.length === 0) throw this.#sim.failure('ESRCH')
+    for (const pid of pids) this.#sim.signal(pid, signal)
     return pids
   }
 
@@ -124,8 +141,7 @@ export function deliver(guard: Guard, group: string, record: SimulationRecord): 
     const { usage, limit, value: deadline } = record
     guard.started({ ...key, group, startedAt: at, deadline, usage, limit })
   } else if (record.kind === 'step') {
-    const failed = code === '' ? {} : { code }
-    guard.stepped(key, { ...actionOf(record.detail), at, errno, ...failed, killed: [] })
+    guard.stepped(key, stepOf(record.detail, at, errno, code, Number(record.value)))
     if (pids.length > 0) guard.killed(key, pids)
   } else if (record.kind === 'end') {
     const { kernelKills, value } = record

@@ -113,18 +113,19 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
                                       info[1].As<Napi::Number>().Uint32Value(), bytes);
     return Napi::Number::New(info.Env(), running ? static_cast<double>(bytes) : -1);
   }
-  // kill(sub, episode, target): the pids
+  // kill(sub, episode, target, signal): the pids
   Napi::Value kill(const Napi::CallbackInfo& info) {
     uint32_t sub = info[0].As<Napi::Number>().Uint32Value();
     uint32_t episode = info[1].As<Napi::Number>().Uint32Value();
     int32_t target = info[2].As<Napi::Number>().Int32Value();
+    int32_t signal = info[3].As<Napi::Number>().Int32Value();
     using Pids = std::vector<pid_t>;
     return run_async<Pids>(
         info.Env(),
-        [guard = guard_, sub, episode, target](Pids& pids) {
+        [guard = guard_, sub, episode, target, signal](Pids& pids) {
           auto victims = std::make_unique<Victims>();
           victims->begin();
-          int err = guard->kill(sub, episode, target, *victims);
+          int err = guard->kill(sub, episode, target, signal, *victims);
           pids.assign(victims->pids(), victims->pids() + victims->pid_count());
           return Status::of(err, "kill");
         },

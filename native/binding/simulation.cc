@@ -18,6 +18,7 @@ namespace {
 
 constexpr uint32_t kFallbackBit = 0x100;
 constexpr uint32_t kDryBit = 0x200;
+constexpr int64_t kKill = 9;  // SIGKILL, which not every platform has
 constexpr int64_t kStart = 1'000 * kMs;
 constexpr int64_t kForgotten = 60'000 * kMs;  // a removal waits no longer for its members to die
 
@@ -76,7 +77,7 @@ struct Told {
   int64_t at = 0;
   uint32_t episode = 0;
   uint32_t detail = 0;  // step: as in the sentinel's records; end: the outcome
-  int64_t a = 0;        // begin: deadline; end: late_ns; oom, kill: count; signal: the signal
+  int64_t a = 0;        // begin: deadline; end: late_ns; oom, kill: count; signal, step: the signal
   uint64_t usage = 0;
   uint64_t limit = 0;
   uint64_t kills = 0;
@@ -94,6 +95,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
                         InstanceAccessor<&Simulation::failures>("failures"),
                         InstanceAccessor<&Simulation::kernel_kills>("kernelKills"),
                         InstanceAccessor<&Simulation::under_oom>("underOom"),
+                        InstanceAccessor<&Simulation::largest>("largest"),
                         InstanceAccessor<&Simulation::killer_disabled>("killerDisabled"),
                         InstanceAccessor<&Simulation::pids>("pids"),
                         InstanceMethod<&Simulation::spawn>("spawn"),
@@ -166,6 +168,8 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     t.detail = step.fallback ? kFallbackBit | static_cast<uint32_t>(config.fallback)
                              : static_cast<uint32_t>(kind);
     t.err = step.result;
+    // What it was: the signal that those were sent.
+    t.a = !step.fallback && kind == StepKind::kSignal ? config.plan[step.index].signal : kKill;
     t.pids = step.pids;
   }
   void signalled(int32_t pid, int32_t signal) override {
@@ -269,6 +273,10 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
   Napi::Value kernel_kills(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), static_cast<double>(group_.kernel_kills()));
+  }
+  // Its pid, or 0.
+  Napi::Value largest(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), group_.largest());
   }
   Napi::Value under_oom(const Napi::CallbackInfo& info) {
     return Napi::Boolean::New(info.Env(), group_.under_oom());

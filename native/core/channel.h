@@ -21,12 +21,14 @@ enum class RecordKind : uint16_t {
   kPressure,      // count; a: total= in µs (PSI)
   kTimer,         // count; a: when it was due
   kEpisodeBegin,  // count: episode id; a: deadline, b: usage, c: limit
-  kEpisodeStep,  // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that follow
-  kPids,         // count: id; up to 8 pids in a–d
-  kEpisodeEnd,   // count: id; detail: Outcome; a: late ns, b: kernel kills
-  kTrouble,      // something below a tree's root can no longer be watched; a: errno
-  kHigh,         // of a watch (v2): count
-  kMax,          // of a watch (v2): count
+  kEpisodeStep,   // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that
+                  // follow,
+                  // c: the signal that they were sent
+  kPids,          // count: id; up to 8 pids in a–d
+  kEpisodeEnd,    // count: id; detail: Outcome; a: late ns, b: kernel kills
+  kTrouble,       // something below a tree's root can no longer be watched; a: errno
+  kHigh,          // of a watch (v2): count
+  kMax,           // of a watch (v2): count
 };
 
 inline constexpr uint64_t kNoCounter = UINT64_MAX;

@@ -59,7 +59,7 @@ class Guard final : public TreeListener, public GuardianClient {
   bool base_limit(uint32_t sub, uint32_t episode, uint64_t& out);
   // Kills members of the group or of those below, as a plan would: a pid, 0 for all, -1 for the
   // largest. Sleeps. The pids are in `victims`. -ECANCELED: the episode has ended.
-  int kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims);
+  int kill(uint32_t sub, uint32_t episode, int32_t target, int signal, Victims& victims);
   // The consumer has seen the group's removal.
   void forget(uint32_t sub);
   // Relative to the guarded group.

@@ -67,7 +67,7 @@ bool Guard::base_limit(uint32_t sub, uint32_t episode, uint64_t& out) {
   return base.running;
 }
 
-int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims) {
+int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, int signal, Victims& victims) {
   GuardedGroup* group = nullptr;
   {
     Lock lock(lock_);
@@ -85,8 +85,8 @@ int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, Victims& victims
         group, episode);
     if (!running) return -ECANCELED;
   }
-  int err = group->signal(victims, SIGKILL, target);
-  if (victims.count() > 0) {
+  int err = group->signal(victims, signal, target);
+  if (signal == SIGKILL && victims.count() > 0) {
     Input input;
     input.fact = Fact::kUserKilled;
     input.killed = victims.count();

@@ -266,6 +266,7 @@ void GuardedGroup::report_job(Sentinel& sentinel, const Job& job) {
                            .episode = job.episode,
                            .at = job.at,
                            .result = job.result,
+                           .signal = job.signal,
                            .pids = job.pids,
                            .pid_count = job.pid_count});
 }

@@ -36,6 +36,7 @@ void Reports::step(Sentinel& sentinel, const StepReport& report) {
   r.detail = report.what;
   r.a = static_cast<uint64_t>(static_cast<int64_t>(report.result));
   r.b = report.pid_count;
+  r.c = static_cast<uint64_t>(report.signal);
   sentinel.send(source_, r);
   for (uint32_t i = 0; i < report.pid_count; i += 8) {
     Record more = record(RecordKind::kPids, report.episode, report.at);

@@ -18,6 +18,7 @@ struct StepReport {
   uint32_t episode = 0;
   int64_t at = 0;
   int32_t result = 0;
+  int32_t signal = 0;  // that the pids were sent
   const pid_t* pids = nullptr;
   uint32_t pid_count = 0;
 

@@ -208,6 +208,65 @@ for (const action of ['kill-largest', 'kill-group', 'kernel'] as const) {
   })
 }
 
+t.test('an end says who was sent what, by whom', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const g = await guarded(t, dir, {
+    delayMs: 1500,
+    fallback: 'kill-group',
+    plan: [{ afterMs: 0, action: 'signal', signal: 'SIGURG', to: 'largest' }],
+  })
+  const [small, large] = [await hogIn(t, dir), await hogIn(t, dir)]
+  await small.fill(2 * MiB)
+  large.fill(24 * MiB).catch(() => {})
+  const episode = await g.next()
+  const called = process.hrtime.bigint()
+  t.same(await episode.kill(small.pid, { signal: 'SIGWINCH' }), [small.pid])
+  t.same(await episode.kill('largest', { signal: 'SIGCONT' }), [large.pid])
+  await t.rejects(episode.kill(process.pid, { signal: 'SIGCONT' }), { code: 'ESRCH' })
+  const end = await episode.ended
+  t.equal(end.outcome, 'fallback')
+  const by = (who: string) => end.signalled.filter(one => one.by === who)
+  t.match(by('plan'), [{ pid: large.pid, signal: 'SIGURG' }])
+  t.match(by('program'), [
+    { pid: small.pid, signal: 'SIGWINCH' },
+    { pid: large.pid, signal: 'SIGCONT' },
+  ])
+  t.same(
+    new Set(by('fallback').map(one => `${one.pid} ${one.signal}`)),
+    new Set([`${small.pid} SIGKILL`, `${large.pid} SIGKILL`]),
+  )
+  t.equal(end.signalled.length, 5)
+  t.ok(by('program').every(({ at }) => at >= called && at < end.at))
+  t.ok(by('fallback').every(({ at }) => at >= episode.deadline))
+  const times = end.signalled.map(({ at }) => at)
+  t.same(
+    times,
+    [...times].sort((a, b) => Number(a - b)),
+    'in order',
+  )
+  t.same(new Set(end.killed), new Set([small.pid, large.pid]), 'only SIGKILL is a kill')
+  t.match(end.steps, [
+    { action: 'signal', signal: 'SIGURG' },
+    { action: 'kill-group', signal: 'SIGKILL' },
+  ])
+})
+
+t.test('a job that is asked to end and does: what it is, and what was asked', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const g = await guarded(t, dir, { delayMs: LONG })
+  const hog = await hogIn(t, dir)
+  hog.fill(24 * MiB).catch(() => {})
+  const episode = await g.next()
+  t.same(await episode.kill('all', { signal: 'SIGTERM' }), [hog.pid])
+  // A member that waits for memory dies of it once it has some, or at once.
+  await episode.raiseLimit({ by: '16M' }).catch(() => {})
+  t.same(await hog.exited, [null, 'SIGTERM'])
+  const { outcome, killed, signalled } = await episode.ended
+  t.ok(['recovered', 'limit-raised', 'killed'].includes(outcome), outcome)
+  t.same(killed, [])
+  t.match(signalled, [{ pid: hog.pid, signal: 'SIGTERM', by: 'program' }])
+})
+
 t.test('steps run in order, one after the other, and a failing one stops nothing', async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, {

@@ -16,8 +16,8 @@ function setUp(options = { delayMs: 100, maxDelayMs: 300 }) {
   }
   const backend: GuardBackend = {
     raiseLimit: async (_, group, to) => note('raiseLimit', group, to),
-    kill: async (_, group, victim) => {
-      note('kill', group, victim)
+    kill: async (_, group, victim, signal) => {
+      note('kill', group, victim, signal)
       return [5, 6]
     },
     move: async (_, group, pid) => note('move', group, pid),
@@ -105,21 +105,32 @@ t.test('an episode from its start to its end', async t => {
   const { value: episode } = (await iterator.next()) as { value: OomEpisode }
   t.match(episode, { id: 1, group: '/g', startedAt: 1000n, usage: 64, limit: 65 })
   t.same(await episode.kill('all'), [5, 6])
+  t.same(await episode.kill('all', { signal: 'SIGUSR2' }), [5, 6])
+  await t.rejects(episode.kill('all', { signal: 'SIGNONE' as never }), {
+    code: 'ERR_UNKNOWN_SIGNAL',
+  })
+  await t.rejects(episode.kill('all', null as never), { code: 'ERR_INVALID_ARG_TYPE' })
   await episode.raiseLimit('1K')
   await episode.raiseLimit({ by: '2K' })
   await episode.yield()
   await episode.move(9, { add: () => {} } as never)
   t.same(calls, [
-    ['kill', '/g', 'all'],
+    ['kill', '/g', 'all', 'SIGKILL'],
+    ['kill', '/g', 'all', 'SIGUSR2'],
     ['raiseLimit', '/g', 1024],
     ['raiseLimit', '/g', { by: 2048 }],
     ['yield'],
     ['move', '/g', 9],
   ])
   const report = { at: 1n, errno: 0, dryRun: false }
-  guard.stepped(key(1), { ...report, action: 'signal', killed: [] })
+  const step = (
+    action: 'signal' | 'kill-largest',
+    signal: NodeJS.Signals,
+    by: 'plan' | 'fallback',
+  ) => guard.stepped(key(1), { by, report: { ...report, action, signal, killed: [] } })
+  step('signal', 'SIGTERM', 'plan')
   guard.killed(key(1), [7])
-  guard.stepped(key(1), { ...report, action: 'kill-largest', killed: [] })
+  step('kill-largest', 'SIGKILL', 'fallback')
   guard.killed(key(1), [8])
   t.notOk(episode.signal.aborted)
   end(1)
@@ -127,6 +138,18 @@ t.test('an episode from its start to its end', async t => {
   const result = await episode.ended
   t.match(result, { outcome: 'recovered', at: 6000n, lateNs: 17, kernelKills: 2 })
   t.same(result.killed, [5, 6, 8], 'a signal is no kill')
+  const told = (pid: number, signal: string, by: string) => ({ pid, signal, by })
+  t.same(
+    result.signalled.map(({ pid, signal, by }) => told(pid, signal, by)),
+    [
+      told(7, 'SIGTERM', 'plan'),
+      told(8, 'SIGKILL', 'fallback'),
+      told(5, 'SIGKILL', 'program'),
+      told(6, 'SIGKILL', 'program'),
+      told(5, 'SIGUSR2', 'program'),
+      told(6, 'SIGUSR2', 'program'),
+    ],
+  )
   t.same(
     result.steps.map(s => [s.action, s.killed]),
     [
@@ -147,7 +170,7 @@ t.test('an episode from its start to its end', async t => {
   await t.rejects(episode.move(9, { add: () => {} } as never), over)
   await t.rejects(episode.yield(), over)
   t.throws(() => episode.extend(1), over)
-  t.equal(calls.length, 5)
+  t.equal(calls.length, 6)
 })
 
 t.test('episodes of several groups of one guard do not mix', async t => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { constants } from 'node:os'
 import t from 'tap'
-import { actionOf, ACTIONS, checkGuardOptions, FALLBACKS } from '../../lib/guard-options.js'
+import { ACTIONS, checkGuardOptions, FALLBACKS, stepOf } from '../../lib/guard-options.js'
 import type { GuardOptions, PlanAction, PlanStep } from '../../types/guard.js'
 
 const MAX = 2 ** 31 - 1
@@ -200,8 +200,17 @@ t.test('whatever is not an object of options is refused with a code, never other
 })
 
 t.test('the words of step reports', async t => {
-  t.same(actionOf(0), { action: 'headroom', dryRun: false })
-  t.same(actionOf(0x202), { action: 'reclaim', dryRun: true })
-  t.same(actionOf(0x100), { action: 'kernel', dryRun: false })
-  t.same(actionOf(0x302), { action: 'kill-group', dryRun: true })
+  const step = (detail: number, signal = 0) => stepOf(detail, 5n, 0, '', signal)
+  const report = { at: 5n, errno: 0, killed: [], dryRun: false }
+  t.same(step(0), { by: 'plan', report: { ...report, action: 'headroom' } })
+  // What another step has left there is no signal of this one.
+  t.same(step(0x202, 15), { by: 'plan', report: { ...report, action: 'reclaim', dryRun: true } })
+  t.same(step(0x100), { by: 'fallback', report: { ...report, action: 'kernel' } })
+  t.same(step(0x302), { by: 'fallback', report: { ...report, action: 'kill-group', dryRun: true } })
+  t.same(step(3, 15), { by: 'plan', report: { ...report, action: 'signal', signal: 'SIGTERM' } })
+  t.same(step(0x101, 9), {
+    by: 'fallback',
+    report: { ...report, action: 'kill-largest', signal: 'SIGKILL' },
+  })
+  t.match(stepOf(2, 5n, -11, 'EAGAIN', 0).report, { errno: -11, code: 'EAGAIN' })
 })
