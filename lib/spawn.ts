@@ -10,15 +10,30 @@ import type {
   StdioPipe,
 } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
-import { invalidType } from './args.js'
-import { binding } from './errors.js'
-import { handleOf, MemoryGroup } from './group.js'
+import { boolean, integer, invalidType } from './args.js'
+import { binding, ownError } from './errors.js'
+import { handleOf, MemoryGroup, sameGroup } from './group.js'
 import { checkCommand } from './spawn/check.js'
+import { GroupKiller } from './spawn/kill-group.js'
 import { launch } from './spawn/launch.js'
 
-/** The group that a child is started in. */
+/** The group that a child is started in, and what child_process knows nothing of. */
 export interface SpawnGroup {
   group: MemoryGroup
+  /**
+   * Whether `timeout` and `signal` end the whole group: `killSignal` goes to all its members, those of
+   * groups below included, and what is left of them when the command has ended is killed (SIGKILL).
+   * Default false: to the child alone, as with `child_process.spawn()`; what it has started lives on.
+   * `child.kill()` is for the child alone in any case, `group.kill()` for all.
+   *
+   * Not for a group that this process is in: ERR_SELF_IN_GROUP.
+   */
+  killGroup?: boolean
+  /**
+   * The oom_score_adj that the child starts with, -1000 to 1000. Default: what this process had before
+   * `protect()`, or has. Lowering it needs CAP_SYS_RESOURCE; at -1000 no killer takes the child.
+   */
+  oomScoreAdj?: number
 }
 
 // What a tuple of stdio gives for one stream.
@@ -37,17 +52,21 @@ type End<How, Stream> = How extends StdioPipe ? Stream : null
  * - What only shows when the command is executed (an unknown interpreter, a `uid` that may not be
  *   taken) is emitted as `'error'` where `child_process.spawn()` throws some of it, and `pid` is
  *   the launcher's until then. A command that is not there has no `pid`, as ever.
- * - `args` is not optional, and its elements are strings.
+ * - The elements of `args` are strings.
+ * - After `protect()` the child starts with the oom_score_adj from before.
  *
- * A group that cannot be joined (removed, or not delegated to this user) is an `'error'` that is an
+ * `timeout` and `signal` end the child alone, as in Node.js, unless `killGroup` is set.
+ *
+ * A group that cannot be joined (removed, or not delegated to this user), and a launcher that cannot
+ * be executed (it has lost its execute permission, or is not there), is an `'error'` that is an
  * `OomError`, followed by `'close'`.
  *
- * @throws TypeError or RangeError as `child_process.spawn()` does; OomError ERR_CLOSED
+ * @throws TypeError or RangeError as `child_process.spawn()` does; OomError ERR_CLOSED;
+ * ERR_SELF_IN_GROUP with `killGroup`
  * @see cgroups(7), execvp(3)
  */
 export function spawn(
   command: string,
-  args: readonly string[],
   options: SpawnOptionsWithoutStdio & SpawnGroup,
 ): ChildProcessWithoutNullStreams
 export function spawn<
@@ -56,27 +75,68 @@ export function spawn<
   Err extends StdioNull | StdioPipe,
 >(
   command: string,
-  args: readonly string[],
+  options: SpawnOptionsWithStdioTuple<In, Out, Err> & SpawnGroup,
+): ChildProcessByStdio<End<In, Writable>, End<Out, Readable>, End<Err, Readable>>
+export function spawn(command: string, options: SpawnOptions & SpawnGroup): ChildProcess
+export function spawn(
+  command: string,
+  args: readonly string[] | undefined,
+  options: SpawnOptionsWithoutStdio & SpawnGroup,
+): ChildProcessWithoutNullStreams
+export function spawn<
+  In extends StdioNull | StdioPipe,
+  Out extends StdioNull | StdioPipe,
+  Err extends StdioNull | StdioPipe,
+>(
+  command: string,
+  args: readonly string[] | undefined,
   options: SpawnOptionsWithStdioTuple<In, Out, Err> & SpawnGroup,
 ): ChildProcessByStdio<End<In, Writable>, End<Out, Readable>, End<Err, Readable>>
 export function spawn(
   command: string,
-  args: readonly string[],
+  args: readonly string[] | undefined,
   options: SpawnOptions & SpawnGroup,
 ): ChildProcess
 export function spawn(
   command: string,
-  args: readonly string[],
-  options: SpawnOptions & SpawnGroup,
+  second: readonly string[] | (SpawnOptions & SpawnGroup) | undefined,
+  third?: SpawnOptions & SpawnGroup,
 ): ChildProcess {
+  // As Node.js tells them apart.
+  const hasArgs = Array.isArray(second) || (second ?? undefined) === undefined
+  const options = (hasArgs || typeof second !== 'object' ? third : second) as typeof third
+  const args = hasArgs ? (second ?? []) : typeof second === 'object' ? [] : second
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'of type object', options)
   }
-  const { group, ...rest } = options
+  const { group, killGroup, oomScoreAdj, ...rest } = options
   if (!(group instanceof MemoryGroup)) {
     throw invalidType('options.group', 'an instance of MemoryGroup', group)
   }
   const line = checkCommand(command, args, rest)
-  const handle = handleOf(group)
-  return launch(line, { path: group.path, openProcs: () => binding().openProcs(handle) }, rest)
+  const wholeGroup = boolean('options.killGroup', killGroup, false)
+  if (oomScoreAdj !== undefined) integer('options.oomScoreAdj', oomScoreAdj, -1000, 1000)
+  const handle = handleOf(group, 'options.group')
+  const native = binding()
+  if (wholeGroup && isInside(group)) throw ownError('ERR_SELF_IN_GROUP', group.path)
+  const killer = wholeGroup ? new GroupKiller(sameGroup(group), rest) : undefined
+  const place = {
+    path: group.path,
+    score: oomScoreAdj ?? native.scoreBefore(),
+    openProcs: () => native.openProcs(handle),
+  }
+  try {
+    const child = launch(line, place, rest)
+    killer?.follow(child)
+    return child
+  } catch (error) {
+    killer?.cancel()
+    throw error
+  }
+}
+
+/** Whether this process is in the group or in one below it. */
+function isInside({ path }: MemoryGroup): boolean {
+  const { self } = binding().hierarchies()
+  return self !== null && `${self}/`.startsWith(`${path}/`)
 }

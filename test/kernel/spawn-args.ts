@@ -31,6 +31,7 @@ t.test('what Node.js refuses is refused with the same code', async t => {
     ['a\0b', []],
     ['true', 'x'],
     ['true', 1],
+    ['true', true],
     ['true', ['a\0b']],
     ['true', [], { argv0: 1 }],
     ['true', [], { argv0: 'a\0b' }],
@@ -80,11 +81,29 @@ t.test("what is spawn()'s own", async t => {
   t.throws(() => loose('true', [], {}), type)
   t.throws(() => loose('true', [], { group: group.path }), type)
   t.throws(() => loose('true', [], { group: { path: group.path } }), type)
-  t.throws(() => loose('true', undefined, { group }), type)
-  t.throws(() => loose('true', { group }), type)
+  t.throws(() => loose('true', undefined), type)
+  t.throws(() => loose('true', {}), type)
   t.throws(() => loose('true', [1], { group }), type)
   await group.close()
   t.throws(() => spawn('true', [], { group }), { name: 'OomError', code: 'ERR_CLOSED' })
+})
+
+t.test('arguments may be left out, as with Node.js', async t => {
+  const group = await openGroup(t, scratch(t))
+  const calls = [
+    () => spawn('true', { group, stdio: 'ignore' }),
+    () => spawn('true', undefined, { group, stdio: 'ignore' }),
+    () => loose('true', null, { group }) as child_process.ChildProcess,
+  ]
+  for (const call of calls) {
+    const child = call()
+    t.strictSame(child.spawnargs, ['true'])
+    t.strictSame(await once(child, 'exit'), [0, null])
+  }
+  const shell = spawn('exit 7', { group, shell: true })
+  const ends: [Writable, Readable, Readable] = [shell.stdin, shell.stdout, shell.stderr]
+  t.ok(ends.every(Boolean))
+  t.strictSame(await once(shell, 'exit'), [7, null])
 })
 
 t.test('options are not changed, and the group may be closed at once', async t => {
