@@ -221,7 +221,7 @@ const OWN: Record<string, string> = {
   ERR_UNSEEN_MEMBERS:
     'the group has members that cannot be seen from here (in another PID namespace, or /proc is mounted with hidepid), so that nobody can say which is the largest, or end all: yield() lets the kernel decide, which sees all',
   ERR_KILLER_DISABLED:
-    'somebody has disabled the killer of this group already (v2: holds it below its limit): another guard, or nobody any more (takeOver: true adopts it)',
+    'somebody has disabled the killer of this group already (v2: holds it below its limit): another guard, or nobody any more (takeOver: true adopts it; so it does with a group that was made below a guarded one and has inherited that)',
 }
 
 // The same, where the file that is missing says more.

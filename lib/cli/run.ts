@@ -159,9 +159,11 @@ async function supervise(
   let reporter: Reporter | undefined
   try {
     const { delayMs, fallback } = options
+    // Below a guarded group (a `run --delay` in another one) a v1 group is born with its killer disabled.
+    // It is new: nobody but the guard above can be behind that, which goes on guarding it too.
     reporter =
       delayMs > 0
-        ? reportEpisodes(await group.guard({ delayMs, fallback }), say)
+        ? reportEpisodes(await group.guard({ delayMs, fallback, takeOver: true }), say)
         : await reportKills(group.path, say)
     if (signals.first !== undefined) throw new Interrupted(signals.first)
 

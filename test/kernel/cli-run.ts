@@ -6,7 +6,16 @@ import { join } from 'node:path'
 import { CLI, cli, placeOf, RunningCli, type CliResult } from '../helpers/cli.js'
 import { compiled } from '../helpers/compile.js'
 import { openGroup } from '../helpers/group.js'
-import { child, HIERARCHY, isHeld, read, scratch, underOom, until } from '../helpers/scratch.js'
+import {
+  child,
+  HIERARCHY,
+  isHeld,
+  read,
+  scratch,
+  underOom,
+  until,
+  version,
+} from '../helpers/scratch.js'
 
 const below = (dir: string): string[] =>
   readdirSync(dir, { withFileTypes: true })
@@ -97,6 +106,75 @@ t.test('a greedy command is killed at the deadline, not before', async t => {
   )
   t.same(more, [])
   t.same(below(dir), [])
+})
+
+/** A run within a run, and the group of the inner one. */
+function nested(dir: string, outer: string[], inner: string[], command: string[]) {
+  const own = ['run', '--max', '128M', '--parent', dir, '--name', 'outer', ...outer]
+  const within = ['run', '--name', 'inner', '--max', '16M', ...inner, '--', ...command]
+  const running = new RunningCli([...own, '--', process.execPath, CLI, ...within])
+  // On v2 it is made beside the outer one, which has members.
+  return { running, group: join(version === 1 ? join(dir, 'outer') : dir, 'inner') }
+}
+
+t.test('a run within a run: the status, and nothing is left', async t => {
+  for (const [outer, inner] of [
+    [
+      ['--delay', '60000'],
+      ['--delay', '60000'],
+    ],
+    [['--delay', '60000'], []],
+    [[], ['--delay', '60000']],
+  ]) {
+    const dir = scratch(t)
+    const { running } = nested(dir, outer!, inner!, ['sh', '-c', 'echo ran; exit 5'])
+    running.child.stdin!.end()
+    t.match(await running.done, { status: 5, stdout: 'ran\n' })
+    t.same(below(dir), [])
+  }
+})
+
+t.test('a run within a run: of two delays the shorter one counts', async t => {
+  for (const [outer, inner] of [
+    ['60000', '300'],
+    ['300', '60000'],
+  ] as const) {
+    // Beside the outer one nothing is the outer one's.
+    if (version === 2 && inner === '60000') continue
+    const dir = scratch(t)
+    const { running } = nested(dir, ['--delay', outer], ['--delay', inner], [compiled('hog')])
+    running.child.stdin!.write(fill.input)
+    const { status, stderr } = await running.done
+    t.equal(status, 137, stderr)
+    t.match(stderr, /fallback \(kernel\), 1 process killed$/m)
+    t.same(below(dir), [])
+  }
+})
+
+t.test('a run within a run: whichever dies, the inner group does not hang', async t => {
+  for (const victim of ['inner', 'outer'] as const) {
+    const dir = scratch(t)
+    const { running, group } = nested(
+      dir,
+      ['--delay', '500'],
+      ['--delay', '500'],
+      [compiled('hog')],
+    )
+    await until(() => existsSync(group) && read(group, 'cgroup.procs') !== '')
+    const job = Number(read(group, 'cgroup.procs'))
+    await until(() => readFileSync(`/proc/${job}/comm`, 'utf8') === 'hog\n')
+    // The inner run is the job's parent.
+    const parent = Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${job}/status`, 'utf8'))![1])
+    process.kill(victim === 'inner' ? parent : running.child.pid!, 'SIGKILL')
+    await until(() => !isAlive(String(victim === 'inner' ? parent : running.child.pid!)))
+    running.child.stdin!.write(fill.input)
+    await until(() => !isAlive(String(job)))
+    running.child.stdin!.end()
+    running.child.stdout!.destroy()
+    running.child.stderr!.destroy()
+    t.pass(`${victim}: the job was killed`)
+    await until(() => !existsSync(group) || !isHeld(group))
+  }
 })
 
 t.test('with another fallback', async t => {

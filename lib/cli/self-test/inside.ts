@@ -30,6 +30,8 @@ async function main(path: string): Promise<void> {
     const guard = await group.guard({
       delayMs: DELAY_MS,
       plan: [{ afterMs: 0, action: 'headroom', bytes: HEADROOM }],
+      // The group is new: below a guarded one it was born with its killer disabled.
+      takeOver: true,
     })
     say({ say: 'armed', afterNs: Number(process.hrtime.bigint() - began) })
 
