@@ -245,5 +245,8 @@ export function inotify(error: string | undefined): Capability {
       'raise the sysctl fs.inotify.max_user_watches',
     )
   }
-  return no(`inotify cannot be used (${error}): ${instead}`, 'allow it in the seccomp filter of the container')
+  return no(
+    `inotify cannot be used (${error}): ${instead}`,
+    'allow it in the seccomp filter of the container',
+  )
 }

@@ -57,7 +57,10 @@ t.test('all are killed from outside: the episode does not wait for its deadline'
   await hog.end()
   const { at, steps } = await episode.ended
   t.ok(at < episode.deadline, 'before the deadline')
-  t.notOk(steps.some(step => step.action !== 'kernel'), 'nobody was killed by it')
+  t.notOk(
+    steps.some(step => step.action !== 'kernel'),
+    'nobody was killed by it',
+  )
 })
 
 t.test('the only one that waits is moved away: it goes on, the episode ends', async t => {

@@ -239,13 +239,19 @@ t.test('one thing missing at a time', async t => {
     ],
     [
       'old kernel',
-      machine({}, { syscalls: () => ({ pidfd: 'ENOSYS', mrelease: 'ENOSYS', inotify: undefined }) }),
+      machine(
+        {},
+        { syscalls: () => ({ pidfd: 'ENOSYS', mrelease: 'ENOSYS', inotify: undefined }) },
+      ),
       ['pidfd', 'mrelease'],
       /5\./,
     ],
     [
       'seccomp',
-      machine({}, { syscalls: () => ({ pidfd: 'EPERM', mrelease: undefined, inotify: undefined }) }),
+      machine(
+        {},
+        { syscalls: () => ({ pidfd: 'EPERM', mrelease: undefined, inotify: undefined }) },
+      ),
       ['pidfd'],
       /seccomp/,
     ],
