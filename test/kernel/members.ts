@@ -34,6 +34,9 @@ const lives = (pid: number) => {
     return false
   }
 }
+// docs/guarantees.md says why.
+const MAY_TAKE_TWO =
+  'a small neighbour is left alone; on v2 the kernel can take two, when it is asked'
 const pidsIn = (dir: string) => read(dir, 'cgroup.procs').split('\n').filter(Boolean).map(Number)
 
 t.test('one whose main thread has ended is as large as its memory', async t => {
@@ -181,7 +184,7 @@ t.test('out of memory with members of another pid namespace', { skip }, async t 
   // The kernel sees all: it takes the largest.
   t.same(await big.exited, [null, 'SIGKILL'])
   await remote.event('ended')
-  t.ok(lives(small.pid))
+  if (version === 1) t.ok(lives(small.pid), MAY_TAKE_TWO)
 })
 
 for (const fallback of ['kill-largest', 'kill-group'] as const) {
@@ -197,8 +200,8 @@ for (const fallback of ['kill-largest', 'kill-group'] as const) {
     t.same(await big.exited, [null, 'SIGKILL'])
     if (fallback === 'kill-group' && existsSync(join(dir, 'cgroup.kill'))) {
       t.same(await small.exited, [null, 'SIGKILL'])
-    } else {
-      t.ok(lives(small.pid))
+    } else if (version === 1) {
+      t.ok(lives(small.pid), MAY_TAKE_TWO)
     }
   })
 }
