@@ -148,9 +148,9 @@ int lock_range(const void* address, size_t length) { return lock_now(pages_of(ad
 Status make_resident(void* address, size_t length) {
   if (madvise(address, length, MADV_POPULATE_WRITE) == 0) return Status::success();
   if (errno != EINVAL) return Status::last("madvise");
-  // Before 5.14.
+  // Before 5.14. What others have written, or are writing, on the same page stays as it is.
   for (size_t offset = 0; offset < length; offset += page_size()) {
-    static_cast<volatile char*>(address)[offset] = 0;
+    __atomic_fetch_or(static_cast<char*>(address) + offset, 0, __ATOMIC_RELAXED);
   }
   return Status::success();
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "core/lock.h"
+#include "core/maps.h"
 
 namespace oom {
 namespace {
@@ -24,7 +25,10 @@ struct Chunk {
   Slot* free;
   size_t slot_size;
   size_t used;
+  size_t fresh;  // where the slots begin that were never used, and need not be resident
   Keep keep;
+
+  bool has_room() const { return free || fresh + slot_size <= kChunk; }
 };
 constexpr size_t kFirst = (sizeof(Chunk) + kAlign - 1) & ~(kAlign - 1);
 static_assert(kFirst + locked_most() <= kChunk);
@@ -52,7 +56,7 @@ void* map_aligned(Status& status) {
   } else if (mprotect(chunk, kChunk, PROT_READ | PROT_WRITE) != 0) {
     status = Status::last("mprotect");
   } else {
-    status = make_resident(chunk, kChunk);
+    status = make_resident(chunk, sizeof(Chunk));
   }
   if (status.ok()) return chunk;
   munmap(chunk, kChunk);
@@ -67,13 +71,25 @@ Chunk* grow(size_t slot_size, Keep keep, Status& status) {
     munmap(at, kChunk);
     return nullptr;
   }
-  auto* chunk = new (at) Chunk{chunks, nullptr, nullptr, slot_size, 0, keep};
-  for (size_t offset = kFirst; offset + slot_size <= kChunk; offset += slot_size) {
-    chunk->free = new (static_cast<char*>(at) + offset) Slot{chunk->free};
-  }
+  auto* chunk = new (at) Chunk{chunks, nullptr, nullptr, slot_size, 0, kFirst, keep};
   if (chunks) chunks->previous = chunk;
   chunks = chunk;
   return chunk;
+}
+
+void* take(Chunk& chunk, Status& status) {
+  void* slot = chunk.free;
+  if (slot) {
+    chunk.free = chunk.free->next;
+  } else {
+    slot = reinterpret_cast<char*>(&chunk) + chunk.fresh;
+    Range pages = pages_of(slot, chunk.slot_size);
+    status = make_resident(reinterpret_cast<void*>(pages.begin), pages.size());
+    if (!status.ok()) return nullptr;
+    chunk.fresh += chunk.slot_size;
+  }
+  chunk.used++;
+  return slot;
 }
 
 uintptr_t chunk_at(const void* at) { return reinterpret_cast<uintptr_t>(at) & ~(kChunk - 1); }
@@ -85,15 +101,11 @@ void* locked_alloc(size_t size, Keep keep, Status& status) {
   status = Status::success();
   pthread_mutex_lock(&lock);
   Chunk* chunk = chunks;
-  while (chunk && (chunk->keep != keep || chunk->slot_size != slot_size || !chunk->free)) {
+  while (chunk && (chunk->keep != keep || chunk->slot_size != slot_size || !chunk->has_room())) {
     chunk = chunk->next;
   }
   if (!chunk) chunk = grow(slot_size, keep, status);
-  Slot* slot = chunk ? chunk->free : nullptr;
-  if (slot) {
-    chunk->free = slot->next;
-    chunk->used++;
-  }
+  void* slot = chunk ? take(*chunk, status) : nullptr;
   pthread_mutex_unlock(&lock);
   return slot;
 }

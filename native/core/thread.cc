@@ -27,30 +27,30 @@ constexpr size_t kKept = 4096;
 
 Status PreparedThread::start(const char* name, void* (*main)(void*), void* arg) {
   size_t guard = guard_size();
-  void* mapping = mmap(nullptr, kStack + guard, PROT_NONE,
+  void* mapping = mmap(nullptr, size_ + guard, PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) return Status::last("mmap");
   char* stack = static_cast<char*>(mapping) + guard;
   Status status;
   // Before there is a page that a child could share.
-  if (madvise(stack, kStack - kKept, MADV_WIPEONFORK) != 0) {
+  if (madvise(stack, size_ - kKept, MADV_WIPEONFORK) != 0) {
     status = Status::last("madvise");
-  } else if (mprotect(stack, kStack, PROT_READ | PROT_WRITE) != 0) {
+  } else if (mprotect(stack, size_, PROT_READ | PROT_WRITE) != 0) {
     status = Status::last("mprotect");
   } else {
-    status = make_resident(stack, kStack);
+    status = make_resident(stack, size_);
   }
-  if (int err = status.ok() ? LockedRegions::add(stack, kStack) : 0) {
+  if (int err = status.ok() ? LockedRegions::add(stack, size_) : 0) {
     status = Status::of(err, "mlock", kMemlockLimit);
   }
   if (!status.ok()) {
-    munmap(mapping, kStack + guard);
+    munmap(mapping, size_ + guard);
     return status;
   }
 
   pthread_attr_t attr;
   pthread_attr_init(&attr);
-  pthread_attr_setstack(&attr, stack, kStack);
+  pthread_attr_setstack(&attr, stack, size_);
   // The thread inherits the mask: no signal handler of the process ever runs on it.
   sigset_t all, before;
   sigfillset(&all);
@@ -59,8 +59,8 @@ Status PreparedThread::start(const char* name, void* (*main)(void*), void* arg) 
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_attr_destroy(&attr);
   if (err != 0) {
-    LockedRegions::remove(stack, kStack);
-    munmap(mapping, kStack + guard);
+    LockedRegions::remove(stack, size_);
+    munmap(mapping, size_ + guard);
     return Status::of(-err, "pthread_create");
   }
   pthread_setname_np(thread_, name);
@@ -74,10 +74,10 @@ void PreparedThread::join() {
   char* stack = static_cast<char*>(stack_) + guard_size();
   // A child that is forked while the C library unlinks the thread finishes that, and follows what
   // the thread's block says. It has been asked to end: nothing that matters is written any more.
-  madvise(stack, kStack, MADV_KEEPONFORK);
+  madvise(stack, size_, MADV_KEEPONFORK);
   pthread_join(thread_, nullptr);
-  LockedRegions::remove(stack, kStack);
-  munmap(stack_, kStack + guard_size());
+  LockedRegions::remove(stack, size_);
+  munmap(stack_, size_ + guard_size());
   running_ = false;
 }
 

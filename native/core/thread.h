@@ -24,7 +24,7 @@ class PreparedThread {
   static constexpr size_t kStack = 128 * 1024;
 #endif
 
-  PreparedThread() = default;
+  explicit PreparedThread(size_t stack = kStack) : size_(stack) {}
   PreparedThread(const PreparedThread&) = delete;
   PreparedThread& operator=(const PreparedThread&) = delete;
   ~PreparedThread() { join(); }
@@ -36,6 +36,7 @@ class PreparedThread {
 
  private:
   pthread_t thread_{};
+  size_t size_;
   void* stack_ = nullptr;
   bool running_ = false;
 };
