@@ -121,6 +121,7 @@
       "native/core/thread.cc",
       "native/core/tree.cc",
       "native/core/victims.cc",
+      "native/guardian/decider.cc",
       "native/guardian/guardian.cc",
       "native/guardian/stand_in.cc",
       "native/guardian/stand_in_turn.cc",

@@ -303,7 +303,8 @@ int HotGroupV2::count_kills(uint64_t& out) {
 // back at once.
 int HotGroupV2::decide(const Asking& asking, Alarm& alarm) {
   uint64_t least = squeezed(asking.base);
-  if (least == kUnlimited) return 0;
+  // Held again, or let go of, before it came to this.
+  if (least == kUnlimited || !noted() || !yielded_) return 0;
   // One asks at a time, this process or the other, and none while what was asked takes effect.
   HoldNote& shared = note();
   int64_t now = sys::now_ns();

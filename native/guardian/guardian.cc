@@ -4,8 +4,9 @@
 // One behind each process that guards, however many guards it has; started before the first killer
 // is disabled. It lives outside of what is guarded, holds its own warm files and registrations, and
 // leaves when its parent has: then episodes in progress keep their deadline and everything is put
-// back, groups below included. SIGTERM: the same, at once. One thread, no Node.js; what it touches
-// is locked. unix(7), pidfd_open(2), signalfd(2), mlockall(2).
+// back, groups below included. SIGTERM: the same, at once. One loop, no Node.js; what it touches
+// is locked. It never forks: v2's decisions, which take time, have threads of their own
+// (decider.h). unix(7), pidfd_open(2), signalfd(2), mlockall(2).
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -62,6 +63,9 @@ class Guardian final : private InotifyHub::Reader {
     house_.loop = Sentinel::make_inline(status).release();
     if (!status.ok()) return status;
     yard_ = std::make_unique<Graveyard>(*house_.loop);
+    decider_ = std::make_unique<Decider>(
+        *house_.loop, [](void* self) { static_cast<Guardian*>(self)->decided(); }, this);
+    house_.decider = decider_.get();
     house_.yard = yard_.get();
     house_.shared = shared;
     house_.victims = &victims_;
@@ -149,8 +153,9 @@ class Guardian final : private InotifyHub::Reader {
     house_.loop->post(leaving_);
   }
 
+  // Not in the middle of a decision: it would leave memory.max lowered.
   void leave_if_done() {
-    if (house_.parent_alive) return;
+    if (house_.parent_alive || decider_->busy()) return;
     for (auto& [id, ward] : wards_) {
       if (!ward->done()) return;
     }
@@ -207,7 +212,6 @@ class Guardian final : private InotifyHub::Reader {
       }
       case Ask::kRemove:
         remove(question);
-        answer(0, question.guard);
         return true;
       case Ask::kDelay:
         if (auto it = wards_.find(question.guard); it != wards_.end()) {
@@ -231,6 +235,7 @@ class Guardian final : private InotifyHub::Reader {
     }
     auto& [root, place, freezer] = sent;
     if (!root) return -EBADF;
+    if (question.version == 2) decider_->prepare();
     // First of all: what is allocated from here on is charged to where it lives.
     if (int err = settle(root.get(), place)) return err;
     auto ward = std::make_shared<Ward>(house_, question);
@@ -281,10 +286,30 @@ class Guardian final : private InotifyHub::Reader {
 
   void remove(const Question& question) {
     auto it = wards_.find(question.guard);
-    if (it == wards_.end()) return;
+    if (it == wards_.end()) return answer(0, question.guard);
     it->second->retire(question.held != 0);
-    yard_->bury(std::move(it->second));
+    removed_[question.guard] = std::move(it->second);
     wards_.erase(it);
+    answer_removed();
+  }
+
+  // What is answered is touched by nobody here any more, and by no decision.
+  void answer_removed() {
+    for (auto it = removed_.begin(); it != removed_.end();) {
+      if (it->second->deciding()) {
+        ++it;
+        continue;
+      }
+      uint32_t guard = it->first;
+      yard_->bury(std::move(it->second));
+      it = removed_.erase(it);
+      answer(0, guard);
+    }
+  }
+
+  void decided() {
+    answer_removed();
+    leave_if_done();
   }
 
   static constexpr int kMostLevels = 64;
@@ -298,8 +323,10 @@ class Guardian final : private InotifyHub::Reader {
   Leaving leaving_;
   std::unique_ptr<Graveyard> yard_;
   Victims victims_;
+  std::unique_ptr<Decider> decider_;
   std::unordered_map<uint32_t, std::shared_ptr<Ward>> wards_;
   uint64_t home_ = 0;  // of the cgroup.procs that it was told to move to, and has
+  std::unordered_map<uint32_t, std::shared_ptr<Ward>> removed_;  // while the kernel decides there
   Fd signals_;
   Watched<Guardian> socket_{*this, &Guardian::question};
   Watched<Guardian> parent_{*this, &Guardian::parent_ended};

@@ -264,7 +264,7 @@ int StandIn::let_go() {
     SharedSlot* slot = this->slot();
     uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
     uint64_t base = machine_.base_limit();
-    terms_.hands->ask_kernel(*hot_, {base, std::max(base, lent), kills_});
+    terms_.hands->ask_kernel(*this, {base, std::max(base, lent), kills_});
   }
   if (!terms_.parent_alive) repay();
   return err;

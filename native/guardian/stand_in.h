@@ -17,6 +17,7 @@
 #include "core/presence.h"
 #include "core/sentinel.h"
 #include "core/shared_state.h"
+#include "guardian/decider.h"
 
 namespace oom::guardian {
 
@@ -34,7 +35,7 @@ class Hands {
   // Whether a process is left in `top` or below it; where that cannot be told: yes.
   virtual bool any_member(const StandIn& top) = 0;
   // HotGroup::decide(), which may take long.
-  virtual void ask_kernel(HotGroup&, const Asking&) {}
+  virtual void ask_kernel(StandIn&, const Asking&) {}
 };
 
 // What all groups of one guard share.
@@ -49,7 +50,7 @@ struct Terms {
   void* on_done_arg = nullptr;
 };
 
-class StandIn final : public Source {
+class StandIn final : public Source, public std::enable_shared_from_this<StandIn> {
  public:
   // `hot` is armed; `name` is relative to the guarded group.
   StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
@@ -75,6 +76,8 @@ class StandIn final : public Source {
   bool below(const StandIn& top) const;
   const std::string& name() const { return name_; }
   const HotGroup& hot() const { return *hot_; }
+  HotGroup& hot() { return *hot_; }
+  Decision& decision() { return decision_; }
   const EpisodeMachine& machine() const { return machine_; }
 
  private:
@@ -107,6 +110,7 @@ class StandIn final : public Source {
   uint64_t inode_;
   std::string name_;
   std::unique_ptr<HotGroup> hot_;
+  Decision decision_;
   EpisodeMachine machine_;
   Sample last_;        // the last that could be read
   int64_t since_ = 0;  // when this process has seen it begin

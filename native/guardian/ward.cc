@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "core/alarm.h"
 #include "core/codes.h"
 #include "core/members_now.h"
 #include "core/spare_fds.h"
@@ -82,6 +81,13 @@ bool Ward::done() const {
     if (!group->done()) return false;
   }
   return true;
+}
+
+bool Ward::deciding() const {
+  for (auto& [id, group] : groups_) {
+    if (group->decision().under_way()) return true;
+  }
+  return false;
 }
 
 uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
@@ -170,14 +176,13 @@ bool Ward::any_member(const StandIn& top) {
   return false;
 }
 
-// In a process of its own: it waits for the victim's end, and other groups have their deadlines.
-void Ward::ask_kernel(HotGroup& hot, const Asking& asking) {
-  pid_t pid = fork();
-  if (pid > 0) return;
-  Alarm alarm;
-  (void)alarm.open();
-  hot.decide(asking, alarm);
-  if (pid == 0) _exit(0);
+void Ward::ask_kernel(StandIn& group, const Asking& asking) {
+  Decision& decision = group.decision();
+  if (decision.under_way()) return;
+  decision.group = group.shared_from_this();
+  decision.hot = &group.hot();
+  decision.asking = asking;
+  house_.decider->ask(decision);
 }
 
 Residence residence(int dir, uint64_t procs_inode) {

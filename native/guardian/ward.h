@@ -12,6 +12,7 @@
 #include "core/hot_kind.h"
 #include "core/tree.h"
 #include "core/victims.h"
+#include "guardian/decider.h"
 #include "guardian/protocol.h"
 #include "guardian/stand_in.h"
 
@@ -39,6 +40,7 @@ struct House {
   Graveyard* yard = nullptr;
   SharedState* shared = nullptr;
   Victims* victims = nullptr;
+  Decider* decider = nullptr;
   bool parent_alive = true;
   // Something has come to its end: perhaps everything has.
   void (*on_done)(void*) = nullptr;
@@ -75,6 +77,8 @@ class Ward final : public TreeListener, public Hands {
   // The parent has put it back: nothing of it is touched any more.
   void retire(bool held);
   bool done() const;
+  // The kernel has been asked about one of its groups, and has not decided.
+  bool deciding() const;
 
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   void vanished(uint32_t id) override;
@@ -84,7 +88,7 @@ class Ward final : public TreeListener, public Hands {
   int kill(const StandIn& top, bool largest, uint32_t& killed) override;
   void thaw(const StandIn& group) override;
   bool any_member(const StandIn& top) override;
-  void ask_kernel(HotGroup& hot, const Asking& asking) override;
+  void ask_kernel(StandIn& group, const Asking& asking) override;
 
  private:
   int signal(const StandIn& top, bool largest);

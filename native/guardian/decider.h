@@ -1,0 +1,73 @@
+// Makes the kernel decide (HotGroup::decide(), v2) on threads of its own: the write returns only
+// when a victim has ended, and meanwhile the guardian's loop has other groups' deadlines.
+//
+// No process is forked for that: it would make every page of the guardian copy-on-write, and its
+// next steps wait for memory. Two threads, prepared with the first v2 guard; more decisions wait
+// for one of them. Where no thread can be had the loop itself decides.
+//
+// Life cycle: ask() on the loop → decide() on a thread → over() on the loop. The group lives until
+// then, also when the guard has been taken away.
+#pragma once
+
+#include <semaphore.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "core/alarm.h"
+#include "core/hot.h"
+#include "core/sentinel.h"
+#include "core/thread.h"
+
+namespace oom::guardian {
+
+class Decider;
+class StandIn;
+
+// Lies in its group, one at a time; the loop's, but for what a thread reads while it decides.
+struct Decision : Command {
+  std::shared_ptr<StandIn> group;  // from being asked for until it is over
+  HotGroup* hot = nullptr;         // of the group
+  Asking asking;
+  Decider* decider = nullptr;
+  int thread = -1;
+  Decision* next_waiting = nullptr;
+  bool under_way() const { return group != nullptr; }
+};
+
+class Decider {
+ public:
+  // `over` is called on the loop after each decision.
+  Decider(Sentinel& loop, void (*over)(void*), void* arg) : loop_(loop), over_(over), arg_(arg) {}
+  Decider(const Decider&) = delete;
+  Decider& operator=(const Decider&) = delete;
+
+  // Before the first v2 group is guarded. As many threads as can be had.
+  void prepare();
+  void ask(Decision& decision);
+  bool busy() const { return under_way_ > 0; }
+
+ private:
+  static constexpr int kThreads = 2;
+  static constexpr size_t kStack = 32 * 1024;
+  struct Worker {
+    PreparedThread thread{kStack};
+    Decider* decider = nullptr;
+    Alarm alarm;
+    sem_t bell;
+    Decision* job = nullptr;  // handed over by the bell, and back by the loop's inbox
+  };
+  static void* main(void* worker);
+  static void finished(Command& command, Sentinel& loop);
+  bool start(Decision& decision);
+  void end(Decision& decision);
+
+  Sentinel& loop_;
+  void (*over_)(void*);
+  void* arg_;
+  Worker workers_[kThreads];
+  int under_way_ = 0;
+  Decision* waiting_ = nullptr;
+};
+
+}  // namespace oom::guardian
