@@ -1,20 +1,20 @@
 // What the sentinel and its helpers do to memory while groups run out of it: calls of the allocator,
 // mmap and brk, and page faults. Both are counted from outside the code that is measured: by a library
 // in front of the C library's (bench/native/count_malloc.c), read through shared memory, and by the
-// kernel (/proc/PID/task/TID/stat). The measured process is bench/lib/subject.ts.
+// kernel (/proc/PID/task/TID/stat). The measured process is bench/lib/subject.ts; it runs the jobs itself,
+// or forks beside them, since what is shared with a child has to be copied at the next write.
 import { closeSync, ftruncateSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Hog } from '../test/helpers/hog.js'
 import { MiB, underOom, until } from '../test/helpers/scratch.js'
 import { faults, nameOf, threads } from './lib/proc.js'
 import { countMalloc } from './lib/programs.js'
 import { measure, type Bench } from './lib/run.js'
 import { Starver } from './lib/starver.js'
-import type { Order } from './lib/subject.js'
+import type { Errand, Order } from './lib/subject.js'
 
 const EPISODES = 100
 const EVENTS = 1000
@@ -45,6 +45,10 @@ class Subject {
     child.send(order)
     await subject.hear('armed')
     return subject
+  }
+
+  send(errand: Errand): void {
+    this.child.send(errand)
   }
 
   async hear(word: string): Promise<void> {
@@ -128,9 +132,7 @@ async function episodes(b: Bench): Promise<void> {
   await counted(b, subject, `${EPISODES} episodes, fallback`, async () => {
     for (let i = 0; i < EPISODES; i++) {
       const ended = subject.hear('fallback')
-      const hog = await Hog.start(starver.dir)
-      await hog.fill(8 * MiB).catch(() => {})
-      await hog.end()
+      subject.send({ errand: 'job', bytes: 8 * MiB })
       await ended
     }
   })
@@ -150,6 +152,7 @@ async function headroom(b: Bench): Promise<void> {
   await counted(b, subject, `${EPISODES} episodes, headroom`, async () => {
     for (let i = 0; i < EPISODES; i++) {
       const ended = subject.hear('plan')
+      subject.send({ errand: 'true' })
       await starver.hog.fill(8 * MiB)
       await starver.hog.free()
       await ended
@@ -164,6 +167,7 @@ async function events(b: Bench): Promise<void> {
   await counted(b, subject, `${EVENTS} watch events`, async () => {
     for (let i = 0; i < EVENTS; i++) {
       const told = subject.hear('oom')
+      subject.send({ errand: 'true' })
       starver.starve()
       await until(() => underOom(starver.dir))
       await told

@@ -1,7 +1,9 @@
 // The process that `allocations` measures: guards or watches one group as it is told, and says what
 // it hears.
 import { MemoryGroup, type GuardOptions } from 'cgroup-oom'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { compiled } from '../../test/helpers/compile.js'
 
 export interface Order {
   dir: string
@@ -9,7 +11,18 @@ export interface Order {
   options?: GuardOptions
 }
 
+/** What else it does when told: fork(2) shares with the child what may be shared. */
+export type Errand = { errand: 'job'; bytes: number } | { errand: 'true' }
+
 const [order] = (await once(process, 'message')) as [Order]
+// Children are not measured.
+const env = { PATH: process.env.PATH }
+process.on('message', (message: Errand) => {
+  if (message.errand === 'true') return void spawn('/bin/true', { env, stdio: 'ignore' })
+  const job = spawn(compiled('hog'), [order.dir], { env, stdio: ['pipe', 'ignore', 'inherit'] })
+  job.stdin.on('error', () => {})
+  job.stdin.write(`fill ${message.bytes}\n`)
+})
 const group = await MemoryGroup.open(order.dir)
 const say = (text: string) => process.send!(text)
 if (order.options) {

@@ -5,6 +5,7 @@
 import t, { type Test } from 'tap'
 import { readdirSync, readFileSync } from 'node:fs'
 import type { GuardOptions } from '../../lib/index.js'
+import { compiled } from '../helpers/compile.js'
 import { allEnabled, allGone, overfill } from '../helpers/faults.js'
 import { Remote } from '../helpers/remote.js'
 import { isHeld, MiB, scratch, until, version } from '../helpers/scratch.js'
@@ -67,8 +68,18 @@ async function start(t: Test, scene: Scene): Promise<{ remote: Remote; dir: stri
   return { remote, dir }
 }
 
+// The guarding process runs the job itself: each fork shares with the child what may be shared.
+const job = (dir: string) => `
+const hog = require('node:child_process').spawn(
+  ${JSON.stringify(compiled('hog'))}, [${JSON.stringify(dir)}], { stdio: ['pipe', 'ignore', 'inherit'] })
+hog.stdin.on('error', () => {})
+hog.stdin.write('fill ${24 * MiB}\\n')
+globalThis.ended = new Promise(resolve => hog.on('close', resolve))
+globalThis.hog = hog
+`
+
 async function episode(t: Test, remote: Remote, dir: string, scene: Scene): Promise<void> {
-  const { hog } = await overfill(t, dir)
+  await remote.run(job(dir))
   // Of system calls, not of outcomes: a traced one is slow. What CPUs had charged ahead may be taken
   // back just past v2's line: then there was room for once, and it begins anew.
   for (;;) {
@@ -77,7 +88,7 @@ async function episode(t: Test, remote: Remote, dir: string, scene: Scene): Prom
     t.match(outcome, scene.outcome)
     break
   }
-  await hog.end()
+  await remote.run(`hog.kill('SIGKILL'); await ended`)
 }
 
 const threadsUnderFilter = (pid: number): string[] =>
