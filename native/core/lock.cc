@@ -91,7 +91,9 @@ size_t total(const std::vector<Range>& ranges) {
 // After an munlock of `gone` that may have taken others' pages along. The pages are resident still,
 // so that this finds its budget where it was.
 void relock(const Range& gone = {0, UINTPTR_MAX}) {
-  auto touched = [&](const Range& range) { return range.begin < gone.end && gone.begin < range.end; };
+  auto touched = [&](const Range& range) {
+    return range.begin < gone.end && gone.begin < range.end;
+  };
   for (const LockScope scope : {LockScope::kOomPath, LockScope::kProcess}) {
     if (holders(scope) == 0) continue;
     for (const Range& range : ranges_of(scope)) {
