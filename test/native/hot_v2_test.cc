@@ -118,9 +118,13 @@ struct Asked {
   Asked() {
     files.set("memory.events", "oom_kill 3\n");
     files.set("memory.current", std::to_string(31 * kMiB));
+    // With as many digits as the line: what is written over a longer text leaves its end.
+    files.set("memory.high", std::to_string(64 * kMiB));
     REQUIRE(alarm.open().ok());
     REQUIRE(hot.arm(files.place(), files.dir(), {}).ok());
     hot.share(&note);
+    REQUIRE(hot.hold_slowly() == 0);
+    REQUIRE(hot.yield() == 0);
   }
   int ask(uint64_t kills = 3) { return hot.decide({kMax, kMax, kills}, alarm); }
 };
@@ -174,6 +178,15 @@ TEST_CASE("nobody asks while what was chosen takes effect") {
   asked.note.chosen_at.store(sys::now_ns() - hold::kKillTakesEffect);
   CHECK(asked.ask() == 0);
   CHECK(asked.files.max() == Asked::kMax);
+}
+
+TEST_CASE("nobody asks about a group that is held again") {
+  Asked asked;
+  REQUIRE(asked.hot.hold_slowly() == 0);
+  asked.files.set("memory.max", std::to_string(asked.lowered));
+  asked.note.own_max.store(Asked::kMax);
+  CHECK(asked.ask() == 0);
+  CHECK(asked.files.max() == asked.lowered);
 }
 
 TEST_CASE("a limit that somebody else has set meanwhile is theirs") {
