@@ -78,6 +78,10 @@ bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max
   return rate_ * static_cast<double>(left_ns) >= static_cast<double>(last - usage);
 }
 
+bool may_ask(int64_t now, int64_t chosen_at, bool freed) {
+  return chosen_at == 0 || now - chosen_at >= (freed ? kKillTakesEffect : kAskMost);
+}
+
 bool AskRule::due(uint32_t episode, int64_t now, uint64_t kills, uint64_t usage) {
   bool freed = usage < usage_;
   usage_ = usage;

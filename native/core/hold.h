@@ -105,6 +105,10 @@ class FreezeRule {
 // How long a victim has until another one may be asked for.
 constexpr int64_t kKillTakesEffect = 100'000'000;
 
+// Whether another victim may be asked for after the last one was chosen (0: none was): not before
+// it has had its time, nor, for a second, before some of its memory is back.
+bool may_ask(int64_t now, int64_t chosen_at, bool freed);
+
 // When the kernel is made to decide. Whoever still allocates runs into memory.max by himself, which
 // is the kernel's own way; a group that stands still below it has to be asked about, and one for
 // which no victim was found less and less often. While a victim's memory comes back nobody asks.

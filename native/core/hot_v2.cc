@@ -27,6 +27,8 @@ constexpr int64_t kAskFirst = 200'000;
 constexpr int64_t kAskMost = 200 * kMs;
 // After that without a sign whoever asks is taken for stopped.
 constexpr int64_t kAskerLives = 100 * kMs;
+// What usage is noted in: a page of the largest kind.
+constexpr uint64_t kUnit = 65536;
 
 }  // namespace
 
@@ -122,6 +124,7 @@ int64_t HotGroupV2::can_wait() {
 int HotGroupV2::sample(Sample& out) {
   if (int err = limit(out.limit)) return err;
   if (int err = read_limit(usage_, out.usage)) return err;
+  gives_back(out.usage);
   if (int err = judge(out)) return err;
   // The last: a kill that shows in the usage has been counted.
   char text[kPage];
@@ -283,6 +286,14 @@ int HotGroupV2::held_again() {
   return high < own_high();
 }
 
+// Whether some of the memory of whoever was chosen last is back: once seen it stays so.
+bool HotGroupV2::gives_back(uint64_t usage) {
+  HoldNote& shared = note();
+  if (shared.chosen_at.load() == 0) return true;
+  if (usage / kUnit < shared.chosen_usage.load()) shared.chosen_usage.store(UINT32_MAX);
+  return shared.chosen_usage.load() == UINT32_MAX;
+}
+
 int HotGroupV2::count_kills(uint64_t& out) {
   char text[kPage];
   // Of the file that is polled: whoever polls it looks again when an asking has come to its end.
@@ -308,9 +319,9 @@ int HotGroupV2::decide(const Asking& asking, Alarm& alarm) {
   // One asks at a time, this process or the other, and none while what was asked takes effect.
   HoldNote& shared = note();
   int64_t now = sys::now_ns();
-  if (shared.chosen_at.load() != 0 && now < shared.chosen_at.load() + hold::kKillTakesEffect) {
-    return 0;
-  }
+  uint64_t usage;
+  if (int err = read_limit(usage_, usage)) return err;
+  if (!hold::may_ask(now, shared.chosen_at.load(), gives_back(usage))) return 0;
   int64_t turn = shared.asks_until.load();
   if (now < turn || !shared.asks_until.compare_exchange_strong(turn, now + kAskerLives)) return 0;
   turn = now + kAskerLives;
@@ -355,7 +366,12 @@ int HotGroupV2::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t&
   bool chosen = kills != asking.kills;
   // The sentinel or the guardian in its place, while this process did not run.
   if (shared.asks_until.load() != turn) return 0;
-  if (chosen) shared.chosen_at.store(sys::now_ns());
+  if (chosen) {
+    // What it has still to give back is in that.
+    bool back = read_limit(usage_, usage) != 0 || usage <= least;
+    shared.chosen_usage.store(back ? UINT32_MAX : static_cast<uint32_t>(usage / kUnit));
+    shared.chosen_at.store(sys::now_ns());
+  }
   // Not below what is in use: that would be another asking. What was lent is then taken back later.
   uint64_t back = found;
   if (found > asking.base && read_limit(usage_, usage) == 0 && usage + ahead_ < asking.base) {

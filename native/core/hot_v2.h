@@ -80,6 +80,7 @@ class HotGroupV2 final : public HotGroup {
   uint64_t squeezed(uint64_t max) const { return hold::squeeze(max, config_, ahead_); }
   int restore_max();
   int ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn);
+  bool gives_back(uint64_t usage);
   int count_kills(uint64_t& out);
   int hold(const Fd& file, bool quickly);
   int set_high(const Fd& file, uint64_t high);

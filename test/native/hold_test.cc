@@ -144,6 +144,15 @@ TEST_CASE("the kernel is asked when nobody has run into the limit, then less and
   CHECK_FALSE(rule.due(2, 451 * kMs, 6, kFull));
 }
 
+TEST_CASE("another victim may be asked for when the last one has given something back") {
+  constexpr int64_t kMs = 1'000'000;
+  CHECK(hold::may_ask(kMs, 0, false));
+  CHECK_FALSE(hold::may_ask(100 * kMs, kMs, true));
+  CHECK(hold::may_ask(101 * kMs, kMs, true));
+  CHECK_FALSE(hold::may_ask(1000 * kMs, kMs, false));
+  CHECK(hold::may_ask(1001 * kMs, kMs, false));
+}
+
 TEST_CASE("nobody asks for another victim while the memory of one comes back, for a second") {
   constexpr int64_t kMs = 1'000'000;
   uint64_t usage = 60 * kMiB;

@@ -175,7 +175,11 @@ TEST_CASE("nobody asks while what was chosen takes effect") {
   asked.note.chosen_at.store(sys::now_ns() + 3'600'000'000'000);
   CHECK(asked.ask() == 0);
   CHECK(asked.files.max() == asked.lowered);
+  // It has had its time, and nothing is back yet.
   asked.note.chosen_at.store(sys::now_ns() - hold::kKillTakesEffect);
+  asked.note.chosen_usage.store(31 * kMiB / 65536);
+  CHECK((asked.ask() == 0 && asked.files.max() == asked.lowered));
+  asked.note.chosen_usage.store(31 * kMiB / 65536 + 1);
   CHECK(asked.ask() == 0);
   CHECK(asked.files.max() == Asked::kMax);
 }
