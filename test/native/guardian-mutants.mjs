@@ -172,8 +172,8 @@ const mutants = [
   ],
   [
     'retires without a last look',
-    '  if (held && !done_ && hot_->held() == 1) hot_->let_go();\n',
-    '',
+    '  if (held && !done_ && hot_->held() == 1) {\n    hot_->let_go();\n',
+    '  if (held && !done_ && hot_->held() == 1) {\n',
   ],
   ['does not say when it is done', '  terms_.on_done(terms_.on_done_arg);\n', ''],
 ]
