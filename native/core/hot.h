@@ -47,8 +47,8 @@ class HotGroup {
  public:
   virtual ~HotGroup() = default;
 
-  // Arming. `dir` is the group's directory, open during the call. Opens, reads once, asks the kernel
-  // for notifications. What only helpers need is opened when they need it, unless `inside`.
+  // Arming. `dir` is the group's directory, open during the call. Opens, reads once, asks the
+  // kernel for notifications. What only helpers need is opened when they need it, unless `inside`.
   // ERR_NOT_A_MEMORY_CGROUP: it has no limit of its own (v2), and its members are those of the next
   // group above that has.
   virtual Status arm(const Place& place, int dir, const HotNeeds& needs) = 0;

@@ -45,8 +45,8 @@ class Place {
     return use(dir.get());
   }
 
-  // Opens a file of this group with `how`, as sys::open_at(): none, with -ENOENT as its number, when
-  // the group is gone. Takes one descriptor.
+  // Opens a file of this group with `how`, as sys::open_at(): none, with -ENOENT as its number,
+  // when the group is gone. Takes one descriptor.
   template <class How>
   Fd open(const char* file, int flags, How&& how) const {
     if (name_.empty()) return Fd(how(base_->get(), file, flags));

@@ -235,8 +235,9 @@ void Tree::trouble(int err, const char* syscall) {
   }
 }
 
-// Tells of a group that cannot be opened, and then of all below it, since nothing else will: whether
-// they are left at that. With the spare descriptors: one for a directory, one for whoever is told.
+// Tells of a group that cannot be opened, and then of all below it, since nothing else will:
+// whether they are left at that. With the spare descriptors: one for a directory, one for whoever
+// is told.
 bool Tree::give_up(int err, const std::string& name) {
   SpareFds::Loan loan;
   bool left = false;

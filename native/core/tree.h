@@ -1,11 +1,12 @@
 // The groups below a group: those there are, and new ones as they appear, with no window in between
 // (each directory is watched before it is listed; inotify(7) on cgroupfs tells mkdir and rmdir).
 //
-// inotify is a convenience: a directory that cannot be watched (another program of this user has all
-// instances, or all watches are used) is swept instead, forest.h says how often. Its subdirectories
-// are counted by its links, so that a sweep of a directory is one stat(2) as long as nothing has
-// changed. What cannot be opened (out of fds) is told to the listener and tried again a few times a
-// second. v1 groups that are renamed, rename(2), are seen as new only after the next rescan.
+// inotify is a convenience: a directory that cannot be watched (another program of this user has
+// all instances, or all watches are used) is swept instead, forest.h says how often. Its
+// subdirectories are counted by its links, so that a sweep of a directory is one stat(2) as long as
+// nothing has changed. What cannot be opened (out of fds) is told to the listener and tried again a
+// few times a second. v1 groups that are renamed, rename(2), are seen as new only after the next
+// rescan.
 //
 // Threads: open(), rescan() and close() belong to any one thread that may sleep; new groups are
 // reported on the thread that serves the forest. A tree's own lock keeps both apart. The sentinel

@@ -6,8 +6,9 @@ import { MemoryGroup, watchTree, type OomEvent, type OomWatch } from '../../lib/
 import { child, MiB, scratch, version } from '../helpers/scratch.js'
 import { killedIn, openFds, rest } from '../helpers/watching.js'
 
-// What goes with the last watch: its own, and on v2 the inotify instance that all share.
-const LAST = version === 1 ? 1 : 2
+// What goes with the last watch: its own, and on v2 the inotify instance that all share, with what its
+// thread waits on.
+const LAST = version === 1 ? 1 : 4
 
 const abort = { name: 'AbortError', code: 'ABORT_ERR' }
 
