@@ -213,10 +213,11 @@ export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch
  * be given (`'.'`): it has no events of its own, and its tree never ends.
  *
  * `ready` resolves when all that exist are armed, and rejects (as the first `next()` does) when that is
- * not possible. When a group that appears later cannot be watched (EMFILE, ENOSPC), the iterator throws
+ * not possible. When a group that appears later cannot be watched (EMFILE), the iterator throws
  * that. Ends after the root's own `removed`, which comes last.
  *
- * inotify(7) and one eventfd(2) per group: fs.inotify.max_user_watches and RLIMIT_NOFILE bound it.
+ * One descriptor per group: RLIMIT_NOFILE bounds it. New groups are told by inotify(7); where all of the
+ * user's instances or watches are in use they are looked for ten times a second, in large trees less often.
  *
  * @param root an absolute directory, or one relative to the memory hierarchy's mount
  */
