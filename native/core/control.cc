@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "core/fd.h"
+#include "core/field_file.h"
 #include "core/parse.h"
 #include "core/sys.h"
 
@@ -20,6 +21,17 @@ Status read(int dir, const char* name, char* buf, size_t size, std::string_view&
   text = {buf, static_cast<size_t>(n)};
   return Status::success();
 }
+
+template <class Out>
+Status fields(int dir, const char* name, Out& out) {
+  Fd fd(sys::open_at(dir, name, O_RDONLY));
+  if (!fd) return Status::of(fd.release(), "open", name);
+  return Status::of(read_fields(fd.get(), out), "read", name);
+}
+
+template Status fields(int dir, const char* name, parse::MemoryEvents& out);
+template Status fields(int dir, const char* name, parse::OomControl& out);
+template Status fields(int dir, const char* name, parse::CgroupEvents& out);
 
 Status read_number(int dir, const char* name, uint64_t& out) {
   char buf[64];

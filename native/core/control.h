@@ -16,6 +16,9 @@ namespace oom::control {
 Status read(int dir, const char* name, char* buf, size_t size, std::string_view& text);
 // A number, or kUnlimited for "max".
 Status read_number(int dir, const char* name, uint64_t& out);
+// The fields of a file of "key value" lines: field_file.h.
+template <class Out>
+Status fields(int dir, const char* name, Out& out);
 Status write(int dir, const char* name, std::string_view text);
 Status write_number(int dir, const char* name, uint64_t value);
 // Whether the list of words in the file has the word (cgroup.controllers).

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/event_control.h"
+#include "core/field_file.h"
 #include "core/parse.h"
 #include "core/shared_files.h"
 #include "core/sys.h"
@@ -21,12 +22,6 @@ namespace {
 uint64_t slack_of_machine() {
   long cpus = sysconf(_SC_NPROCESSORS_CONF);
   return static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * 64 * 4096;
-}
-
-int read_control(int file, parse::OomControl& out) {
-  char text[128];
-  ssize_t n = sys::read_small(file, text, sizeof text);
-  return n < 0 ? static_cast<int>(n) : parse::oom_control({text, static_cast<size_t>(n)}, out);
 }
 
 }  // namespace
@@ -93,7 +88,7 @@ void HotGroupV1::consume() {
 
 int HotGroupV1::sample(Sample& out) {
   parse::OomControl control;
-  if (int err = read_control(oom_control_.get(), control)) return err;
+  if (int err = read_fields(oom_control_.get(), control)) return err;
   out.starved = control.under_oom.value_or(false);
   out.kills = control.oom_kill.value_or(0);
   if (int err = read_number(usage_, out.usage)) return err;
@@ -120,7 +115,7 @@ bool HotGroupV1::memsw_limited() const {
 bool HotGroupV1::starved_above() {
   for (int i = 0; i < above_count_; i++) {
     parse::OomControl said;
-    if (read_control(above_fds_[i], said) != 0) return false;
+    if (read_fields(above_fds_[i], said) != 0) return false;
     if (said.under_oom.value_or(false)) return true;
   }
   return false;
@@ -128,7 +123,7 @@ bool HotGroupV1::starved_above() {
 
 int HotGroupV1::held() {
   parse::OomControl control;
-  if (int err = read_control(oom_control_.get(), control)) return err;
+  if (int err = read_fields(oom_control_.get(), control)) return err;
   return control.oom_kill_disable.value_or(false);
 }
 

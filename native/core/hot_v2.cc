@@ -10,6 +10,7 @@
 
 #include "core/alarm.h"
 #include "core/codes.h"
+#include "core/field_file.h"
 #include "core/hierarchy.h"
 #include "core/parse.h"
 #include "core/spare_fds.h"
@@ -100,19 +101,16 @@ Status HotGroupV2::arm_freezer(const std::string& path) {
 }
 
 void HotGroupV2::consume() {
-  char text[kPage];
   // Only reading the file that is polled makes it quiet again.
-  ssize_t n = sys::read_small(events_.get(), text, sizeof text);
-  if (n >= 0) told_kills_ = field({text, static_cast<size_t>(n)}, "oom_kill");
+  uint64_t kills;
+  if (read_field(events_.get(), "oom_kill", kills) == 0) told_kills_ = kills;
 }
 
 bool HotGroupV2::told_oom() {
-  char text[kPage];
   const Fd& file = local_events_ ? local_events_ : events_;
-  ssize_t n = sys::read_small(file.get(), text, sizeof text);
-  if (n < 0) return false;
-  uint64_t before = std::exchange(ooms_, field({text, static_cast<size_t>(n)}, "oom"));
-  return ooms_ > before;
+  uint64_t ooms;
+  if (read_field(file.get(), "oom", ooms) != 0) return false;
+  return ooms > std::exchange(ooms_, ooms);
 }
 
 int64_t HotGroupV2::can_wait() {
@@ -127,10 +125,8 @@ int HotGroupV2::sample(Sample& out) {
   gives_back(out.usage);
   if (int err = judge(out)) return err;
   // The last: a kill that shows in the usage has been counted.
-  char text[kPage];
-  ssize_t n = sys::read_small(events_.get(), text, sizeof text);
-  if (n < 0) return static_cast<int>(n);
-  out.kills = kills_ = field({text, static_cast<size_t>(n)}, "oom_kill");
+  if (int err = read_field(events_.get(), "oom_kill", kills_)) return err;
+  out.kills = kills_;
   return 0;
 }
 
@@ -295,12 +291,8 @@ bool HotGroupV2::gives_back(uint64_t usage) {
 }
 
 int HotGroupV2::count_kills(uint64_t& out) {
-  char text[kPage];
   // Of the file that is polled: whoever polls it looks again when an asking has come to its end.
-  ssize_t n = sys::read_small(events_.get(), text, sizeof text);
-  if (n < 0) return static_cast<int>(n);
-  out = field({text, static_cast<size_t>(n)}, "oom_kill");
-  return 0;
+  return read_field(events_.get(), "oom_kill", out);
 }
 
 // The kernel's killer chooses a victim: waiting for members to run into memory.max by themselves

@@ -53,11 +53,7 @@ Status read_limits(int dir, LimitsV1& out) {
 }
 
 Status read_oom_control(int dir, parse::OomControl& out) {
-  char buf[256];
-  std::string_view text;
-  if (Status s = control::read(dir, kOomControl, buf, sizeof buf, text); !s.ok()) return s;
-  if (int err = parse::oom_control(text, out)) return Status::of(err, "read", kOomControl);
-  return Status::success();
+  return control::fields(dir, kOomControl, out);
 }
 
 class V1 final : public Memcg {

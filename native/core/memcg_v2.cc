@@ -18,6 +18,7 @@
 #include "core/codes.h"
 #include "core/control.h"
 #include "core/fd.h"
+#include "core/field_file.h"
 #include "core/group.h"
 #include "core/hold_mark.h"
 #include "core/members.h"
@@ -94,19 +95,12 @@ Status make_room(int dir, uint64_t max) {
 }
 
 Status read_events(int dir, const char* file, parse::MemoryEvents& out) {
-  char buf[512];
-  std::string_view text;
-  if (Status s = control::read(dir, file, buf, sizeof buf, text); !s.ok()) return s;
-  return Status::of(parse::memory_events(text, out), "read", file);
+  return control::fields(dir, file, out);
 }
 
 Status read_frozen(int dir, bool& out) {
-  constexpr const char* kEvents = "cgroup.events";
-  char buf[128];
-  std::string_view text;
   parse::CgroupEvents events{};
-  if (Status s = control::read(dir, kEvents, buf, sizeof buf, text); !s.ok()) return s;
-  if (int err = parse::cgroup_events(text, events)) return Status::of(err, "read", kEvents);
+  if (Status s = control::fields(dir, "cgroup.events", events); !s.ok()) return s;
   out = events.frozen.value_or(false);
   return Status::success();
 }
@@ -141,13 +135,14 @@ class V2 final : public Memcg {
   Status usage(int dir, uint64_t& bytes) const override {
     if (!is_root(dir)) return control::read_number(dir, kCurrent, bytes);
     constexpr const char* kStat = "memory.stat";
-    char buf[8192];
-    std::string_view text;
-    uint64_t anon = 0, file = 0;
-    if (Status s = control::read(dir, kStat, buf, sizeof buf, text); !s.ok()) return s;
-    if (int err = parse::key_value(text, "anon", anon)) return Status::of(err, "read", kStat);
-    if (int err = parse::key_value(text, "file", file)) return Status::of(err, "read", kStat);
-    bytes = anon + file;
+    parse::Field fields[] = {{"anon"}, {"file"}};
+    Fd stat(sys::open_at(dir, kStat, O_RDONLY));
+    if (!stat) return Status::of(stat.release(), "open", kStat);
+    int err = read_fields(stat.get(), fields, std::size(fields));
+    const auto& [anon, file] = fields;
+    if (err == 0 && (!anon.value || !file.value)) err = -ENOENT;
+    if (err != 0) return Status::of(err, "read", kStat);
+    bytes = *anon.value + *file.value;
     return Status::success();
   }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/fd.h"
+#include "core/field_file.h"
 #include "core/parse.h"
 #include "core/sys.h"
 
@@ -90,9 +91,7 @@ struct Reader {
 
   parse::OomControl oom_control(int dir) {
     parse::OomControl control;
-    char text[128];
-    ssize_t n = sys::read_at(dir, "memory.oom_control", text, sizeof text);
-    if (n < 0 || parse::oom_control({text, static_cast<size_t>(n)}, control) != 0) blind = true;
+    blind |= read_fields_at(dir, "memory.oom_control", control) != 0;
     return control;
   }
 

@@ -1,6 +1,7 @@
 #include "core/parse.h"
 
 #include <charconv>
+#include <iterator>
 #include <utility>
 
 namespace oom::parse {
@@ -85,50 +86,89 @@ int key_value(std::string_view text, std::string_view key, uint64_t& out) {
   return -ENOENT;
 }
 
-int oom_control(std::string_view text, OomControl& out) {
-  uint64_t disabled = 0, under = 0, kills = 0;
-  int d = key_value(text, "oom_kill_disable", disabled);
-  int u = key_value(text, "under_oom", under);
-  int k = key_value(text, "oom_kill", kills);
-  for (int err : {d, u, k}) {
-    if (err != 0 && err != -ENOENT) return err;
+int FieldLines::feed(std::string_view piece) {
+  while (!piece.empty()) {
+    size_t end = piece.find('\n');
+    std::string_view part = piece.substr(0, end);
+    bool whole = end != std::string_view::npos;
+    piece.remove_prefix(whole ? end + 1 : piece.size());
+    if (whole && used_ == 0 && !too_long_) {
+      if (int err = line(part)) return err;
+      continue;
+    }
+    too_long_ |= part.size() > kLongest - used_;
+    if (!too_long_) used_ += part.copy(rest_ + used_, part.size());
+    if (!whole) continue;
+    if (int err = finish()) return err;
   }
-  if (d != 0 && u != 0) return -EINVAL;  // not this file at all
+  return 0;
+}
+
+int FieldLines::finish() {
+  size_t used = std::exchange(used_, 0);
+  return std::exchange(too_long_, false) ? 0 : line({rest_, used});
+}
+
+int FieldLines::line(std::string_view text) {
+  size_t space = text.find(' ');
+  if (space == std::string_view::npos) return 0;
+  for (size_t i = 0; i < count_; i++) {
+    Field& field = fields_[i];
+    if (field.value || field.key != text.substr(0, space)) continue;
+    uint64_t value = 0;
+    if (int err = number(text.substr(space + 1), value)) return err;
+    field.value = value;
+    break;
+  }
+  return 0;
+}
+
+int fields(std::string_view text, Field* fields, size_t count) {
+  FieldLines lines(fields, count);
+  int err = lines.feed(text);
+  return err == 0 ? lines.finish() : err;
+}
+
+int oom_control(std::string_view text, OomControl& out) {
+  OomControlFields file;
+  int err = fields(text, file.list, std::size(file.list));
+  return err == 0 ? file.get(out) : err;
+}
+
+int OomControlFields::get(OomControl& out) const {
+  const auto& [disabled, under, kills] = list;
+  if (!disabled.value && !under.value) return -EINVAL;  // not this file at all
   out = {};
-  if (d == 0) out.oom_kill_disable = disabled != 0;
-  if (u == 0) out.under_oom = under != 0;
-  if (k == 0) out.oom_kill = kills;
+  if (disabled.value) out.oom_kill_disable = *disabled.value != 0;
+  if (under.value) out.under_oom = *under.value != 0;
+  out.oom_kill = kills.value;
   return 0;
 }
 
 int memory_events(std::string_view text, MemoryEvents& out) {
-  MemoryEvents events;
-  const std::pair<std::string_view, std::optional<uint64_t>*> fields[] = {
-      {"high", &events.high},
-      {"max", &events.max},
-      {"oom", &events.oom},
-      {"oom_kill", &events.oom_kill},
-      {"oom_group_kill", &events.oom_group_kill}};
-  for (auto [key, field] : fields) {
-    uint64_t value = 0;
-    int err = key_value(text, key, value);
-    if (err == 0) *field = value;
-    if (err != 0 && err != -ENOENT) return err;
-  }
-  if (!events.oom) return -EINVAL;  // not this file at all
-  out = events;
+  MemoryEventsFields file;
+  int err = fields(text, file.list, std::size(file.list));
+  return err == 0 ? file.get(out) : err;
+}
+
+int MemoryEventsFields::get(MemoryEvents& out) const {
+  const auto& [high, max, oom, oom_kill, oom_group_kill] = list;
+  if (!oom.value) return -EINVAL;  // not this file at all
+  out = {high.value, max.value, oom.value, oom_kill.value, oom_group_kill.value};
   return 0;
 }
 
 int cgroup_events(std::string_view text, CgroupEvents& out) {
-  CgroupEvents events{};
-  uint64_t value = 0;
-  if (key_value(text, "populated", value) != 0) return -EINVAL;
-  events.populated = value != 0;
-  int err = key_value(text, "frozen", value);
-  if (err == 0) events.frozen = value != 0;
-  if (err != 0 && err != -ENOENT) return err;
-  out = events;
+  CgroupEventsFields file;
+  int err = fields(text, file.list, std::size(file.list));
+  return err == 0 ? file.get(out) : err;
+}
+
+int CgroupEventsFields::get(CgroupEvents& out) const {
+  const auto& [populated, frozen] = list;
+  if (!populated.value) return -EINVAL;
+  out = {*populated.value != 0, {}};
+  if (frozen.value) out.frozen = *frozen.value != 0;
   return 0;
 }
 

@@ -30,11 +30,46 @@ int limit(std::string_view text, uint64_t& out);
 // The value of one key of a "key value" file (memory.events, memory.stat). -ENOENT: no such key.
 int key_value(std::string_view text, std::string_view key, uint64_t& out);
 
+// One field that is wanted of a file of "key value" lines; empty: it is not there.
+struct Field {
+  std::string_view key;
+  std::optional<uint64_t> value = {};
+};
+
+// Such a file in pieces, as read(2) gives them, whatever the boundaries: kernels add keys, also
+// between the known ones, and no buffer is to depend on how many. What is not wanted is passed over.
+class FieldLines {
+ public:
+  FieldLines(Field* fields, size_t count) : fields_(fields), count_(count) {}
+  // 0, or -EINVAL or -ERANGE for a wanted field whose value is no number.
+  int feed(std::string_view piece);
+  // At the end of the file: a last line without a newline.
+  int finish();
+
+ private:
+  int line(std::string_view text);
+
+  // A wanted line has a key of at most 20 characters and 20 digits.
+  static constexpr size_t kLongest = 64;
+  Field* fields_;
+  size_t count_;
+  char rest_[kLongest];
+  size_t used_ = 0;
+  bool too_long_ = false;
+};
+
+// A whole text.
+int fields(std::string_view text, Field* fields, size_t count);
+
 // memory.oom_control (v1). Kernels before 4.13 have no oom_kill, a field not found is empty.
 struct OomControl {
   std::optional<bool> oom_kill_disable;
   std::optional<bool> under_oom;
   std::optional<uint64_t> oom_kill;
+};
+struct OomControlFields {
+  Field list[3] = {{"oom_kill_disable"}, {"under_oom"}, {"oom_kill"}};
+  int get(OomControl& out) const;
 };
 int oom_control(std::string_view text, OomControl& out);
 
@@ -148,12 +183,20 @@ struct MemoryEvents {
   std::optional<uint64_t> oom_kill;
   std::optional<uint64_t> oom_group_kill;
 };
+struct MemoryEventsFields {
+  Field list[5] = {{"high"}, {"max"}, {"oom"}, {"oom_kill"}, {"oom_group_kill"}};
+  int get(MemoryEvents& out) const;
+};
 int memory_events(std::string_view text, MemoryEvents& out);
 
 // cgroup.events (v2). frozen: since Linux 5.2.
 struct CgroupEvents {
   bool populated;
   std::optional<bool> frozen;
+};
+struct CgroupEventsFields {
+  Field list[2] = {{"populated"}, {"frozen"}};
+  int get(CgroupEvents& out) const;
 };
 int cgroup_events(std::string_view text, CgroupEvents& out);
 

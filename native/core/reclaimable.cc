@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <optional>
 #include <string>
-#include <string_view>
 
+#include "core/field_file.h"
 #include "core/hold.h"
 #include "core/shared_files.h"
 #include "core/warm_file.h"
@@ -16,14 +18,10 @@
 namespace oom {
 namespace {
 
-constexpr size_t kPage = 4096;
-
 // Pages on their way to swap, or back from it and unchanged: charged as memory and as swap.
-uint64_t swap_cached(std::string_view stat, uint64_t listed) {
-  uint64_t value = 0;
-  if (parse::key_value(stat, "swapcached", value) == 0) return value;
+uint64_t swap_cached(const std::optional<uint64_t>& told, uint64_t known, uint64_t listed) {
+  if (told) return *told;
   // Before 5.12: those that nobody has mapped any more.
-  uint64_t known = field(stat, "anon") + field(stat, "shmem");
   return listed > known ? listed - known : 0;
 }
 
@@ -72,19 +70,21 @@ Status Reclaimable::arm_swap(int dir) {
 }
 
 int Reclaimable::count(uint64_t& out) const {
-  char text[2 * kPage];
-  ssize_t n = sys::read_small(stat_.get(), text, sizeof text);
-  if (n < 0) return static_cast<int>(n);
-  std::string_view stat(text, static_cast<size_t>(n));
+  parse::Field stat[] = {
+      {"active_file"},      {"inactive_file"}, {"active_anon"}, {"inactive_anon"},
+      {"slab_reclaimable"}, {"swapcached"},    {"anon"},        {"shmem"}};
+  if (int err = read_fields(stat_.get(), stat, std::size(stat))) return err;
+  auto number = [&](size_t i) { return stat[i].value.value_or(0); };
   hold::Pages pages;
-  pages.file = field(stat, "active_file") + field(stat, "inactive_file");
-  pages.anon = field(stat, "active_anon") + field(stat, "inactive_anon");
-  pages.slab = field(stat, "slab_reclaimable");
+  pages.file = number(0) + number(1);
+  pages.anon = number(2) + number(3);
+  pages.slab = number(4);
   struct sysinfo machine;
   if (::sysinfo(&machine) == 0 && machine.totalswap != 0) {
     pages.swap_room = swap_room(uint64_t{machine.freeswap} * machine.mem_unit);
     uint64_t used = uint64_t{machine.totalswap - machine.freeswap} * machine.mem_unit;
-    pages.swap_cached = std::min(used, swap_cached(stat, pages.anon));
+    pages.swap_cached =
+        std::min(used, swap_cached(stat[5].value, number(6) + number(7), pages.anon));
   }
   out = hold::reclaimable(pages);
   return 0;

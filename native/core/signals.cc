@@ -135,7 +135,7 @@ Status PsiWatch::arm(Fd file, std::string_view trigger, uint64_t stall_us, const
 }
 
 int PsiWatch::total(uint64_t& out) const {
-  char text[256];
+  char text[1024];
   ssize_t n = sys::read_small(fd_.get(), text, sizeof text);
   if (n < 0) return static_cast<int>(n);
   parse::PsiTotals totals;

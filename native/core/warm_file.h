@@ -1,5 +1,5 @@
-// Warm files of a group, with one number (v2: or "max" for none), or with lines of a name and a
-// number: read and written without an allocation.
+// Warm files of a group with one number (v2: or "max" for none): read and written without an
+// allocation.
 #pragma once
 
 #include <charconv>
@@ -35,12 +35,6 @@ inline int read_limit(const Fd& file, uint64_t& out) { return read_limit(file.ge
 inline int write_limit(const Fd& file, uint64_t bytes) {
   constexpr uint64_t kNone = uint64_t{1} << 62;  // no machine has that much
   return bytes >= kNone ? sys::write_small(file.get(), "max") : write_number(file, bytes);
-}
-
-// A field that a kernel does not have counts as 0.
-inline uint64_t field(std::string_view text, std::string_view key) {
-  uint64_t value = 0;
-  return parse::key_value(text, key, value) == 0 ? value : 0;
 }
 
 }  // namespace oom

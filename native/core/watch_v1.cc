@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/event_control.h"
+#include "core/field_file.h"
 #include "core/parse.h"
 
 namespace oom {
@@ -44,11 +45,8 @@ OomWatchV1::OomWatchV1(WatchSpec spec)
 void OomWatchV1::look(GroupCounters& out) const {
   out = last_;
   place_.with([&](int dir) {
-    char text[128];
-    ssize_t n = sys::read_at(dir, kFile, text, sizeof text);
-    if (n < 0) return static_cast<int>(n);
     parse::OomControl control;
-    if (int bad = parse::oom_control({text, static_cast<size_t>(n)}, control)) return bad;
+    if (int err = read_fields_at(dir, kFile, control)) return err;
     out.kills = control.oom_kill.value_or(0);
     out.under_oom = control.under_oom.value_or(false);
     read_u64(dir, "memory.failcnt", out.failcnt);

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/field_file.h"
 #include "core/sys.h"
 
 namespace oom {
@@ -29,12 +30,6 @@ uint64_t grown(const std::optional<uint64_t>& before, const std::optional<uint64
   return b > a ? b - a : 0;
 }
 
-int parse_at(int dir, const char* file, parse::MemoryEvents& out) {
-  char text[512];
-  ssize_t n = sys::read_at(dir, file, text, sizeof text);
-  return n < 0 ? static_cast<int>(n) : parse::memory_events({text, static_cast<size_t>(n)}, out);
-}
-
 // Up to the hierarchy's root, or to the mount's where that is a part of it.
 Above look_above(int dir) {
   Above out;
@@ -46,7 +41,7 @@ Above look_above(int dir) {
     if (!up || faccessat(up.get(), "cgroup.procs", F_OK, 0) != 0) break;
     // The root has no counters.
     if (faccessat(up.get(), "cgroup.type", F_OK, 0) != 0) return out;
-    if (parse_at(up.get(), kLocal, events) != 0) out.whole = false;
+    if (read_fields_at(up.get(), kLocal, events) != 0) out.whole = false;
     out.ooms += events.oom.value_or(0);
     at = std::move(up);
   }
@@ -77,14 +72,12 @@ OomWatchV2::OomWatchV2(WatchSpec spec)
       wanted_(spec.wanted) {}
 
 int OomWatchV2::read_local(parse::MemoryEvents& out) const {
-  char text[512];
-  ssize_t n = sys::read_small(events_.get(), text, sizeof text);
-  return n < 0 ? static_cast<int>(n) : parse::memory_events({text, static_cast<size_t>(n)}, out);
+  return read_fields(events_.get(), out);
 }
 
 // Where they cannot be read (out of memory ourselves, out of fds, gone) the last ones stand.
 void OomWatchV2::read_counters() {
-  place_.with([&](int dir) { return parse_at(dir, kEvents, counters_); });
+  place_.with([&](int dir) { return read_fields_at(dir, kEvents, counters_); });
 }
 
 Status OomWatchV2::arm(bool newborn) {

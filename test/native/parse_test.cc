@@ -102,6 +102,31 @@ TEST_CASE("pids, whole and in pieces") {
   }
 }
 
+TEST_CASE("fields, whole and in pieces") {
+  const std::string text = "low 0\noom 2\n" + std::string(5000, 'x') + " 3\nno_number\noom_kill 12";
+  for (size_t first = 0; first <= text.size(); first += first < 30 || first > 4990 ? 1 : 7) {
+    CAPTURE(first);
+    parse::Field found[] = {{"oom"}, {"oom_kill"}, {"max"}};
+    parse::FieldLines lines(found, 3);
+    CHECK(lines.feed(std::string_view(text).substr(0, first)) == 0);
+    CHECK(lines.feed(std::string_view(text).substr(first)) == 0);
+    CHECK(lines.finish() == 0);
+    CHECK(found[0].value == 2);
+    CHECK(found[1].value == 12);
+    CHECK_FALSE(found[2].value.has_value());
+  }
+  for (auto bad : {"oom x\n"sv, "oom \n"sv, "oom 1 2\n"sv, "oom -1"sv}) {
+    CAPTURE(bad);
+    parse::Field found[] = {{"oom"}};
+    CHECK(parse::fields(bad, found, 1) == -EINVAL);
+    CHECK_FALSE(found[0].value.has_value());
+  }
+  parse::Field large[] = {{"oom"}};
+  CHECK(parse::fields("oom 18446744073709551616\n", large, 1) == -ERANGE);
+  CHECK(parse::fields("oom 18446744073709551615\n", large, 1) == 0);
+  CHECK(large[0].value == UINT64_MAX);
+}
+
 TEST_CASE("statm") {
   parse::Statm statm{.resident = 7};
   CHECK(parse::statm("1234 567 89 1 0 100 0\n", statm) == 0);
