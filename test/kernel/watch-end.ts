@@ -2,6 +2,7 @@
 import t from 'tap'
 import { channel } from 'node:diagnostics_channel'
 import { rmdirSync } from 'node:fs'
+import { binding } from '../../lib/errors.js'
 import { MemoryGroup, watchTree, type OomEvent, type OomWatch } from '../../lib/index.js'
 import { child, MiB, scratch, version } from '../helpers/scratch.js'
 import { killedIn, openFds, rest } from '../helpers/watching.js'
@@ -114,8 +115,18 @@ t.test('of a tree: ended while it is being scanned', async t => {
   await t.rejects(left.ready, { code: 'ERR_CLOSED' })
   await returned
   const control = new AbortController()
+  // In the turn of the loop in which the scan begins: its end cannot be told before.
+  const native = binding()
+  const { TreeWatch } = native
+  t.teardown(() => (native.TreeWatch = TreeWatch))
+  native.TreeWatch = class extends TreeWatch {
+    override scan(): Promise<void> {
+      const scanned = super.scan()
+      control.abort()
+      return scanned
+    }
+  }
   const aborted = watchTree(dir, { signal: control.signal })
-  setImmediate(() => control.abort())
   await t.rejects(aborted.ready, abort)
   await t.rejects(aborted.next(), abort)
   t.equal(openFds(), before)
