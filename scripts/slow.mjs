@@ -77,7 +77,7 @@ function runOne(file, itsSeed) {
   const { stdout, stderr, status } = spawnSync(
     process.execPath,
     [
-      ...['node_modules/.bin/tap', 'run', '--disable-coverage', '--jobs=1', '--timeout=1800'],
+      ...['node_modules/.bin/tap', 'run', '--disable-coverage', '--jobs=1', '--timeout=600'],
       ...['--reporter=tap', file],
     ],
     { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'pipe'] },
