@@ -1,4 +1,5 @@
 // spawn()'s own options: killGroup, with which timeout and signal end the whole group, and oomScoreAdj.
+import { spawn as startPlain } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
@@ -59,10 +60,10 @@ t.test('killGroup, timeout; the caller has closed the group', async t => {
   const dir = scratch(t)
   const below = plainChild(dir, 'below')
   const group = await MemoryGroup.open(dir)
-  const elsewhere = await openGroup(t, below)
-  const deep = spawn('sleep', ['1000'], { group: elsewhere, stdio: 'ignore' })
+  const join = 'echo 0 >"$0"/cgroup.procs; exec sleep 1000'
+  const deep = startPlain('sh', ['-c', join, below], { stdio: 'ignore' })
   const gone = once(deep, 'exit')
-  await once(deep, 'spawn')
+  await until(() => read(below, 'cgroup.procs') !== '')
   // The family is ready long before, or the timeout finds less of it: both end in an empty group.
   const child = spawn('sh', ['-c', FAMILY], {
     group,
