@@ -7,6 +7,7 @@ import t from 'tap'
 import { MemoryGroup } from '../../lib/group.js'
 import { Hog } from '../helpers/hog.js'
 import {
+  child,
   isHeld,
   MiB,
   onV1,
@@ -149,8 +150,8 @@ t.test('add with force moves the process of a thread', async t => {
 
 t.test('a group with process 1 in it: the remedy is not to be root', async t => {
   const dir = scratch(t)
-  const from = plainChild(dir, 'jobs')
-  const to = plainChild(dir, 'elsewhere')
+  const from = child(dir, 'jobs')
+  const to = child(dir, 'elsewhere')
   // Of a PID namespace, as in a container: a shell; what runs below it moves itself away.
   const program = `
     const fs = require('node:fs')
