@@ -110,7 +110,8 @@ struct SharedState {
   void give_back(SharedSlot& slot) {
     for (size_t i = 0; i < segment_count.load(); i++) {
       Segment& segment = segments[i];
-      if (&slot >= segment.slots && &slot < segment.slots + kSlots) segment.used--;
+      bool here = &slot >= segment.slots && &slot < segment.slots + kSlots;
+      if (here && segment.used > 0) segment.used--;
     }
     slot.state.store(SlotState::kFree);
   }
