@@ -180,6 +180,7 @@ export class MemoryGroup implements AsyncDisposable {
   async add(pid: number, options?: AddOptions): Promise<void> {
     processId('pid', pid)
     const force = boolean('options.force', checkOptions('options', options).force, false)
+    this.#open()
     const odd = force ? undefined : oddToMove(pid)
     if (odd !== undefined) {
       throw new OomError(

@@ -92,7 +92,7 @@ t.test('what is no memory group', async t => {
   })
   await t.rejects(MemoryGroup.open(relative(mount, join(dir, 'none'))), { code: 'ENOENT' })
   await t.rejects(MemoryGroup.open(`${dir}/${'x'.repeat(300)}`), { code: 'ENOENT' })
-  await t.rejects(MemoryGroup.open(`/${'x/'.repeat(3000)}`), { code: 'ENAMETOOLONG' })
+  await t.rejects(MemoryGroup.open(`/${'x/'.repeat(3000)}`), { code: 'ENOENT' })
 })
 
 t.test('a cgroup2 hierarchy without the memory controller', onV1('hybrid'), async t => {

@@ -14,6 +14,7 @@
 #include "core/fd.h"
 #include "core/sentinel.h"
 #include "core/watch_v2.h"
+#include "on_sentinel.h"
 
 using namespace oom;
 
@@ -121,10 +122,9 @@ TEST_CASE("a wake-up by an unknown key is silent, and asks for no further look")
       group.put(name, events(4, keys, keys, keys));
     }
     Status status;
-    std::unique_ptr<Sentinel, void (*)(Sentinel*)> loop(Sentinel::make_inline(status),
-                                                        [](Sentinel* made) { delete made; });
+    LockedPtr<Sentinel> loop = Sentinel::make_inline(status);
     REQUIRE(status.ok());
-    auto channel = std::make_unique<Channel>([](void*) {}, nullptr);
+    auto channel = apart<Channel>([](void*) {}, nullptr);
     OomWatchV2 watch({channel.get(), 1, 1, group.place(), WatchSpec::kHigh | WatchSpec::kMax});
     REQUIRE(watch.arm(false).ok());
     for (uint64_t count = 8; count < 1000; count++) {

@@ -39,7 +39,7 @@ void* fill(size_t bytes) {
 }
 
 // A process that runs `run`, tells the pid that comes of it, and stays. Ended and waited for with
-// this object. What it starts itself must end with it.
+// this object. What it starts itself must end soon.
 class Process {
  public:
   template <class Run>
@@ -83,11 +83,12 @@ class Process {
   bool waited_ = false;
 };
 
-// What sleeps with the memory of the one that calls this; ends with it.
+// What sleeps with the memory of the one that calls this, for a minute at most. Not as long as that
+// one lives: who is not signalled must not die all the same.
 pid_t sharer() {
   auto* stack = static_cast<char*>(malloc(1 << 16)) + (1 << 16);
   auto run = [](void*) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(60);
     for (;;) pause();
     return 0;
   };
@@ -230,7 +231,9 @@ TEST_CASE("more that share it than fit into one batch") {
   auto victims = std::make_unique<Victims>();
   victims->begin();
   CHECK(victims->signal_largest(Members(all).lists(), SIGKILL) == 0);
-  CHECK(pids_of(*victims) == std::set<pid_t>(all.begin(), all.end()));
+  std::set<pid_t> missed(all.begin(), all.end());
+  for (pid_t pid : pids_of(*victims)) missed.erase(pid);
+  CHECK(missed.empty());
   close(told[0]);
   close(told[1]);
 }
