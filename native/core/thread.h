@@ -1,7 +1,6 @@
 // A thread of the out-of-memory path: named, all signals blocked (but an Alarm of its own), on a
-// stack of our own that is
-// prefaulted, never shared with a child of fork(2), and locked while LockScope::kOomPath is, so
-// that running it never faults.
+// stack of our own that is prefaulted, never shared with a child of fork(2), and locked while
+// LockScope::kOomPath is, so that running it never faults.
 //
 // A child has zeros in place of the stack (MADV_WIPEONFORK, 4.14), not nothing: see thread.cc. So
 // such a thread must not call fork(2) itself, whose child would go on with that; posix_spawn(3) is
