@@ -7,6 +7,7 @@
 #include <cstddef>
 
 #include "core/fd.h"
+#include "core/result.h"
 
 namespace oom {
 
@@ -15,8 +16,8 @@ class SpareFds {
   // For a helper: the members of a group, a file of one of them, and its pidfd.
   static constexpr int kSpares = 3;
 
-  // They are there while somebody has acquired them.
-  static void acquire();
+  // They are there while somebody has acquired them. Loans: only then.
+  static Status acquire();
   static void release();
 
   // Until its end they are given up: whoever opens something may, one loan at a time.

@@ -66,9 +66,9 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool scouted) {
   Status status;
   if (scouted) status = Scout::acquire();
   scouted_ = scouted && status.ok();
+  if (status.ok()) status = SpareFds::acquire();
+  spares_ = status.ok();
   if (status.ok()) {
-    SpareFds::acquire();
-    spares_ = true;
     MutexLock lock(lock_);
     unexplored_.push_back({0, ""});
     explore();
