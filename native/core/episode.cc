@@ -91,8 +91,14 @@ void EpisodeMachine::step(int64_t now, const Input& input, Actions& out) {
     if (!removed) track(s);
     if (active()) {
       Outcome outcome = removed ? Outcome::kRemoved : Outcome::kCancelled;
-      // A killed group is removed soon: that does not hide who ended it.
-      finish(now, removed && kill_seen_ ? pending_ : outcome, out);
+      bool by_kernel = phase_ == Phase::kKernel;
+      if (!removed && s.kills > first_.kills) {
+        note_kill(now, by_kernel ? pending_ : Outcome::kKilled);
+      }
+      // A killed group is removed, and its guard disposed, soon: neither hides who ended it.
+      bool ended = kill_seen_ && (removed || (!full(s, s.limit) && !out_of_memory(s)));
+      phase_ = Phase::kOver;  // nothing is held again
+      finish(now, ended ? pending_ : outcome, out);
     }
     phase_ = Phase::kOver;
     wake_ = kNever;

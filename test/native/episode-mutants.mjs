@@ -46,7 +46,7 @@ const mutants = [
     'return plus(base_limit_, plus(granted_,',
     'return plus(plus(base_limit_, lent_), plus(granted_,',
   ],
-  ['removed hides nothing, ends nothing', 'phase_ = Phase::kOver;', ''],
+  ['removed hides nothing, ends nothing', 'phase_ = Phase::kOver;\n    wake_ = kNever;', ''],
   [
     'cancelled is called removed',
     'removed ? Outcome::kRemoved : Outcome::kCancelled',

@@ -843,6 +843,30 @@ TEST_CASE("no limit at all is a number like others") {
   CHECK(rig.machine.active());
 }
 
+TEST_CASE("disposed as soon as the killed process is gone: that does not hide who ended it") {
+  Rig users(guard());
+  users.starve();
+  users.answer(Fact::kUserKilled, 1);
+  users.relieve();
+  CHECK(users.tell(Fact::kCancel) == "end");
+  CHECK(users.outcome() == Outcome::kKilled);
+
+  Rig kernels(guard());
+  kernels.starve();
+  CHECK(kernels.after(100) == "letgo");
+  kernels.relieve();
+  kernels.sample.kills++;
+  CHECK(kernels.tell(Fact::kCancel) == "end");
+  CHECK(kernels.outcome() == Outcome::kFallback);
+  CHECK(kernels.machine.end().kernel_kills == 1);
+
+  Rig full(guard());
+  full.starve();
+  full.answer(Fact::kUserKilled, 1);
+  CHECK(full.tell(Fact::kCancel) == "end");
+  CHECK(full.outcome() == Outcome::kCancelled);
+}
+
 TEST_CASE("disposed or removed, in every phase: one end, then nothing") {
   using Phase = EpisodeMachine::Phase;
   for (Fact fact : {Fact::kCancel, Fact::kRemoved}) {
