@@ -46,8 +46,8 @@ static void work(void) {
   char line[64];
   say("ready\n");
   if (read(0, line, sizeof line) <= 0) _exit(0);
-  char* at = mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                  -1, 0);
+  char* at =
+      mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) _exit(5);
   for (size_t i = 0; i < bytes; i += 4096) ((volatile char*)at)[i] = 1;
   say("filled\n");
@@ -87,8 +87,7 @@ static void* elsewhere(void* unused) {
 }
 
 static int namespace(char** command) {
-  if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0 ||
-      mount(0, "/", 0, MS_REC | MS_PRIVATE, 0) != 0) {
+  if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0 || mount(0, "/", 0, MS_REC | MS_PRIVATE, 0) != 0) {
     perror("unshare");
     return 6;
   }
