@@ -390,12 +390,15 @@ t.test('a heap snapshot of a Node.js job, then its end', async t => {
   const leak = `const kept = []; setInterval(() => {
     if (process.memoryUsage().rss < 200e6) kept.push(Buffer.alloc(1e6, 1))
   }, 1)`
-  const child = spawn(process.execPath, ['--heapsnapshot-signal=SIGUSR2', '-e', leak], {
-    group,
-    cwd: where,
-    stdio: 'inherit',
-  })
-  t.teardown(() => child.kill('SIGKILL'))
+  const start = () => {
+    const child = spawn(process.execPath, ['--heapsnapshot-signal=SIGUSR2', '-e', leak], {
+      group,
+      cwd: where,
+      stdio: 'inherit',
+    })
+    t.teardown(() => child.kill('SIGKILL'))
+    return child
+  }
   const complete = (): boolean => {
     const name = readdirSync(where).find(file => file.endsWith('.heapsnapshot'))
     const text = name === undefined ? '' : readFileSync(join(where, name), 'utf8')
@@ -406,13 +409,20 @@ t.test('a heap snapshot of a Node.js job, then its end', async t => {
       return false // it is still being written
     }
   }
-  // Garbage that is freed for the snapshot may end an episode; the job is soon back in the next.
+  // Garbage that is freed for the snapshot may end an episode, and what is lent be in use again before
+  // it can be taken back: then with another job.
   for (;;) {
+    const child = start()
     const episode = await g.next()
     await until(() => episode.signal.aborted || complete())
     if (episode.signal.aborted) {
       const { outcome } = await episode.ended
       if (outcome !== 'recovered' && outcome !== 'plan') return t.fail(outcome)
+      const exited = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exited
+      for (const file of readdirSync(where)) rmSync(join(where, file))
+      await until(() => limitOf(dir) === 96 * MiB)
       continue
     }
     t.match(await episode.kill('all'), [child.pid])
