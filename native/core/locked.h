@@ -39,9 +39,9 @@ bool is_apart(const void* at);
 template <class T>
 struct LockedDelete {
   LockedDelete() = default;
-  template <class Derived>
-  requires std::is_convertible_v<Derived*, T*> LockedDelete(const LockedDelete<Derived>&) {
-  }  // NOLINT(google-explicit-constructor): as default_delete
+  template <class Derived, class = std::enable_if_t<std::is_convertible_v<Derived*, T*>>>
+  // NOLINTNEXTLINE(google-explicit-constructor): as default_delete
+  LockedDelete(const LockedDelete<Derived>&) {}
   void operator()(T* object) const {
     void* at = object;
     object->~T();

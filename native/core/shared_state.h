@@ -83,7 +83,7 @@ struct SharedState {
 
   uint32_t magic = kMagic;
   std::atomic<uint32_t> segment_count{1};
-  alignas(4096) Segment segments[kSegments];
+  Segment segments[kSegments];
 
   // What has to be mapped and locked for so many segments.
   static constexpr size_t bytes(size_t count) {
