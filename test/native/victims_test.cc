@@ -86,7 +86,10 @@ class Process {
 // What sleeps with the memory of the one that calls this, for a minute at most. Not as long as that
 // one lives: who is not signalled must not die all the same.
 pid_t sharer() {
-  auto* stack = static_cast<char*>(malloc(1 << 16)) + (1 << 16);
+  constexpr size_t kStack = 1 << 16;
+  // It is that one's for as long as it sleeps.
+  void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (stack == MAP_FAILED) return -1;
   auto run = [](void*) {
     alarm(60);
     // Whoever reads what the test prints waits for the last one that could.
@@ -95,7 +98,7 @@ pid_t sharer() {
     for (;;) pause();
     return 0;
   };
-  return clone(run, stack, CLONE_VM | SIGCHLD, nullptr);
+  return clone(run, static_cast<char*>(stack) + kStack, CLONE_VM | SIGCHLD, nullptr);
 }
 
 // A group with these members: a directory with a cgroup.procs.
