@@ -97,7 +97,7 @@ int FieldLines::feed(std::string_view piece) {
       continue;
     }
     too_long_ |= part.size() > kLongest - used_;
-    if (!too_long_) used_ += part.copy(rest_ + used_, part.size());
+    used_ += part.copy(rest_ + used_, kLongest - used_);
     if (!whole) continue;
     if (int err = finish()) return err;
   }
@@ -106,16 +106,19 @@ int FieldLines::feed(std::string_view piece) {
 
 int FieldLines::finish() {
   size_t used = std::exchange(used_, 0);
-  return std::exchange(too_long_, false) ? 0 : line({rest_, used});
+  return line({rest_, used}, std::exchange(too_long_, false));
 }
 
-int FieldLines::line(std::string_view text) {
+// `cut`: more of it did not fit, so that the key is all that can be told.
+int FieldLines::line(std::string_view text, bool cut) {
   size_t space = text.find(' ');
   if (space == std::string_view::npos) return 0;
   for (size_t i = 0; i < count_; i++) {
     Field& field = fields_[i];
     if (field.value || field.key != text.substr(0, space)) continue;
     uint64_t value = 0;
+    // The same whether it came in one piece or in two.
+    if (cut || text.size() > kLongest) return -EINVAL;
     if (int err = number(text.substr(space + 1), value)) return err;
     field.value = value;
     break;

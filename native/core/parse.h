@@ -47,7 +47,7 @@ class FieldLines {
   int finish();
 
  private:
-  int line(std::string_view text);
+  int line(std::string_view text, bool cut = false);
 
   // A wanted line has a key of at most 20 characters and 20 digits.
   static constexpr size_t kLongest = 64;

@@ -127,6 +127,26 @@ TEST_CASE("fields, whole and in pieces") {
   CHECK(large[0].value == UINT64_MAX);
 }
 
+TEST_CASE(
+    "a wanted line that is too long is refused wherever it is cut, any other is passed over") {
+  for (size_t size = 40; size < 140; size++) {
+    for (bool wanted : {true, false}) {
+      std::string text = (wanted ? "oom " : "other ") + std::string(size, '\xaf') + "\nmax 7\n";
+      for (size_t cut = 0; cut <= text.size(); cut++) {
+        CAPTURE(size);
+        CAPTURE(cut);
+        parse::Field found[] = {{"oom"}, {"max"}};
+        parse::FieldLines lines(found, 2);
+        int err = lines.feed(std::string_view(text).substr(0, cut));
+        if (err == 0) err = lines.feed(std::string_view(text).substr(cut));
+        if (err == 0) err = lines.finish();
+        CHECK(err == (wanted ? -EINVAL : 0));
+        CHECK(found[1].value.has_value() == !wanted);
+      }
+    }
+  }
+}
+
 TEST_CASE("statm") {
   parse::Statm statm{.resident = 7};
   CHECK(parse::statm("1234 567 89 1 0 100 0\n", statm) == 0);
