@@ -36,14 +36,20 @@ namespace {
 constexpr size_t kPage = 4096;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-// The sanitizers keep shadows of what is written, in pages of their own, which are shared. Their
-// mlock(2) locks nothing.
-constexpr bool kCounts = false;
-constexpr bool kLocks = false;
+constexpr bool kSanitized = true;
 #else
-constexpr bool kCounts = true;
-constexpr bool kLocks = true;
+constexpr bool kSanitized = false;
 #endif
+#ifdef OOM_COVERAGE
+constexpr bool kCovered = true;
+#else
+constexpr bool kCovered = false;
+#endif
+// The sanitizers keep shadows of what is written, and gcov counts what is executed, in pages of
+// their own, which are shared.
+constexpr bool kCounts = !kSanitized && !kCovered;
+// The sanitizers' mlock(2) locks nothing.
+constexpr bool kLocks = !kSanitized;
 
 // A child that lives until it is let go: all that can be shared with it is.
 class Child {
