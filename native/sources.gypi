@@ -41,6 +41,7 @@
       "native/core/memcg_v1.cc",
       "native/core/memcg_v2.cc",
       "native/core/oom_score.cc",
+      "native/core/origin.cc",
       "native/core/origin_v1.cc",
       "native/core/parse.cc",
       "native/core/pidfd.cc",
@@ -63,6 +64,7 @@
       "native/core/tree.cc",
       "native/core/tree_watch.cc",
       "native/core/victims.cc",
+      "native/core/watch_kind.cc",
       "native/core/watch_v1.cc",
       "native/core/watch_v2.cc",
       "native/core/witness.cc"

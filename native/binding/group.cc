@@ -17,6 +17,8 @@
 #include "core/hold_mark.h"
 #include "core/parse.h"
 #include "core/sys.h"
+#include "core/units.h"
+#include "core/witness.h"
 
 namespace oom::binding {
 
@@ -256,7 +258,7 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
   }
   Napi::Value remove(Info info) {
     return run(info, [tree = info[0].As<Napi::Boolean>().Value()](Group& group) {
-      return group.remove(tree);
+      return group.remove(tree, &Witness::look_once_more);
     });
   }
   Napi::Value occupied(Info info) {

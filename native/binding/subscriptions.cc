@@ -16,7 +16,7 @@
 #include "core/service_pressure.h"
 #include "core/signals.h"
 #include "core/tree_watch.h"
-#include "core/watch.h"
+#include "core/watch_kind.h"
 
 namespace oom::binding {
 namespace {
@@ -64,10 +64,11 @@ class Watch final : public Closable<Watch> {
     sentinel_ = &environment_->sentinel();
     std::shared_ptr<Group> group = group_of(info[0]);
     Status status;
-    LockedPtr<OomWatch> source = group->memcg().make_watch(
-        {&environment_->channel(), info[1].As<Napi::Number>().Uint32Value(), 0, place_of(group),
-         info[2].As<Napi::Number>().Uint32Value()},
-        status);
+    LockedPtr<OomWatch> source =
+        WatchKind::of(group->memcg())
+            .make_watch({&environment_->channel(), info[1].As<Napi::Number>().Uint32Value(), 0,
+                         place_of(group), info[2].As<Napi::Number>().Uint32Value()},
+                        status);
     if (source) status = source->arm(false);
     if (status.ok()) status = Status::of(sentinel_->call(kAttach, source.get()), "epoll_ctl");
     if (!throw_if_failed(info.Env(), status)) source_ = std::move(source);
@@ -159,16 +160,16 @@ class Signal final : public Closable<Signal> {
     Status status;
     if (kind == "usage" || kind == "level") {
       std::string args = info[3].As<Napi::String>().Utf8Value();
-      const Memcg& memcg = group->memcg();
+      const WatchKind& watches = WatchKind::of(group->memcg());
       status = kind == "usage"
-                   ? memcg.usage_watch(channel, target, place_of(group),
-                                       strtoull(args.c_str(), nullptr, 10), source_)
-                   : memcg.level_watch(channel, target, place_of(group), args.c_str(), source_);
+                   ? watches.usage_watch(channel, target, place_of(group),
+                                         strtoull(args.c_str(), nullptr, 10), source_)
+                   : watches.level_watch(channel, target, place_of(group), args.c_str(), source_);
     } else if (kind == "psi") {
       bool full = info[3].As<Napi::Boolean>();
       auto made = make_apart<PsiWatch>(status, channel, target, full);
       if (made) {
-        status = made->arm(group->memcg().stalls_at(group->dir()),
+        status = made->arm(WatchKind::of(group->memcg()).stalls_at(group->dir()),
                            static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value()),
                            static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
       }

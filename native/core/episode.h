@@ -13,10 +13,11 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/units.h"
+
 namespace oom {
 
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
-constexpr int64_t kMs = 1'000'000;
 
 enum class Fallback : uint8_t { kKernel, kKillLargest, kKillGroup };
 

@@ -11,7 +11,6 @@
 #include "core/members_now.h"
 #include "core/resolve.h"
 #include "core/sys.h"
-#include "core/witness.h"
 
 namespace oom {
 
@@ -183,7 +182,7 @@ Status Group::freeze(bool& done) const {
   return memcg_->freeze(*this, done);
 }
 
-Status Group::remove(bool tree) const {
+Status Group::remove(bool tree, void (*about_to)(uint64_t inode)) const {
   if (is_root()) return code::fail(code::kRootGroup);
   std::string parent_path, name;
   if (tree) {
@@ -197,7 +196,7 @@ Status Group::remove(bool tree) const {
       if (!parent) return Status::of(parent.get(), "open");
       struct stat st;
       if (fstatat(parent.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        Witness::look_once_more(st.st_ino);
+        about_to(st.st_ino);
       }
       if (unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
         return Status::last("rmdir");
@@ -214,7 +213,7 @@ Status Group::remove(bool tree) const {
     return Status::last("rmdir");
   }
   if (st.st_dev != device_ || st.st_ino != inode_) return Status::of(-ENOENT, "rmdir");
-  Witness::look_once_more(inode_);
+  about_to(inode_);
   if (unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) != 0) return Status::last("rmdir");
   return Status::success();
 }

@@ -87,7 +87,8 @@ class Group {
 
   // rmdir(2), with `tree` of the descendants first, deepest first. EBUSY while there are members
   // (or, without `tree`, groups below). ENOENT if its path is another group's by now.
-  Status remove(bool tree) const;
+  // `about_to` is called with the inode of each directory before it goes.
+  Status remove(bool tree, void (*about_to)(uint64_t inode)) const;
   // What keeps it from being removed.
   Status occupied(Occupied& out) const;
 

@@ -33,9 +33,17 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
       machine_(guard.config().episode),
       reports_(*this, guard.target(), sub) {
   channel = &guard.channel();
-  for (Job* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_, &census_job_,
-                   &stop_job_, &hold_job_, &decide_job_, &presence_job_}) {
+  for (GuardJob* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
+                        &census_job_, &stop_job_, &hold_job_, &decide_job_, &presence_job_}) {
     job->group = this;
+    job->work = [](Job& one, Victims& victims, Alarm& alarm) {
+      auto& its = static_cast<GuardJob&>(one);
+      its.group->run_job(its, victims, alarm);
+    };
+    job->done = [](Job& one, Sentinel& sentinel) {
+      auto& its = static_cast<GuardJob&>(one);
+      its.group->job_done(sentinel, its);
+    };
   }
 }
 
@@ -114,8 +122,8 @@ void GuardedGroup::detach(Sentinel& sentinel) {
 
 bool GuardedGroup::busy() const {
   if (users.load() > 0) return true;
-  for (const Job* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
-                         &census_job_, &stop_job_, &hold_job_, &decide_job_, &presence_job_}) {
+  for (const GuardJob* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
+                              &census_job_, &stop_job_, &hold_job_, &decide_job_, &presence_job_}) {
     if (job->busy.load()) return true;
   }
   return false;

@@ -15,7 +15,7 @@
 
 #include "core/census.h"
 #include "core/episode.h"
-#include "core/helpers.h"
+#include "core/guard_job.h"
 #include "core/hot_kind.h"
 #include "core/locked.h"
 #include "core/presence.h"
@@ -58,13 +58,13 @@ class GuardedGroup final : public Source {
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
   void flush(Sentinel& sentinel) override { reports_.flush(sentinel); }
-  void job_done(Sentinel& sentinel, Job& job);
+  void job_done(Sentinel& sentinel, GuardJob& job);
 
   // After detach() and not busy(): takes back what is still lent.
   void settle();
 
   // On a helper.
-  void run_job(Job& job, Victims& victims, Alarm& alarm);
+  void run_job(GuardJob& job, Victims& victims, Alarm& alarm);
   // Signals a pid, all (0) or the largest (-1) of the members here and below: 0 or -errno. Thaws
   // them to die.
   int signal(Victims& victims, int signal, int32_t target);
@@ -116,8 +116,8 @@ class GuardedGroup final : public Source {
   // guarded_jobs.cc
   void run_step(Sentinel& sentinel, int64_t now, uint8_t index);
   void fall_back(Sentinel& sentinel, int64_t now);
-  bool start(Job& job, JobKind kind, int64_t now, int32_t signal = 0, int32_t target = 0);
-  void report_job(Sentinel& sentinel, const Job& job);
+  bool start(GuardJob& job, JobKind kind, int64_t now, int32_t signal = 0, int32_t target = 0);
+  void report_job(Sentinel& sentinel, const GuardJob& job);
   bool killing() const;
   void repay(int64_t now);
   void refill(int64_t now);
@@ -141,8 +141,8 @@ class GuardedGroup final : public Source {
   Input answers_[4];
   uint8_t answer_count_ = 0;
 
-  Job step_job_, fallback_job_, repay_job_, refill_job_, thaw_job_, census_job_;
-  Job stop_job_, hold_job_, decide_job_, presence_job_;
+  GuardJob step_job_, fallback_job_, repay_job_, refill_job_, thaw_job_, census_job_;
+  GuardJob stop_job_, hold_job_, decide_job_, presence_job_;
   int64_t refill_at_ = kNever, refill_wait_ = 0;  // when ballast is to be there again
   int64_t thaw_at_ = kNever;                      // when to try again to thaw
   hold::AskRule ask_;

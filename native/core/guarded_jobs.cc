@@ -20,7 +20,7 @@ constexpr int64_t kThawAgain = 10 * kMs;
 
 uint16_t word(Fallback fallback) { return StepReport::kFallback | static_cast<uint16_t>(fallback); }
 
-StepKind step_of(const Job& job) {
+StepKind step_of(const GuardJob& job) {
   switch (job.kind) {
     case JobKind::kBallast:
       return StepKind::kBallast;
@@ -98,9 +98,10 @@ void GuardedGroup::fall_back(Sentinel& sentinel, int64_t now) {
 }
 
 // False: it is still at work.
-bool GuardedGroup::start(Job& job, JobKind kind, int64_t now, int32_t signal, int32_t target) {
+bool GuardedGroup::start(GuardJob& job, JobKind kind, int64_t now, int32_t signal, int32_t target) {
   if (job.busy.load()) return false;
   job.kind = kind;
+  job.slow = kind >= JobKind::kBallast;
   job.signal = signal;
   job.target = target;
   job.episode = machine_.id();
@@ -111,7 +112,7 @@ bool GuardedGroup::start(Job& job, JobKind kind, int64_t now, int32_t signal, in
   return true;
 }
 
-void GuardedGroup::run_job(Job& job, Victims& victims, Alarm& alarm) {
+void GuardedGroup::run_job(GuardJob& job, Victims& victims, Alarm& alarm) {
   switch (job.kind) {
     case JobKind::kBallast:
       job.result = guard_.release_ballast();
@@ -190,7 +191,7 @@ bool GuardedGroup::killing() const {
   return users.load() > 0 || (step_job_.busy.load() && step_job_.kind == JobKind::kKill);
 }
 
-void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
+void GuardedGroup::job_done(Sentinel& sentinel, GuardJob& job) {
   int64_t now = sys::now_ns();
   report_job(sentinel, job);
   Input input;
@@ -253,7 +254,7 @@ void GuardedGroup::job_done(Sentinel& sentinel, Job& job) {
   schedule(sentinel);
 }
 
-void GuardedGroup::report_job(Sentinel& sentinel, const Job& job) {
+void GuardedGroup::report_job(Sentinel& sentinel, const GuardJob& job) {
   uint16_t what;
   if (&job == &step_job_) {
     what = static_cast<uint16_t>(step_of(job));

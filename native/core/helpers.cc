@@ -7,12 +7,9 @@
 
 #include <climits>
 
-#include "core/alarm.h"
-#include "core/guarded_group.h"
 #include "core/locked.h"
 #include "core/pidfd.h"
 #include "core/spare_fds.h"
-#include "core/victims.h"
 
 namespace oom {
 namespace {
@@ -93,12 +90,12 @@ pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void answer(Command& command, Sentinel& sentinel) {
   auto& job = static_cast<Job&>(command);
-  job.group->job_done(sentinel, job);
+  job.done(job, sentinel);
 }
 
 void run(Helper& helper, Job& job) {
   helper.victims.begin();
-  job.group->run_job(job, helper.victims, helper.alarm);
+  job.work(job, helper.victims, helper.alarm);
   job.pids = helper.victims.pids();
   job.pid_count = helper.victims.pid_count();
   job.run = &answer;
@@ -186,9 +183,8 @@ void Helpers::stop() {
 void Helpers::free_later(int pidfd) { reaper->push(pidfd); }
 
 void Helpers::hand(Job& job) {
-  bool slow = job.kind >= JobKind::kBallast;
   Helper* least = nullptr;
-  for (int i = slow ? kUrgent : 0; i < (slow ? kHelpers : kUrgent); i++) {
+  for (int i = job.slow ? kUrgent : 0; i < (job.slow ? kHelpers : kUrgent); i++) {
     if (!least || helpers[i]->load.load() < least->load.load()) least = helpers[i];
   }
   job.busy.store(true);

@@ -1,9 +1,9 @@
 // The helpers: prepared threads for what can sleep in the kernel (reclaim, lowering a limit,
 // process_mrelease, looking through /proc), so that no deadline of any group is ever behind it.
 //
-// The sentinel hands over a Job, which lies in the group it is for, and gets it back as a command.
-// Some are for what is urgent and over soon (signals, freezing), others for what may take long
-// (reclaim, limits, ballast), and one frees the memory of those that were killed: a victim of 10
+// The sentinel hands over a Job and gets it back as a command. Some helpers are for what is urgent
+// and over soon (signals, freezing), others for what may take long (reclaim, limits, ballast), and
+// one frees the memory of those that were killed: a victim of 10
 // GiB keeps nobody waiting. Started with the first guard, on prefaulted, locked stacks; stopped
 // with the sentinel.
 #pragma once
@@ -13,47 +13,22 @@
 #include <atomic>
 #include <cstdint>
 
-#include "core/hot.h"
+#include "core/alarm.h"
 #include "core/sentinel.h"
 #include "core/thread.h"
+#include "core/victims.h"
 
 namespace oom {
 
-class GuardedGroup;
-
-enum class JobKind : uint8_t {
-  // Urgent.
-  kSignal,
-  kKill,
-  kFreeze,
-  kThaw,
-  kDecide,    // the kernel's killer is made to choose
-  kCensus,    // note who waits for memory
-  kVerdict,   // whether one of those was killed: count 1
-  kPresence,  // whether any process is left here or below: count 1
-  // Slow.
-  kBallast,
-  kRefill,
-  kReclaim,
-  kRepay,
-  kHold,
-};
-
+// One piece of work, in memory such as a Source's. Whoever hands it over derives from it.
 struct Job : Command {
-  JobKind kind = JobKind::kRepay;
-  GuardedGroup* group = nullptr;
-  int32_t signal = 0;
-  int32_t target = 0;    // a pid, 0 for all, -1 for the largest
-  uint64_t bytes = 0;    // kRepay: the limit
-  Asking asking;         // kDecide
-  uint32_t episode = 0;  // whose it is
-  int64_t at = 0;        // when it was asked for
-  // The answer.
-  int32_t result = 0;
-  uint32_t count = 0;           // processes signalled
-  const pid_t* pids = nullptr;  // the first of them; valid until the sentinel has taken the answer
+  bool slow = false;                               // may take long, and nothing waits for it
+  void (*work)(Job&, Victims&, Alarm&) = nullptr;  // on a helper, with what that has for it
+  void (*done)(Job&, Sentinel&) = nullptr;         // then, on the sentinel
+  // Processes that `work` has signalled, the first of them; valid until `done` has returned.
+  const pid_t* pids = nullptr;
   uint32_t pid_count = 0;
-  std::atomic<bool> busy{false};  // from being handed over until the sentinel has the answer
+  std::atomic<bool> busy{false};  // from being handed over until `done` says otherwise
 };
 
 class Helpers {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/parse.h"
+#include "core/units.h"
 
 namespace oom::hold {
 namespace {

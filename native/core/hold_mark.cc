@@ -12,6 +12,7 @@
 #include "core/codes.h"
 #include "core/parse.h"
 #include "core/sys.h"
+#include "core/units.h"
 
 namespace oom::hold {
 namespace {

@@ -17,10 +17,10 @@
 
 #include "core/episode.h"
 #include "core/fd.h"
+#include "core/hold_note.h"
 #include "core/member_list.h"
 #include "core/place.h"
 #include "core/result.h"
-#include "core/shared_state.h"
 #include "core/sys.h"
 
 namespace oom {

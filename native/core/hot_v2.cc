@@ -15,6 +15,7 @@
 #include "core/parse.h"
 #include "core/spare_fds.h"
 #include "core/sys.h"
+#include "core/units.h"
 #include "core/warm_file.h"
 
 namespace oom {

@@ -1,9 +1,7 @@
 // Which of a v1 group's two limits is written first. Pure.
-#include <unistd.h>
-
 #include "core/codes.h"
-#include "core/memcg_v1.h"
-#include "core/parse.h"
+#include "core/limits.h"
+#include "core/units.h"
 
 namespace oom {
 
@@ -12,19 +10,18 @@ namespace {
 constexpr const char* kLimit = "memory.limit_in_bytes";
 constexpr const char* kMemsw = "memory.memsw.limit_in_bytes";
 
-uint64_t whole_pages(uint64_t bytes) {
-  if (bytes == kUnlimited) return bytes;
-  return bytes - bytes % static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
 uint64_t sum(uint64_t a, uint64_t b) {
   return a == kUnlimited || b == kUnlimited || a > INT64_MAX || b > INT64_MAX ? kUnlimited : a + b;
 }
 
 }  // namespace
 
-Status plan_limits(const LimitsV1& now, const Limits& change, LimitPlan& plan) {
-  const uint64_t max = whole_pages(change.max.value_or(now.max));
+uint64_t whole_pages(uint64_t bytes, uint64_t page) {
+  return bytes == kUnlimited ? bytes : bytes - bytes % page;
+}
+
+Status plan_limits(const LimitsV1& now, const Limits& change, uint64_t page, LimitPlan& plan) {
+  const uint64_t max = whole_pages(change.max.value_or(now.max), page);
   plan.count = 0;
   auto add = [&](const char* file, uint64_t from, uint64_t to) {
     if (from != to) plan.writes[plan.count++] = {file, from, to};
@@ -36,7 +33,7 @@ Status plan_limits(const LimitsV1& now, const Limits& change, LimitPlan& plan) {
   }
   // What a group may swap stays as it is unless it is told: memsw moves with the limit.
   const uint64_t swap_now = *now.memsw == kUnlimited ? kUnlimited : *now.memsw - now.max;
-  const uint64_t swap = whole_pages(change.swap_max.value_or(swap_now));
+  const uint64_t swap = whole_pages(change.swap_max.value_or(swap_now), page);
   if (change.swap_max && swap != kUnlimited && max == kUnlimited) {
     return code::fail(code::kCgroupUnsupported, kMemsw);
   }

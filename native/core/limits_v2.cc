@@ -1,9 +1,7 @@
 // In which order a v2 group's limits are written. Pure.
-#include <unistd.h>
-
 #include "core/codes.h"
-#include "core/memcg_v2.h"
-#include "core/parse.h"
+#include "core/limits.h"
+#include "core/units.h"
 
 namespace oom {
 
@@ -14,14 +12,9 @@ constexpr const char* kHigh = "memory.high";
 constexpr const char* kSwapMax = "memory.swap.max";
 constexpr const char* kOomGroup = "memory.oom.group";
 
-uint64_t whole_pages(uint64_t bytes) {
-  if (bytes == kUnlimited) return bytes;
-  return bytes - bytes % static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
 }  // namespace
 
-Status plan_limits_v2(const Limits& now, const Limits& change, LimitPlan& plan) {
+Status plan_limits_v2(const Limits& now, const Limits& change, uint64_t page, LimitPlan& plan) {
   plan.count = 0;
   if (change.oom_group) {
     if (!now.oom_group) return code::fail(code::kCgroupUnsupported, kOomGroup);
@@ -43,7 +36,7 @@ Status plan_limits_v2(const Limits& now, const Limits& change, LimitPlan& plan) 
   for (bool looser : {true, false}) {
     for (const Size& size : sizes) {
       if (!size.to) continue;
-      const uint64_t to = whole_pages(*size.to);
+      const uint64_t to = whole_pages(*size.to, page);
       if (to == *size.from || (to > *size.from) != looser) continue;
       plan.writes[plan.count++] = {size.file, *size.from, to};
     }

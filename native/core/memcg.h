@@ -6,26 +6,12 @@
 #include <cstdint>
 #include <optional>
 
-#include "core/locked.h"
+#include "core/limits.h"
 #include "core/result.h"
 
 namespace oom {
 
 class Group;
-class Channel;
-class OomWatch;
-class Place;
-class Subscription;
-struct WatchSpec;
-
-// Bytes, kUnlimited for none. Empty: the version (or the kernel) has no such limit; in a change:
-// leave it as it is.
-struct Limits {
-  std::optional<uint64_t> max;
-  std::optional<uint64_t> high;
-  std::optional<uint64_t> swap_max;
-  std::optional<bool> oom_group;
-};
 
 // Empty: the version has no such counter.
 struct Counters {
@@ -35,18 +21,6 @@ struct Counters {
   std::optional<uint64_t> high;
   std::optional<uint64_t> max;
   std::optional<bool> under_oom;
-};
-
-// One write to a control file with a number in it, and what it takes to undo it.
-struct LimitWrite {
-  const char* file;
-  uint64_t from;
-  uint64_t to;
-};
-
-struct LimitPlan {
-  LimitWrite writes[4];
-  int count = 0;
 };
 
 // `dir` is a group's directory.
@@ -86,16 +60,6 @@ class Memcg {
   virtual Status let_die(const Group& group) const = 0;
   // Makes sure that no member waits for user space any more when the group is out of memory.
   virtual Status give_killer_back(int dir) const = 0;
-
-  // Not armed yet. Null with the reason in `status`.
-  virtual LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const = 0;
-  // Armed, not attached: a usage threshold, and a level of pressure ("low,local").
-  virtual Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
-                             LockedPtr<Subscription>& out) const = 0;
-  virtual Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
-                             LockedPtr<Subscription>& out) const = 0;
-  // Where stalls are told: the group's own directory, or -1 where only the system's are.
-  virtual int stalls_at(int dir) const = 0;
 
  protected:
   ~Memcg() = default;  // the implementations are constants

@@ -16,12 +16,13 @@
 #include "core/control.h"
 #include "core/freezer_v1.h"
 #include "core/parse.h"
-#include "core/signals.h"
-#include "core/watch_v1.h"
+#include "core/units.h"
 
 namespace oom {
 
 namespace {
+
+uint64_t page_size() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 
 constexpr const char* kLimit = "memory.limit_in_bytes";
 constexpr const char* kMemsw = "memory.memsw.limit_in_bytes";
@@ -31,8 +32,7 @@ constexpr const char* kHierarchy = "memory.use_hierarchy";
 Status read_limit(int dir, const char* name, uint64_t& out) {
   uint64_t bytes = 0;
   if (Status s = control::read_number(dir, name, bytes); !s.ok()) return s;
-  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  out = bytes >= LONG_MAX / page * page ? kUnlimited : bytes;
+  out = bytes >= whole_pages(LONG_MAX, page_size()) ? kUnlimited : bytes;
   return Status::success();
 }
 
@@ -81,7 +81,7 @@ class V1 final : public Memcg {
     LimitsV1 now{};
     LimitPlan plan;
     if (Status s = read_limits(dir, now); !s.ok()) return s;
-    if (Status s = plan_limits(now, change, plan); !s.ok()) return s;
+    if (Status s = plan_limits(now, change, page_size(), plan); !s.ok()) return s;
     for (int i = 0; i < plan.count; i++) {
       const LimitWrite& write = plan.writes[i];
       Status s = write_limit(dir, write.file, write.to);
@@ -142,31 +142,6 @@ class V1 final : public Memcg {
     if (!control.oom_kill_disable.value_or(false)) return Status::success();
     return control::write(dir, kOomControl, "0");
   }
-
-  LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const override {
-    return make_apart<OomWatchV1>(status, std::move(spec));
-  }
-  Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
-                     LockedPtr<Subscription>& out) const override {
-    Status s;
-    auto made = make_apart<EventWatchV1>(s, channel, target, std::move(place), RecordKind::kUsage,
-                                         threshold);
-    char text[24];
-    *std::to_chars(text, text + sizeof text - 1, threshold).ptr = '\0';
-    if (made) s = made->arm("memory.usage_in_bytes", text);
-    out = std::move(made);
-    return s;
-  }
-  Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
-                     LockedPtr<Subscription>& out) const override {
-    Status s;
-    auto made =
-        make_apart<EventWatchV1>(s, channel, target, std::move(place), RecordKind::kPressure, 0);
-    if (made) s = made->arm("memory.pressure_level", level);
-    out = std::move(made);
-    return s;
-  }
-  int stalls_at(int) const override { return -1; }
 };
 
 constexpr V1 kV1;

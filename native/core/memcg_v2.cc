@@ -23,13 +23,14 @@
 #include "core/hold_mark.h"
 #include "core/members.h"
 #include "core/parse.h"
-#include "core/signals.h"
 #include "core/sys.h"
-#include "core/watch_v2.h"
+#include "core/units.h"
 
 namespace oom {
 
 namespace {
+
+uint64_t page_size() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 
 constexpr const char* kMax = "memory.max";
 constexpr const char* kHigh = "memory.high";
@@ -166,7 +167,7 @@ class V2 final : public Memcg {
     Limits now;
     LimitPlan plan;
     if (Status s = limits(dir, now); !s.ok()) return s;
-    if (Status s = plan_limits_v2(now, change, plan); !s.ok()) return s;
+    if (Status s = plan_limits_v2(now, change, page_size(), plan); !s.ok()) return s;
     for (int i = 0; i < plan.count; i++) {
       const LimitWrite& write = plan.writes[i];
       Status s;
@@ -251,25 +252,6 @@ class V2 final : public Memcg {
   Status give_killer_back(int dir) const override {
     return Status::of(hold::put_back(dir), "write", kHigh);
   }
-
-  LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const override {
-    return make_apart<OomWatchV2>(status, std::move(spec));
-  }
-  Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
-                     LockedPtr<Subscription>& out) const override {
-    Status s;
-    auto made = make_apart<UsageWatchV2>(s, channel, target, threshold);
-    if (made) s = made->arm(place);
-    out = std::move(made);
-    return s;
-  }
-  Status level_watch(Channel&, uint32_t, Place place, const char*,
-                     LockedPtr<Subscription>&) const override {
-    int err = place.exists("cgroup.procs");
-    return err == 0 ? code::fail(code::kCgroupUnsupported, "memory.pressure_level")
-                    : Status::of(err, "open", "cgroup.procs");
-  }
-  int stalls_at(int dir) const override { return dir; }
 };
 
 constexpr V2 kV2;

@@ -1,4 +1,5 @@
 #include "core/parse.h"
+#include "core/units.h"
 
 #include <charconv>
 #include <iterator>

@@ -12,13 +12,6 @@
 #include <optional>
 #include <string_view>
 
-namespace oom {
-
-// "No limit", as the core holds it. v2 says "max", v1 a number that depends on the page size.
-inline constexpr uint64_t kUnlimited = UINT64_MAX;
-
-}  // namespace oom
-
 namespace oom::parse {
 
 // A decimal number with at most one newline behind it. -EINVAL, or -ERANGE beyond 64 bits.

@@ -13,6 +13,7 @@
 #include "core/field_file.h"
 #include "core/hold.h"
 #include "core/shared_files.h"
+#include "core/units.h"
 #include "core/warm_file.h"
 
 namespace oom {

@@ -32,7 +32,7 @@ TreeWatch::TreeWatch(Sentinel& sentinel, Channel& channel, uint32_t target, uint
     : sentinel_(sentinel), channel_(channel), target_(target), wanted_(wanted) {}
 
 Status TreeWatch::open(std::shared_ptr<const Fd> root, const Memcg& memcg) {
-  memcg_ = &memcg;
+  kind_ = &WatchKind::of(memcg);
   Status status;
   notice_ = make_apart<NoticeSource>(status, channel_, target_);
   if (status.ok()) status = tree_.open(std::move(root));
@@ -92,7 +92,7 @@ Status TreeWatch::watch(const Place& place, uint32_t& sub) {
   Lock lock(lock_);
   if (closed_) return Status::of(-ENODEV, nullptr);
   Status status;
-  auto made = memcg_->make_watch({&channel_, target_, next_sub_, place, wanted_}, status);
+  auto made = kind_->make_watch({&channel_, target_, next_sub_, place, wanted_}, status);
   if (made) status = made->arm(tree_.opened());
   if (!status.ok()) return status;
   // Before the first record may come.

@@ -17,6 +17,7 @@
 #include "core/signals.h"
 #include "core/tree.h"
 #include "core/watch.h"
+#include "core/watch_kind.h"
 
 namespace oom {
 
@@ -51,7 +52,7 @@ class TreeWatch final : public TreeListener {
   Channel& channel_;
   uint32_t target_;
   uint32_t wanted_;
-  const Memcg* memcg_ = nullptr;  // of the root, and so of all
+  const WatchKind* kind_ = nullptr;  // of the root, and so of all
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   std::unordered_map<uint32_t, LockedPtr<OomWatch>> watches_;
   uint32_t next_sub_ = 1;

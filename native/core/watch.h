@@ -9,14 +9,13 @@
 #include <cstdint>
 #include <string>
 
+#include "core/origin.h"
 #include "core/place.h"
 #include "core/result.h"
 #include "core/sentinel.h"
 #include "core/witness.h"
 
 namespace oom {
-
-enum class Origin : uint16_t { kSelf, kAncestor, kUnknown };
 
 struct WatchSpec {
   static constexpr uint32_t kHigh = 1, kMax = 2;

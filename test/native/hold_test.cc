@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include "core/parse.h"
+#include "core/units.h"
 
 using namespace oom;
 

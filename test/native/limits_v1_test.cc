@@ -6,13 +6,14 @@
 #include <cstring>
 
 #include "core/codes.h"
-#include "core/memcg_v1.h"
-#include "core/parse.h"
+#include "core/limits.h"
+#include "core/units.h"
 
 using namespace oom;
 
 namespace {
 
+constexpr uint64_t kPage = 4096;
 constexpr uint64_t kSizes[] = {0, 4096, 8192, 65536, 1 << 20, uint64_t{1} << 40, kUnlimited};
 
 // Applies the plan as the kernel would; false if it would say EINVAL.
@@ -53,7 +54,7 @@ TEST_CASE("every change between any two states is one that the kernel accepts") 
             CAPTURE(swap);
             CAPTURE(given);
             const uint64_t want = given & 1 ? new_max : max;
-            Status s = plan_limits(at, change, plan);
+            Status s = plan_limits(at, change, kPage, plan);
             if ((given & 2) && want == kUnlimited && swap != kUnlimited) {
               CHECK(s.err == code::kCgroupUnsupported);
               continue;
@@ -77,11 +78,11 @@ TEST_CASE("without swap accounting there is one limit") {
   LimitPlan plan;
   Limits change;
   change.max = 8195;
-  REQUIRE(plan_limits(at, change, plan).ok());
+  REQUIRE(plan_limits(at, change, kPage, plan).ok());
   REQUIRE(apply(at, plan));
   CHECK(at.max == 8192);
   change.swap_max = 0;
-  CHECK(plan_limits(at, change, plan).err == code::kCgroupUnsupported);
+  CHECK(plan_limits(at, change, kPage, plan).err == code::kCgroupUnsupported);
 }
 
 TEST_CASE("what is so already is not written") {
@@ -89,6 +90,6 @@ TEST_CASE("what is so already is not written") {
   Limits change;
   change.max = 8192 + 100;
   change.swap_max = 4096;
-  REQUIRE(plan_limits({8192, 12288}, change, plan).ok());
+  REQUIRE(plan_limits({8192, 12288}, change, kPage, plan).ok());
   CHECK(plan.count == 0);
 }

@@ -4,18 +4,19 @@
 #include <string>
 
 #include "core/codes.h"
-#include "core/memcg_v2.h"
-#include "core/parse.h"
+#include "core/limits.h"
+#include "core/units.h"
 
 using namespace oom;
 
 namespace {
 
+constexpr uint64_t kPage = 4096;
 constexpr uint64_t kMiB = 1 << 20;
 
 std::string order(const Limits& now, const Limits& change) {
   LimitPlan plan;
-  Status s = plan_limits_v2(now, change, plan);
+  Status s = plan_limits_v2(now, change, kPage, plan);
   if (!s.ok()) return code::name(s.err) + std::string(" ") + s.file;
   std::string out;
   for (int i = 0; i < plan.count; i++) {
@@ -42,7 +43,7 @@ TEST_CASE("nothing is written that stays the same; sizes are whole pages") {
   CHECK(order(kNow, {}) == "");
   CHECK(order(kNow, {.max = 64 * kMiB + 4095}) == "");
   LimitPlan plan;
-  CHECK(plan_limits_v2(kNow, {.max = 5 * kMiB + 1}, plan).ok());
+  CHECK(plan_limits_v2(kNow, {.max = 5 * kMiB + 1}, kPage, plan).ok());
   CHECK(plan.writes[0].from == 64 * kMiB);
   CHECK(plan.writes[0].to == 5 * kMiB);
 }

@@ -1,6 +1,7 @@
 // The parsers against what kernels have really written, and against what they never should.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "core/parse.h"
+#include "core/units.h"
 
 #include <doctest/doctest.h>
 
