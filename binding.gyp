@@ -22,7 +22,7 @@
             "include_dirs": ["<!@(node -p \"require('node-addon-api').include_dir\")"],
             "conditions": [
                 ["OS=='linux'", {
-                    "sources": ["<@(core_sources)", "<@(binding_sources)"],
+                    "sources": ["<@(shared_sources)", "<@(core_sources)", "<@(binding_sources)"],
                     # The thread must never run in unmapped code: Node unloads an addon with the
                     # worker that loaded it.
                     "ldflags": ["-Wl,-z,nodelete", "-Wl,-z,now", "-Wl,-z,relro"],
@@ -61,7 +61,7 @@
                     # is ever touched stays locked.
                     "target_name": "oom-guardian",
                     "type": "executable",
-                    "sources": ["<@(guardian_sources)"],
+                    "sources": ["<@(shared_sources)", "<@(guardian_sources)"],
                     "cflags_cc": ["-Os", "-ffunction-sections", "-fdata-sections"],
                     "ldflags!": ["-rdynamic"],
                     "ldflags": [

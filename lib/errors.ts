@@ -50,7 +50,7 @@ const BY_KERNEL: Record<string, { name: string; text: string }> = {
   ENOTSUP: { name: 'EOPNOTSUPP', text: 'operation not supported' },
 }
 
-// Those of native/core/codes.h that the result of a step can be.
+// Those of native/core/sys/codes.h that the result of a step can be.
 const OWN_NUMBERS: Record<number, string> = { [-5010]: 'ERR_UNSEEN_MEMBERS' }
 
 /** 'ENOENT' for -2. */
@@ -195,7 +195,7 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
   ['EPERM', '', 'a capability is missing: run as root'],
 ]
 
-// The failures that no system call told: native/core/codes.h and, without a native side, here.
+// The failures that no system call told: native/core/sys/codes.h and, without a native side, here.
 const OWN: Record<string, string> = {
   ERR_NOT_A_MEMORY_CGROUP:
     'not a directory of a memory cgroup hierarchy (symbolic links are not followed)',

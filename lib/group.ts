@@ -1,5 +1,5 @@
 // MemoryGroup: what the package is about. Arguments are checked here, the work is the core's
-// (native/core/group.cc), on libuv's thread pool. Whatever has to be waited for (members that die,
+// (native/core/memcg/group.cc), on libuv's thread pool. Whatever has to be waited for (members that die,
 // tasks that freeze) is waited for here, between calls: no pool thread is ever held by a group.
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'

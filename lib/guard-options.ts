@@ -32,7 +32,7 @@ const DEFAULT_GRACE_MS = 100
 const MIN_GRACE_MS = 10
 const MAX_GRACE_MS = 60_000
 
-// In the order of native/core/episode.h: Fallback, StepKind, Outcome.
+// In the order of native/core/rules/episode.h: Fallback, StepKind, Outcome.
 export const FALLBACKS: readonly Fallback[] = ['kernel', 'kill-largest', 'kill-group']
 export const ACTIONS: readonly PlanAction[] = [
   'headroom',
@@ -80,7 +80,7 @@ export interface CheckedGuardOptions {
   guardDescendants: boolean
   dryRun: boolean
   takeOver: boolean
-  /** v2. `band` 0: the default; `freeze`: of native/core/hold.h, HoldFreeze. */
+  /** v2. `band` 0: the default; `freeze`: of native/core/rules/hold_line.h, HoldFreeze. */
   hold: { band: number; freeze: number }
   signal: AbortSignal | undefined
 }
@@ -203,7 +203,7 @@ export interface Step {
 // Actions that say whom they have sent a signal.
 const SIGNALLING: readonly string[] = ['signal', 'kill-largest', 'kill-group']
 
-/** The step of a native record: `detail` (native/core/reports.h), when, how it went, and the signal sent. */
+/** The step of a native record: `detail` (native/core/guard/reports.h), when, how it went, and the signal sent. */
 export function stepOf(
   detail: number,
   at: bigint,

@@ -22,7 +22,7 @@ import { memlockError } from './memlock.js'
 import { throwIfAborted } from './queue.js'
 
 const NS_PER_MS = 1_000_000
-// The guarded group's own number, those below count on (native/core/guard.cc).
+// The guarded group's own number, those below count on (native/core/guard/guard.cc).
 const TOP = 1
 // As the kernel writes "no limit": more than any size that can be told.
 const MOST = 2 ** 62

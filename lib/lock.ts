@@ -1,5 +1,5 @@
 // lockMemory(): keeps what an OOM is handled with resident. The contract's "Protecting the handler
-// itself"; how, and why not mlockall, is in native/core/lock.h.
+// itself"; how, and why not mlockall, is in native/core/prepared/mlock.h.
 import type { LockMemoryOptions, LockScope, MemoryLock } from '../types/protect.js'
 import { oneOf, options as checkOptions } from './args.js'
 import { binding } from './errors.js'

@@ -1,5 +1,5 @@
 // protect(): keeps the kernel from choosing this process. proc_pid_oom_score_adj(5). What is in force
-// is the process's, whichever worker or copy of this module has asked: native/core/oom_score.h.
+// is the process's, whichever worker or copy of this module has asked: native/core/sys/own_oom_score.h.
 import type { ProtectOptions } from '../types/protect.js'
 import { integer, options as checkOptions } from './args.js'
 import { binding, fromNative } from './errors.js'

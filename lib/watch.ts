@@ -1,6 +1,6 @@
 // Watching: OomWatch for one group (MemoryGroup.watch) and for a tree (watchTree).
 //
-// The native side has the rules about removal, base line and counts (native/core/watch.h); here are
+// The native side has the rules about removal, base line and counts (native/core/watch/watch.h); here are
 // the ones about consumers: nothing is lost before the first next(), a slow one costs bounded memory.
 import type {
   EventsOverflowed,
@@ -32,7 +32,7 @@ const MAX_QUEUE = 2 ** 20
 export interface CheckedWatchOptions {
   signal: AbortSignal | undefined
   maxQueue: number
-  /** native/core/watch.h: WatchSpec. */
+  /** native/core/watch/watch.h: WatchSpec. */
   wanted: number
 }
 

@@ -27,12 +27,13 @@ async function tidy() {
   }
   const { variables } = JSON.parse(readFileSync(join(root, 'native/sources.gypi'), 'utf8'))
   let failed = 0
-  await inParallel(variables.core_sources, async file => {
+  const core = [...variables.shared_sources, ...variables.core_sources]
+  await inParallel(core, async file => {
     const { ok, output } = await run('clang-tidy', ['-p', commands, '--quiet', file])
     if (ok) return
     failed++
     console.log(output)
   })
-  if (failed) fail(`clang-tidy: ${failed} of ${variables.core_sources.length} files have findings`)
-  console.log(`clang-tidy: ${variables.core_sources.length} files`)
+  if (failed) fail(`clang-tidy: ${failed} of ${core.length} files have findings`)
+  console.log(`clang-tidy: ${core.length} files`)
 }

@@ -1,6 +1,6 @@
 // What the addon exports: the whole border between TypeScript and C++. Arguments have been checked
 // when they get here. Failures are Errors with errno (negative), syscall and file; those that are no
-// system call's have the code of native/core/codes.h instead.
+// system call's have the code of native/core/sys/codes.h instead.
 import type { BallastBinding } from './ballast.js'
 import type { EventsBinding } from './events.js'
 import type { GroupBinding } from './group.js'

@@ -2,7 +2,7 @@
 import { binding, fromNative } from '../errors.js'
 import type { GroupHandle } from './group.js'
 
-/** native/core/channel.h: RecordKind. */
+/** native/core/sentinel/channel.h: RecordKind. */
 export const RecordKind = {
   oom: 0,
   kill: 1,
@@ -19,7 +19,7 @@ export const RecordKind = {
   max: 12,
 } as const
 
-/** native/core/channel.h: what a to f mean is said there, by kind. */
+/** native/core/sentinel/channel.h: what a to f mean is said there, by kind. */
 export interface NativeRecord {
   target: number
   sub: number

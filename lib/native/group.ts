@@ -75,7 +75,7 @@ export interface Mount {
 
 export interface Hierarchies {
   mounts: Mount[]
-  /** The one that is used: native/core/hierarchy.h says which. */
+  /** The one that is used: native/core/memcg/hierarchy.h says which. */
   memory: Mount | null
   /** Absolute path of the group that this process is charged to. */
   self: string | null
@@ -91,6 +91,6 @@ export interface GroupBinding {
   memoryGroupOf(pid: number): Promise<string>
   /** For probe(): what can be reached, and what the core makes of it. */
   hierarchies(): Hierarchies
-  /** Whether the v2 group carries the mark of a hold that can be believed (native/core/hold_mark.h). */
+  /** Whether the v2 group carries the mark of a hold that can be believed (native/core/memcg/v2_mark.h). */
   isMarked(path: string): boolean
 }

@@ -2,7 +2,7 @@
 import type { CheckedGuardOptions } from '../guard-options.js'
 import type { GroupHandle } from './group.js'
 
-/** native/core/episode.h: Fact, those that a program may state. */
+/** native/core/rules/episode.h: Fact, those that a program may state. */
 export const Fact = { extend: 6, yield: 8, userRaised: 11 } as const
 
 export interface GuardHandle {

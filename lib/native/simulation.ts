@@ -19,7 +19,7 @@ export interface SimulationRecord {
   pids: number[]
 }
 
-/** native/core/episode.h: Fact, those that command() takes. */
+/** native/core/rules/episode.h: Fact, those that command() takes. */
 export const SimulationFact = { setDelay: 5, extend: 6, yield: 8 } as const
 
 export interface SimulationHandle {

@@ -1,6 +1,6 @@
 // Ballast: a core Ballast owned by a JavaScript object (MemoryReserve). Environment's thread only;
 // unmapped by close(), by GC or with the environment.
-#include "core/ballast.h"
+#include "core/prepared/ballast.h"
 
 #include "binding/addon.h"
 #include "binding/convert.h"

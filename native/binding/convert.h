@@ -3,8 +3,8 @@
 #pragma once
 
 #include "binding/addon.h"
-#include "core/codes.h"
-#include "core/result.h"
+#include "core/sys/codes.h"
+#include "core/sys/status.h"
 
 namespace oom::binding {
 

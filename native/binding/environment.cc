@@ -1,7 +1,7 @@
 #include "binding/environment.h"
 
 #include "binding/convert.h"
-#include "core/locked.h"
+#include "core/prepared/locked.h"
 
 namespace oom::binding {
 

@@ -19,8 +19,8 @@
 #include <unordered_map>
 
 #include "binding/addon.h"
-#include "core/channel.h"
-#include "core/sentinel.h"
+#include "core/sentinel/channel.h"
+#include "core/sentinel/sentinel.h"
 
 namespace oom::binding {
 

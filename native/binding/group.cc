@@ -13,12 +13,12 @@
 #include <vector>
 
 #include "binding/async.h"
-#include "core/hierarchy.h"
-#include "core/hold_mark.h"
-#include "core/parse.h"
-#include "core/sys.h"
-#include "core/units.h"
-#include "core/witness.h"
+#include "core/memcg/hierarchy.h"
+#include "core/memcg/v2_mark.h"
+#include "core/sys/parse.h"
+#include "core/sys/small_file.h"
+#include "core/sys/units.h"
+#include "core/watch/last_look.h"
 
 namespace oom::binding {
 

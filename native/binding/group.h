@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "binding/addon.h"
-#include "core/group.h"
+#include "core/memcg/group.h"
 
 namespace oom::binding {
 

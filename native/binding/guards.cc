@@ -13,8 +13,8 @@
 #include "binding/convert.h"
 #include "binding/environment.h"
 #include "binding/group.h"
-#include "core/group.h"
-#include "core/guard.h"
+#include "core/guard/guard.h"
+#include "core/memcg/group.h"
 
 namespace oom::binding {
 namespace {

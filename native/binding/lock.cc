@@ -1,10 +1,9 @@
 // lockMemory, mlockall, munlockall. Each environment counts what it holds, and gives it back from
 // its cleanup hook: a worker that ends, or a natural end of the process (where V8 would abort on
 // code pages that mlockall has left locked).
-#include "core/lock.h"
-
 #include "binding/addon.h"
 #include "binding/convert.h"
+#include "core/prepared/mlock.h"
 
 namespace oom::binding {
 

@@ -13,7 +13,7 @@
 
 #include "binding/addon.h"
 #include "binding/convert.h"
-#include "core/fd.h"
+#include "core/sys/fd.h"
 
 // Not every runtime that loads Node-API addons has these: weak, so that the addon still loads
 // there.

@@ -12,10 +12,10 @@
 #include "binding/async.h"
 #include "binding/convert.h"
 #include "binding/group.h"
-#include "core/event_control.h"
-#include "core/fd.h"
-#include "core/inotify_hub.h"
-#include "core/pidfd.h"
+#include "core/sys/event_control.h"
+#include "core/sys/fd.h"
+#include "core/sys/pidfd.h"
+#include "core/tree/inotify_hub.h"
 
 namespace oom::binding {
 

@@ -1,7 +1,7 @@
 // protect()'s side of oom_score_adj. On the environment's thread: the calls do not sleep.
 #include "binding/addon.h"
 #include "binding/convert.h"
-#include "core/oom_score.h"
+#include "core/sys/own_oom_score.h"
 
 namespace oom::binding {
 namespace {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "binding/addon.h"
-#include "core/simdriver.h"
+#include "core/simulation/sim_driver.h"
 
 namespace oom::binding {
 namespace {

@@ -5,8 +5,8 @@
 #include "binding/addon.h"
 #include "binding/convert.h"
 #include "binding/group.h"
-#include "core/fd.h"
-#include "core/sys.h"
+#include "core/sys/fd.h"
+#include "core/sys/small_file.h"
 
 namespace oom::binding {
 namespace {

@@ -4,6 +4,8 @@
 // Life cycle: made on the environment's thread (watch: armed when the constructor returns; tree:
 // when the promise of scan() resolves) → records → close(), garbage collection or the environment's
 // end, whichever comes first; close() waits for the sentinel to let go, which takes microseconds.
+#include "core/watch/subscriptions.h"
+
 #include <memory>
 #include <string>
 
@@ -12,11 +14,10 @@
 #include "binding/convert.h"
 #include "binding/environment.h"
 #include "binding/group.h"
-#include "core/group.h"
-#include "core/service_pressure.h"
-#include "core/signals.h"
-#include "core/tree_watch.h"
-#include "core/watch_kind.h"
+#include "core/memcg/group.h"
+#include "core/watch/service_pressure.h"
+#include "core/watch/tree_watch.h"
+#include "core/watch/watch_kind.h"
 
 namespace oom::binding {
 namespace {

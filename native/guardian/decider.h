@@ -14,10 +14,10 @@
 #include <cstdint>
 #include <memory>
 
-#include "core/alarm.h"
-#include "core/hot.h"
-#include "core/sentinel.h"
-#include "core/thread.h"
+#include "core/memcg/hold.h"
+#include "core/prepared/alarm.h"
+#include "core/prepared/thread.h"
+#include "core/sentinel/sentinel.h"
 
 namespace oom::guardian {
 

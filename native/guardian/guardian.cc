@@ -29,10 +29,10 @@
 #include <string>
 #include <unordered_map>
 
-#include "core/forest.h"
-#include "core/inotify_hub.h"
-#include "core/sys.h"
-#include "guardian/protocol.h"
+#include "core/guardian_link/protocol.h"
+#include "core/sys/small_file.h"
+#include "core/tree/forest.h"
+#include "core/tree/inotify_hub.h"
 #include "guardian/ward.h"
 
 namespace oom::guardian {

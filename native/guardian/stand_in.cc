@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "core/place.h"
+#include "core/sys/place.h"
 
 namespace oom::guardian {
 namespace {

@@ -11,12 +11,12 @@
 #include <memory>
 #include <string>
 
-#include "core/episode.h"
-#include "core/hold.h"
-#include "core/hot.h"
-#include "core/presence.h"
-#include "core/sentinel.h"
-#include "core/shared_state.h"
+#include "core/guardian_link/shared_state.h"
+#include "core/memcg/hold.h"
+#include "core/rules/episode.h"
+#include "core/rules/hold_line.h"
+#include "core/rules/presence.h"
+#include "core/sentinel/sentinel.h"
 #include "guardian/decider.h"
 
 namespace oom::guardian {

@@ -9,10 +9,11 @@
 #include <cerrno>
 #include <utility>
 
-#include "core/codes.h"
-#include "core/members_now.h"
-#include "core/spare_fds.h"
-#include "core/sys.h"
+#include "core/members/members_warm.h"
+#include "core/memcg/freezer_v1_warm.h"
+#include "core/prepared/spare_fds.h"
+#include "core/sys/codes.h"
+#include "core/sys/small_file.h"
 
 namespace oom::guardian {
 
@@ -162,9 +163,7 @@ int Ward::signal(const StandIn& top, bool largest) {
 }
 
 void Ward::thaw(const StandIn& group) {
-  if (!freezer_) return;
-  std::string file = group.name().empty() ? "freezer.state" : group.name() + "/freezer.state";
-  sys::write_at(freezer_.get(), file.c_str(), "THAWED");
+  if (freezer_) freezer_v1::thaw_at(freezer_.get(), group.name());
 }
 
 bool Ward::any_member(const StandIn& top) {

@@ -9,11 +9,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/hot_kind.h"
-#include "core/tree.h"
-#include "core/victims.h"
+#include "core/guardian_link/protocol.h"
+#include "core/members/victims.h"
+#include "core/memcg/hold_kind.h"
+#include "core/tree/tree.h"
 #include "guardian/decider.h"
-#include "guardian/protocol.h"
 #include "guardian/stand_in.h"
 
 namespace oom::guardian {

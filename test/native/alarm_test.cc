@@ -1,5 +1,5 @@
 // A call that would go on is interrupted, again and again, and only that of its own thread.
-#include "core/alarm.h"
+#include "core/prepared/alarm.h"
 
 #include <doctest/doctest.h>
 #include <poll.h>

@@ -1,5 +1,5 @@
 // The mapping of a ballast. What it charges and gives back: test/kernel/reserve.ts.
-#include "core/ballast.h"
+#include "core/prepared/ballast.h"
 
 #include <doctest/doctest.h>
 

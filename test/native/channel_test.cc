@@ -1,6 +1,6 @@
 // The ring from the sentinel to an environment: order, fullness, and that no wake-up and no flush
 // is lost between two threads (also run under ThreadSanitizer).
-#include "core/channel.h"
+#include "core/sentinel/channel.h"
 
 #include <doctest/doctest.h>
 #include <poll.h>
@@ -10,7 +10,7 @@
 #include <memory>
 #include <thread>
 
-#include "core/fd.h"
+#include "core/sys/fd.h"
 #include "on_sentinel.h"
 
 using oom::Channel;

@@ -339,15 +339,15 @@ const mutants = [
 ]
 
 await runMutants({
-  sources: ['native/core/episode.cc'],
+  sources: ['native/core/rules/episode.cc'],
   mutants,
   schedules: '500000',
   simulation: ['test/native/episode_sim_test.cc'],
   core: [
-    'native/core/hold.cc',
-    'native/core/simgroup.cc',
-    'native/core/simdriver.cc',
-    'native/core/simdriver_steps.cc',
+    'native/core/rules/hold_line.cc',
+    'native/core/simulation/sim_group.cc',
+    'native/core/simulation/sim_driver.cc',
+    'native/core/simulation/sim_driver_steps.cc',
   ],
   units: ['test/native/episode_test.cc', 'test/native/main.cc'],
 })

@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <string>
 
-#include "core/simdriver.h"
+#include "core/simulation/sim_driver.h"
 #include "sim_dips.h"
 #include "sim_random.h"
 

@@ -1,5 +1,5 @@
 // The rules of the episode machine one by one: facts in, actions and outcome out.
-#include "core/episode.h"
+#include "core/rules/episode.h"
 
 #include <doctest/doctest.h>
 

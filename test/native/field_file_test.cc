@@ -1,6 +1,6 @@
-// native/core/field_file.cc against real files: those of kernels that have more keys than today's, also
+// native/core/sys/field_file.cc against real files: those of kernels that have more keys than today's, also
 // more than any buffer holds, and what a watch makes of a wake-up by such a key.
-#include "core/field_file.h"
+#include "core/sys/field_file.h"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -10,10 +10,10 @@
 #include <memory>
 #include <string>
 
-#include "core/channel.h"
-#include "core/fd.h"
-#include "core/sentinel.h"
-#include "core/watch_v2.h"
+#include "core/sentinel/channel.h"
+#include "core/sentinel/sentinel.h"
+#include "core/sys/fd.h"
+#include "core/watch/watch_v2.h"
 #include "on_sentinel.h"
 
 using namespace oom;

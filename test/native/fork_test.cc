@@ -20,13 +20,13 @@
 #include <thread>
 #include <vector>
 
-#include "core/fd.h"
-#include "core/lock.h"
-#include "core/locked.h"
-#include "core/sentinel.h"
-#include "core/signals.h"
-#include "core/sys.h"
-#include "core/thread.h"
+#include "core/prepared/locked.h"
+#include "core/prepared/mlock.h"
+#include "core/prepared/thread.h"
+#include "core/sentinel/sentinel.h"
+#include "core/sys/fd.h"
+#include "core/sys/small_file.h"
+#include "core/watch/subscriptions.h"
 #include "on_sentinel.h"
 
 using namespace oom;

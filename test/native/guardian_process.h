@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/simgroup.h"
+#include "core/simulation/sim_group.h"
 #include "guardian/stand_in.h"
 
 namespace oom::test {

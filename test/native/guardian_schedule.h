@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "core/simdriver.h"
+#include "core/simulation/sim_driver.h"
 #include "guardian_process.h"
 #include "sim_dips.h"
 #include "sim_random.h"

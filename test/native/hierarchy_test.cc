@@ -1,13 +1,13 @@
 // Between paths in a hierarchy and paths below its mount, as containers see them.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include "core/hierarchy.h"
+#include "core/memcg/hierarchy.h"
 
 #include <doctest/doctest.h>
 #include <unistd.h>
 
 #include <cerrno>
 
-#include "core/codes.h"
+#include "core/sys/codes.h"
 
 using namespace oom::hierarchy;
 

@@ -5,9 +5,9 @@
 
 #include <cstring>
 
-#include "core/codes.h"
-#include "core/limits.h"
-#include "core/units.h"
+#include "core/rules/limits.h"
+#include "core/sys/codes.h"
+#include "core/sys/units.h"
 
 using namespace oom;
 

@@ -3,9 +3,9 @@
 
 #include <string>
 
-#include "core/codes.h"
-#include "core/limits.h"
-#include "core/units.h"
+#include "core/rules/limits.h"
+#include "core/sys/codes.h"
+#include "core/sys/units.h"
 
 using namespace oom;
 

@@ -2,7 +2,7 @@
 // own calls capture nothing (Sentinel::call()); a test's stack may fault.
 #pragma once
 
-#include "core/sentinel.h"
+#include "core/sentinel/sentinel.h"
 
 namespace oom {
 

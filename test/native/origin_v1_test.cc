@@ -1,5 +1,5 @@
 // Whose limit it was, from what v1 lets be seen.
-#include "core/origin_v1.h"
+#include "core/watch/origin_v1.h"
 
 #include <doctest/doctest.h>
 

@@ -1,12 +1,13 @@
 // The parsers against what kernels have really written, and against what they never should.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include "core/parse.h"
-#include "core/units.h"
+#include "core/sys/parse.h"
 
 #include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
+
+#include "core/sys/units.h"
 
 using namespace oom;
 using namespace std::literals;

@@ -1,6 +1,6 @@
 // Both ways of opening a directory, openat2 and its replacement, on links and missing things.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include "core/resolve.h"
+#include "core/sys/resolve.h"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <string>
 
-#include "core/fd.h"
+#include "core/sys/fd.h"
 
 using oom::Fd;
 

@@ -1,5 +1,5 @@
 // The sentinel: commands from many threads, timers, fds, backlog, starting and stopping.
-#include "core/sentinel.h"
+#include "core/sentinel/sentinel.h"
 
 #include <dirent.h>
 #include <doctest/doctest.h>
@@ -16,10 +16,10 @@
 #include <thread>
 #include <vector>
 
-#include "core/fd.h"
-#include "core/signals.h"
-#include "core/sys.h"
-#include "core/witness.h"
+#include "core/sys/fd.h"
+#include "core/sys/small_file.h"
+#include "core/watch/last_look.h"
+#include "core/watch/subscriptions.h"
 #include "on_sentinel.h"
 
 using namespace oom;

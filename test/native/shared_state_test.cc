@@ -1,6 +1,6 @@
 // Slots of the memory that sentinel and guardian share: as many as groups that a process may guard,
 // each found by its group's inode, in as much memory as is needed.
-#include "core/shared_state.h"
+#include "core/guardian_link/shared_state.h"
 
 #include <doctest/doctest.h>
 

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/hold.h"
-#include "core/simgroup.h"
+#include "core/rules/hold_line.h"
+#include "core/simulation/sim_group.h"
 #include "sim_random.h"
 
 namespace oom::test {

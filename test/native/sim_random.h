@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/episode.h"
-#include "core/simgroup.h"
+#include "core/rules/episode.h"
+#include "core/simulation/sim_group.h"
 
 namespace oom::test {
 

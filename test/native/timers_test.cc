@@ -1,5 +1,5 @@
 // The timers of the sentinel, against a std::multimap, at random.
-#include "core/timers.h"
+#include "core/sentinel/timers.h"
 
 #include <doctest/doctest.h>
 

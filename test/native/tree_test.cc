@@ -1,5 +1,5 @@
 // Trees and watches on real cgroup directories (v1, as root; skipped where there is none).
-#include "core/tree.h"
+#include "core/tree/tree.h"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -14,10 +14,10 @@
 #include <string>
 #include <thread>
 
-#include "core/forest.h"
-#include "core/hierarchy.h"
-#include "core/memcg_v1.h"
-#include "core/tree_watch.h"
+#include "core/memcg/hierarchy.h"
+#include "core/memcg/memcg_v1.h"
+#include "core/tree/forest.h"
+#include "core/watch/tree_watch.h"
 #include "on_sentinel.h"
 
 using namespace oom;

@@ -1,6 +1,6 @@
 // Who is taken for the largest, and who goes with it: lists on plain files, real processes in them.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
-#include "core/victims.h"
+#include "core/members/victims.h"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // What a v2 watch makes of counters: deltas, and whose OOM took a group's members.
-#include "core/watch_v2.h"
+#include "core/watch/watch_v2.h"
 
 #include <doctest/doctest.h>
 

@@ -20,7 +20,7 @@ t.test('a native failure becomes an OomError with the remedy', async t => {
 })
 
 t.test('every code of the core has a text of its own', async t => {
-  const source = readFileSync('native/core/codes.h', 'utf8')
+  const source = readFileSync('native/core/sys/codes.h', 'utf8')
   const codes = [...source.matchAll(/return "(ERR_\w+)"/g)].map(match => match[1]!)
   t.ok(codes.length >= 5)
   for (const code of codes) {

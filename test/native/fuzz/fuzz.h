@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "core/parse.h"
+#include "core/sys/parse.h"
 
 #define FUZZ_CHECK(condition) ((condition) ? void() : std::abort())
 

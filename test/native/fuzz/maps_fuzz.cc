@@ -1,4 +1,4 @@
-#include "core/maps.h"
+#include "core/prepared/image_ranges.h"
 #include "fuzz.h"
 
 using namespace oom;

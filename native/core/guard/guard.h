@@ -1,0 +1,165 @@
+// A guard: one call of guard(), the groups it holds (the guarded one and those below it) and what
+// they share. Armed and disposed by a thread that may sleep; the groups themselves run on the
+// sentinel.
+//
+// A group is held only when everything that its out-of-memory path needs is open, read, prefaulted
+// and locked; when arming fails everything is as it was. Groups made below a held one are born held
+// by the kernel: each is taken over as it appears, or given its killer back.
+//
+// Order of locks: life_, the guardian link's or the tree's, lock_, the roster's; the sentinel takes
+// none of them.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/guard/group_list.h"
+#include "core/guard/guarded_group.h"
+#include "core/guardian_link/link.h"
+#include "core/memcg/group.h"
+#include "core/memcg/hold_kind.h"
+#include "core/prepared/ballast.h"
+#include "core/prepared/locked.h"
+#include "core/tree/tree.h"
+
+namespace oom {
+
+struct GuardConfig {
+  EpisodeConfig episode;
+  HoldConfig hold;
+  uint64_t ballast = 0;
+  bool take_over = false;
+  bool guard_descendants = true;
+  int64_t grace_ns = 0;  // 0: no guardian
+  int place = -1;        // cgroup.procs of where the guardian shall live, or -1
+};
+
+class Guard final : public TreeListener, public GuardianClient {
+ public:
+  Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardConfig& config);
+  ~Guard() override;
+
+  // On failure trouble() is the group that was the problem, relative to `group`.
+  // ERR_KILLER_DISABLED: it is already; ERR_NO_FREEZER, ERR_SELF_IN_GROUP: for a plan that freezes.
+  Status arm(const std::shared_ptr<const Group>& group);
+  // Puts back what was found, everywhere. Idempotent.
+  void dispose();
+
+  // Any thread but the sentinel. kExtend, kYield, kUserRaised to one episode: -ESRCH if that has
+  // ended, or is past its deadline.
+  int command(uint32_t sub, uint32_t episode, const Input& input);
+  // For all groups, running episodes included.
+  void set_delay(int64_t ns);
+  // The limit of a group in an episode, headroom left aside; false: it has ended.
+  bool base_limit(uint32_t sub, uint32_t episode, uint64_t& out);
+  // Kills members of the group or of those below, as a plan would: a pid, 0 for all, -1 for the
+  // largest. Sleeps. The pids are in `victims`. -ECANCELED: the episode has ended.
+  int kill(uint32_t sub, uint32_t episode, int32_t target, int signal, Victims& victims);
+  // The consumer has seen the group's removal.
+  void forget(uint32_t sub);
+  // Relative to the guarded group.
+  bool path_of(uint32_t sub, std::string& out);
+  // How many are guarded.
+  uint32_t groups();
+  const std::string& trouble() const { return trouble_; }
+
+  // For its groups.
+  const GuardConfig& config() const { return config_; }
+  const HotKind& kind() const { return *kind_; }
+  Channel& channel() { return channel_; }
+  uint32_t target() const { return target_; }
+  // Helpers.
+  Roster<GuardedGroup>& roster() { return common_->roster; }
+  int release_ballast();
+  int refill_ballast();
+
+  // The guardian's keeper.
+  void guardian_replaced() override;
+  void guardian_lost(const Status& why) override;
+
+  // The tree's thread, or the arming one.
+  uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
+  void vanished(uint32_t sub) override;
+  const char* touched_file() override { return kind_->touched_file(); }
+  void touched(uint32_t sub) override;
+  bool out_of_sight(int err, const Place& place, int dir) override;
+
+ private:
+  enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed };
+  static constexpr auto kTakeOver = [](Sentinel& s, GuardedGroup* group, bool refuse_held) {
+    return group->take_over(s, refuse_held);
+  };
+  struct Entry {
+    LockedPtr<GuardedGroup> group;
+    std::string name;
+    uint32_t parent = 0;
+    uint32_t children = 0;
+    bool guarded = false;     // else only known, for kills in the groups above
+    bool found_held = false;  // takeOver
+    bool forgotten = false;
+  };
+  Status prepare(const std::shared_ptr<const Group>& group);
+  Status check_self(const Group& group);
+  Status call_guardian();
+  void dismiss_guardian();
+  Status hold_all();
+  Status refusal(int err) const;
+  Status take(uint32_t parent, const Place& place, int dir, uint32_t& sub);
+  Status enter(Entry& entry, const Place& place, int dir);
+  void let_go_all(bool failed);
+  void put_back(bool failed);
+  void drop(uint32_t sub);
+  void sweep();
+  bool busy();
+  // How many guards of the process have it in one of their groups.
+  static int guards_inside();
+  bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
+  // Each group that is guarded, from the top down.
+  template <class Use>
+  void each_guarded(Use&& use);
+
+  Sentinel& sentinel_;
+  Channel& channel_;
+  uint32_t target_;
+  GuardConfig config_;
+  std::shared_ptr<const Group> group_;
+  const HotKind* kind_ = nullptr;  // from arm() on
+  bool locked_ = false;
+  bool inside_ = false;   // this process is in one of the groups
+  bool held_ = false;     // from when on groups may be born held
+  bool refused_ = false;  // hold_all() came upon a group that is somebody else's
+  uint32_t guardian_id_ = 0;
+  bool guardian_used_ = false;
+  Tree tree_{*this};
+  Status failure_;
+  std::string trouble_;
+  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // arming and disposing exclude each other
+  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the rest
+  State state_ = State::kNew;
+  // What helpers write.
+  struct Common {
+    Roster<GuardedGroup> roster;
+    Ballast ballast;
+    pthread_mutex_t refill = PTHREAD_MUTEX_INITIALIZER;  // one helper at a time
+  };
+  LockedPtr<Common> common_;
+  std::unordered_map<uint32_t, Entry> entries_;
+  std::vector<uint32_t> leaving_;  // forgotten while a helper was still at them
+  uint32_t next_sub_ = 1;
+};
+
+template <class Use>
+void Guard::each_guarded(Use&& use) {
+  for (uint32_t sub = 1; sub < next_sub_; sub++) {
+    auto it = entries_.find(sub);
+    if (it == entries_.end() || !it->second.guarded) continue;
+    use(it->second);
+  }
+}
+
+}  // namespace oom

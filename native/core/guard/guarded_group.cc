@@ -1,0 +1,381 @@
+#include "core/guard/guarded_group.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+
+#include "core/guard/guard.h"
+#include "core/sys/codes.h"
+#include "core/sys/place.h"
+#include "core/sys/small_file.h"
+
+namespace oom {
+namespace {
+
+// Idle groups of which the kernel does not tell everything: with very many of them each is looked
+// at less often.
+int64_t idle_interval(Sentinel& sentinel, int64_t wanted) {
+  return std::max<int64_t>(wanted, sentinel.idlers() * 5 * kMs);
+}
+
+// A group with room whose tasks are still marked as waiting after so long really has some that
+// nobody woke.
+constexpr int64_t kWokenAtLast = 1000 * kMs;
+constexpr int64_t kWokenPoll = 50 * kMs;
+
+}  // namespace
+
+GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
+    : guard_(guard),
+      parent_(parent),
+      sub_(sub),
+      hot_(guard.kind(), guard.config().hold),
+      machine_(guard.config().episode),
+      reports_(*this, guard.target(), sub) {
+  channel = &guard.channel();
+  for (GuardJob* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
+                        &census_job_, &stop_job_, &hold_job_, &decide_job_, &presence_job_}) {
+    job->group = this;
+    job->work = [](Job& one, Victims& victims, Alarm& alarm) {
+      auto& its = static_cast<GuardJob&>(one);
+      its.group->run_job(its, victims, alarm);
+    };
+    job->done = [](Job& one, Sentinel& sentinel) {
+      auto& its = static_cast<GuardJob&>(one);
+      its.group->job_done(sentinel, its);
+    };
+  }
+}
+
+Status GuardedGroup::arm(const Place& place, int dir, const std::string& path,
+                         const HotNeeds& needs) {
+  Status status = hot_->arm(place, dir, needs);
+  if (status.ok() && !parent_) status = hot_->arm_above(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_->arm_reclaim(dir);
+  bool planned = machine_.config().plans(StepKind::kFreeze);
+  if (status.ok() && (planned || guard_.kind().freezes(guard_.config().hold))) {
+    // Groups below need no freezer of their own: there the step fails when it is its turn.
+    Status found = hot_->arm_freezer(path);
+    if (!found.ok() && planned && (!parent_ || found.err != code::kNoFreezer)) return found;
+  }
+  if (!status.ok()) return status;
+  // The dry run: every call of the out-of-memory path that changes nothing, once, before it counts.
+  int err = look(last_);
+  if (err == 0) hot_->at_limit(last_);
+  hot_->starved_above();
+  return Status::of(err, "read", guard_.kind().control());
+}
+
+int GuardedGroup::prepare_hold(bool refuse_held) {
+  if (!hot_->prepares() || !machine_.holding()) return 0;
+  int held = refuse_held ? hot_->held() : 0;
+  if (held != 0) return held < 0 ? held : code::kKillerDisabled;
+  prepared_ = true;
+  return hot_->prepare_hold();
+}
+
+void GuardedGroup::look_again(Sentinel& sentinel) {
+  if (attached_) step(sentinel, Fact::kLooked, sys::now_ns());
+}
+
+int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
+  int held = refuse_held && !prepared_ ? hot_->held() : 0;
+  if (held != 0) return held < 0 ? held : code::kKillerDisabled;
+  // What was told before is over, or shows in the first look.
+  if (machine_.config().dry_run) hot_->told_oom();
+  if (int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask())) return err;
+  attached_ = true;
+  sentinel.idlers(1);
+  int err = machine_.holding() ? hot_->hold() : 0;
+  if (err == -EAGAIN) {
+    keep_hold(sys::now_ns(), err);
+  } else if (err != 0) {
+    detach(sentinel);
+    return err;
+  }
+  taken_ = true;
+  // Adopted in the middle of an OOM, or one from before the file was registered.
+  step(sentinel, Fact::kLooked, sys::now_ns());
+  return 0;
+}
+
+void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
+  if (taken_) {
+    Input input;
+    input.fact = Fact::kCancel;
+    command(sentinel, input);
+  }
+  bool changed = taken_ ? !machine_.config().dry_run : prepared_;
+  if (killer_too && !gone_ && changed) hot_->let_go();
+  detach(sentinel);
+  taken_ = prepared_ = false;
+}
+
+void GuardedGroup::detach(Sentinel& sentinel) {
+  sentinel.forget(*this);
+  if (attached_) {
+    sentinel.remove(hot_->event_fd());
+    sentinel.idlers(-1);
+  }
+  attached_ = false;
+}
+
+bool GuardedGroup::busy() const {
+  if (users.load() > 0) return true;
+  for (const GuardJob* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
+                              &census_job_, &stop_job_, &hold_job_, &decide_job_, &presence_job_}) {
+    if (job->busy.load()) return true;
+  }
+  return false;
+}
+
+int GuardedGroup::look(Sample& sample) {
+  if (int err = hot_->sample(sample)) return err;
+  if (taken_ && machine_.holding()) keep_hold(sys::now_ns(), hot_->follow(sample));
+  bool far = sample.starved && !hot_->at_limit(sample);
+  if (!far) {
+    far_since_ = 0;
+    return 0;
+  }
+  // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
+  GuardedGroup* top = this;
+  for (GuardedGroup* above = parent_; above; above = above->parent_) {
+    Sample theirs;
+    if (!above->gone_ && above->hot_->sample(theirs) == 0 && theirs.starved) {
+      far_since_ = 0;
+      sample.starved = false;
+      return 0;
+    }
+    top = above;
+  }
+  if (top->hot_->starved_above()) {
+    far_since_ = 0;
+    sample.starved = false;
+    return 0;
+  }
+  // There is room: those that waited have been woken, and are marked until they get to run.
+  int64_t now = sys::now_ns();
+  if (far_since_ == 0) far_since_ = now;
+  sample.starved = sample.room = now - far_since_ >= kWokenAtLast;
+  return 0;
+}
+
+// Fills the sample; false when the group is gone.
+bool GuardedGroup::observe(Sample& sample) {
+  int err = look(sample);
+  if (is_gone(err)) return false;
+  if (err == 0) {
+    sample.deserted = presence_.deserted() && !killing();
+    if (sample.deserted && !hot_->waits_for_good()) {
+      sample.starved = sample.open = sample.near = false;
+    }
+    last_ = sample;
+  } else {
+    // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
+    sample = last_;
+    sample.starved = machine_.active();
+    sample.open = false;
+    if (machine_.active()) sample.limit = machine_.base_limit() + machine_.lent();
+  }
+  return true;
+}
+
+void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
+  hot_->consume();
+  presence_.notified();
+  if (int64_t until = machine_.active() ? 0 : hot_->can_wait(); until != 0) {
+    if (!set() || when() > until) sentinel.set_timer(*this, until);
+    return;
+  }
+  bool news = !machine_.config().dry_run || hot_->told_oom();
+  step(sentinel, news ? Fact::kNotified : Fact::kLooked, now);
+}
+
+void GuardedGroup::due(Sentinel& sentinel, int64_t now) {
+  if (gone_) return;
+  if (now >= thaw_at_) thaw(now);
+  step(sentinel, Fact::kLooked, now);
+  if (now >= refill_at_) refill(now);
+  schedule(sentinel);
+}
+
+void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
+  if (gone_) return;
+  Input input;
+  input.fact = fact;
+  if (!observe(input.sample)) return removed(sentinel, now);
+  if (fact == Fact::kNotified && !input.sample.starved && hot_->tells_more() &&
+      !machine_.config().dry_run) {
+    input.fact = Fact::kLooked;
+  }
+  // Before the kernel's kill is taken for anybody's.
+  if (guardian_acted()) input.fact = Fact::kGuardianActed;
+  // Whose kill it was is known only when the killer has answered.
+  if (killing() && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
+    input.sample.starved = true;
+  }
+  feed(sentinel, now, input);
+}
+
+void GuardedGroup::command(Sentinel& sentinel, const Input& input) {
+  if (gone_) return;
+  Input filled = input;
+  int64_t now = sys::now_ns();
+  if (!observe(filled.sample)) {
+    if (filled.fact != Fact::kCancel) return removed(sentinel, now);
+    filled.sample = last_;
+  }
+  feed(sentinel, now, filled);
+}
+
+void GuardedGroup::answer(const Input& input) {
+  if (answer_count_ < std::size(answers_)) answers_[answer_count_++] = input;
+}
+
+void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
+  Input next = input;
+  for (;;) {
+    Actions actions;
+    machine_.step(now, next, actions);
+    publish();
+    carry_out(sentinel, now, actions);
+    stand(now, next.sample);
+    look_for_members(sentinel, now);
+    publish();
+    if (answer_count_ == 0) break;
+    next = answers_[0];
+    std::copy(answers_ + 1, answers_ + answer_count_, answers_);
+    answer_count_--;
+    now = sys::now_ns();
+    if (!observe(next.sample)) next.sample = last_;  // the next look will find it gone
+  }
+  schedule(sentinel);
+}
+
+void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& actions) {
+  // Whoever hears of an end may count on it that the group is held again.
+  bool ended = false, undecided = false;
+  EpisodeEnd how;
+  auto tell_end = [&] {
+    if (ended) reports_.end(sentinel, how, undecided);
+    ended = false;
+  };
+  for (uint8_t i = 0; i < actions.size; i++) {
+    switch (actions.list[i].what) {
+      case Do::kBegin:
+        tell_end();
+        begin(sentinel, now);
+        break;
+      case Do::kStep:
+        run_step(sentinel, now, actions.list[i].index);
+        break;
+      case Do::kFallback:
+        if (claim()) fall_back(sentinel, now);
+        break;
+      case Do::kLetGo: {
+        // Letting go twice does no harm; the report is the claimant's.
+        bool ours = claim();
+        bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
+        int err = kernel ? hot_->yield() : hot_->let_go();
+        switched(err);
+        thaw(now);
+        if (kernel) ask_kernel(now);
+        if (ours && machine_.active() && let_go_told_ != machine_.id()) {
+          let_go_told_ = machine_.id();
+          constexpr auto kKernel = static_cast<uint16_t>(Fallback::kKernel);
+          reports_.step(sentinel, {.what = StepReport::kFallback | kKernel,
+                                   .episode = machine_.id(),
+                                   .at = now,
+                                   .result = err});
+        }
+        break;
+      }
+      case Do::kHold: {
+        int err = hot_->hold();
+        keep_hold(now, err);
+        if (err != -EAGAIN) switched(err);
+        break;
+      }
+      case Do::kSqueeze:
+        repay(now);
+        break;
+      case Do::kEnd:
+        // The machine may be in the next episode already.
+        how = machine_.end();
+        undecided = clear_up(how);
+        ended = true;
+        break;
+    }
+  }
+  tell_end();
+}
+
+void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
+  reports_.begin(sentinel, machine_);
+  if (!census_job_.busy.load()) census_.clear();
+  if (machine_.config().dry_run) return rehearse(sentinel);
+  if (hot_->waits_for_good()) start(census_job_, JobKind::kCensus, now);
+}
+
+// What the plan and the fallback would have done, each at the time it would have been due.
+void GuardedGroup::rehearse(Sentinel& sentinel) {
+  const EpisodeConfig& config = machine_.config();
+  auto tell = [&](int what, int64_t at) {
+    reports_.step(sentinel, {.what = static_cast<uint16_t>(StepReport::kDry | what),
+                             .episode = machine_.id(),
+                             .at = at});
+  };
+  for (uint8_t i = 0; i < config.plan_size; i++) {
+    tell(static_cast<int>(config.plan[i].kind), machine_.started_at() + config.plan[i].after_ns);
+  }
+  tell(StepReport::kFallback | static_cast<int>(config.fallback), machine_.deadline());
+}
+
+// After an episode; true when a helper has been asked who ended it.
+bool GuardedGroup::clear_up(const EpisodeEnd& how) {
+  bool ask = how.outcome == Outcome::kRecovered && !census_job_.busy && !census_.empty() &&
+             start(census_job_, JobKind::kVerdict, how.at);
+  if (ask) census_job_.episode = how.id;
+  repay(how.at);
+  thaw(how.at);
+  return ask;
+}
+
+// The machine repeats a switch that failed.
+void GuardedGroup::switched(int err) {
+  if (err == 0 || is_gone(err)) return;
+  Input input;
+  input.fact = Fact::kSwitchFailed;
+  answer(input);
+}
+
+void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
+  Input input;
+  input.fact = Fact::kRemoved;
+  input.sample = last_;
+  feed(sentinel, now, input);
+  gone_ = true;
+  sentinel.clear_timer(*this);
+  if (attached_) {
+    sentinel.remove(hot_->event_fd());
+    sentinel.idlers(-1);
+  }
+  attached_ = false;
+  reports_.gone(sentinel, now);
+}
+
+void GuardedGroup::schedule(Sentinel& sentinel) {
+  int64_t now = sys::now_ns();
+  int64_t when = std::min({machine_.next_wake(), refill_at_, thaw_at_});
+  if (int64_t idle = hot_->idle_look(); idle != kNever) {
+    when = std::min(when, now + idle_interval(sentinel, idle));
+  }
+  if (far_since_ != 0) when = std::min(when, now + kWokenPoll);
+  if (!attached_ || when == kNever) {
+    sentinel.clear_timer(*this);
+  } else {
+    sentinel.set_look(*this, now, when, machine_.latest_look(now));
+  }
+}
+
+}  // namespace oom

@@ -1,0 +1,58 @@
+// What a guarded group tells JavaScript: its episodes' begins, steps and ends, and its removal, in
+// their order. On the sentinel; allocates nothing. What finds no room in the channel waits here
+// and never holds up the machine: one episode's begin and end, and the end of the one before;
+// episodes that are overtaken are counted, and steps that find no room are left out.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "core/rules/episode.h"
+#include "core/sentinel/sentinel.h"
+
+namespace oom {
+
+struct StepReport {
+  uint16_t what = 0;  // StepKind or kFallback + Fallback, with kDry for what was not done
+  uint32_t episode = 0;
+  int64_t at = 0;
+  int32_t result = 0;
+  int32_t signal = 0;  // that the pids were sent
+  const pid_t* pids = nullptr;
+  uint32_t pid_count = 0;
+
+  static constexpr uint16_t kFallback = 0x100;
+  static constexpr uint16_t kDry = 0x200;
+};
+
+class Reports {
+ public:
+  Reports(Source& source, uint32_t target, uint32_t sub)
+      : source_(source), target_(target), sub_(sub) {}
+
+  void begin(Sentinel& sentinel, const EpisodeMachine& machine);
+  void step(Sentinel& sentinel, const StepReport& report);
+  // `undecided`: the outcome is not known for certain, and waits for decide().
+  void end(Sentinel& sentinel, const EpisodeEnd& end, bool undecided);
+  void decide(Sentinel& sentinel, uint32_t episode, Outcome outcome);
+  void gone(Sentinel& sentinel, int64_t now);
+  // The guard cannot go on.
+  void trouble(Sentinel& sentinel, int64_t now, int err);
+  // There is room again.
+  void flush(Sentinel& sentinel);
+
+ private:
+  Record record(RecordKind kind, uint32_t episode, int64_t at) const;
+
+  Source& source_;
+  uint32_t target_;
+  uint32_t sub_;
+  bool last_end_waits_ = false, begin_waits_ = false, end_waits_ = false, gone_waits_ = false;
+  bool trouble_waits_ = false;
+  bool undecided_ = false;
+  Record last_end_, begin_, end_, gone_, trouble_;
+  uint32_t missed_ = 0;  // since the last begin that was sent
+};
+
+}  // namespace oom

@@ -1,0 +1,68 @@
+// This process's side of the guardian: starts it, tells it what is guarded, notices when it dies
+// and starts another.
+//
+// One per process, made with the first guard that wants one, ended with the last environment. All
+// calls may sleep and come from threads that may (libuv's pool, environment cleanup). "oom-keeper"
+// is the thread that waits for the guardian's end.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/guardian_link/shared_state.h"
+#include "core/sys/fd.h"
+#include "core/sys/status.h"
+
+namespace oom {
+
+// Who is told when the guardian was replaced, or could not be.
+class GuardianClient {
+ public:
+  virtual ~GuardianClient() = default;
+  // A new guardian stands behind it: what the old one has put back on leaving is held again.
+  virtual void guardian_replaced() = 0;
+  // There is none: nothing may stay held.
+  virtual void guardian_lost(const Status& why) = 0;
+};
+
+struct GuardianTerms {
+  int64_t delay_ns = 0;
+  int64_t grace_ns = 0;
+  uint32_t fallback = 0;
+  bool guard_descendants = true;
+  uint32_t version = 1;
+  uint64_t band = 0;                  // v2: as configured
+  std::shared_ptr<const Fd> root;     // the group's directory
+  std::shared_ptr<const Fd> freezer;  // that of its freezer group, if it may be frozen
+  // cgroup.procs of where the guardian shall live; duplicated. -1: none.
+  int place = -1;
+};
+
+class GuardianLink {
+ public:
+  // The program's path: once, before the first start().
+  static void set_program(const std::string& path);
+  // One user more. The guardian runs when this returns success; then there are slots.
+  static Status start();
+  // One user less: with the last the guardian ends.
+  static void release();
+  // The memory that the guardian sees of one group. -ENOSPC: all are taken. Any thread that may
+  // sleep, also inside of other locks.
+  static Status take_slot(uint64_t inode, SharedSlot*& out);
+  static void free_slot(SharedSlot& slot);
+  // -EDEADLK: it would live inside of what it guards, and cannot be moved out.
+  static Status add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id);
+  // Returns when the guardian touches nothing of it any more. `held`: the groups have been held,
+  // and the guardian lets go of what it has held itself.
+  static void remove(uint32_t id, bool held);
+  // Never waits for the guardian.
+  static void set_delay(uint32_t id, int64_t ns);
+  static void stop();
+  // The guardian's pid; 0: none.
+  static pid_t pid();
+};
+
+}  // namespace oom

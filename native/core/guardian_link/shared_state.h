@@ -1,0 +1,160 @@
+// What the sentinel tells the guardian, in memory that both have mapped and locked: for each held
+// group, whether an episode is running, until when, and who carries out its fallback.
+//
+// One writer per field except `claim`, which is taken by compare-and-swap: an episode's fallback is
+// carried out by whoever claims it, the other one leaves it alone. Lock-free, so that a process
+// that is stopped anywhere blocks nobody. A group that has no slot yet is treated by the guardian
+// with the guard's own delay.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/memcg/hold_note.h"
+
+namespace oom {
+
+enum class SlotState : uint32_t {
+  kFree,
+  kArmed,    // held, no episode
+  kEpisode,  // user space decides until `deadline`
+  kKernel,   // the kernel has its killer for a moment
+};
+
+enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
+
+struct alignas(16) SharedSlot {
+  std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
+  std::atomic<SlotState> state{SlotState::kFree};
+  std::atomic<uint32_t> claim{0};  // episode << 2 | Claimant
+  std::atomic<int64_t> deadline{0};
+  std::atomic<int64_t> started_at{0};
+  std::atomic<uint64_t> own_limit{0};  // before headroom was lent; 0: none is
+  std::atomic<uint64_t> own_memsw{0};
+  std::atomic<uint64_t> lent_to{0};  // what the limit was raised to, at most
+  HoldNote hold;
+
+  static constexpr uint32_t word(uint32_t episode, Claimant who) {
+    return episode << 2 | static_cast<uint32_t>(who);
+  }
+  // Whether the fallback of this episode is the caller's.
+  bool claim_for(uint32_t episode, Claimant who) {
+    uint32_t expected = word(episode, Claimant::kNobody);
+    return claim.compare_exchange_strong(expected, word(episode, who)) ||
+           expected == word(episode, who);
+  }
+  // Takes it from the sentinel, which has not followed: should it come to it yet, it leaves it.
+  void take_from_sentinel(uint32_t episode) {
+    uint32_t expected = word(episode, Claimant::kSentinel);
+    claim.compare_exchange_strong(expected, word(episode, Claimant::kGuardian));
+  }
+};
+static_assert(sizeof(SharedSlot) == 96);
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+// Slots come in segments, one after the other as they are needed: what is mapped but not in use
+// costs neither memory nor locked memory. Where a group lies in its segment is found by its inode,
+// no further from its place than `reach`.
+struct SharedState {
+  static constexpr uint32_t kMagic = 0x6f6f6d32;  // "oom2"
+  static constexpr size_t kSlots = 8192;          // of a segment
+  static constexpr size_t kSegments = 8;
+  // Of a segment: beyond that the way to a slot gets long.
+  static constexpr size_t kMost = kSlots / 4 * 3;
+
+  struct Segment {
+    alignas(64) SharedSlot slots[kSlots];
+    std::atomic<uint32_t> reach{0};
+    uint32_t used = 0;  // the parent's
+  };
+
+  uint32_t magic = kMagic;
+  std::atomic<uint32_t> segment_count{1};
+  Segment segments[kSegments];
+
+  // What has to be mapped and locked for so many segments.
+  static constexpr size_t bytes(size_t count) {
+    return offsetof(SharedState, segments) + count * sizeof(Segment);
+  }
+
+  // Parent only, one thread at a time: a slot for the group; null when all are taken. `more` makes
+  // the next segment usable: 0 or -errno.
+  template <class More>
+  SharedSlot* take(uint64_t inode, More&& more) {
+    for (size_t i = 0; i < kSegments; i++) {
+      if (i == segment_count.load()) {
+        if (more(i) != 0) return nullptr;
+        segment_count.store(static_cast<uint32_t>(i + 1), std::memory_order_release);
+      }
+      if (segments[i].used < kMost) return take_in(segments[i], inode);
+    }
+    return nullptr;
+  }
+  SharedSlot* take(uint64_t inode) {
+    return take(inode, [](size_t) { return 0; });
+  }
+  // Parent only, as take().
+  void give_back(SharedSlot& slot) {
+    for (size_t i = 0; i < segment_count.load(); i++) {
+      Segment& segment = segments[i];
+      bool here = &slot >= segment.slots && &slot < segment.slots + kSlots;
+      if (here && segment.used > 0) segment.used--;
+    }
+    slot.state.store(SlotState::kFree);
+  }
+  // The guardian is dead: what it has claimed is decided anew.
+  void disclaim() {
+    for (size_t i = 0; i < segment_count.load(); i++) {
+      for (SharedSlot& slot : segments[i].slots) {
+        uint32_t word = slot.claim.load();
+        uint32_t episode = word >> 2;
+        if (word == SharedSlot::word(episode, Claimant::kGuardian)) {
+          slot.claim.compare_exchange_strong(word, SharedSlot::word(episode, Claimant::kNobody));
+        }
+      }
+    }
+  }
+  // Guardian: the group's slot, or null.
+  SharedSlot* find(uint64_t inode) {
+    uint32_t count = segment_count.load(std::memory_order_acquire);
+    for (uint32_t i = 0; i < count && i < kSegments; i++) {
+      Segment& segment = segments[i];
+      uint32_t reach = segment.reach.load(std::memory_order_acquire);
+      for (uint32_t step = 0; step <= reach; step++) {
+        SharedSlot& slot = segment.slots[(hash(inode) + step) % kSlots];
+        uint64_t there = slot.inode.load(std::memory_order_relaxed);
+        if (there == 0) break;
+        if (there == inode && slot.state.load(std::memory_order_acquire) != SlotState::kFree) {
+          return &slot;
+        }
+      }
+    }
+    return nullptr;
+  }
+
+ private:
+  static SharedSlot* take_in(Segment& segment, uint64_t inode) {
+    uint32_t step = 0;
+    auto at = [&]() -> SharedSlot& { return segment.slots[(hash(inode) + step) % kSlots]; };
+    while (at().state.load(std::memory_order_relaxed) != SlotState::kFree) step++;
+    SharedSlot& slot = at();
+    slot.claim.store(0, std::memory_order_relaxed);
+    slot.own_limit.store(0, std::memory_order_relaxed);
+    slot.hold.own_high.store(0, std::memory_order_relaxed);
+    slot.hold.own_max.store(0, std::memory_order_relaxed);
+    slot.hold.asks_until.store(0, std::memory_order_relaxed);
+    slot.hold.chosen_at.store(0, std::memory_order_relaxed);
+    slot.hold.frozen.store(0, std::memory_order_relaxed);
+    slot.inode.store(inode, std::memory_order_relaxed);
+    if (step > segment.reach.load()) segment.reach.store(step, std::memory_order_release);
+    slot.state.store(SlotState::kArmed, std::memory_order_release);
+    segment.used++;
+    return &slot;
+  }
+  static size_t hash(uint64_t inode) {
+    return static_cast<size_t>(inode * 0x9e3779b97f4a7c15u >> 40);
+  }
+};
+
+}  // namespace oom

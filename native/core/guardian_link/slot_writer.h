@@ -1,0 +1,78 @@
+// What a sentinel tells the guardian of one group, and how it claims a fallback: the writing half
+// of shared_state.h, the same for real groups and for simulated ones.
+//
+// Runs on the sentinel. Before and after each turn of the machine is carried out, publish() is
+// called: a process that ends in between leaves nothing behind that nobody knows of.
+#pragma once
+
+#include <algorithm>
+
+#include "core/guardian_link/shared_state.h"
+#include "core/rules/episode.h"
+
+namespace oom {
+
+struct Loan {
+  bool open = false;    // the limit is or may be raised
+  uint64_t to = 0;      // so far, at most
+  uint64_t memsw = 0;   // what swap was limited to; 0: it was not touched
+  bool frozen = false;  // the members stand still
+};
+
+// What belongs to an episode is there before its number is, and the number before the state.
+inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan& loan) {
+  slot.deadline.store(machine.deadline());
+  slot.started_at.store(machine.started_at());
+  slot.lent_to.store(loan.to);
+  slot.own_memsw.store(loan.memsw);
+  slot.own_limit.store(loan.open ? machine.base_limit() : 0);
+  slot.hold.frozen.store(loan.frozen);
+  if (uint32_t id = machine.id(); slot.claim.load() >> 2 != id) {
+    slot.claim.store(SharedSlot::word(id, Claimant::kNobody));
+  }
+  bool kernel = machine.phase() == EpisodeMachine::Phase::kKernel;
+  slot.state.store(kernel             ? SlotState::kKernel
+                   : machine.active() ? SlotState::kEpisode
+                                      : SlotState::kArmed);
+}
+
+// Before the limit is raised: should this process end in between, somebody has to know.
+inline void announce_loan(SharedSlot& slot, const EpisodeMachine& machine, const Loan& loan) {
+  slot.lent_to.store(loan.to);
+  slot.own_memsw.store(loan.memsw);
+  slot.own_limit.store(machine.base_limit());
+}
+
+inline bool claimed_by_guardian(const SharedSlot& slot, const EpisodeMachine& machine) {
+  bool deciding = machine.phase() == EpisodeMachine::Phase::kDelaying ||
+                  machine.phase() == EpisodeMachine::Phase::kFallingBack;
+  return deciding && slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
+}
+
+// What the machine is told where its fallback was not ours to carry out.
+template <class Answer>
+void guardian_has_acted(uint32_t episode, Answer&& answer) {
+  Input input;
+  input.fact = Fact::kFallbackDone;
+  input.episode = episode;
+  input.killed = 1;
+  answer(input);
+  input.fact = Fact::kGuardianActed;
+  answer(input);
+}
+
+// Whether this episode's fallback is ours; if not, `answer` has the machine told whose it was.
+template <class Answer>
+bool claim(SharedSlot& slot, const EpisodeMachine& machine, Answer&& answer) {
+  if (!machine.active() || slot.claim_for(machine.id(), Claimant::kSentinel)) return true;
+  if (machine.phase() == EpisodeMachine::Phase::kFallingBack) {
+    guardian_has_acted(machine.id(), answer);
+    return false;
+  }
+  Input input;
+  input.fact = Fact::kGuardianActed;
+  answer(input);
+  return false;
+}
+
+}  // namespace oom

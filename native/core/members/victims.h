@@ -1,0 +1,177 @@
+// Choosing and ending processes, on a helper's thread, from its own fixed state: no allocator.
+//
+// Never this process, its parents or pid 1; processes at oom_score_adj -1000 are spared unless
+// named. The largest is the one with the most resident pages in /proc/PID/statm, of any thread of
+// it that lives (never maps, cmdline or environ, which can block behind the victim's own mmap
+// lock). A victim is pinned by a pidfd and looked up again in the group before it is signalled, so
+// that a reused pid is never hit; where no pidfd can be had, kill(2) on a member.
+//
+// Memory goes with the last process that has it. So the largest is killed together with all members
+// that share its address space (clone(2) with CLONE_VM, vfork(2)), as the kernel's own killer does;
+// one that shares it with a process that may not be killed, or with its parent outside of the
+// group, frees nothing and is passed over. And where a member cannot be looked at (another pid
+// namespace, hidepid), nobody is called the largest: kUnseenMembers, and the kernel, who sees all,
+// decides.
+//
+// Kernel contract (v1): the members that an open cgroup.procs gives are remembered by the kernel
+// for a second after the last read and given again, dead or not; only a new open file looks anew.
+// So the file is opened again for each look; where that fails (in a starved group every open does),
+// the one that is kept open has to do (member_list.h).
+#pragma once
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#include "core/members/member_list.h"
+#include "core/members/process.h"
+#include "core/sys/codes.h"
+
+namespace oom {
+
+class Victims {
+ public:
+  static constexpr uint32_t kPids = 2048;
+  static constexpr int kReap = 64;
+  static constexpr int kBatch = 64;
+
+  Victims() = default;
+  ~Victims() { reap(); }
+  Victims(const Victims&) = delete;
+  Victims& operator=(const Victims&) = delete;
+
+  // A new job.
+  void begin();
+
+  // Signals the largest member of a group and those below it; each(use) calls use(const MemberList&)
+  // for each of them. 0: signalled. -ESRCH: none may be.
+  template <class Each>
+  int signal_largest(Each&& each, int signal);
+  // Signals every member of those groups that may be; SIGKILL goes on until nobody new appears.
+  // Where there are some that cannot be named, kill_tree() is called, which is to kill all there
+  // are, unless there is one that is to be spared. 0: somebody was signalled.
+  template <class Each, class KillTree>
+  int signal_all(Each&& each, int signal, KillTree&& kill_tree);
+  // Signals one pid, if it is a member. -EPERM: it may not be killed.
+  int signal_member(const MemberList& members, pid_t pid, int signal);
+  // process_mrelease(2) on those killed: frees their memory before they are scheduled. Sleeps.
+  void reap();
+  // The same, by somebody else, who closes the fds.
+  template <class Use>
+  void hand_over(Use&& use) {
+    for (int i = 0; i < reap_count_; i++) use(reap_[i]);
+    reap_count_ = 0;
+  }
+
+  uint32_t count() const { return count_; }
+  const pid_t* pids() const { return pids_; }
+  uint32_t pid_count() const { return count_ < kPids ? count_ : kPids; }
+
+ private:
+  static constexpr int kPassedOver = 16;
+  static constexpr int kAttempts = 3;
+
+  // The steps of signal_largest().
+  void search();
+  void consider(const MemberList& members);
+  int found();
+  void look_for_parent(const MemberList& members);
+  bool frees_memory() const;
+  void pass_over();
+  void signal_sharers(const MemberList& members);
+  int signal_found(const MemberList& members, int signal);
+
+  // Of signal_all().
+  int signal_all_of(const MemberList& members, int signal);
+  void killed_unseen();
+
+  // Whether a member has the largest one's memory: 1, 0 or -errno.
+  int shares(pid_t pid) const;
+  // Whether it could, by its numbers.
+  bool looks_alike(pid_t pid) const;
+  bool memory_lives_on(int first_reaped) const;
+  void signal_look_alikes(const MemberList& members);
+  // Pins those of the batch that are still members and signals them.
+  int signal_batch(const MemberList& members, int signal);
+  bool known(pid_t pid) const;
+  bool untouchable(pid_t pid) const;
+  bool spared(pid_t pid) const;
+  bool passed_over(pid_t pid) const;
+
+  pid_t pids_[kPids];
+  uint32_t count_ = 0;
+  int reap_[kReap];
+  int reap_count_ = 0;
+  pid_t batch_[kBatch];
+  int batch_count_ = 0;
+  struct Member {
+    pid_t pid = 0;
+    Proc::Memory memory;
+  };
+  Member largest_;
+  pid_t sharing_parent_ = 0;  // of the largest; 0: it shares no memory with its parent
+  bool parent_is_member_ = false;
+  bool headless_ = false;    // there is a member whose main thread has ended before others
+  uint32_t unseen_ = 0;      // members that cannot be looked at, or cannot be named
+  bool met_spared_ = false;  // there is a member that is to be spared
+  int failed_ = 0;           // why a member could not be looked at, or signalled
+  pid_t passed_over_[kPassedOver];
+  int passed_over_count_ = 0;
+  // Those of whom it cannot be known whether they share the largest one's memory, and could.
+  pid_t look_alikes_[kBatch];
+  int look_alike_count_ = 0;
+  Proc proc_;
+  pid_t parents_[64];
+  int parent_count_ = 0;
+};
+
+template <class Each>
+int Victims::signal_largest(Each&& each, int signal) {
+  passed_over_count_ = 0;
+  for (int attempt = 0; attempt < kAttempts;) {
+    search();
+    each([&](const MemberList& members) { consider(members); });
+    if (int err = found()) return err;
+    if (sharing_parent_ != 0) each([&](const MemberList& members) { look_for_parent(members); });
+    if (!frees_memory()) {
+      if (passed_over_count_ == kPassedOver) return -ESRCH;
+      pass_over();
+      continue;
+    }
+    // With it, and first: an address space can be compared while its owner lives.
+    if (signal == SIGKILL) each([&](const MemberList& members) { signal_sharers(members); });
+    const int reaped = reap_count_;
+    int err = -ESRCH;
+    each([&](const MemberList& members) {
+      if (err == -ESRCH) err = signal_found(members, signal);
+    });
+    if (err == 0 && memory_lives_on(reaped)) {
+      each([&](const MemberList& members) { signal_look_alikes(members); });
+    }
+    // Again where it has just ended by itself.
+    if (err != -ESRCH) return err;
+    if (count_ > 0) return 0;
+    attempt++;
+  }
+  return -ESRCH;
+}
+
+template <class Each, class KillTree>
+int Victims::signal_all(Each&& each, int signal, KillTree&& kill_tree) {
+  search();
+  each([&](const MemberList& members) {
+    int err = signal_all_of(members, signal);
+    // A group that has been removed has no members.
+    if (err != 0 && err != -ENODEV) failed_ = err;
+  });
+  if (unseen_ > 0) {
+    failed_ = code::kUnseenMembers;
+    if (signal == SIGKILL && !met_spared_ && kill_tree() == 0) killed_unseen();
+  }
+  if (count_ > 0) return 0;
+  return failed_ != 0 ? failed_ : -ESRCH;
+}
+
+}  // namespace oom

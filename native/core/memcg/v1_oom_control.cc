@@ -1,0 +1,219 @@
+#include "core/memcg/v1_oom_control.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+
+#include "core/memcg/shared_files.h"
+#include "core/sys/control_file.h"
+#include "core/sys/event_control.h"
+#include "core/sys/field_file.h"
+#include "core/sys/parse.h"
+#include "core/sys/small_file.h"
+#include "core/sys/warm_file.h"
+
+namespace oom {
+namespace {
+
+// Charges are taken in batches of 64 pages per CPU, and what a CPU has not used is given back
+// without waking anybody: a group that was full may then stand so much below its limit for each.
+uint64_t slack_of_machine() {
+  long cpus = sysconf(_SC_NPROCESSORS_CONF);
+  return static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * 64 * 4096;
+}
+
+}  // namespace
+
+Status HotGroupV1::arm(const Place& place, int dir, const HotNeeds& needs) {
+  slack_ = slack_of_machine();
+  struct {
+    Fd& fd;
+    const char* name;
+    int flags;
+    bool optional;
+  } files[] = {
+      {oom_control_, kOomControl, O_RDWR, false},
+      {usage_, "memory.usage_in_bytes", O_RDONLY, false},
+      {limit_, "memory.limit_in_bytes", O_RDWR, false},
+      {memsw_limit_, "memory.memsw.limit_in_bytes", O_RDWR, true},
+      {memsw_usage_, "memory.memsw.usage_in_bytes", O_RDONLY, true},
+  };
+  for (auto& file : files) {
+    if (&file.fd == &memsw_usage_ && !memsw_limited()) continue;
+    file.fd.reset(sys::open_at(dir, file.name, file.flags));
+    if (!file.fd) {
+      int err = file.fd.release();
+      if (file.optional && err == -ENOENT) continue;
+      return Status::of(err, "open", file.name);
+    }
+    // The first read makes the kernel allocate the read buffer, charged to us.
+    char text[4096];
+    if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
+  }
+  if (Status s = members_.arm(place, dir, needs.inside); !s.ok()) return s;
+  eventfd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!eventfd_) return Status::last("eventfd");
+  return register_event(dir, kOomControl, eventfd_.get(), "");
+}
+
+Status HotGroupV1::arm_reclaim(int dir) {
+  constexpr const char* kFile = "memory.force_empty";
+  force_empty_.reset(sys::open_at(dir, kFile, O_WRONLY));
+  return force_empty_ ? Status::success() : Status::of(force_empty_.release(), "open", kFile);
+}
+
+Status HotGroupV1::arm_above(int dir) {
+  std::string name = "../memory.oom_control";
+  for (auto& control : above_) {
+    int err = 0;
+    control = shared_files::open(dir, name.c_str(), err);
+    if (!control) {
+      // Above the mount, or not for this user's eyes: then nothing more can be known.
+      return err == -EMFILE || err == -ENFILE || err == -ENOMEM
+                 ? Status::of(err, "open", kOomControl)
+                 : Status::success();
+    }
+    above_fds_[above_count_++] = control->get();
+    name.insert(0, "../");
+  }
+  return Status::success();
+}
+
+void HotGroupV1::consume() {
+  uint64_t count;
+  if (::read(eventfd_.get(), &count, sizeof count) < 0) return;
+}
+
+int HotGroupV1::sample(Sample& out) {
+  parse::OomControl control;
+  if (int err = read_fields(oom_control_.get(), control)) return err;
+  out.starved = control.under_oom.value_or(false);
+  out.kills = control.oom_kill.value_or(0);
+  if (int err = read_number(usage_, out.usage)) return err;
+  return read_number(limit_, out.limit);
+}
+
+bool HotGroupV1::at_limit(const Sample& sample) {
+  if (sample.usage + slack_ >= sample.limit) return true;
+  uint64_t usage, limit;
+  if (!memsw_limited()) return false;
+  // Limited only since: then the kernel is believed.
+  if (!memsw_usage_) return true;
+  return read_number(memsw_usage_, usage) == 0 && read_number(memsw_limit_, limit) == 0 &&
+         usage + slack_ >= limit;
+}
+
+bool HotGroupV1::memsw_limited() const {
+  constexpr uint64_t kNone = uint64_t{1} << 62;  // no machine has that much
+  uint64_t limit;
+  return memsw_limit_ && read_number(memsw_limit_, limit) == 0 && limit < kNone;
+}
+
+// The kernel marks every group below the one that is out of memory.
+bool HotGroupV1::starved_above() {
+  for (int i = 0; i < above_count_; i++) {
+    parse::OomControl said;
+    if (read_fields(above_fds_[i], said) != 0) return false;
+    if (said.under_oom.value_or(false)) return true;
+  }
+  return false;
+}
+
+int HotGroupV1::held() {
+  parse::OomControl control;
+  if (int err = read_fields(oom_control_.get(), control)) return err;
+  return control.oom_kill_disable.value_or(false);
+}
+
+Status enable_killer(int dir) { return control::write(dir, kOomControl, "0"); }
+
+int HotGroupV1::hold() { return sys::write_small(oom_control_.get(), "1"); }
+int HotGroupV1::let_go() { return sys::write_small(oom_control_.get(), "0"); }
+
+int HotGroupV1::lend_to(uint64_t bytes) {
+  uint64_t limit;
+  if (int err = read_number(limit_, limit)) return err;
+  loans_.fetch_add(1);
+  if (bytes <= limit) return 0;
+  if (int err = lend_swap_too(bytes)) return err;
+  if (int err = write_number(limit_, bytes)) return err;
+  // As the kernel has rounded it.
+  set_limit_.store(read_number(limit_, limit) == 0 ? limit : bytes);
+  return 0;
+}
+
+// memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes: that one first.
+int HotGroupV1::lend_swap_too(uint64_t bytes) {
+  uint64_t memsw;
+  if (!memsw_limit_ || read_number(memsw_limit_, memsw) != 0 || memsw >= bytes) return 0;
+  if (int err = write_number(memsw_limit_, bytes)) return err;
+  uint64_t set;
+  if (own_memsw_.load() == 0) own_memsw_.store(memsw);
+  set_memsw_.store(read_number(memsw_limit_, set) == 0 ? set : bytes);
+  // Without this the loan of swap would be forgotten if the limit itself cannot be raised.
+  if (set_limit_.load() == 0 && read_number(limit_, set) == 0) set_limit_.store(set);
+  return 0;
+}
+
+int HotGroupV1::repay(uint64_t base) {
+  if (!lent()) return 0;
+  uint32_t loans = loans_.load();
+  uint64_t limit, usage;
+  if (int err = read_number(limit_, limit)) return err;
+  int err = 0;
+  // Somebody has set another one meanwhile: it is theirs now.
+  if (limit == set_limit_.load() && base < limit) err = write_number(limit_, base);
+  if (err == 0) {
+    repay_swap(base);
+    if (loans_.load() == loans) set_limit_.store(0);
+    return 0;
+  }
+  if (err != -EBUSY) return err;
+  // More is in use than the limit was, and cannot be reclaimed. Then no more than that.
+  if (loans_.load() != loans || read_number(usage_, usage) != 0 || usage >= limit) return err;
+  int squeezed = write_number(limit_, usage);
+  if (squeezed == 0 && read_number(limit_, limit) == 0) set_limit_.store(limit);
+  return squeezed == 0 || squeezed == -EBUSY ? err : squeezed;
+}
+
+void HotGroupV1::repay_swap(uint64_t base) {
+  uint64_t own = own_memsw_.load(), now;
+  if (own == 0) return;
+  if (read_number(memsw_limit_, now) == 0 && now == set_memsw_.load()) {
+    if (write_number(memsw_limit_, own < base ? base : own) != 0) return;  // asked again
+  }
+  own_memsw_.store(0);
+}
+
+int HotGroupV1::repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) {
+  uint64_t limit, swap = 0;
+  if (int err = read_number(limit_, limit)) return err;
+  if (limit > lent_to) base = limit;  // somebody has raised it since
+  set_limit_.store(limit);
+  if (memsw != 0 && read_number(memsw_limit_, swap) == 0 && swap != memsw) {
+    own_memsw_.store(memsw);
+    set_memsw_.store(swap);
+  }
+  return repay(base);
+}
+
+uint64_t HotGroupV1::memsw_before() {
+  uint64_t memsw = own_memsw_.load();
+  if (memsw != 0 || !memsw_limit_) return memsw;
+  return read_number(memsw_limit_, memsw) == 0 ? memsw : 0;
+}
+
+int HotGroupV1::freeze(bool frozen) {
+  int err = freezer_v1::write(freezer_, frozen);
+  if (err == 0) frozen_.store(frozen);
+  return err;
+}
+
+int HotGroupV1::reclaim() {
+  return force_empty_ ? sys::write_small(force_empty_.get(), "0") : -ENOENT;
+}
+
+}  // namespace oom

@@ -1,0 +1,74 @@
+// HotGroup for cgroup v1: memory.oom_control disables the kernel's killer, tasks then wait in their
+// page faults. Kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 10.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "core/memcg/freezer_v1_warm.h"
+#include "core/memcg/hold.h"
+
+namespace oom {
+
+inline constexpr const char* kOomControl = "memory.oom_control";
+// Gives a group back its kernel's killer, on the cold path.
+Status enable_killer(int dir);
+
+class HotGroupV1 final : public HotGroup {
+ public:
+  Status arm(const Place& place, int dir, const HotNeeds& needs) override;
+  Status arm_members(const Place& place, int dir, const HotNeeds& needs) override {
+    return members_.arm(place, dir, needs.inside);
+  }
+  Status arm_above(int dir) override;
+  Status arm_reclaim(int dir) override;
+  Status arm_freezer(const std::string& path) override { return freezer_v1::find(path, freezer_); }
+  int event_fd() const override { return eventfd_.get(); }
+  void consume() override;
+  int sample(Sample& out) override;
+  bool at_limit(const Sample& sample) override;
+  bool starved_above() override;
+  int held() override;
+  int hold() override;
+  int let_go() override;
+  int lend_to(uint64_t bytes) override;
+  bool lent() const override { return set_limit_.load() != 0; }
+  int repay(uint64_t base) override;
+  int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
+  uint64_t lent_to() const override { return set_limit_.load(); }
+  uint64_t own_memsw() const override { return own_memsw_.load(); }
+  // memory.memsw.limit_in_bytes as it was before anything was lent; 0: there is none.
+  uint64_t memsw_before() override;
+  int freeze(bool frozen) override;
+  bool frozen() const override { return frozen_.load(); }
+  int reclaim() override;
+  const MemberList& members() const override { return members_; }
+
+ private:
+  static constexpr int kAbove = 8;
+
+  bool memsw_limited() const;
+  int lend_swap_too(uint64_t bytes);
+  void repay_swap(uint64_t base);
+
+  Fd eventfd_, oom_control_, usage_, limit_;
+  Fd memsw_limit_;  // absent without swap accounting
+  Fd memsw_usage_;  // where that was limited when it was armed
+  Fd force_empty_;  // for a plan that reclaims
+  MemberList members_;
+  // memory.oom_control, from the parent up; all guards of the process have the same ones.
+  std::shared_ptr<const Fd> above_[kAbove];
+  int above_fds_[kAbove] = {};
+  int above_count_ = 0;
+  uint64_t slack_ = 0;  // how far below its limit a full group may stand
+  freezer_v1::Twin freezer_;
+  std::atomic<bool> frozen_{false};
+  // What headroom has changed. The sentinel lends, a helper puts back: both may be at it when one
+  // episode follows another.
+  std::atomic<uint32_t> loans_{0};
+  std::atomic<uint64_t> set_limit_{0};  // as we have set it; 0: nothing is lent
+  std::atomic<uint64_t> own_memsw_{0};  // before; 0: was not touched
+  std::atomic<uint64_t> set_memsw_{0};
+};
+
+}  // namespace oom

@@ -1,0 +1,458 @@
+#include "core/memcg/v2_memory_high.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "core/memcg/hierarchy.h"
+#include "core/prepared/alarm.h"
+#include "core/prepared/spare_fds.h"
+#include "core/sys/codes.h"
+#include "core/sys/field_file.h"
+#include "core/sys/parse.h"
+#include "core/sys/small_file.h"
+#include "core/sys/units.h"
+#include "core/sys/warm_file.h"
+
+namespace oom {
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr uint64_t kBatch = 64 * kPage;  // each CPU at most
+
+// How long the first try to have a victim chosen lasts, and all of them together.
+constexpr int64_t kAskFirst = 200'000;
+constexpr int64_t kAskMost = 200 * kMs;
+// After that without a sign whoever asks is taken for stopped.
+constexpr int64_t kAskerLives = 100 * kMs;
+// What usage is noted in: a page of the largest kind.
+constexpr uint64_t kUnit = 65536;
+
+}  // namespace
+
+HotGroupV2::Opened::Opened(const Place& place, const Fd& kept, const char* file, int flags)
+    : own_(kept ? Fd() : place.open(file, flags, SpareFds::open_at)), file_(kept ? kept : own_) {}
+
+Status HotGroupV2::arm(const Place& place, int dir, const HotNeeds& needs) {
+  // One that is gone has neither.
+  if (faccessat(dir, "memory.events", F_OK, 0) != 0 &&
+      faccessat(dir, "cgroup.procs", F_OK, 0) == 0) {
+    return code::fail(code::kNotAMemoryCgroup, "cgroup.subtree_control");
+  }
+  place_ = place;
+  struct {
+    Fd& fd;
+    const char* name;
+    int flags;
+    bool optional;
+    bool wanted;
+  } files[] = {
+      {events_, "memory.events", O_RDONLY, false, true},
+      {usage_, "memory.current", O_RDONLY, false, true},
+      {max_, "memory.max", O_RDWR, false, true},
+      {high_, "memory.high", O_RDWR, false, true},
+      {local_events_, "memory.events.local", O_RDONLY, true, needs.dry_run},
+      {slow_max_, "memory.max", O_RDWR, false, needs.inside},
+      {slow_high_, "memory.high", O_RDWR, false, needs.inside},
+      {freeze_, "cgroup.freeze", O_RDWR, false, needs.inside},
+      {reclaim_, "memory.reclaim", O_WRONLY, true, needs.inside},
+  };
+  for (auto& file : files) {
+    if (!file.wanted) continue;
+    file.fd.reset(sys::open_at(dir, file.name, file.flags));
+    if (!file.fd) {
+      int err = file.fd.release();
+      if (file.optional && err == -ENOENT) continue;
+      return Status::of(err, "open", file.name);
+    }
+    if (file.flags == O_WRONLY) continue;
+    // The first read makes the kernel allocate the read buffer, charged to us.
+    char text[kPage];
+    if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
+  }
+  if (faccessat(dir, "cgroup.freeze", F_OK, 0) != 0) return Status::last("open", "cgroup.freeze");
+  told_oom();
+  long cpus = sysconf(_SC_NPROCESSORS_CONF);
+  ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kBatch;
+  if (Status s = members_.arm(place, dir, needs.inside); !s.ok()) return s;
+  dir_ = place.name().empty() ? place.base() : -1;
+  if (dir_ < 0) {
+    own_dir_.reset(sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY));
+    if (!own_dir_) return Status::of(own_dir_.release(), "open", ".");
+    dir_ = own_dir_.get();
+  }
+  return reclaimable_.arm(dir);
+}
+
+Status HotGroupV2::arm_reclaim(int dir) {
+  constexpr const char* kFile = "memory.reclaim";
+  return faccessat(dir, kFile, F_OK, 0) == 0 ? Status::success() : Status::last("open", kFile);
+}
+
+Status HotGroupV2::arm_freezer(const std::string& path) {
+  hierarchy::Mount mount;
+  if (!hierarchy::memory(mount).ok() || !hierarchy::to_hierarchy(mount, path, own_path_)) {
+    return code::fail(code::kNoFreezer);
+  }
+  return Status::success();
+}
+
+void HotGroupV2::consume() {
+  // Only reading the file that is polled makes it quiet again.
+  uint64_t kills;
+  if (read_field(events_.get(), "oom_kill", kills) == 0) told_kills_ = kills;
+}
+
+bool HotGroupV2::told_oom() {
+  const Fd& file = local_events_ ? local_events_ : events_;
+  uint64_t ooms;
+  if (read_field(file.get(), "oom", ooms) != 0) return false;
+  return ooms > std::exchange(ooms_, ooms);
+}
+
+int64_t HotGroupV2::can_wait() {
+  uint64_t usage;
+  if (!noted() || lent() || told_kills_ != kills_ || read_limit(usage_, usage) != 0) return 0;
+  return respite_.until(sys::now_ns(), usage);
+}
+
+int HotGroupV2::sample(Sample& out) {
+  if (int err = limit(out.limit)) return err;
+  if (int err = read_limit(usage_, out.usage)) return err;
+  gives_back(out.usage);
+  if (int err = judge(out)) return err;
+  // The last: a kill that shows in the usage has been counted.
+  if (int err = read_field(events_.get(), "oom_kill", kills_)) return err;
+  out.kills = kills_;
+  return 0;
+}
+
+int HotGroupV2::judge(Sample& out) {
+  uint64_t line = hold::line(out.limit, config_);
+  bool held = line != kUnlimited && noted();
+  out.reclaimable = 0;
+  out.starved = out.open = out.near = false;
+  out.band = held ? out.limit - line : 0;
+  respite_.none();
+  if (!held) return 0;
+  int64_t now = sys::now_ns();
+  bool past = out.usage >= line;
+  uint64_t edge = past ? line : hold::Edge::at(line, out.band, ahead_);
+  bool starved = false;
+  if (out.usage >= edge || lent()) {
+    if (int err = reclaimable_.count(out.reclaimable)) return err;
+    starved = hold::starved(out.usage, out.reclaimable, edge);
+  }
+  bool stands = starved && !past && stopped();
+  hold::Verdict verdict = edge_.judge(now, starved, past, stands);
+  out.starved = verdict == hold::Verdict::kStarved;
+  out.open = verdict == hold::Verdict::kOpen;
+  out.near = starved;
+  if (!starved) respite_.fine(now, line, out.band);
+  return 0;
+}
+
+// By a guard: what others have frozen need not have waited. The sentinel's process freezes itself,
+// the guardian hears of it.
+bool HotGroupV2::stopped() {
+  if (!own_path_.empty()) return frozen_.load() && stands_.load();
+  if (note().frozen.load() == 0) thawed_ = false;
+  return note().frozen.load() != 0 && !thawed_.load();
+}
+
+// As it is without the moment in which the kernel is made to decide, by this process or the other.
+int HotGroupV2::limit(uint64_t& out) {
+  uint64_t before = seen_max_.load();
+  if (int err = read_limit(max_, out)) return err;
+  uint64_t own = note().own_max.load();
+  // It may have been the end of that moment, of one after the other at most.
+  for (int again = 0; own == 0 && out < before && again < 3; again++) {
+    if (int err = read_limit(max_, out)) return err;
+    own = note().own_max.load();
+  }
+  if (own != 0 && out == squeezed(own)) out = own;
+  seen_max_.store(out);
+  return 0;
+}
+
+int HotGroupV2::restore_max() {
+  uint64_t own = note().own_max.load(), now, usage;
+  if (own == 0) return 0;
+  if (int err = read_limit(max_, now)) return err;
+  if (now == squeezed(own)) {
+    // Not below what is in use, where headroom was lent: that would kill, and wait for it. What was
+    // lent is taken back later.
+    if (int err = read_limit(usage_, usage)) return err;
+    uint64_t back =
+        usage + ahead_ < own ? own : std::max({own, set_max_.load(), usage + 2 * ahead_});
+    if (int err = write_limit(max_, back)) return err;
+  }
+  note().own_max.store(0);
+  return 0;
+}
+
+void HotGroupV2::keep_high(uint64_t high) {
+  note().own_high.store(std::min(high, kUnlimited - 1) + 1);
+}
+
+uint64_t HotGroupV2::held_high(uint64_t max) const {
+  uint64_t line = hold::line(max, config_);
+  return noted() ? std::min(own_high(), line) : line;
+}
+
+int HotGroupV2::held() { return hold::marked(dir_); }
+
+void HotGroupV2::write_mark() {
+  if (noted()) {
+    uint64_t max = note().own_max.load();
+    uint64_t lowered = max != 0 ? squeezed(max) : 0;
+    hold::write_mark(dir_, {own_high(), max, lowered, frozen_.load()});
+  }
+  // Let go of meanwhile.
+  if (!noted()) hold::remove_mark(dir_);
+}
+
+// From another guard that is no more: as it has found it. Of one whose mark says nothing
+// memory.high stays as it is.
+int HotGroupV2::adopt(uint64_t& high) {
+  hold::Mark mark;
+  if (hold::read_mark(dir_, mark) != 1) return 0;
+  high = mark.high;
+  if (int err = hold::put_back_max(dir_, mark)) return err;
+  return mark.frozen ? sys::write_at(dir_, "cgroup.freeze", "0") : 0;
+}
+
+int HotGroupV2::hold_slowly() {
+  Opened high(place_, slow_high_, "memory.high", O_RDWR);
+  return high ? hold(*high, false) : high.error();
+}
+
+int HotGroupV2::hold(const Fd& file, bool quickly) {
+  uint64_t max, high, usage;
+  if (int err = read_limit(file, high)) return err;
+  // Before it is changed: should this process end in between, somebody has to know.
+  if (!noted()) {
+    uint64_t found = high;
+    if (int err = adopt(found)) return err;
+    keep_high(found);
+    write_mark();
+  }
+  if (int err = restore_max()) return err;
+  if (int err = limit(max)) return err;
+  if (int err = read_limit(usage_, usage)) return err;
+  yielded_ = false;
+  uint64_t wanted = held_high(max);
+  if (high == wanted) {
+    set_high_.store(wanted);
+    return 0;
+  }
+  if (quickly && wanted < high && usage > wanted) return -EAGAIN;
+  return set_high(file, wanted);
+}
+
+int HotGroupV2::set_high(const Fd& file, uint64_t high) {
+  set_high_.store(high);
+  return write_limit(file, high);
+}
+
+int HotGroupV2::let_go() {
+  int err = restore_max();
+  if (!noted()) return err;
+  if (int failed = write_limit(high_, own_high())) return failed;
+  set_high_.store(0);
+  yielded_ = false;
+  note().own_high.store(0);
+  hold::remove_mark(dir_);
+  return err;
+}
+
+int HotGroupV2::yield() {
+  if (!noted()) return 0;
+  yielded_ = true;
+  return set_high(high_, own_high());
+}
+
+int HotGroupV2::held_again() {
+  uint64_t high;
+  if (!noted()) return 0;
+  if (int err = read_limit(high_, high)) return err;
+  return high < own_high();
+}
+
+// Whether some of the memory of whoever was chosen last is back: once seen it stays so.
+bool HotGroupV2::gives_back(uint64_t usage) {
+  HoldNote& shared = note();
+  if (shared.chosen_at.load() == 0) return true;
+  if (usage / kUnit < shared.chosen_usage.load()) shared.chosen_usage.store(UINT32_MAX);
+  return shared.chosen_usage.load() == UINT32_MAX;
+}
+
+int HotGroupV2::count_kills(uint64_t& out) {
+  // Of the file that is polled: whoever polls it looks again when an asking has come to its end.
+  return read_field(events_.get(), "oom_kill", out);
+}
+
+// The kernel's killer chooses a victim: waiting for members to run into memory.max by themselves
+// would leave one that stands just below it in one episode after the other.
+//
+// A write that lowers memory.max below what is in use asks for a victim again and again until what
+// is in use fits. Newer kernels (6.1 and later, not 5.10) take a victim for done before its memory
+// is back, and whoever asks in between is given another one: seen in two of three writes where the
+// group has other members (test/native/twice.c). So such a write is interrupted soon after it has
+// begun, and tried again for a little longer until a victim has been chosen; then the limit is put
+// back at once.
+int HotGroupV2::decide(const Asking& asking, Alarm& alarm) {
+  uint64_t least = squeezed(asking.base);
+  // Held again, or let go of, before it came to this.
+  if (least == kUnlimited || !noted() || !yielded_) return 0;
+  // One asks at a time, this process or the other, and none while what was asked takes effect.
+  HoldNote& shared = note();
+  int64_t now = sys::now_ns();
+  uint64_t usage;
+  if (int err = read_limit(usage_, usage)) return err;
+  if (!hold::may_ask(now, shared.chosen_at.load(), gives_back(usage))) return 0;
+  int64_t turn = shared.asks_until.load();
+  if (now < turn || !shared.asks_until.compare_exchange_strong(turn, now + kAskerLives)) return 0;
+  turn = now + kAskerLives;
+  int err = ask(asking, alarm, least, turn);
+  shared.asks_until.compare_exchange_strong(turn, 0);
+  return err;
+}
+
+// `turn`: what says that it is this process that asks, moved on with each try.
+int HotGroupV2::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn) {
+  HoldNote& shared = note();
+  uint64_t found, kills, usage;
+  Opened file(place_, slow_max_, "memory.max", O_RDWR);
+  if (!file) return file.error();
+  if (int err = read_limit(*file, found)) return err;
+  // Whoever has asked before may have been stopped at it.
+  bool left = found == least && shared.own_max.load() == asking.base;
+  if (left) found = asking.most;
+  if (found < asking.base || found > asking.most) return 0;
+  if (int err = count_kills(kills)) return err;
+  if (kills != asking.kills && !left) return 0;
+  shared.own_max.store(asking.base);
+  write_mark();
+
+  int err = 0;
+  int64_t begun = sys::now_ns();
+  uint64_t max = least;
+  for (int64_t wait = kAskFirst; kills == asking.kills; wait += wait / 4) {
+    int64_t now = sys::now_ns();
+    if (now - begun >= kAskMost || (err = read_limit(usage_, usage)) != 0 || usage <= least) break;
+    if (!shared.asks_until.compare_exchange_strong(turn, now + wait + kAskerLives)) return 0;
+    turn = now + wait + kAskerLives;
+    bool armed = alarm.start(wait);
+    err = write_limit(*file, least);
+    alarm.stop();
+    bool whole = !armed || sys::now_ns() - now < wait;
+    if (err == 0) err = count_kills(kills);
+    if (err == 0) err = read_limit(*file, max);
+    // Somebody else's, if it is another one by now.
+    if (err != 0 || whole || max != least) break;
+  }
+  bool chosen = kills != asking.kills;
+  // The sentinel or the guardian in its place, while this process did not run.
+  if (shared.asks_until.load() != turn) return 0;
+  if (chosen) {
+    // What it has still to give back is in that.
+    bool back = read_limit(usage_, usage) != 0 || usage <= least;
+    shared.chosen_usage.store(back ? UINT32_MAX : static_cast<uint32_t>(usage / kUnit));
+    shared.chosen_at.store(sys::now_ns());
+  }
+  // Not below what is in use: that would be another asking. What was lent is then taken back later.
+  uint64_t back = found;
+  if (found > asking.base && read_limit(usage_, usage) == 0 && usage + ahead_ < asking.base) {
+    back = asking.base;
+  }
+  if (int failed = read_limit(*file, max)) return failed;
+  if (max == least) err = write_limit(*file, back);
+  shared.own_max.store(0);
+  write_mark();
+  if (err == 0 && back == asking.base) set_max_.store(0);
+  return err;
+}
+
+int HotGroupV2::follow(const Sample& sample) {
+  uint64_t high;
+  if (!noted() || yielded_ || set_high_.load() == 0) return 0;
+  if (int err = read_limit(high_, high)) return err;
+  uint64_t wanted = held_high(sample.limit);
+  // The guardian sets what was found, or what we would: all else is somebody's who wants it so.
+  if (high != set_high_.load() && high != own_high() && high != wanted) {
+    keep_high(high);
+    wanted = held_high(sample.limit);
+  }
+  if (high == wanted) {
+    set_high_.store(wanted);
+    return 0;
+  }
+  if (wanted < high && sample.usage > wanted) return -EAGAIN;
+  return set_high(high_, wanted);
+}
+
+bool HotGroupV2::must_freeze(const Sample& sample, int64_t now, int64_t deadline) {
+  if (!sample.starved || yielded_) {
+    measuring_ = false;
+    return false;
+  }
+  if (!measuring_) rule_.begin(now, sample.usage);
+  measuring_ = true;
+  return rule_.wanted(now, sample.usage, sample.limit - sample.band, sample.limit, deadline - now);
+}
+
+int HotGroupV2::freeze(bool frozen) {
+  Opened file(place_, freeze_, "cgroup.freeze", O_RDWR);
+  if (!file) return is_gone(file.error()) ? -ENODEV : file.error();
+  if (frozen) {
+    char text[kPage];
+    std::string_view own;
+    if (own_path_.empty()) return -ENOENT;
+    ssize_t n = sys::read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof text);
+    if (n < 0) return static_cast<int>(n);
+    if (parse::cgroup_path({text, static_cast<size_t>(n)}, "", own) == 0 &&
+        own.starts_with(own_path_) &&
+        (own.size() == own_path_.size() || own[own_path_.size()] == '/')) {
+      return -EDEADLK;
+    }
+    // Frozen by somebody else: it stays so, also afterwards.
+    uint64_t already = 0;
+    if (read_limit(*file, already) == 0 && already != 0 && !frozen_.load()) return 0;
+  }
+  // Should this process end in between, somebody has to know.
+  bool was = frozen_.load();
+  if (frozen) {
+    frozen_.store(true);
+    write_mark();
+  }
+  if (!frozen) stands_.store(false);
+  int err = sys::write_small((*file).get(), frozen ? "1" : "0");
+  if (frozen) stands_.store(err == 0);
+  if (!frozen && err == 0) thawed_.store(true);
+  frozen_.store(err == 0 ? frozen : was);
+  if (!frozen && was) write_mark();
+  return err;
+}
+
+int HotGroupV2::reclaim() {
+  uint64_t usage, max;
+  if (int err = limit(max)) return err;
+  if (int err = read_limit(usage_, usage)) return err;
+  // As force_empty: what can be. -EAGAIN: it was less.
+  Opened file(place_, reclaim_, "memory.reclaim", O_WRONLY);
+  int err = file ? write_limit(*file, usage) : file.error();
+  return err == -EAGAIN ? 0 : err;
+}
+
+// cgroup.kill: from 5.14 on.
+int HotGroupV2::kill_tree() const {
+  int err = sys::write_at(dir_, "cgroup.kill", "1");
+  return err == -ENOENT ? -EOPNOTSUPP : err;
+}
+
+}  // namespace oom

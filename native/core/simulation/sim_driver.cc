@@ -1,0 +1,244 @@
+// See sim_driver.h. Each function does with the numbers of a SimGroup what the sentinel does with
+// the group's files; what the steps do to it is in sim_driver_steps.cc.
+#include "core/simulation/sim_driver.h"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace oom {
+namespace {
+
+constexpr int64_t kCloseRetry = 1 * kMs;
+
+}  // namespace
+
+void SimDriver::arm() {
+  if (ballast_ > 0) ballast_pid_ = group_->spawn(ballast_, true);
+  notifications_ = group_->notifications();
+  if (machine_.holding()) switch_killer(SimCall::kHold, true);
+  look();
+}
+
+Sample SimDriver::sample() {
+  Sample s;
+  s.usage = group_->usage();
+  s.limit = group_->limit();
+  s.kills = group_->kernel_kills();
+  s.starved = group_->under_oom() && s.usage + kBatch >= s.limit;
+  s.deserted = group_->processes().empty();
+  hooks_->sees(s);
+  return s;
+}
+
+Loan SimDriver::loan() const {
+  return {.open = set_limit_ != 0, .to = set_limit_, .memsw = 0, .frozen = frozen_};
+}
+
+void SimDriver::publish() {
+  if (slot_) oom::publish(*slot_, machine_, loan());
+}
+
+bool SimDriver::claim() {
+  bool ours = !slot_ || oom::claim(*slot_, machine_, [this](const Input& input) { tell(input); });
+  hooks_->passes();
+  return ours;
+}
+
+void SimDriver::die() {
+  ghost_ = *group_;
+  group_ = &ghost_;
+  hooks_ = &silent_;
+  slot_ = nullptr;
+}
+
+void SimDriver::tell_ns(Fact fact, int64_t ns) {
+  Input input;
+  input.fact = fact;
+  input.ns = ns;
+  tell(input);
+}
+
+void SimDriver::tell(const Input& input) {
+  inbox_.push_back(input);
+  if (telling_) return;
+  telling_ = true;
+  for (size_t i = 0; i < inbox_.size(); i++) {
+    Input next = inbox_[i];
+    next.sample = sample();
+    if (group_->removed()) next.fact = Fact::kRemoved;
+    Actions actions;
+    machine_.step(group_->now(), next, actions);
+    hooks_->passes();
+    publish();
+    bool limit_written = false;
+    for (uint8_t a = 0; a < actions.size; a++) {
+      limit_written |= actions.list[a].what == Do::kEnd || actions.list[a].what == Do::kSqueeze;
+      hooks_->passes();
+      carry_out(actions.list[a]);
+    }
+    hooks_->passes();
+    publish();
+    if (limit_written) tell_ns(Fact::kLooked, 0);
+  }
+  inbox_.clear();
+  telling_ = false;
+  schedule();
+}
+
+void SimDriver::carry_out(const Action& action) {
+  hooks_->acted(action);
+  switch (action.what) {
+    case Do::kBegin:
+      hooks_->began(machine_);
+      break;
+    case Do::kStep:
+      start(false, action.index);
+      break;
+    case Do::kFallback:
+      if (claim()) start(true, 0);
+      break;
+    case Do::kLetGo:
+      claim();  // letting go twice does no harm
+      switch_killer(SimCall::kLetGo, false);
+      break;
+    case Do::kHold:
+      switch_killer(SimCall::kHold, true);
+      break;
+    case Do::kSqueeze:
+      lower_limit();
+      break;
+    case Do::kEnd:
+      put_back();
+      hooks_->ended(machine_.end());
+      break;
+  }
+}
+
+void SimDriver::switch_killer(SimCall call, bool disabled) {
+  if (!disabled && frozen_) group_->thaw();
+  int32_t err = hooks_->fails(call);
+  if (err == 0) err = group_->set_killer_disabled(disabled);
+  switch_pending_ = err != 0;
+  if (err == 0) hooks_->switched(disabled);
+  if (err != 0) tell_ns(Fact::kSwitchFailed, 0);
+}
+
+void SimDriver::start(bool fallback, uint8_t index) {
+  Job job;
+  job.fallback = fallback;
+  job.index = index;
+  job.episode = machine_.id();
+  job.started_at = group_->now();
+  if (!fallback) job.target = machine_.lend_to(index);
+  bool lends = !fallback && machine_.config().plan[index].kind == StepKind::kHeadroom;
+  int64_t takes = hooks_->takes(fallback ? SimCall::kFallback
+                                : lends  ? SimCall::kLend
+                                         : SimCall::kStep);
+  if (takes < 0) return;
+  job.at = group_->now() + takes;
+  if (takes == 0) {
+    perform(job);
+  } else {
+    jobs_.push_back(job);
+  }
+}
+
+void SimDriver::dispose() {
+  if (disposed_) return;
+  tell_ns(Fact::kCancel, 0);
+  hooks_->passes();
+  disposed_ = closing_ = true;
+  close();
+}
+
+void SimDriver::hold_again() {
+  if (disposed_) return;
+  if (machine_.holding()) switch_killer(SimCall::kHold, true);
+  if (machine_.config().delay_ns == 0) switch_killer(SimCall::kLetGo, false);
+}
+
+void SimDriver::abandon() {
+  set_delay(0);
+  if (!disposed_) switch_killer(SimCall::kLetGo, false);
+}
+
+void SimDriver::make_sure() {
+  if (group_->killer_disabled()) (void)group_->set_killer_disabled(false);
+}
+
+// Whatever fails now is tried again: nobody is behind it any more.
+void SimDriver::close() {
+  put_back();
+  if (ballast_pid_ > 0) group_->exit(ballast_pid_);
+  ballast_pid_ = 0;
+  int32_t err = 0;
+  if (!machine_.config().dry_run) {
+    err = hooks_->fails(SimCall::kLetGo);
+    if (err == 0) err = group_->set_killer_disabled(false);
+  }
+  bool owes = set_limit_ != 0;
+  bool could = group_->usage() < group_->limit();
+  closing_ = !group_->removed() && (err != 0 || (owes && could));
+  switch_pending_ = err != 0 && !group_->removed();
+  close_at_ = closing_ ? group_->now() + kCloseRetry : kNever;
+}
+
+// When the machine is stepped next: a notification it has not been told, or its own wish.
+void SimDriver::schedule() {
+  if (machine_.next_wake() == wake_for_) return;
+  wake_for_ = machine_.next_wake();
+  wake_at_ = wake_for_ == kNever ? kNever : wake_for_ + hooks_->wakes_late();
+}
+
+int64_t SimDriver::next_event() const {
+  int64_t next =
+      std::min(group_->next_event(), std::min(close_at_, std::min(notice_at_, wake_at_)));
+  for (const Job& job : jobs_) next = std::min(next, job.at);
+  return next;
+}
+
+// A notification wakes the sentinel a little later, and can be lost only where looks go on anyway.
+void SimDriver::notice() {
+  if (group_->notifications() == notifications_) return;
+  notifications_ = group_->notifications();
+  bool looks_go_on = machine_.next_wake() <= group_->now() + 10 * kMs;
+  if (notice_at_ == kNever && !(looks_go_on && hooks_->loses_notification())) {
+    notice_at_ = group_->now() + hooks_->wakes_late();
+  }
+}
+
+void SimDriver::woken(Fact fact) {
+  bool theirs = slot_ && claimed_by_guardian(*slot_, machine_);
+  tell_ns(theirs ? Fact::kGuardianActed : fact, 0);
+}
+
+bool SimDriver::step(int64_t until) {
+  notice();
+  int64_t now = std::max(next_event(), group_->now());
+  bool due = now <= until;
+  group_->advance_to(due ? now : until);
+  notice();
+  if (!due) return notice_at_ <= until;
+  for (size_t i = 0; i < jobs_.size(); i++) {
+    if (jobs_[i].at > now) continue;
+    Job job = jobs_[i];
+    jobs_.erase(jobs_.begin() + static_cast<ptrdiff_t>(i));
+    perform(job);
+    return true;
+  }
+  if (close_at_ <= now) {
+    close();
+  } else if (notice_at_ <= now) {
+    notice_at_ = kNever;
+    woken(Fact::kNotified);
+  } else if (wake_at_ <= now) {
+    // Who wakes late for the timer finds the notification there too.
+    wake_at_ = wake_for_ = kNever;
+    Fact fact = notice_at_ == kNever ? Fact::kLooked : Fact::kNotified;
+    notice_at_ = kNever;
+    woken(fact);
+  }
+  return true;
+}
+
+}  // namespace oom

@@ -1,0 +1,14 @@
+// cgroup v1's cgroup.event_control: tells an eventfd of events of one control file.
+// Kernel Documentation/admin-guide/cgroup-v1/memcg_test.rst and memory.rst; v1 only, deprecated
+// since 6.12, EOPNOTSUPP with PREEMPT_RT.
+#pragma once
+
+#include "core/sys/status.h"
+
+namespace oom {
+
+// Writes "<event_fd> <control_fd> <args>". Both files are closed again: the kernel keeps what it
+// needs.
+Status register_event(int dir, const char* file, int eventfd, const char* args);
+
+}  // namespace oom

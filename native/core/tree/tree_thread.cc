@@ -1,0 +1,138 @@
+#include "core/tree/tree_thread.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "core/prepared/thread.h"
+#include "core/sys/fd.h"
+#include "core/sys/mutex_lock.h"
+#include "core/sys/small_file.h"
+#include "core/tree/forest.h"
+#include "core/tree/inotify_hub.h"
+
+namespace oom {
+namespace {
+
+struct ScoutState final : InotifyHub::Reader {
+  PreparedThread thread;
+  Fd epoll, wake;
+  std::atomic<bool> stopping{false};
+  int users = 0;
+
+  int add(int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    return epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+  }
+  int listen(int fd) override { return add(fd); }
+  void leave(int fd) override { epoll_ctl(epoll.get(), EPOLL_CTL_DEL, fd, nullptr); }
+  void ring() {
+    uint64_t one = 1;
+    if (::write(wake.get(), &one, sizeof one) < 0) return;  // EAGAIN: it is awake
+  }
+};
+
+// Taken to start and stop, which one thread does after the other, and to be nudged.
+pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+ScoutState* scout = nullptr;
+// Taken while the errand is done, so that one that has been released is not.
+pthread_mutex_t errand_lock = PTHREAD_MUTEX_INITIALIZER;
+Scout::Errand* errand_now = nullptr;
+int errand_users = 0;
+
+Status start(void* (*main)(void*)) {
+  auto made = std::make_unique<ScoutState>();
+  made->epoll.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!made->epoll) return Status::last("epoll_create1");
+  made->wake.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!made->wake) return Status::last("eventfd");
+  int err = made->add(made->wake.get());
+  if (err == 0) err = InotifyHub::set_reader(made.get());
+  Status status = Status::of(err, "epoll_ctl");
+  if (status.ok()) status = made->thread.start("oom-scout", main, made.get());
+  if (status.ok()) {
+    scout = made.release();
+  } else {
+    InotifyHub::set_reader(nullptr);
+  }
+  return status;
+}
+
+void end(ScoutState* state) {
+  state->stopping = true;
+  state->ring();
+  state->thread.join();
+  InotifyHub::set_reader(nullptr);
+  delete state;
+}
+
+}  // namespace
+
+Status Scout::acquire(Errand* errand) {
+  MutexLock held(lock);
+  if (!scout) {
+    if (Status status = start(&Scout::main); !status.ok()) return status;
+  }
+  scout->users++;
+  if (!errand) return Status::success();
+  MutexLock busy(errand_lock);
+  errand_now = errand;
+  errand_users++;
+  return Status::success();
+}
+
+void Scout::release(Errand* errand) {
+  MutexLock held(lock);
+  if (errand) {
+    MutexLock busy(errand_lock);
+    if (--errand_users == 0) errand_now = nullptr;
+  }
+  if (--scout->users == 0) end(std::exchange(scout, nullptr));
+}
+
+void Scout::nudge() {
+  MutexLock held(lock);
+  if (scout) scout->ring();
+}
+
+void* Scout::main(void* arg) {
+  auto* self = static_cast<ScoutState*>(arg);
+  int64_t next = INT64_MAX;
+  bool more = false;
+  while (!self->stopping) {
+    int timeout = -1;
+    if (more) {
+      timeout = 0;
+    } else if (next != INT64_MAX) {
+      int64_t ns = std::max<int64_t>(0, next - sys::now_ns());
+      timeout = static_cast<int>((ns + 999'999) / 1'000'000);
+    }
+    epoll_event events[2];
+    int n = epoll_wait(self->epoll.get(), events, 2, timeout);
+    for (int i = 0; i < n; i++) {
+      uint64_t count;
+      if (events[i].data.fd != self->wake.get()) continue;
+      if (::read(self->wake.get(), &count, sizeof count) < 0) continue;
+    }
+    if (self->stopping) break;
+    more = Forest::events();
+    int64_t now = sys::now_ns();
+    next = Forest::tend(now);
+    MutexLock busy(errand_lock);
+    if (!errand_now) continue;
+    errand_now->after_events();
+    next = std::min(next, errand_now->tend(now));
+  }
+  return nullptr;
+}
+
+}  // namespace oom

@@ -1,0 +1,203 @@
+#include "core/watch/subscriptions.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "core/sys/event_control.h"
+#include "core/sys/parse.h"
+#include "core/sys/warm_file.h"
+
+namespace oom {
+
+void Subscription::detach(Sentinel& sentinel) {
+  sentinel.forget(*this);
+  if (fd_) sentinel.remove(fd_.get());
+}
+
+void Subscription::happened(Sentinel& sentinel, RecordKind kind, uint64_t count, int64_t at,
+                            uint64_t value, uint16_t detail) {
+  if (waiting_.count == 0) waiting_.at = at;
+  // Of timers the first that waits is told, of everything else the newest value.
+  if (waiting_.count == 0 || kind != RecordKind::kTimer) waiting_.a = value;
+  waiting_.target = target_;
+  waiting_.kind = kind;
+  waiting_.detail = detail;
+  waiting_.count = static_cast<uint32_t>(std::min<uint64_t>(waiting_.count + count, UINT32_MAX));
+  flush(sentinel);
+}
+
+void Subscription::ended(Sentinel& sentinel, int64_t at) {
+  sentinel.remove(fd_.get());
+  fd_.reset();
+  removed_at_ = at;
+  flush(sentinel);
+}
+
+void Subscription::flush(Sentinel& sentinel) {
+  if (waiting_.count > 0) {
+    if (!sentinel.send(*this, waiting_)) return;
+    waiting_.count = 0;
+  }
+  if (removed_at_ != 0) {
+    Record gone;
+    gone.target = target_;
+    gone.kind = RecordKind::kRemoved;
+    gone.count = 1;
+    gone.at = removed_at_;
+    if (sentinel.send(*this, gone)) removed_at_ = 0;
+  }
+}
+
+Status EventWatchV1::arm(const char* file, const char* args) {
+  fd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd_) return Status::last("eventfd");
+  Status status;
+  int err = place_.with([&](int dir) {
+    status = register_event(dir, file, fd_.get(), args);
+    return status.err;
+  });
+  if (err != 0 && status.ok()) return Status::of(err, "open", file);
+  if (!status.ok() || kind_ != RecordKind::kUsage) return status;
+  constexpr const char* kUsageFile = "memory.usage_in_bytes";
+  err = place_.with([&](int dir) { return sys::open_at(dir, kUsageFile, O_RDONLY); });
+  if (err < 0) return Status::of(err, "open", kUsageFile);
+  usage_.reset(err);
+  // The first read makes the kernel allocate the read buffer.
+  uint64_t now;
+  return Status::of(read_number(usage_, now), "read", kUsageFile);
+}
+
+int EventWatchV1::attach(Sentinel& sentinel) { return sentinel.add(fd_.get(), *this, EPOLLIN); }
+
+void EventWatchV1::ready(Sentinel& sentinel, int64_t now) {
+  // A removal signals too, after the files have vanished: asked before and behind the read.
+  const char* file =
+      kind_ == RecordKind::kUsage ? "memory.usage_in_bytes" : "memory.pressure_level";
+  bool gone = is_gone(place_.exists(file));
+  uint64_t signals = 0;
+  if (::read(fd_.get(), &signals, sizeof signals) < 0) return;
+  uint64_t value = threshold_;
+  int err = usage_ ? read_number(usage_, value) : 0;
+  if (gone || is_gone(err) || is_gone(place_.exists(file))) return ended(sentinel, now);
+  happened(sentinel, kind_, signals, now, value, value >= threshold_);
+}
+
+Status UsageWatchV2::arm(const Place& place) {
+  constexpr const char* kFile = "memory.current";
+  int fd = place.with([&](int dir) { return sys::open_at(dir, kFile, O_RDONLY); });
+  if (fd < 0) return Status::of(fd, "open", kFile);
+  fd_.reset(fd);
+  uint64_t now;
+  if (int err = read_number(fd_, now)) return Status::of(err, "read", kFile);
+  above_ = now >= threshold_;
+  return Status::success();
+}
+
+int UsageWatchV2::attach(Sentinel& sentinel) {
+  due(sentinel, sys::now_ns());
+  return 0;
+}
+
+void UsageWatchV2::due(Sentinel& sentinel, int64_t now) {
+  constexpr int64_t kStep = 100'000'000;
+  constexpr int64_t kLookCost = 20'000;  // with a margin, as in watch_v2.cc
+  uint64_t value = 0;
+  int err = read_number(fd_, value);
+  if (is_gone(err)) return ended(sentinel, now);
+  sentinel.set_timer(*this, now + std::max(kStep, sentinel.patient() * kLookCost));
+  if (err != 0 || (value >= threshold_) == above_) return;
+  above_ = !above_;
+  happened(sentinel, RecordKind::kUsage, 1, now, value, above_);
+}
+
+Status PsiWatch::arm(int dir, uint64_t stall_us, uint64_t window_us) {
+  const char* file = dir < 0 ? "/proc/pressure/memory" : "memory.pressure";
+  int fd = sys::open_at(dir, file, O_RDWR | O_NONBLOCK);
+  if (fd < 0) return Status::of(fd, "open", file);
+  char line[96];
+  int n = snprintf(line, sizeof line, "%s %llu %llu", full_ ? "full" : "some",
+                   static_cast<unsigned long long>(stall_us),
+                   static_cast<unsigned long long>(window_us));
+  // With the trailing NUL: the kernel overwrites the last byte it was given.
+  return arm(Fd(fd), {line, static_cast<size_t>(n) + 1}, stall_us, file);
+}
+
+Status PsiWatch::arm(Fd file, std::string_view trigger, uint64_t stall_us, const char* name) {
+  fd_ = std::move(file);
+  stall_us_ = stall_us;
+  if (::write(fd_.get(), trigger.data(), trigger.size()) < 0) return Status::last("write", name);
+  return Status::of(total(last_total_), "read", name);
+}
+
+int PsiWatch::total(uint64_t& out) const {
+  char text[1024];
+  ssize_t n = sys::read_small(fd_.get(), text, sizeof text);
+  if (n < 0) return static_cast<int>(n);
+  parse::PsiTotals totals;
+  if (int err = parse::psi_totals({text, static_cast<size_t>(n)}, totals)) return err;
+  out = full_ ? totals.full.value_or(0) : totals.some;
+  return 0;
+}
+
+int PsiWatch::attach(Sentinel& sentinel) {
+  // Edge-triggered: POLLPRI stays up until the file is polled again.
+  return sentinel.add(fd_.get(), *this, EPOLLPRI | EPOLLET);
+}
+
+void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
+  uint64_t value;
+  int err = total(value);
+  if (is_gone(err)) return ended(sentinel, now);
+  // Unprivileged triggers fire once falsely after arming, also for what was stalled before: a true
+  // first event has seen the whole of `stall_us` since.
+  if (err != 0 || value <= last_total_) return;
+  if (!told_ && value - last_total_ < stall_us_) return;
+  told_ = true;
+  last_total_ = value;
+  happened(sentinel, RecordKind::kPressure, 1, now, value);
+}
+
+int NoticeSource::attach(Sentinel&) { return 0; }
+
+void NoticeSource::tell(Sentinel& sentinel, RecordKind kind, int64_t now, uint64_t value) {
+  happened(sentinel, kind, 1, now, value);
+}
+
+Status DelaySource::arm(int eventfd) {
+  eventfd_.reset(fcntl(eventfd, F_DUPFD_CLOEXEC, 0));
+  return eventfd_ ? Status::success() : Status::last("fcntl");
+}
+
+void DelaySource::start(Sentinel& sentinel, int64_t when, int64_t period) {
+  stop(sentinel);
+  when_ = when;
+  period_ = period;
+  sentinel.set_timer(*this, when);
+}
+
+void DelaySource::stop(Sentinel& sentinel) {
+  sentinel.forget(*this);
+  waiting_.count = 0;
+}
+
+void DelaySource::due(Sentinel& sentinel, int64_t now) {
+  int64_t was_due = when_;
+  uint64_t times = 1;
+  if (period_ > 0) {
+    times += static_cast<uint64_t>((now - when_) / period_);
+    when_ += period_ * static_cast<int64_t>(times);
+    sentinel.set_timer(*this, when_);
+  }
+  if (eventfd_) {
+    // EAGAIN only, when the counter is full: then it is readable as it is.
+    [[maybe_unused]] ssize_t n = ::write(eventfd_.get(), &times, sizeof times);
+  }
+  happened(sentinel, RecordKind::kTimer, times, now, static_cast<uint64_t>(was_due));
+}
+
+}  // namespace oom

@@ -1,0 +1,128 @@
+#include "core/watch/tree_watch.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "core/sys/small_file.h"
+
+namespace oom {
+namespace {
+
+class Lock {
+ public:
+  explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
+  ~Lock() { pthread_mutex_unlock(&mutex_); }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  pthread_mutex_t& mutex_;
+};
+
+// How many watches the sentinel takes leave of at a time: it has others to serve.
+constexpr size_t kBatch = 64;
+
+constexpr auto kDetach = [](Sentinel& sentinel, auto* source) { source->detach(sentinel); };
+
+}  // namespace
+
+TreeWatch::TreeWatch(Sentinel& sentinel, Channel& channel, uint32_t target, uint32_t wanted)
+    : sentinel_(sentinel), channel_(channel), target_(target), wanted_(wanted) {}
+
+Status TreeWatch::open(std::shared_ptr<const Fd> root, const Memcg& memcg) {
+  kind_ = &WatchKind::of(memcg);
+  Status status;
+  notice_ = make_apart<NoticeSource>(status, channel_, target_);
+  if (status.ok()) status = tree_.open(std::move(root));
+  Lock lock(lock_);
+  return status.ok() ? failure_ : status;
+}
+
+void TreeWatch::close() {
+  tree_.close();
+  Lock lock(lock_);
+  if (closed_) return;
+  closed_ = true;
+  std::vector<LockedPtr<OomWatch>> all;
+  all.reserve(watches_.size());
+  for (auto& [sub, watch] : watches_) all.push_back(std::move(watch));
+  watches_.clear();
+  for (size_t i = 0; i < all.size(); i += kBatch) {
+    sentinel_.call(
+        [](Sentinel& sentinel, const LockedPtr<OomWatch>* first, size_t count) {
+          for (size_t j = 0; j < count; j++) first[j]->detach(sentinel);
+        },
+        &all[i], std::min(kBatch, all.size() - i));
+  }
+  if (notice_) sentinel_.call(kDetach, notice_.get());
+}
+
+bool TreeWatch::path_of(uint32_t sub, std::string& out) {
+  Lock lock(lock_);
+  auto it = watches_.find(sub);
+  if (it == watches_.end()) return false;
+  out = it->second->name();
+  return true;
+}
+
+size_t TreeWatch::forget(uint32_t sub) {
+  Lock lock(lock_);
+  if (auto it = watches_.find(sub); it != watches_.end()) {
+    sentinel_.call(kDetach, it->second.get());
+    watches_.erase(it);
+  }
+  return watches_.size();
+}
+
+Status TreeWatch::trouble() {
+  Lock lock(lock_);
+  return failure_;
+}
+
+uint32_t TreeWatch::appeared(uint32_t, const Place& place, int) {
+  uint32_t sub = 0;
+  Status status = watch(place, sub);
+  if (!status.ok() && !is_gone(status.err)) failed(status);
+  return sub;
+}
+
+Status TreeWatch::watch(const Place& place, uint32_t& sub) {
+  Lock lock(lock_);
+  if (closed_) return Status::of(-ENODEV, nullptr);
+  Status status;
+  auto made = kind_->make_watch({&channel_, target_, next_sub_, place, wanted_}, status);
+  if (made) status = made->arm(tree_.opened());
+  if (!status.ok()) return status;
+  // Before the first record may come.
+  OomWatch& source = *made;
+  watches_[next_sub_] = std::move(made);
+  int err = 0;
+  if (source.quiet()) {
+    err = source.attach(sentinel_);
+  } else {
+    err = sentinel_.call([](Sentinel& s, OomWatch* watch) { return watch->attach(s); }, &source);
+  }
+  status = Status::of(err, "epoll_ctl");
+  if (status.ok()) {
+    sub = next_sub_++;
+  } else {
+    watches_.erase(next_sub_);
+  }
+  return status;
+}
+
+void TreeWatch::failed(const Status& status) {
+  Lock lock(lock_);
+  if (closed_ || !failure_.ok()) return;
+  failure_ = status;
+  if (!tree_.opened()) return;  // open() returns it
+  sentinel_.call(
+      [](Sentinel& sentinel, NoticeSource* notice, int err) {
+        notice->tell(sentinel, RecordKind::kTrouble, sys::now_ns(), static_cast<uint64_t>(-err));
+      },
+      notice_.get(), status.err);
+}
+
+}  // namespace oom

@@ -1,0 +1,250 @@
+#include "core/watch/watch_v1.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "core/sys/event_control.h"
+#include "core/sys/field_file.h"
+#include "core/sys/parse.h"
+
+namespace oom {
+namespace {
+
+constexpr const char* kFile = "memory.oom_control";
+// The killer counts its victim some microseconds to milliseconds after it has notified (it prints a
+// report first), and the group may be removed as soon as the victim is gone: looks each half
+// millisecond first, then after 1, 2, 4 … 512 ms.
+constexpr uint8_t kQuickLooks = 16;
+constexpr uint8_t kLooks = kQuickLooks + 10;
+constexpr int64_t kQuickStep = 500'000;
+// What a look may cost, with a margin: many watches that look do so less often.
+constexpr int64_t kLookCost = 40'000;
+// When it could not be seen whether the group is still there.
+constexpr int64_t kRetry = 10'000'000;
+// How long after the files have vanished the kernel's work queue may take to signal the removal.
+constexpr int64_t kRemovalSettles = 250'000'000;
+
+int read_u64(int dir, const char* name, uint64_t& out) {
+  char text[32];
+  ssize_t n = sys::read_at(dir, name, text, sizeof text);
+  if (n < 0) return static_cast<int>(n);
+  return parse::u64({text, static_cast<size_t>(n)}, out);
+}
+
+}  // namespace
+
+OomWatchV1::OomWatchV1(WatchSpec spec)
+    : OomWatch(spec), place_(std::move(spec.place)), target_(spec.target), sub_(spec.sub) {}
+
+// Where it cannot be read (out of memory ourselves, out of fds, gone) the last counters stand.
+void OomWatchV1::look(GroupCounters& out) const {
+  out = last_;
+  place_.with([&](int dir) {
+    parse::OomControl control;
+    if (int err = read_fields_at(dir, kFile, control)) return err;
+    out.kills = control.oom_kill.value_or(0);
+    out.under_oom = control.under_oom.value_or(false);
+    read_u64(dir, "memory.failcnt", out.failcnt);
+    return 0;
+  });
+}
+
+// 1, 0, or -errno when it cannot be known now.
+int OomWatchV1::exists() const {
+  int err = place_.exists(kFile);
+  return err == 0 ? 1 : (is_gone(err) ? 0 : err);
+}
+
+Status OomWatchV1::arm(bool newborn) {
+  eventfd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!eventfd_) return Status::last("eventfd");
+  newborn_ = newborn;
+  if (!newborn) look(last_);
+  Status status;
+  int err = place_.with([&](int dir) {
+    finder_.start(dir, newborn, sys::now_ns());
+    status = register_event(dir, kFile, eventfd_.get(), "");
+    return status.err;
+  });
+  if (err != 0) return status.ok() ? Status::of(err, "open", kFile) : status;
+  // Registering with a group that is out of memory signals at once: that OOM is older than the
+  // watch.
+  uint64_t signals = 0;
+  if (::read(eventfd_.get(), &signals, sizeof signals) < 0) signals = 0;
+  if (last_.under_oom && signals > 0) signals--;
+  if (signals == 0 && !newborn) return Status::success();
+  GroupCounters c;
+  look(c);
+  int64_t now = sys::now_ns();
+  if (signals > 0) note_ooms(signals, origin(now), now);
+  note_counters(c, now);
+  // Looks begin with attach(). Nothing was ever refused: nothing can have happened.
+  uint64_t with_swap = 0;
+  place_.with([&](int dir) { return read_u64(dir, "memory.memsw.failcnt", with_swap); });
+  if (signals > 0 || c.kills > 0 || c.failcnt > 0 || with_swap > 0) {
+    looks_left_ = kLooks;
+  } else {
+    newborn_ = false;
+  }
+  return Status::success();
+}
+
+int OomWatchV1::attach(Sentinel& sentinel) {
+  // From here on the sentinel may be in ready(), on its own thread.
+  bool was_quiet = quiet();
+  if (int err = sentinel.add(eventfd_.get(), *this, EPOLLIN)) return err;
+  listen(&sentinel);
+  if (was_quiet) return 0;
+  look_on(sentinel, sys::now_ns());
+  emit(sentinel);
+  return 0;
+}
+
+void OomWatchV1::detach(Sentinel& sentinel) {
+  listen(nullptr);
+  sentinel.forget(*this);
+  if (!done_) sentinel.remove(eventfd_.get());
+}
+
+void OomWatchV1::ready(Sentinel& sentinel, int64_t now) {
+  if (done_) return;
+  // Asking must come before reading: after removal the files vanish first, then the signal comes.
+  // And once more behind it: the removal may have come in between.
+  int there = removed_ ? 0 : exists();
+  uint64_t signals = 0;
+  if (::read(eventfd_.get(), &signals, sizeof signals) < 0) return;
+  if (there == 1) there = exists();
+  unsure_ += signals;
+  if (there == 0) return vanished(sentinel, now);
+  if (oom_at_ == 0) oom_at_ = now;
+  if (there < 0) return sentinel.set_timer(*this, now + kRetry);
+  told(sentinel, now);
+}
+
+// The group is there, so all signals were OOMs.
+void OomWatchV1::told(Sentinel& sentinel, int64_t now) {
+  GroupCounters c;
+  look(c);
+  note_ooms(std::exchange(unsure_, 0), origin(now), now);
+  note_counters(c, now);
+  looks_left_ = kLooks;
+  look_on(sentinel, now);
+  emit(sentinel);
+}
+
+// One of the signals is the removal's, or it is still to come: the kernel sends it from a work
+// queue. What is more than that were OOMs.
+void OomWatchV1::vanished(Sentinel& sentinel, int64_t now) {
+  if (!removed_) {
+    removed_ = true;
+    gone_at_ = now;
+  }
+  sentinel.set_timer(*this, std::max(now, sys::now_ns()) + kRemovalSettles);
+}
+
+// Unknown where it cannot be looked at any more.
+Origin OomWatchV1::origin(int64_t now) {
+  Origin result = Origin::kUnknown;
+  place_.with([&](int dir) {
+    result = finder_.find(dir, last_.kills, now);
+    return 0;
+  });
+  return result;
+}
+
+void OomWatchV1::note_ooms(uint64_t ooms, Origin origin, int64_t at) {
+  origin_ = ooms_ == 0 || origin_ == origin ? origin : Origin::kUnknown;
+  if (oom_at_ == 0) oom_at_ = at;
+  ooms_ += ooms;
+  newborn_ooms_ += ooms;
+}
+
+void OomWatchV1::note_counters(const GroupCounters& c, int64_t now) {
+  if (c.kills > last_.kills) {
+    if (kills_ == 0) kill_at_ = now;
+    kills_ += c.kills - last_.kills;
+  }
+  if (newborn_ && c.kills > newborn_ooms_) note_ooms(c.kills - newborn_ooms_, origin(now), now);
+  last_ = c;
+}
+
+void OomWatchV1::look_on(Sentinel& sentinel, int64_t now) {
+  int done = kLooks - looks_left_;
+  int64_t step = done < kQuickLooks ? kQuickStep : int64_t{1'000'000} << (done - kQuickLooks);
+  sentinel.set_timer(*this, now + std::max(step, sentinel.patient() * kLookCost));
+}
+
+void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
+  if (done_) return;
+  if (removed_) {
+    // All signals are in: one was the removal's.
+    if (unsure_ > 1) note_ooms(unsure_ - 1, Origin::kUnknown, gone_at_);
+    done_ = true;
+    sentinel.remove(eventfd_.get());
+    return emit(sentinel);
+  }
+  if (unsure_ > 0) {
+    int there = exists();
+    if (there == 0) return vanished(sentinel, now);
+    if (there < 0) return sentinel.set_timer(*this, now + kRetry);
+    return told(sentinel, now);
+  }
+  if (looks_left_ == 0) return;
+  uint8_t left = looks_left_;
+  last_look(sentinel, now);
+  if (removed_ || unsure_ > 0) return;
+  looks_left_ = left - 1;
+  if (looks_left_ > 0) {
+    look_on(sentinel, now);
+  } else {
+    newborn_ = false;
+  }
+}
+
+void OomWatchV1::last_look(Sentinel& sentinel, int64_t now) {
+  if (done_ || removed_) return;
+  // An OOM is told before its kill.
+  ready(sentinel, now);
+  if (removed_ || unsure_ > 0) return;
+  GroupCounters c;
+  look(c);
+  note_counters(c, now);
+  emit(sentinel);
+}
+
+void OomWatchV1::emit(Sentinel& sentinel) {
+  auto record = [&](RecordKind kind, uint64_t count, int64_t at) {
+    Record r;
+    r.target = target_;
+    r.sub = sub_;
+    r.kind = kind;
+    r.detail = static_cast<uint16_t>(origin_);
+    r.count = static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
+    r.at = at;
+    r.a = last_.kills;
+    r.b = last_.failcnt;
+    r.c = last_.under_oom;
+    r.d = r.e = r.f = kNoCounter;
+    return r;
+  };
+  if (ooms_ > 0) {
+    if (!sentinel.send(*this, record(RecordKind::kOom, ooms_, oom_at_))) return;
+    ooms_ = 0;
+    oom_at_ = 0;
+  }
+  if (kills_ > 0) {
+    if (!sentinel.send(*this, record(RecordKind::kKill, kills_, kill_at_))) return;
+    kills_ = 0;
+  }
+  if (done_ && gone_at_ != 0) {
+    if (!sentinel.send(*this, record(RecordKind::kRemoved, 1, gone_at_))) return;
+    gone_at_ = 0;
+  }
+}
+
+}  // namespace oom

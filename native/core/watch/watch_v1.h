@@ -1,0 +1,77 @@
+// A watch of a v1 group (watch.h has the rules). The kernel's side (kernel
+// Documentation/admin-guide/cgroup-v1/memory.rst, section 10; measured): the eventfd counts
+// notifications, removal adds one more about 20 ms after the control files have vanished, and kills
+// are counted in the group's own memory.oom_control a little after the notification. Kills of the
+// system's own OOM (not of a group's) are told to nobody: they are found at the next look.
+#pragma once
+
+#include <cstdint>
+
+#include "core/sentinel/sentinel.h"
+#include "core/sys/fd.h"
+#include "core/sys/place.h"
+#include "core/sys/status.h"
+#include "core/watch/origin_v1.h"
+#include "core/watch/watch.h"
+
+namespace oom {
+
+// What a v1 group says of itself in memory.oom_control and memory.failcnt.
+struct GroupCounters {
+  uint64_t kills = 0;
+  uint64_t failcnt = 0;
+  bool under_oom = false;
+};
+
+class OomWatchV1 final : public OomWatch {
+ public:
+  explicit OomWatchV1(WatchSpec spec);
+
+  Status arm(bool newborn) override;
+  const std::string& name() const override { return place_.name(); }
+  int attach(Sentinel& sentinel) override;
+  bool quiet() const override { return looks_left_ == 0; }
+  void detach(Sentinel& sentinel) override;
+
+  void ready(Sentinel& sentinel, int64_t now) override;
+  void due(Sentinel& sentinel, int64_t now) override;
+  void flush(Sentinel& sentinel) override { emit(sentinel); }
+  void last_look(Sentinel& sentinel, int64_t now) override;
+
+ private:
+  void look(GroupCounters& out) const;
+  int exists() const;
+  Origin origin(int64_t now);
+  void note_ooms(uint64_t ooms, Origin origin, int64_t at);
+  void note_counters(const GroupCounters& c, int64_t now);
+  void look_on(Sentinel& sentinel, int64_t now);
+  void told(Sentinel& sentinel, int64_t now);
+  void vanished(Sentinel& sentinel, int64_t now);
+  void emit(Sentinel& sentinel);
+
+  Place place_;
+  Fd eventfd_;
+  uint32_t target_;
+  uint32_t sub_;
+  GroupCounters last_;  // as last read
+  OriginV1 finder_;
+  // Not sent yet.
+  uint64_t ooms_ = 0;
+  uint64_t kills_ = 0;
+  int64_t oom_at_ = 0;
+  int64_t kill_at_ = 0;
+  int64_t gone_at_ = 0;
+  Origin origin_ = Origin::kUnknown;
+  // Seen: the control files have vanished; done: so has everything else been.
+  bool removed_ = false;
+  bool done_ = false;
+  // Signals of which it is not known yet whether one of them is the removal's.
+  uint64_t unsure_ = 0;
+  // A newborn's OOMs so far. Each of its kills had one, told to us or too early for it.
+  uint64_t newborn_ooms_ = 0;
+  bool newborn_ = false;
+  // Looks for kills that are still to come.
+  uint8_t looks_left_ = 0;
+};
+
+}  // namespace oom

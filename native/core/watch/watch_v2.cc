@@ -1,0 +1,243 @@
+#include "core/watch/watch_v2.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "core/sys/field_file.h"
+#include "core/sys/small_file.h"
+
+namespace oom {
+namespace {
+
+constexpr const char* kLocal = "memory.events.local";
+constexpr const char* kEvents = "memory.events";
+// The kernel is silent for up to 10 ms after it has told of something, and in that time a group
+// that met its limit may be out of memory, lose its victim and be removed, counters and all. So it
+// is looked at each millisecond until the kernel would speak again.
+constexpr uint8_t kLooks = 12;
+constexpr int64_t kLookStep = 1'000'000;
+// What a look may cost, with a margin: many watches that look do so less often.
+constexpr int64_t kLookCost = 20'000;
+// When the counters could not be read.
+constexpr int64_t kRetry = 10'000'000;
+
+uint64_t grown(const std::optional<uint64_t>& before, const std::optional<uint64_t>& now) {
+  uint64_t a = before.value_or(0), b = now.value_or(0);
+  return b > a ? b - a : 0;
+}
+
+// Up to the hierarchy's root, or to the mount's where that is a part of it.
+Above look_above(int dir) {
+  Above out;
+  Fd at;
+  for (;;) {
+    Fd up(openat(at ? at.get() : dir, "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    parse::MemoryEvents events;
+    if (!up) out.whole = false;
+    if (!up || faccessat(up.get(), "cgroup.procs", F_OK, 0) != 0) break;
+    // The root has no counters.
+    if (faccessat(up.get(), "cgroup.type", F_OK, 0) != 0) return out;
+    if (read_fields_at(up.get(), kLocal, events) != 0) out.whole = false;
+    out.ooms += events.oom.value_or(0);
+    at = std::move(up);
+  }
+  out.whole = false;
+  return out;
+}
+
+}  // namespace
+
+EventDelta delta_of(const parse::MemoryEvents& before, const parse::MemoryEvents& now) {
+  return {grown(before.oom, now.oom), grown(before.oom_kill, now.oom_kill),
+          grown(before.high, now.high), grown(before.max, now.max)};
+}
+
+Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool own) {
+  if (now.ooms > before.ooms) {
+    return {std::min(now.ooms - before.ooms, kills), Origin::kAncestor};
+  }
+  // Nobody above that can be seen: its own, a group outside of this namespace, or the system.
+  return own || now.whole ? Foreign{} : Foreign{1, Origin::kUnknown};
+}
+
+OomWatchV2::OomWatchV2(WatchSpec spec)
+    : OomWatch(spec),
+      place_(std::move(spec.place)),
+      target_(spec.target),
+      sub_(spec.sub),
+      wanted_(spec.wanted) {}
+
+int OomWatchV2::read_local(parse::MemoryEvents& out) const {
+  return read_fields(events_.get(), out);
+}
+
+// Where they cannot be read (out of memory ourselves, out of fds, gone) the last ones stand.
+void OomWatchV2::read_counters() {
+  place_.with([&](int dir) { return read_fields_at(dir, kEvents, counters_); });
+}
+
+Status OomWatchV2::arm(bool newborn) {
+  bool root = false;
+  int err = place_.with([&](int dir) {
+    root =
+        faccessat(dir, "cgroup.type", F_OK, 0) != 0 && faccessat(dir, "cgroup.procs", F_OK, 0) == 0;
+    if (root) return 0;
+    int fd = sys::open_at(dir, kLocal, O_RDONLY);
+    if (fd < 0) return fd;
+    events_.reset(fd);
+    above_ = look_above(dir);
+    return 0;
+  });
+  if (err < 0) return Status::of(err, "open", kLocal);
+  if (root) return Status::success();
+  if (Status s = Removals::follow(*this); !s.ok()) return s;
+  parse::MemoryEvents now;
+  if (err = read_local(now); err != 0) return Status::of(err, "read", kLocal);
+  read_counters();
+  if (newborn) {
+    note(now, sys::now_ns());
+  } else {
+    last_ = now;
+  }
+  return Status::success();
+}
+
+int OomWatchV2::attach(Sentinel& sentinel) {
+  if (!events_) return 0;
+  if (int err = sentinel.add(events_.get(), *this, EPOLLPRI | EPOLLET)) return err;
+  Removals::add(sentinel, *this);
+  listen(&sentinel);
+  // What has happened since it was armed.
+  look(sentinel, sys::now_ns());
+  maybe_removed(sentinel, sys::now_ns());
+  return 0;
+}
+
+void OomWatchV2::detach(Sentinel& sentinel) {
+  listen(nullptr);
+  sentinel.forget(*this);
+  if (!events_ || done_) return;
+  sentinel.remove(events_.get());
+  Removals::remove(sentinel, *this);
+}
+
+void OomWatchV2::ready(Sentinel& sentinel, int64_t now) { look(sentinel, now); }
+
+void OomWatchV2::due(Sentinel& sentinel, int64_t now) {
+  if (looks_left_ > 0) looks_left_--;
+  look(sentinel, now);
+}
+
+void OomWatchV2::maybe_removed(Sentinel& sentinel, int64_t now) {
+  if (!done_ && is_gone(place_.exists(kLocal))) gone(sentinel, now);
+}
+
+void OomWatchV2::look(Sentinel& sentinel, int64_t now) {
+  if (done_) return;
+  parse::MemoryEvents c;
+  int err = read_local(c);
+  if (is_gone(err)) return gone(sentinel, now);
+  if (err != 0) return sentinel.set_timer(*this, now + kRetry);
+  EventDelta delta = delta_of(last_, c);
+  // One reading is no snapshot: the OOM that a kill belongs to was counted before it.
+  if (delta.kills > 0 && delta.ooms == 0) (void)read_local(c);
+  if (delta.any()) {
+    read_counters();
+    note(c, now);
+    looks_left_ = kLooks;
+  }
+  if (looks_left_ > 0) look_on(sentinel, now);
+  emit(sentinel);
+}
+
+void OomWatchV2::note(const parse::MemoryEvents& c, int64_t now) {
+  EventDelta delta = delta_of(last_, c);
+  last_ = c;
+  if (delta.ooms > 0) note_ooms(delta.ooms, Origin::kSelf, now);
+  if (delta.kills > 0) {
+    Above above = seen_above();
+    // In one reading with its own OOM: what those above had since the last time is no explanation.
+    Foreign foreign =
+        delta.ooms > 0 ? Foreign{} : foreign_ooms(above_, above, delta.kills, own_oom_);
+    if (foreign.ooms > 0) note_ooms(foreign.ooms, foreign.origin, now);
+    above_ = above;
+    own_oom_ = false;
+    if (kills_ == 0) kill_at_ = now;
+    kills_ += delta.kills;
+  } else if (delta.ooms > 0) {
+    // Its kill is still to come.
+    above_ = seen_above();
+    own_oom_ = true;
+  }
+  if (delta.high > 0 && (wanted_ & WatchSpec::kHigh)) {
+    if (high_ == 0) high_at_ = now;
+    high_ += delta.high;
+  }
+  if (delta.max > 0 && (wanted_ & WatchSpec::kMax)) {
+    if (max_ == 0) max_at_ = now;
+    max_ += delta.max;
+  }
+}
+
+Above OomWatchV2::seen_above() const {
+  Above above = above_;
+  above.whole = false;
+  place_.with([&](int dir) {
+    above = look_above(dir);
+    return 0;
+  });
+  return above;
+}
+
+void OomWatchV2::note_ooms(uint64_t ooms, Origin origin, int64_t at) {
+  origin_ = ooms_ == 0 || origin_ == origin ? origin : Origin::kUnknown;
+  if (ooms_ == 0) oom_at_ = at;
+  ooms_ += ooms;
+}
+
+void OomWatchV2::look_on(Sentinel& sentinel, int64_t now) {
+  sentinel.set_timer(*this, now + std::max(kLookStep, sentinel.patient() * kLookCost));
+}
+
+void OomWatchV2::gone(Sentinel& sentinel, int64_t now) {
+  done_ = true;
+  gone_at_ = now;
+  sentinel.clear_timer(*this);
+  sentinel.remove(events_.get());
+  Removals::remove(sentinel, *this);
+  emit(sentinel);
+}
+
+void OomWatchV2::emit(Sentinel& sentinel) {
+  auto send = [&](RecordKind kind, uint64_t& count, int64_t at) {
+    if (count == 0) return true;
+    Record r;
+    r.target = target_;
+    r.sub = sub_;
+    r.kind = kind;
+    r.detail = static_cast<uint16_t>(origin_);
+    r.count = static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
+    r.at = at;
+    r.a = counters_.oom_kill.value_or(kNoCounter);
+    r.b = counters_.max.value_or(kNoCounter);
+    r.c = kNoCounter;
+    r.d = counters_.oom.value_or(kNoCounter);
+    r.e = counters_.high.value_or(kNoCounter);
+    r.f = counters_.oom_group_kill.value_or(kNoCounter);
+    if (!sentinel.send(*this, r)) return false;
+    count = 0;
+    return true;
+  };
+  if (!send(RecordKind::kHigh, high_, high_at_)) return;
+  if (!send(RecordKind::kMax, max_, max_at_)) return;
+  if (!send(RecordKind::kOom, ooms_, oom_at_)) return;
+  if (!send(RecordKind::kKill, kills_, kill_at_)) return;
+  uint64_t removed = gone_at_ != 0;
+  if (send(RecordKind::kRemoved, removed, gone_at_)) gone_at_ = 0;
+}
+
+}  // namespace oom

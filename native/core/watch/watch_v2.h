@@ -1,0 +1,91 @@
+// A watch of a v2 group (watch.h has the rules). The kernel's side (Documentation/admin-guide/
+// cgroup-v2.rst; measured on 5.10 to 7.3): memory.events.local counts what this group's own limit
+// and its own members met, wakes whoever polls it at most once in 10 ms (later, not never) and
+// vanishes with the group, counts and all. Nobody is woken for a removal before 7.1: removals.h.
+//
+// An OOM is this group's own when its local count grew. A member killed without one fell to the
+// limit of a group above, whose local count says so, or to the system's own OOM.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/sys/fd.h"
+#include "core/sys/parse.h"
+#include "core/watch/removals.h"
+#include "core/watch/watch.h"
+
+namespace oom {
+
+// What happened between two readings of a group's local counters, and how it is told. Pure.
+struct EventDelta {
+  uint64_t ooms = 0;
+  uint64_t kills = 0;
+  uint64_t high = 0;
+  uint64_t max = 0;
+  bool any() const { return ooms > 0 || kills > 0 || high > 0 || max > 0; }
+};
+EventDelta delta_of(const parse::MemoryEvents& before, const parse::MemoryEvents& now);
+
+// What is known of the groups above: the OOMs of their own limits, added up.
+struct Above {
+  uint64_t ooms = 0;
+  bool whole = true;  // seen up to the hierarchy's root
+};
+// What those above had to do with members that were killed; `own`: the group was out of memory
+// itself. Empty: nothing, it was the group's own or the system's.
+struct Foreign {
+  uint64_t ooms = 0;
+  Origin origin = Origin::kUnknown;
+};
+Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool own);
+
+class OomWatchV2 final : public OomWatch, public Removable {
+ public:
+  explicit OomWatchV2(WatchSpec spec);
+  ~OomWatchV2() override { Removals::unfollow(*this); }
+
+  Status arm(bool newborn) override;
+  const std::string& name() const override { return place_.name(); }
+  int attach(Sentinel& sentinel) override;
+  // Listening begins on the sentinel.
+  bool quiet() const override { return false; }
+  void detach(Sentinel& sentinel) override;
+
+  void ready(Sentinel& sentinel, int64_t now) override;
+  void due(Sentinel& sentinel, int64_t now) override;
+  void flush(Sentinel& sentinel) override { emit(sentinel); }
+  void last_look(Sentinel& sentinel, int64_t now) override { look(sentinel, now); }
+  void maybe_removed(Sentinel& sentinel, int64_t now) override;
+  const Place& place() const override { return place_; }
+
+ private:
+  int read_local(parse::MemoryEvents& out) const;
+  void read_counters();
+  void look(Sentinel& sentinel, int64_t now);
+  void note(const parse::MemoryEvents& c, int64_t now);
+  Above seen_above() const;
+  void note_ooms(uint64_t ooms, Origin origin, int64_t at);
+  void look_on(Sentinel& sentinel, int64_t now);
+  void gone(Sentinel& sentinel, int64_t now);
+  void emit(Sentinel& sentinel);
+
+  Place place_;
+  Fd events_;  // memory.events.local; none: the hierarchy's root
+  uint32_t target_;
+  uint32_t sub_;
+  uint32_t wanted_;
+  parse::MemoryEvents last_;      // local, as last read
+  parse::MemoryEvents counters_;  // memory.events, as last read
+  Above above_;                   // at the last OOM or kill
+  bool own_oom_ = false;          // of which no kill has been seen
+  // Not sent yet.
+  uint64_t ooms_ = 0, kills_ = 0, high_ = 0, max_ = 0;
+  int64_t oom_at_ = 0, kill_at_ = 0, high_at_ = 0, max_at_ = 0;
+  int64_t gone_at_ = 0;
+  Origin origin_ = Origin::kUnknown;
+  bool done_ = false;
+  uint8_t looks_left_ = 0;
+};
+
+}  // namespace oom

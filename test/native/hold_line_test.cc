@@ -1,0 +1,174 @@
+// Where a v2 group is held, when it is out of memory there, and when its members are stopped.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include "core/rules/hold_line.h"
+#include "core/sys/parse.h"
+#include "core/sys/units.h"
+
+using namespace oom;
+
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr int64_t kSecond = 1'000'000'000;
+
+HoldConfig with(uint64_t band) { return {.band = band, .freeze = HoldFreeze::kIfNeeded}; }
+
+}  // namespace
+
+TEST_CASE("the line is a band below the limit, in whole pages") {
+  CHECK(hold::line(64 * kMiB, {}) == 60 * kMiB);
+  CHECK(hold::line(64 * kMiB, with(16 * kMiB)) == 48 * kMiB);
+  CHECK(hold::line(64 * kMiB, with(kMiB + 1)) % 65536 == 0);
+  CHECK(hold::line(64 * kMiB, with(kMiB + 1)) < 63 * kMiB);
+}
+
+TEST_CASE("the default band has a least and a most, and half of the limit is always left") {
+  CHECK(hold::line(16 * kMiB, {}) == 14 * kMiB);
+  CHECK(hold::line(2 * kMiB, {}) == kMiB);
+  CHECK(hold::line(uint64_t{1} << 40, {}) == (uint64_t{1} << 40) - 512 * kMiB);
+  CHECK(hold::line(64 * kMiB, with(64 * kMiB)) == 32 * kMiB);
+  CHECK(hold::line(0, {}) == 0);
+}
+
+TEST_CASE("without a limit there is no line, and no OOM") {
+  CHECK(hold::line(kUnlimited, {}) == kUnlimited);
+  CHECK_FALSE(hold::starved(kUnlimited - 1, 0, kUnlimited));
+}
+
+TEST_CASE("page cache beyond the line is no OOM") {
+  CHECK(hold::starved(60 * kMiB, 0, 60 * kMiB));
+  CHECK_FALSE(hold::starved(60 * kMiB - 4096, 0, 60 * kMiB));
+  CHECK_FALSE(hold::starved(62 * kMiB, 30 * kMiB, 60 * kMiB));
+  // A residue that is in use all the time is not counted.
+  CHECK(hold::starved(60 * kMiB, 300 * 1024, 60 * kMiB));
+  CHECK_FALSE(hold::starved(60 * kMiB, 600 * 1024, 60 * kMiB));
+  // More than there is, as counters that are read one after the other may say.
+  CHECK_FALSE(hold::starved(60 * kMiB, 61 * kMiB, 60 * kMiB));
+}
+
+TEST_CASE("a group that was fine a moment ago is left alone, as long as it stays near the line") {
+  constexpr uint64_t kLine = 60 * kMiB, kBand = 4 * kMiB;
+  constexpr int64_t kEnd = 5 + hold::Respite::kPause;
+  hold::Respite respite;
+  CHECK(respite.until(5, 0) == 0);
+  respite.fine(5, kLine, kBand);
+  CHECK(respite.until(5, kLine) == kEnd);
+  CHECK(respite.until(kEnd - 1, kLine + kBand / 8 - 1) == kEnd);
+  CHECK(respite.until(kEnd, kLine) == 0);
+  CHECK(respite.until(6, kLine + kBand / 8) == 0);
+  respite.none();
+  CHECK(respite.until(6, kLine) == 0);
+}
+
+TEST_CASE("where the kernel decides there is no room for what CPUs had charged ahead") {
+  CHECK(hold::squeeze(64 * kMiB, {}, 512 * 1024) == 60 * kMiB - 512 * 1024);
+  CHECK(hold::squeeze(64 * kMiB, {}, 64 * kMiB) == 58 * kMiB);
+  CHECK(hold::squeeze(64 * kMiB, {}, 1) == 60 * kMiB - 65536);
+  CHECK(hold::squeeze(kMiB, {}, 64 * kMiB) == 256 * 1024);
+  CHECK(hold::squeeze(0, {}, kMiB) == 0);
+  CHECK(hold::squeeze(kUnlimited, {}, kMiB) == kUnlimited);
+}
+
+TEST_CASE("what CPUs have given back is nothing to speak of, up to a quarter of the band") {
+  constexpr uint64_t kLine = 60 * kMiB;
+  CHECK(hold::Edge::at(kLine, 4 * kMiB, 512 * 1024) == kLine - 512 * 1024);
+  CHECK(hold::Edge::at(kLine, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
+  CHECK(hold::Edge::at(kMiB, 16 * kMiB, 64 * kMiB) == 0);
+}
+
+TEST_CASE("below the line stopped members are out of memory, throttled ones for a moment") {
+  using hold::Edge, hold::Verdict;
+  Edge edge;
+  // It has never been past it.
+  CHECK(edge.judge(0, true, false, false) == Verdict::kNear);
+  CHECK(edge.judge(0, true, false, true) == Verdict::kStarved);
+  CHECK(edge.judge(1, true, true, false) == Verdict::kStarved);
+  CHECK(edge.judge(Edge::kDip, true, false, false) == Verdict::kStarved);
+  CHECK(edge.judge(1 + Edge::kDip, true, false, false) == Verdict::kOpen);
+  CHECK(edge.judge(1 + Edge::kDip, true, false, true) == Verdict::kStarved);
+  CHECK(edge.judge(Edge::kSleep, true, false, false) == Verdict::kOpen);
+  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Verdict::kNear);
+  // Past it again: anew.
+  CHECK(edge.judge(Edge::kSleep, true, true, false) == Verdict::kStarved);
+  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Verdict::kStarved);
+  // What has been freed meanwhile is an end.
+  CHECK(edge.judge(2 + Edge::kSleep, false, false, false) == Verdict::kFine);
+  CHECK(edge.judge(3 + Edge::kSleep, true, false, false) == Verdict::kNear);
+}
+
+TEST_CASE("anonymous memory can be reclaimed as far as there is swap") {
+  CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 0}) == 11);
+  CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 40}) == 51);
+  CHECK(hold::reclaimable({.file = 1, .anon = 100, .slab = 10, .swap_room = 400}) == 111);
+  // What has its place there needs no room.
+  CHECK(hold::reclaimable({.anon = 100, .swap_room = 0, .swap_cached = 30}) == 30);
+  CHECK(hold::reclaimable({.anon = 100, .swap_room = 90, .swap_cached = 30}) == 100);
+}
+
+TEST_CASE("never and always are just that") {
+  hold::FreezeRule never(HoldFreeze::kNever), always(HoldFreeze::kAlways);
+  never.begin(0, 60 * kMiB);
+  always.begin(0, 60 * kMiB);
+  CHECK_FALSE(never.wanted(1, 64 * kMiB, 60 * kMiB, 64 * kMiB, kSecond));
+  CHECK(always.wanted(1, 60 * kMiB + 1, 60 * kMiB, 64 * kMiB, kSecond));
+  CHECK_FALSE(always.wanted(1, 60 * kMiB, 60 * kMiB, 64 * kMiB, kSecond));
+}
+
+TEST_CASE("if needed: at half of the band, or when it would be reached before the deadline") {
+  hold::FreezeRule rule;
+  rule.begin(0, 48 * kMiB);
+  CHECK_FALSE(rule.wanted(1, 49 * kMiB, 48 * kMiB, 64 * kMiB, 60 * kSecond));
+  CHECK(rule.wanted(1, 56 * kMiB, 48 * kMiB, 64 * kMiB, kSecond));
+  // 1 MiB a second, 7 MiB to go.
+  CHECK_FALSE(rule.wanted(kSecond, 49 * kMiB, 48 * kMiB, 64 * kMiB, 6 * kSecond));
+  CHECK(rule.wanted(2 * kSecond, 50 * kMiB, 48 * kMiB, 64 * kMiB, 60 * kSecond));
+  // It has come to a stop.
+  CHECK_FALSE(rule.wanted(3 * kSecond, 50 * kMiB, 48 * kMiB, 64 * kMiB, 60 * kSecond));
+}
+
+TEST_CASE("the kernel is asked when nobody has run into the limit, then less and less often") {
+  constexpr int64_t kMs = 1'000'000;
+  constexpr uint64_t kFull = 60 * kMiB;
+  hold::AskRule rule;
+  CHECK_FALSE(rule.due(1, 0, 5, kFull));
+  CHECK_FALSE(rule.due(1, 49 * kMs, 5, kFull));
+  CHECK(rule.due(1, 50 * kMs, 5, kFull));
+  CHECK_FALSE(rule.due(1, 149 * kMs, 5, kFull));
+  CHECK(rule.due(1, 150 * kMs, 5, kFull));
+  CHECK_FALSE(rule.due(1, 349 * kMs, 5, kFull));
+  // A kill needs its time.
+  CHECK_FALSE(rule.due(1, 350 * kMs, 6, kFull));
+  CHECK(rule.due(1, 450 * kMs, 6, kFull));
+  CHECK_FALSE(rule.due(2, 451 * kMs, 6, kFull));
+}
+
+TEST_CASE("another victim may be asked for when the last one has given something back") {
+  constexpr int64_t kMs = 1'000'000;
+  CHECK(hold::may_ask(kMs, 0, false));
+  CHECK_FALSE(hold::may_ask(100 * kMs, kMs, true));
+  CHECK(hold::may_ask(101 * kMs, kMs, true));
+  CHECK_FALSE(hold::may_ask(1000 * kMs, kMs, false));
+  CHECK(hold::may_ask(1001 * kMs, kMs, false));
+}
+
+TEST_CASE("nobody asks for another victim while the memory of one comes back, for a second") {
+  constexpr int64_t kMs = 1'000'000;
+  uint64_t usage = 60 * kMiB;
+  hold::AskRule rule;
+  CHECK_FALSE(rule.due(1, 0, 5, usage));
+  // Without a kill it is others who free.
+  CHECK(rule.due(1, 50 * kMs, 5, usage -= kMiB));
+  CHECK_FALSE(rule.due(1, 60 * kMs, 6, usage));
+  for (int64_t now = 150; now < 1060; now += 90) {
+    CHECK_FALSE(rule.due(1, now * kMs, 6, usage -= kMiB));
+  }
+  CHECK_FALSE(rule.due(1, 1060 * kMs, 6, usage -= kMiB));
+  CHECK(rule.due(1, 1150 * kMs, 6, usage -= kMiB));
+  // One that stands still is asked about.
+  CHECK_FALSE(rule.due(2, 2000 * kMs, 6, usage));
+  CHECK_FALSE(rule.due(2, 2010 * kMs, 7, usage));
+  CHECK_FALSE(rule.due(2, 2109 * kMs, 7, usage));
+  CHECK(rule.due(2, 2110 * kMs, 7, usage));
+}
