@@ -63,14 +63,15 @@ int StandIn::look(Sample& sample) {
     // once it decides, sees those that wait.
     sample.limit = own;
     bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
-    if (!kernel && slot->state.load() == SlotState::kEpisode) sample.starved |= fill(sample) > own;
+    bool runs = !kernel && slot->state.load() == SlotState::kEpisode;
+    if (runs && fill(sample) > own) sample.need = std::max(sample.need, Need::kStarved);
   }
-  if (!sample.starved || hot_->at_limit(sample)) return 0;
+  if (!sample.starved() || hot_->at_limit(sample)) return 0;
   // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
   for (StandIn* above = above_.get(); above; above = above->above_.get()) {
     Sample theirs;
-    if (above->hot_->sample(theirs) == 0 && theirs.starved) {
-      sample.starved = false;
+    if (above->hot_->sample(theirs) == 0 && theirs.starved()) {
+      sample.need = Need::kFine;
       return 0;
     }
   }
@@ -84,7 +85,7 @@ void StandIn::look_for_members(int64_t now, Sample& sample) {
   bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
   sample.deserted = presence_.deserted() && (!terms_.parent_alive || !deciding);
   if (sample.deserted && !hot_->waits_for_good()) {
-    sample.starved = sample.open = sample.near = false;
+    sample.need = Need::kFine;
   }
 }
 
@@ -96,13 +97,13 @@ int StandIn::see(Fact fact, Sample& sample) {
   if (err == 0) {
     look_for_members(now, sample);
     last_ = sample;
-    if (!sample.starved && !machine_.active()) fine_at_ = now;
+    if (!sample.starved() && !machine_.active()) fine_at_ = now;
     return 0;
   }
   // What this process has ended itself is over when the sentinel has seen so.
   bool over = spent_in_ == machine_.id() ? seen_over() : is_over();
-  if (machine_.active() && over) last_.starved = false;
-  if (fact == Fact::kNotified && machine_.active()) last_.starved = true;
+  if (machine_.active() && over) last_.need = std::min(last_.need, Need::kUnclear);
+  if (fact == Fact::kNotified && machine_.active()) last_.need = Need::kStarved;
   sample = last_;
   return err;
 }
@@ -146,8 +147,8 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   if (is_gone(err)) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
-  if (!input.sample.starved) wanted_at_ = 0;
-  if (input.sample.open) open_at_ = now;
+  if (!input.sample.starved()) wanted_at_ = 0;
+  if (input.sample.need == Need::kUnclear) open_at_ = now;
   if (seen_over() && hot_->held_again() == 1) {
     Input over = input;
     over.fact = Fact::kSeenOver;
@@ -232,7 +233,7 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         if (hot_->must_be_asked()) unheld_at_ = terms_.hands->now() + terms_.grace_ns;
         break;
       case Do::kStep:
-      case Do::kSqueeze:
+      case Do::kLowerLimit:
         break;
     }
   }

@@ -199,7 +199,7 @@ inline void Schedule::happen() {
       bytes =
           up ? bytes + static_cast<uint64_t>(random_.range(1, 4096)) * 4096
              : bytes - std::min(bytes / 2, static_cast<uint64_t>(random_.range(1, 1024)) * 4096);
-      if (disposing_ || (driver_->machine().lent() > 0 && !up)) break;
+      if (disposing_ || (driver_->machine().headroom() > 0 && !up)) break;
       if (group_.set_limit(bytes) != 0) break;
       note("outsider sets the limit");
       intended_ = group_.limit();
@@ -446,8 +446,8 @@ inline void Schedule::check_fallback() {
   if (yielded_ || plan_kernel_) return;
   if (raises_ > 0) fail("the fallback comes after the limit was raised");
   if (user_kills_ > 0) fail("the fallback comes after a kill");
-  uint64_t lent = driver_->machine().lent();
-  bool over = lent > 0 && group_.usage() + kBatch >= driver_->machine().base_limit();
+  uint64_t lent = driver_->machine().headroom();
+  bool over = lent > 0 && group_.usage() + kChargeBatch >= driver_->machine().base_limit();
   if (!over && !group_.stuck() && group_.now() - last_stuck() > kBelieved)
     fail("the fallback without an OOM");
   if (was_cache_ && group_.now() - cache_since_ > 15 * kMs && fail_percent_ == 0) {
@@ -457,7 +457,7 @@ inline void Schedule::check_fallback() {
 
 inline void Schedule::acted(const Action& action) {
   constexpr const char* names[] = {"begin", "step",    "fall back", "let go",
-                                   "hold",  "squeeze", "end"};
+                                   "hold",  "lower", "end"};
   if (action.what != Do::kBegin && action.what != Do::kEnd) {
     note("  %s %d", names[static_cast<int>(action.what)], action.index);
   }
@@ -587,8 +587,8 @@ inline void Schedule::check() {
     if (over > kGrace) fail("out of memory for %.1f ms past the deadline", ms(over));
   }
   // Page cache that fills lent headroom is no reason to kill.
-  bool cache = !stuck && m.lent() > 0 && group_.usage() + kBatch >= m.base_limit() &&
-               group_.usage() - group_.cached() + kBatch < m.base_limit();
+  bool cache = !stuck && m.headroom() > 0 && group_.usage() + kChargeBatch >= m.base_limit() &&
+               group_.usage() - group_.cached() + kChargeBatch < m.base_limit();
   if (cache && !was_cache_) cache_since_ = now;
   was_cache_ = cache;
   bool idle = m.phase() == EpisodeMachine::Phase::kIdle;
@@ -602,7 +602,7 @@ inline void Schedule::check() {
   if (!deserted) deserted_since_ = kNever;
   if (deserted && deserted_since_ == kNever) deserted_since_ = now;
   if (deserted && now - deserted_since_ > 100 * kMs) fail("an episode that nobody waits for");
-  bool fine = !stuck && (m.lent() == 0 || group_.usage() + kBatch < m.base_limit());
+  bool fine = !stuck && (m.headroom() == 0 || group_.usage() + kChargeBatch < m.base_limit());
   fine = fine && m.active();
   if (fine && (!was_fine_ || m.phase() != fine_phase_)) fine_since_ = now;
   was_fine_ = fine;
@@ -664,7 +664,7 @@ inline const std::string& Schedule::run() {
     if (in_episode_) fail("an episode without an end");
     if (group_.killer_disabled() && !group_.removed()) fail("the killer stays disabled");
     if (!group_.removed() && group_.limit() > intended_ &&
-        group_.usage() + kBatch < group_.limit()) {
+        group_.usage() + kChargeBatch < group_.limit()) {
       run_for(100 * kMs);
       if (relieved) fail("headroom was not given back");
     }

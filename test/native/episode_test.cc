@@ -21,7 +21,7 @@ struct Rig {
 
   std::string tell(Input input) {
     constexpr const char* names[] = {"begin", "step",    "fallback", "letgo",
-                                     "hold",  "squeeze", "end"};
+                                     "hold",  "lower", "end"};
     input.sample = sample;
     Actions actions;
     machine.step(now, input, actions);
@@ -54,12 +54,12 @@ struct Rig {
   }
   std::string starve() {
     sample.usage = sample.limit;
-    sample.starved = true;
+    sample.need = Need::kStarved;
     return tell(Fact::kNotified);
   }
   void relieve() {
     sample.usage = sample.limit / 4;
-    sample.starved = false;
+    sample.need = Need::kFine;
   }
   Outcome outcome() const { return machine.end().outcome; }
   int64_t wakes_in() const { return machine.next_wake() - now; }
@@ -121,7 +121,7 @@ TEST_CASE("an episode begins when tasks wait, told or found") {
   CHECK(told.machine.id() == 1);
 
   Rig found(guard());
-  found.sample.starved = true;
+  found.sample.need = Need::kStarved;
   CHECK(found.look() == "begin");
 
   Rig other(guard());  // an ancestor's, or one that is over already
@@ -152,7 +152,7 @@ TEST_CASE("an end must last") {
   rig.now += kMs;
   CHECK(rig.tell(Fact::kNotified) == "");  // so it was a waiter that tried again
   CHECK(rig.after(1) == "");
-  rig.sample.starved = true;
+  rig.sample.need = Need::kStarved;
   CHECK(rig.after(1) == "");
   rig.relieve();
   CHECK(rig.after(1) == "");
@@ -164,7 +164,7 @@ TEST_CASE("an end must last") {
   CHECK(rig.machine.end().id == 1);
 
   Rig found(guard(300));
-  found.sample.starved = true;
+  found.sample.need = Need::kStarved;
   found.look();
   found.relieve();
   found.after(200);
@@ -234,8 +234,7 @@ TEST_CASE("while it is open whether it is out of memory nothing ends, and nothin
   Rig rig(plan({step(StepKind::kReclaim, 20)}, Fallback::kKillGroup));
   rig.starve();
   auto open = [&] {
-    rig.sample.starved = false;
-    rig.sample.open = true;
+    rig.sample.need = Need::kUnclear;
   };
   open();
   for (int i = 0; i < 50; i++) CHECK(rig.after(5) == "");
@@ -243,11 +242,9 @@ TEST_CASE("while it is open whether it is out of memory nothing ends, and nothin
   // Past the deadline as well it is looked at now and then.
   CHECK(rig.wakes_in() == 10 * kMs);
   SUBCASE("out of memory: at once") {
-    rig.sample.open = false;
     CHECK(rig.starve() == "fallback");
   }
   SUBCASE("fine: an end like others") {
-    rig.sample.open = false;
     rig.relieve();
     CHECK(rig.look() == "");
     CHECK(rig.after(2) == "end");
@@ -269,11 +266,10 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
   EpisodeConfig config = guard(100);
   config.max_delay_ns = 150 * kMs;
   Rig rig(config);
-  rig.sample.near = true;
   rig.starve();
   rig.after(38);
   auto near = [&] {
-    rig.sample.starved = false;
+    rig.sample.need = Need::kNear;
     rig.look();
     CHECK(rig.after(2) == "end");
     CHECK(rig.outcome() == Outcome::kRecovered);
@@ -295,10 +291,9 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
   }
   SUBCASE("not if something was freed meanwhile, to see which looks go on") {
     CHECK(rig.wakes_in() == 100 * kMs);
-    rig.sample.near = false;
+    rig.sample.need = Need::kFine;
     rig.look();
     CHECK(rig.machine.next_wake() == kNever);
-    rig.sample.near = true;
     rig.starve();
     CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
   }
@@ -315,7 +310,7 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
     }
     SUBCASE("kill") {
       rig.answer(Fact::kUserKilled, 1);
-      rig.sample.starved = false;
+      rig.sample.need = Need::kNear;
       rig.look();
       CHECK(rig.after(2) == "end");
     }
@@ -340,8 +335,7 @@ TEST_CASE("open, past the deadline: a fallback that does nothing does not end it
   Rig rig(guard(100, Fallback::kKillGroup));
   rig.starve();
   CHECK(rig.after(100) == "fallback");
-  rig.sample.starved = false;
-  rig.sample.open = rig.sample.near = true;
+  rig.sample.need = Need::kUnclear;
   CHECK(rig.after(50) == "");
   CHECK(rig.after(49) == "");
   CHECK(rig.after(1) == "letgo");
@@ -351,7 +345,7 @@ TEST_CASE("those that wait though there is room are woken, not killed") {
   Rig rig(guard(100, Fallback::kKillGroup));
   rig.starve();
   rig.sample.usage = rig.sample.limit / 2;
-  rig.sample.room = true;
+  rig.sample.need = Need::kStranded;
   CHECK(rig.after(99) == "");
   CHECK(rig.after(1) == "letgo");
 }
@@ -491,7 +485,7 @@ TEST_CASE("the kernel keeps its killer until it has decided") {
   Rig full(guard());  // it kills, but the group stays full: of page cache, say
   full.starve();
   full.after(100);
-  full.sample.starved = false;
+  full.sample.need = Need::kFine;
   CHECK(full.after(90) == "");
   full.sample.kills++;
   CHECK(full.after(10) == "");
@@ -504,7 +498,7 @@ TEST_CASE("the kernel keeps its killer until it has decided") {
   Rig helpless(guard());  // it finds nobody
   helpless.starve();
   helpless.after(100);
-  helpless.sample.starved = false;
+  helpless.sample.need = Need::kFine;
   CHECK(helpless.after(999) == "");
   CHECK(helpless.after(1) == "end hold");
 
@@ -533,7 +527,7 @@ TEST_CASE("a switch that failed is repeated, in the direction that is right then
   rig.starve();
   CHECK(rig.after(100) == "letgo");
   rig.tell(Fact::kSwitchFailed);
-  rig.sample.starved = false;
+  rig.sample.need = Need::kFine;
   CHECK(rig.after(5) == "letgo");
 }
 
@@ -684,16 +678,16 @@ TEST_CASE("the plan's 'kernel' lets the kernel decide") {
 TEST_CASE("headroom: lent, over while lent, repaid") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB), step(StepKind::kHeadroom, 0, 4 * kMiB)}));
   rig.starve();
-  CHECK(rig.machine.lend_to(0) == 72 * kMiB);
+  CHECK(rig.machine.headroom_target(0) == 72 * kMiB);
   rig.sample.limit = 72 * kMiB;
-  rig.sample.starved = false;
+  rig.sample.need = Need::kFine;
   CHECK(rig.look() == "");  // shows before the answer: no raise
   CHECK(rig.answer(Fact::kStepDone, 0) == "step1");
-  CHECK(rig.machine.lent() == 8 * kMiB);
-  CHECK(rig.machine.lend_to(1) == 76 * kMiB);
+  CHECK(rig.machine.headroom() == 8 * kMiB);
+  CHECK(rig.machine.headroom_target(1) == 76 * kMiB);
   rig.sample.usage = 70 * kMiB;
   CHECK(rig.answer(Fact::kStepDone, 0, -12) == "");
-  CHECK(rig.machine.lent() == 8 * kMiB);
+  CHECK(rig.machine.headroom() == 8 * kMiB);
   CHECK(rig.after(50) == "");  // nobody waits, but it is over what it may have
   rig.sample.usage = 60 * kMiB;
   CHECK(rig.after(1) == "");
@@ -702,14 +696,14 @@ TEST_CASE("headroom: lent, over while lent, repaid") {
   CHECK(rig.machine.base_limit() == 64 * kMiB);
   rig.sample.limit = 64 * kMiB;
   rig.look();
-  CHECK(rig.machine.lent() == 0);
+  CHECK(rig.machine.headroom() == 0);
 }
 
 TEST_CASE("a loan that was refused is not owed") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();
   rig.answer(Fact::kStepDone, 0, -12);
-  CHECK(rig.machine.lent() == 0);
+  CHECK(rig.machine.headroom() == 0);
   rig.sample.limit = 72 * kMiB;  // so this is somebody else's
   CHECK(rig.after(1) == "end");
   CHECK(rig.outcome() == Outcome::kLimitRaised);
@@ -726,19 +720,19 @@ TEST_CASE("headroom that usage does not allow to repay is owed, asked for, and n
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();
   rig.sample.limit = rig.sample.usage = 72 * kMiB;
-  rig.sample.starved = false;
+  rig.sample.need = Need::kFine;
   rig.answer(Fact::kStepDone, 0);
-  CHECK(rig.tell(Fact::kYield) == "letgo squeeze");
+  CHECK(rig.tell(Fact::kYield) == "letgo lower");
   CHECK(rig.after(1'000) == "end hold");
   CHECK(rig.look() == "");
   CHECK(rig.after(49) == "");
-  CHECK(rig.after(1) == "squeeze");
+  CHECK(rig.after(1) == "lower");
   CHECK(rig.after(99) == "");
-  CHECK(rig.after(1) == "squeeze");
+  CHECK(rig.after(1) == "lower");
   rig.sample.limit = 70 * kMiB;
   CHECK(rig.starve() == "begin step0");
   CHECK(rig.machine.base_limit() == 64 * kMiB);
-  CHECK(rig.machine.lend_to(0) == 72 * kMiB);
+  CHECK(rig.machine.headroom_target(0) == 72 * kMiB);
   rig.sample.limit = 72 * kMiB;
   rig.answer(Fact::kStepDone, 0);
   rig.sample.limit = 64 * kMiB;
@@ -755,9 +749,9 @@ TEST_CASE("at the deadline lent headroom is called in before anybody is killed")
     rig.starve();
     rig.sample.limit = 72 * kMiB;
     rig.sample.usage = 70 * kMiB;
-    rig.sample.starved = false;
+    rig.sample.need = Need::kFine;
     rig.answer(Fact::kStepDone, 0);
-    CHECK(rig.after(100) == "squeeze");
+    CHECK(rig.after(100) == "lower");
     return rig;
   };
   Rig cache = lent();
@@ -767,8 +761,8 @@ TEST_CASE("at the deadline lent headroom is called in before anybody is killed")
   CHECK(cache.outcome() == Outcome::kPlan);
 
   Rig real = lent();
-  CHECK(real.after(10) == "squeeze");
-  CHECK(real.after(30) == "squeeze");
+  CHECK(real.after(10) == "lower");
+  CHECK(real.after(30) == "lower");
   CHECK(real.after(10) == "fallback");
 
   Rig waiting = lent();
@@ -785,7 +779,7 @@ TEST_CASE("coming to rest now and then, past the deadline, is not flapping") {
   rig.now += 100 * kMs;
   CHECK(rig.tell(Fact::kNotified) == "");  // not out of memory, not yet quiet
   rig.sample.usage = 70 * kMiB;
-  CHECK(rig.after(1) == "squeeze");
+  CHECK(rig.after(1) == "lower");
   rig.sample.usage = 40 * kMiB;
   rig.now += 24 * kMs;
   CHECK(rig.tell(Fact::kNotified) == "");
@@ -804,7 +798,7 @@ TEST_CASE("the program's raise while headroom is lent") {
   CHECK(rig.tell(input) == "end");
   CHECK(rig.outcome() == Outcome::kLimitRaised);
   CHECK(rig.machine.base_limit() == 68 * kMiB);
-  CHECK(rig.machine.lent() == 4 * kMiB);
+  CHECK(rig.machine.headroom() == 4 * kMiB);
 }
 
 TEST_CASE("a step that answers after the end: its loan is owed, its kill is a kill") {
@@ -818,8 +812,8 @@ TEST_CASE("a step that answers after the end: its loan is owed, its kill is a ki
   rig.look();  // seen before it is told: still no wish of anybody's
   rig.answer(Fact::kStepDone, 0, 0, 1);
   CHECK(rig.machine.base_limit() == 64 * kMiB);
-  CHECK(rig.machine.lent() == 8 * kMiB);
-  CHECK(rig.after(50) == "squeeze");
+  CHECK(rig.machine.headroom() == 8 * kMiB);
+  CHECK(rig.after(50) == "lower");
 
   Rig killing(plan({step(StepKind::kKillLargest)}));
   killing.starve();
@@ -836,9 +830,9 @@ TEST_CASE("no limit at all is a number like others") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.sample.limit = std::numeric_limits<uint64_t>::max();
   rig.look();
-  rig.sample.starved = true;
+  rig.sample.need = Need::kStarved;
   CHECK(rig.look() == "begin step0");
-  CHECK(rig.machine.lend_to(0) > rig.machine.base_limit() / 2);
+  CHECK(rig.machine.headroom_target(0) > rig.machine.base_limit() / 2);
   CHECK(rig.answer(Fact::kStepDone, 0) == "");
   CHECK(rig.machine.active());
 }
@@ -1010,18 +1004,18 @@ TEST_CASE("nobody is left: the episode ends, whatever is charged") {
   rig.starve();
   rig.sample.deserted = true;
   SUBCASE("v2: nobody waits") {
-    rig.sample.starved = false;
+    rig.sample.need = Need::kFine;
     CHECK(rig.after(10) == "end");
     CHECK(rig.outcome() == Outcome::kRecovered);
   }
   SUBCASE("v1: who was moved away while he waited is woken by the kernel's killer") {
     CHECK(rig.after(10) == "letgo");
-    rig.sample.starved = false;
+    rig.sample.need = Need::kFine;
     CHECK(rig.after(1) == "end hold");
     CHECK(rig.outcome() == Outcome::kRecovered);
   }
   SUBCASE("a kill has ended it") {
-    rig.sample.starved = false;
+    rig.sample.need = Need::kFine;
     CHECK(rig.answer(Fact::kUserKilled, 1) == "end");
     CHECK(rig.outcome() == Outcome::kKilled);
   }
@@ -1033,7 +1027,7 @@ TEST_CASE("nobody is left: the plan has ended it where a step has done something
   CHECK(rig.starve() == "begin step0");
   rig.answer(Fact::kStepDone, 0);
   rig.sample.deserted = true;
-  rig.sample.starved = false;
+  rig.sample.need = Need::kFine;
   CHECK(rig.after(10) == "end");
   CHECK(rig.outcome() == Outcome::kPlan);
 }
@@ -1043,12 +1037,12 @@ TEST_CASE("nobody is left: lent headroom that is in use keeps no episode") {
   CHECK(rig.starve() == "begin step0");
   rig.sample.limit += 8 * kMiB;
   rig.sample.usage = rig.sample.limit - kMiB;
-  rig.sample.starved = false;
+  rig.sample.need = Need::kFine;
   rig.answer(Fact::kStepDone, 0);
   CHECK(rig.after(10) == "");
   rig.sample.deserted = true;
   CHECK(rig.after(10) == "end");
-  CHECK(rig.machine.lent() > 0);
+  CHECK(rig.machine.headroom() > 0);
 }
 
 TEST_CASE("nobody is left while our killer is at work: it says first whose kill it was") {
@@ -1056,7 +1050,7 @@ TEST_CASE("nobody is left while our killer is at work: it says first whose kill 
   rig.starve();
   CHECK(rig.after(100) == "fallback");
   rig.sample.deserted = true;
-  rig.sample.starved = false;
+  rig.sample.need = Need::kFine;
   CHECK(rig.after(50) == "");
   CHECK(rig.answer(Fact::kFallbackDone, 2) == "end");
   CHECK(rig.outcome() == Outcome::kFallback);
@@ -1068,7 +1062,7 @@ TEST_CASE("nobody is left for our killer: recovered") {
   CHECK(rig.after(100) == "fallback");
   rig.sample.deserted = true;
   CHECK(rig.answer(Fact::kFallbackDone, 0, -3) == "letgo");
-  rig.sample.starved = false;
+  rig.sample.need = Need::kFine;
   CHECK(rig.after(1) == "end hold");
   CHECK(rig.outcome() == Outcome::kRecovered);
 }
@@ -1079,7 +1073,7 @@ TEST_CASE("nobody is left while the kernel decides: it has decided") {
   CHECK(rig.after(100) == "letgo");
   rig.sample.deserted = true;
   CHECK(rig.after(50) == "letgo");  // tasks still wait: once more
-  rig.sample.starved = false;
+  rig.sample.need = Need::kFine;
   CHECK(rig.after(1) == "end hold");
   CHECK(rig.outcome() == Outcome::kFallback);
 }

@@ -225,7 +225,7 @@ void GuardianSchedule::check() {
   if (!stuck && was_stuck_) unstuck_at_ = now;
   // Lent headroom ends nothing: the group has more than it has a right to.
   uint64_t own = slot_->own_limit.load();
-  bool wanting = stuck || (own != 0 && group_.usage() + kBatch >= own);
+  bool wanting = stuck || (own != 0 && group_.usage() + kChargeBatch >= own);
   if (wanting && (known_since_ == kNever || (!was_wanting_ && now - calm_since_ >= kSurelySeen))) {
     known_since_ = now;
   }
@@ -309,7 +309,7 @@ void GuardianSchedule::check_undone() {
   if (!sentinel_alive_ && relieved_ && guardian_) fail("the guardian stays");
   if (group_.killer_disabled()) fail("the killer stays disabled");
   if (group_.frozen()) fail("still frozen");
-  bool fits = group_.usage() + kBatch < least_limit();
+  bool fits = group_.usage() + kChargeBatch < least_limit();
   // A guardian without a parent that is asked to leave does not wait for memory that is in use.
   if (relieved_ && fits && !left_owing_ && group_.limit() != intended_ &&
       group_.limit() != also_right_) {

@@ -28,7 +28,7 @@ class GuardianHooks {
   virtual int32_t guardian_fails(GuardianCall call) = 0;
   virtual int64_t guardian_late() = 0;
   virtual bool guardian_loses() = 0;
-  virtual void guardian_doubts(Sample&) {}  // what only v2 has: open, near
+  virtual void guardian_doubts(Sample&) {}  // what only v2 has: near, unclear
   virtual void guardian_switched(bool disabled) = 0;
   virtual void guardian_killed(uint32_t count) = 0;
   virtual void guardian_left() = 0;
@@ -47,7 +47,7 @@ class SimHot final : public HotGroup {
     out.usage = group_.usage();
     out.limit = group_.limit();
     out.kills = group_.kernel_kills();
-    out.starved = group_.under_oom();
+    out.need = group_.under_oom() ? Need::kStarved : Need::kFine;
     hooks_.guardian_doubts(out);
     return 0;
   }

@@ -79,23 +79,23 @@ TEST_CASE("what CPUs have given back is nothing to speak of, up to a quarter of 
 }
 
 TEST_CASE("below the line stopped members are out of memory, throttled ones for a moment") {
-  using hold::Edge, hold::Verdict;
+  using hold::Edge;
   Edge edge;
   // It has never been past it.
-  CHECK(edge.judge(0, true, false, false) == Verdict::kNear);
-  CHECK(edge.judge(0, true, false, true) == Verdict::kStarved);
-  CHECK(edge.judge(1, true, true, false) == Verdict::kStarved);
-  CHECK(edge.judge(Edge::kDip, true, false, false) == Verdict::kStarved);
-  CHECK(edge.judge(1 + Edge::kDip, true, false, false) == Verdict::kOpen);
-  CHECK(edge.judge(1 + Edge::kDip, true, false, true) == Verdict::kStarved);
-  CHECK(edge.judge(Edge::kSleep, true, false, false) == Verdict::kOpen);
-  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Verdict::kNear);
+  CHECK(edge.judge(0, true, false, false) == Need::kNear);
+  CHECK(edge.judge(0, true, false, true) == Need::kStarved);
+  CHECK(edge.judge(1, true, true, false) == Need::kStarved);
+  CHECK(edge.judge(Edge::kDip, true, false, false) == Need::kStarved);
+  CHECK(edge.judge(1 + Edge::kDip, true, false, false) == Need::kUnclear);
+  CHECK(edge.judge(1 + Edge::kDip, true, false, true) == Need::kStarved);
+  CHECK(edge.judge(Edge::kSleep, true, false, false) == Need::kUnclear);
+  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Need::kNear);
   // Past it again: anew.
-  CHECK(edge.judge(Edge::kSleep, true, true, false) == Verdict::kStarved);
-  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Verdict::kStarved);
+  CHECK(edge.judge(Edge::kSleep, true, true, false) == Need::kStarved);
+  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Need::kStarved);
   // What has been freed meanwhile is an end.
-  CHECK(edge.judge(2 + Edge::kSleep, false, false, false) == Verdict::kFine);
-  CHECK(edge.judge(3 + Edge::kSleep, true, false, false) == Verdict::kNear);
+  CHECK(edge.judge(2 + Edge::kSleep, false, false, false) == Need::kFine);
+  CHECK(edge.judge(3 + Edge::kSleep, true, false, false) == Need::kNear);
 }
 
 TEST_CASE("anonymous memory can be reclaimed as far as there is swap") {

@@ -23,13 +23,11 @@ class Dips {
   void show(const SimGroup& group, hold::Edge& edge, Sample& s) {
     int64_t now = group.now();
     // Usage says it, as on v2: that a waiter was woken and tries again is not to be seen there.
-    bool full = s.usage + kBatch >= s.limit && group.killer_disabled() && group.stuck();
-    bool starved = s.starved || (full && on(now));
-    auto verdict = edge.judge(now, starved, !on(now), group.frozen());
-    s.starved = verdict == hold::Verdict::kStarved;
-    s.open = verdict == hold::Verdict::kOpen;
-    s.near = starved || full;
-    if (on(now) && !s.starved) list_.back().unseen_from = std::min(list_.back().unseen_from, now);
+    bool full = s.usage + kChargeBatch >= s.limit && group.killer_disabled() && group.stuck();
+    bool starved = s.starved() || (full && on(now));
+    s.need = edge.judge(now, starved, !on(now), group.frozen());
+    if (full) s.need = std::max(s.need, Need::kNear);
+    if (on(now) && !s.starved()) list_.back().unseen_from = std::min(list_.back().unseen_from, now);
   }
 
   // How long since then nobody could see that the group is out of memory.

@@ -43,9 +43,7 @@ struct Rig final : GuardianHooks {
   int64_t guardian_late() override { return 0; }
   bool guardian_loses() override { return false; }
   void guardian_doubts(Sample& sample) override {
-    sample.near = sample.starved;
-    if (doubt != 0) sample.starved = false;
-    sample.open = doubt == 'o';
+    if (doubt != 0 && sample.starved()) sample.need = doubt == 'o' ? Need::kUnclear : Need::kNear;
   }
   void guardian_switched(bool disabled) override { let_go |= !disabled; }
   void guardian_killed(uint32_t count) override { killed += count; }

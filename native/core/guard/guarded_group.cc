@@ -132,7 +132,7 @@ bool GuardedGroup::busy() const {
 int GuardedGroup::look(Sample& sample) {
   if (int err = hot_->sample(sample)) return err;
   if (taken_ && machine_.holding()) keep_hold(sys::now_ns(), hot_->follow(sample));
-  bool far = sample.starved && !hot_->at_limit(sample);
+  bool far = sample.starved() && !hot_->at_limit(sample);
   if (!far) {
     far_since_ = 0;
     return 0;
@@ -141,22 +141,22 @@ int GuardedGroup::look(Sample& sample) {
   GuardedGroup* top = this;
   for (GuardedGroup* above = parent_; above; above = above->parent_) {
     Sample theirs;
-    if (!above->gone_ && above->hot_->sample(theirs) == 0 && theirs.starved) {
+    if (!above->gone_ && above->hot_->sample(theirs) == 0 && theirs.starved()) {
       far_since_ = 0;
-      sample.starved = false;
+      sample.need = Need::kFine;
       return 0;
     }
     top = above;
   }
   if (top->hot_->starved_above()) {
     far_since_ = 0;
-    sample.starved = false;
+    sample.need = Need::kFine;
     return 0;
   }
   // There is room: those that waited have been woken, and are marked until they get to run.
   int64_t now = sys::now_ns();
   if (far_since_ == 0) far_since_ = now;
-  sample.starved = sample.room = now - far_since_ >= kWokenAtLast;
+  sample.need = now - far_since_ >= kWokenAtLast ? Need::kStranded : Need::kFine;
   return 0;
 }
 
@@ -167,15 +167,14 @@ bool GuardedGroup::observe(Sample& sample) {
   if (err == 0) {
     sample.deserted = presence_.deserted() && !killing();
     if (sample.deserted && !hot_->waits_for_good()) {
-      sample.starved = sample.open = sample.near = false;
+      sample.need = Need::kFine;
     }
     last_ = sample;
   } else {
     // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
     sample = last_;
-    sample.starved = machine_.active();
-    sample.open = false;
-    if (machine_.active()) sample.limit = machine_.base_limit() + machine_.lent();
+    sample.need = machine_.active() ? Need::kStarved : std::min(sample.need, Need::kNear);
+    if (machine_.active()) sample.limit = machine_.base_limit() + machine_.headroom();
   }
   return true;
 }
@@ -204,7 +203,7 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   Input input;
   input.fact = fact;
   if (!observe(input.sample)) return removed(sentinel, now);
-  if (fact == Fact::kNotified && !input.sample.starved && hot_->tells_more() &&
+  if (fact == Fact::kNotified && !input.sample.starved() && hot_->tells_more() &&
       !machine_.config().dry_run) {
     input.fact = Fact::kLooked;
   }
@@ -212,7 +211,7 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   if (guardian_acted()) input.fact = Fact::kGuardianActed;
   // Whose kill it was is known only when the killer has answered.
   if (killing() && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
-    input.sample.starved = true;
+    input.sample.need = Need::kStarved;
   }
   feed(sentinel, now, input);
 }
@@ -296,7 +295,7 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         if (err != -EAGAIN) switched(err);
         break;
       }
-      case Do::kSqueeze:
+      case Do::kLowerLimit:
         repay(now);
         break;
       case Do::kEnd:

@@ -45,7 +45,7 @@ void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
   bool handed = true;
   switch (plan.kind) {
     case StepKind::kHeadroom:
-      done.bytes = machine_.lend_to(index);
+      done.bytes = machine_.headroom_target(index);
       announce_loan(done.bytes);
       done.result = hot_->lend_to(done.bytes);
       break;
@@ -282,7 +282,7 @@ void GuardedGroup::repay(int64_t now) {
 void GuardedGroup::refill(int64_t now) {
   refill_at_ = now + refill_wait_;
   uint64_t wanted = guard_.config().ballast + kRefillSlack;
-  if (machine_.active() || last_.starved || last_.limit < wanted ||
+  if (machine_.active() || last_.starved() || last_.limit < wanted ||
       last_.usage > last_.limit - wanted) {
     return;
   }
@@ -305,7 +305,7 @@ void GuardedGroup::stand(int64_t now, const Sample& sample) {
     freezing_ = stopped_ = true;
     publish();
     start(stop_job_, JobKind::kFreeze, now);
-  } else if (stopped_ && !sample.starved) {
+  } else if (stopped_ && !sample.starved()) {
     thaw(now);
   }
 }

@@ -90,7 +90,7 @@ void HotGroupV1::consume() {
 int HotGroupV1::sample(Sample& out) {
   parse::OomControl control;
   if (int err = read_fields(oom_control_.get(), control)) return err;
-  out.starved = control.under_oom.value_or(false);
+  out.need = control.under_oom.value_or(false) ? Need::kStarved : Need::kFine;
   out.kills = control.oom_kill.value_or(0);
   if (int err = read_number(usage_, out.usage)) return err;
   return read_number(limit_, out.limit);

@@ -22,7 +22,6 @@ namespace oom {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr uint64_t kBatch = 64 * kPage;  // each CPU at most
 
 // How long the first try to have a victim chosen lasts, and all of them together.
 constexpr int64_t kAskFirst = 200'000;
@@ -77,7 +76,7 @@ Status HotGroupV2::arm(const Place& place, int dir, const HotNeeds& needs) {
   if (faccessat(dir, "cgroup.freeze", F_OK, 0) != 0) return Status::last("open", "cgroup.freeze");
   told_oom();
   long cpus = sysconf(_SC_NPROCESSORS_CONF);
-  ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kBatch;
+  ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kChargeBatch;
   if (Status s = members_.arm(place, dir, needs.inside); !s.ok()) return s;
   dir_ = place.name().empty() ? place.base() : -1;
   if (dir_ < 0) {
@@ -135,7 +134,7 @@ int HotGroupV2::judge(Sample& out) {
   uint64_t line = hold::line(out.limit, config_);
   bool held = line != kUnlimited && noted();
   out.reclaimable = 0;
-  out.starved = out.open = out.near = false;
+  out.need = Need::kFine;
   out.band = held ? out.limit - line : 0;
   respite_.none();
   if (!held) return 0;
@@ -148,10 +147,7 @@ int HotGroupV2::judge(Sample& out) {
     starved = hold::starved(out.usage, out.reclaimable, edge);
   }
   bool stands = starved && !past && stopped();
-  hold::Verdict verdict = edge_.judge(now, starved, past, stands);
-  out.starved = verdict == hold::Verdict::kStarved;
-  out.open = verdict == hold::Verdict::kOpen;
-  out.near = starved;
+  out.need = edge_.judge(now, starved, past, stands);
   if (!starved) respite_.fine(now, line, out.band);
   return 0;
 }
@@ -397,7 +393,7 @@ int HotGroupV2::follow(const Sample& sample) {
 }
 
 bool HotGroupV2::must_freeze(const Sample& sample, int64_t now, int64_t deadline) {
-  if (!sample.starved || yielded_) {
+  if (!sample.starved() || yielded_) {
     measuring_ = false;
     return false;
   }

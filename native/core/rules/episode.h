@@ -9,88 +9,24 @@
 // and calls again at next_wake() at the latest.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <limits>
 
-#include "core/sys/units.h"
+#include "core/rules/clock.h"
+#include "core/rules/config.h"
+#include "core/rules/headroom.h"
+#include "core/rules/kernel_turn.h"
+#include "core/rules/kill_seen.h"
+#include "core/rules/outcome.h"
+#include "core/rules/plan_cursor.h"
+#include "core/rules/relief.h"
+#include "core/rules/sample.h"
+#include "core/rules/timer.h"
 
 namespace oom {
 
-constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
-
-enum class Fallback : uint8_t { kKernel, kKillLargest, kKillGroup };
-
-enum class StepKind : uint8_t {
-  kHeadroom,
-  kBallast,
-  kReclaim,
-  kSignal,
-  kKillLargest,
-  kKillGroup,
-  kKernel,
-  kFreeze,
-};
-
-struct PlanStep {
-  int64_t after_ns = 0;
-  uint64_t bytes = 0;  // headroom
-  int32_t signal = 0;  // signal
-  int32_t target = 0;  // signal: a pid, 0 for all members, -1 for the largest
-  StepKind kind = StepKind::kKernel;
-};
-
-constexpr size_t kMaxPlan = 16;
-
-struct EpisodeConfig {
-  int64_t delay_ns = 0;  // 0: the kernel decides
-  int64_t max_delay_ns = 0;
-  Fallback fallback = Fallback::kKernel;
-  bool dry_run = false;
-  uint8_t plan_size = 0;
-  PlanStep plan[kMaxPlan];  // by after_ns
-
-  bool plans(StepKind kind) const {
-    for (uint8_t i = 0; i < plan_size; i++) {
-      if (plan[i].kind == kind) return true;
-    }
-    return false;
-  }
-};
-
-enum class Outcome : uint8_t {
-  kRecovered,
-  kLimitRaised,
-  kKilled,
-  kPlan,
-  kFallback,
-  kGuardian,
-  kRemoved,
-  kCancelled,
-};
-constexpr size_t kOutcomes = 8;
-
-// What the group's files said.
-struct Sample {
-  bool starved = false;  // tasks wait for user space, and because of this group's own limit
-  bool open = false;     // v2: that cannot be told yet, but will soon, either way
-  bool near = false;     // v2: that, or next to it: nothing to speak of has been freed
-  bool room = false;     // v1: they do though there is room: nobody has woken them
-  // No process is left in the group, nor in those below it: whatever is charged (tmpfs, what a
-  // process that was moved away has left), no task here waits for it.
-  bool deserted = false;
-  uint64_t usage = 0;
-  uint64_t limit = 0;
-  uint64_t kills = 0;  // the kernel's kill counter of the group
-  // v2: how far below the limit the group is held, and what of its usage the kernel can take back
-  // without killing.
-  uint64_t band = 0;
-  uint64_t reclaimable = 0;
-};
-
 enum class Fact : uint8_t {
-  kNotified,      // the kernel told of an OOM
-  kLooked,        // time has passed, or something was done: look again
+  kNotified,      // the kernel has notified of an OOM
+  kLooked,        // time has passed, or something was done: a new sample
   kStepDone,      // result, killed: a step of the plan that was running
   kFallbackDone,  // result, killed: a killing fallback
   kUserKilled,    // killed: the program killed through its own API
@@ -99,11 +35,11 @@ enum class Fact : uint8_t {
   kSetDeadline,   // ns, absolute: the guardian follows the sentinel's
   kYield,
   kCancel,         // the guard is being disposed
-  kRemoved,        // the group is gone; the sample is not looked at
-  kUserRaised,     // bytes: the limit that the program wants from now on, lent headroom left aside
+  kRemoved,        // the group is gone; the sample is not used
+  kUserRaised,     // bytes: the limit that the program wants from now on, headroom left aside
   kGuardianActed,  // the guardian has carried out this episode's fallback
-  kSeenOver,       // the guardian hears that the sentinel has seen the end of what it acted in
-  kSwitchFailed,   // the last kHold or kLetGo could not be carried out: it comes again
+  kSeenOver,       // the guardian learns that the sentinel has seen the end of what it acted in
+  kSwitchFailed,   // the last kHold or kLetGo could not be carried out: it is asked for again
 };
 
 struct Input {
@@ -117,16 +53,16 @@ struct Input {
   uint32_t episode = 0;
 };
 
-// Killing does not reach what is frozen (v1): whoever carries out kFallback, kLetGo or a killing
+// A kill does not reach what is frozen (v1): whoever carries out kFallback, kLetGo or a killing
 // step thaws first what a step of the plan has frozen.
 enum class Do : uint8_t {
   kBegin,     // report the start
-  kStep,      // run plan step `index`; answer with kStepDone. Headroom: raise to lend_to(index)
+  kStep,      // run plan step `index`, answer with kStepDone; headroom: up to headroom_target(index)
   kFallback,  // run the killing fallback; answer with kFallbackDone
   kLetGo,     // give the kernel its killer
   kHold,      // take it again
-  kSqueeze,   // lower the limit towards base_limit() as far as usage allows; also comes when idle,
-              // as long as headroom is owed
+  kLowerLimit,  // lower the limit towards base_limit() as far as usage allows; also comes without
+                // an episode, while headroom has not been restored
   kEnd,  // report the end (end()), put back what the episode changed: the limit to base_limit()
          // or as near as usage allows, ballast, freeze
 };
@@ -151,8 +87,8 @@ struct EpisodeEnd {
   int64_t at = 0;
   int64_t late_ns = 0;  // from the deadline to the fallback; 0 without one
   uint64_t kernel_kills = 0;
-  uint32_t id =
-      0;  // kEnd may be followed by the next kBegin in the same step: id() is then that one
+  // kEnd may be followed by the next kBegin in the same step: id() is then that one's.
+  uint32_t id = 0;
   int64_t started_at = 0;
 };
 
@@ -175,31 +111,36 @@ class EpisodeMachine {
   bool active() const { return phase_ != Phase::kIdle && phase_ != Phase::kOver; }
   // Whether the group should be held now (the kernel's killer disabled).
   bool holding() const;
-  // When to look again at the latest; kNever while idle and settled.
+  // When to sample again at the latest; kNever while idle and settled.
   int64_t next_wake() const { return wake_; }
-  // Until when a look may be put off by a driver that has very many of them.
+  // Until when a driver that has very many groups may put a sample off.
   int64_t latest_look(int64_t now) const {
-    return phase_ == Phase::kDelaying && deadline_ > now ? deadline_ : kNever;
+    return phase_ == Phase::kDelaying && !clock_.over(now) ? clock_.deadline() : kNever;
   }
 
   uint32_t id() const { return id_; }
   int64_t started_at() const { return started_at_; }
-  int64_t deadline() const { return deadline_; }
+  int64_t deadline() const { return clock_.deadline(); }
   const Sample& first() const { return first_; }
   const EpisodeEnd& end() const { return end_; }
   const EpisodeConfig& config() const { return config_; }
-  // The limit as somebody outside set it: what it goes back to.
-  uint64_t base_limit() const { return base_limit_; }
-  // Headroom lent and not given back yet; also after the end, while usage does not allow it.
-  uint64_t lent() const { return lent_; }
+  // The limit as another process set it: what it is restored to.
+  uint64_t base_limit() const { return headroom_.base(); }
+  // Headroom not restored yet; also after the end, while usage does not allow it.
+  uint64_t headroom() const { return headroom_.raised_by(); }
   // What a headroom step raises the limit to; nothing is to be done if it is that high already.
-  uint64_t lend_to(uint8_t index) const;
+  uint64_t headroom_target(uint8_t index) const {
+    return headroom_.target(config_.plan[index].bytes);
+  }
 
  private:
   bool out_of_memory(const Sample& s) const;
+  bool kill_seen() const;
+  void close(int64_t now, const Input& input, Actions& out);
   void hear(int64_t now, const Input& input, Actions& out);
+  void guardian_acted(int64_t now, const Input& input);
   void track(const Sample& s);
-  bool quiet(int64_t now, const Input& input);
+  bool believed_over(int64_t now, const Input& input);
   void idle(int64_t now, const Input& input, Actions& out);
   void begin(int64_t now, const Sample& s, Actions& out);
   void delaying(int64_t now, const Input& input, Actions& out);
@@ -207,10 +148,10 @@ class EpisodeMachine {
   void end_deserted(int64_t now, const Sample& s, Outcome outcome, Actions& out);
   bool call_in(int64_t now, const Sample& s, Actions& out);
   void run_plan(int64_t now, Actions& out);
-  void credit(const Input& input);
+  bool answers_running_step(const Input& input) const;
   void step_done(int64_t now, const Input& input, Actions& out);
   void note_kill(int64_t now, Outcome outcome);
-  void set_deadline(int64_t at);
+  void deadline_moved();
   void fall_back(int64_t now, const Sample& s, Actions& out);
   void falling_back(int64_t now, const Input& input, Actions& out);
   void let_go(int64_t now, const Sample& s, Outcome outcome, Actions& out);
@@ -219,51 +160,29 @@ class EpisodeMachine {
   void insist(int64_t now, Actions& out);
   void finish(int64_t now, Outcome outcome, Actions& out);
   int64_t next_look(int64_t now) const;
-  bool answers_running_step(const Input& input) const;
-  const PlanStep& running_step() const { return config_.plan[next_step_ - 1]; }
 
   EpisodeConfig config_;
   Phase phase_ = Phase::kIdle;
-  Outcome pending_ = Outcome::kRecovered;  // how it ends once what was done has taken effect
-  bool step_running_ = false;
-  bool acted_ = false;      // a step of the plan has changed something
-  bool raised_ = false;     // somebody has raised the limit
-  bool answered_ = false;   // the killing fallback has
-  bool kill_seen_ = false;  // somebody has killed; in kKernel: the kernel
-  bool starved_ = false;    // as of the last sample
-  bool open_ = false;       // the same
-  bool looked_ = false;     // there has been a sample
-  uint8_t next_step_ = 0;
+  int64_t phase_since_ = 0;
   uint32_t id_ = 0;
   int64_t started_at_ = 0;
-  int64_t clock_at_ = 0;  // what the deadline counts from: the start, or the last set_delay
-  int64_t deadline_ = 0;
-  int64_t used_ = 0;       // of the delay, by an episode that ended where it was still near,
-  int64_t left_ = kNever;  // and what it left to the next one
-  int64_t left_until_ = 0;
   int64_t late_ns_ = 0;
-  int64_t quiet_at_ = kNever;  // since when it has not been out of memory
-  int64_t flap_at_ = kNever;   // past the deadline: since when it has neither been quiet nor caught
-  int64_t called_at_ = kNever;  // past the deadline: when the headroom was called in
-  int64_t squeeze_at_ = 0;      // when it is called in again
-  int64_t kill_at_ = 0;
-  int64_t phase_at_ = 0;        // when the phase began
-  int64_t progress_at_ = 0;     // kKernel: when something was last killed or freed
-  int64_t settle_until_ = 0;    // idle: looks go on so long, in case a wake-up was lost
-  int64_t insist_at_ = kNever;  // when kLetGo is repeated while tasks still wait
-  int64_t retry_at_ = kNever;   // when a failed kHold or kLetGo is repeated
-  int64_t repay_at_ = kNever;   // idle: when the owed headroom is asked for again
-  int64_t repay_every_ = 0;
+  Outcome ending_ = Outcome::kRecovered;  // how it ends once what was done has taken effect
+  bool raised_ = false;                   // another process has raised the limit
+  bool answered_ = false;                 // the killing fallback has
+  Clock clock_;
+  Headroom headroom_;
+  Relief relief_;
+  KillSeen kill_;
+  KernelTurn kernel_;
+  PlanCursor plan_;
+  Timer settle_;  // idle: samples go on until then, in case a wake-up was lost
+  Timer insist_;  // when kLetGo is repeated while tasks still wait
+  Timer retry_;   // when a failed kHold or kLetGo is repeated
   int64_t wake_ = kNever;
-  uint64_t base_limit_ = 0;
-  uint64_t lent_ = 0;
-  uint64_t granted_ = 0;       // headroom of this episode's steps
-  uint64_t loan_to_ = 0;       // where the running headroom step raises the limit to
-  uint64_t stray_to_ = 0;      // the same of a step that had not answered when its episode ended
-  uint64_t kills_ = 0;         // as of the last sample
-  uint64_t kills_before_ = 0;  // as of the one before
-  uint64_t letgo_kills_ = 0;
-  uint64_t lowest_ = 0;  // kKernel: lowest usage
+  bool sampled_ = false;
+  Sample last_;
+  uint64_t kills_before_ = 0;  // of the sample before the last
   Sample first_;
   EpisodeEnd end_;
 };

@@ -53,14 +53,14 @@ uint64_t Edge::at(uint64_t line, uint64_t band, uint64_t ahead) {
   return line - std::min({line, band / 4, ahead});
 }
 
-Verdict Edge::judge(int64_t now, bool starved, bool past_line, bool stopped) {
+Need Edge::judge(int64_t now, bool starved, bool past_line, bool stopped) {
   if (!starved) {
     past_at_ = -kSleep;
-    return Verdict::kFine;
+    return Need::kFine;
   }
   if (past_line) past_at_ = now;
-  if (stopped || now - past_at_ < kDip) return Verdict::kStarved;
-  return now - past_at_ < kSleep ? Verdict::kOpen : Verdict::kNear;
+  if (stopped || now - past_at_ < kDip) return Need::kStarved;
+  return now - past_at_ < kSleep ? Need::kUnclear : Need::kNear;
 }
 
 bool FreezeRule::wanted(int64_t now, uint64_t usage, uint64_t line, uint64_t max, int64_t left_ns) {

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "core/rules/sample.h"
+
 namespace oom {
 
 enum class HoldFreeze : uint8_t { kIfNeeded, kAlways, kNever };
@@ -48,7 +50,6 @@ bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
 // there as well. Throttled ones charge anew when their sleep ends, of two seconds at most, and they
 // get to run: soon after they were past the line they are still out of memory, then it is open, at
 // last they only are near.
-enum class Verdict : uint8_t { kFine, kNear, kOpen, kStarved };
 class Edge {
  public:
   static constexpr int64_t kDip = 250'000'000;
@@ -56,7 +57,7 @@ class Edge {
   // From where on to ask whether a group is starved.
   static uint64_t at(uint64_t line, uint64_t band, uint64_t ahead);
   // What one is that is `starved` there, or is not.
-  Verdict judge(int64_t now, bool starved, bool past_line, bool stopped);
+  Need judge(int64_t now, bool starved, bool past_line, bool stopped);
 
  private:
   int64_t past_at_ = -kSleep;  // when it was last out of memory and past the line

@@ -24,7 +24,8 @@ Sample SimDriver::sample() {
   s.usage = group_->usage();
   s.limit = group_->limit();
   s.kills = group_->kernel_kills();
-  s.starved = group_->under_oom() && s.usage + kBatch >= s.limit;
+  bool starved = group_->under_oom() && s.usage + kChargeBatch >= s.limit;
+  s.need = starved ? Need::kStarved : Need::kFine;
   s.deserted = group_->processes().empty();
   hooks_->sees(s);
   return s;
@@ -72,7 +73,7 @@ void SimDriver::tell(const Input& input) {
     publish();
     bool limit_written = false;
     for (uint8_t a = 0; a < actions.size; a++) {
-      limit_written |= actions.list[a].what == Do::kEnd || actions.list[a].what == Do::kSqueeze;
+      limit_written |= actions.list[a].what == Do::kEnd || actions.list[a].what == Do::kLowerLimit;
       hooks_->passes();
       carry_out(actions.list[a]);
     }
@@ -104,7 +105,7 @@ void SimDriver::carry_out(const Action& action) {
     case Do::kHold:
       switch_killer(SimCall::kHold, true);
       break;
-    case Do::kSqueeze:
+    case Do::kLowerLimit:
       lower_limit();
       break;
     case Do::kEnd:
@@ -129,7 +130,7 @@ void SimDriver::start(bool fallback, uint8_t index) {
   job.index = index;
   job.episode = machine_.id();
   job.started_at = group_->now();
-  if (!fallback) job.target = machine_.lend_to(index);
+  if (!fallback) job.target = machine_.headroom_target(index);
   bool lends = !fallback && machine_.config().plan[index].kind == StepKind::kHeadroom;
   int64_t takes = hooks_->takes(fallback ? SimCall::kFallback
                                 : lends  ? SimCall::kLend

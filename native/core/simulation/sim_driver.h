@@ -35,7 +35,7 @@ class SimHooks {
   virtual void stepped(const SimStep&) {}
   virtual void switched(bool) {}  // the killer has been disabled, or enabled
   virtual void signalled(int32_t, int32_t) {}
-  virtual void sees(Sample&) {}                 // what only v2 has: open, near
+  virtual void sees(Sample&) {}                 // what only v2 has: near, unclear
   virtual int32_t fails(SimCall) { return 0; }  // a negative errno
   virtual int64_t takes(SimCall) {
     return 0;
@@ -82,9 +82,6 @@ class SimDriver {
   bool settled() const { return !switch_pending_ && !closing_; }
 
  private:
-  // What the CPUs may have charged ahead of use.
-  static constexpr uint64_t kBatch = 64 * 4096;
-
   struct Job {  // an action that a helper works on
     int64_t at = 0;
     bool fallback = false;

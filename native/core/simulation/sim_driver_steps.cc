@@ -166,7 +166,7 @@ void SimDriver::put_back() {
   frozen_ = false;
   if (set_limit_ != 0) lower_limit();
   if (ballast_out_ > 0 && group_->find(ballast_pid_) &&
-      group_->usage() + ballast_out_ + kBatch <= group_->limit()) {
+      group_->usage() + ballast_out_ + kChargeBatch <= group_->limit()) {
     group_->allocate(ballast_pid_, ballast_out_);
     ballast_out_ = 0;
   }

@@ -1,0 +1,55 @@
+// What a program has asked for of a guard's episodes: delay, plan, fallback. Plain values, checked
+// by the TypeScript side.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace oom {
+
+enum class Fallback : uint8_t { kKernel, kKillLargest, kKillGroup };
+
+enum class StepKind : uint8_t {
+  kHeadroom,
+  kBallast,
+  kReclaim,
+  kSignal,
+  kKillLargest,
+  kKillGroup,
+  kKernel,
+  kFreeze,
+};
+
+struct PlanStep {
+  int64_t after_ns = 0;
+  uint64_t bytes = 0;  // headroom
+  int32_t signal = 0;  // signal
+  int32_t target = 0;  // signal: a pid, 0 for all members, -1 for the largest
+  StepKind kind = StepKind::kKernel;
+
+  bool kills() const {
+    constexpr int32_t kSigKill = 9;
+    return kind == StepKind::kKillLargest || kind == StepKind::kKillGroup ||
+           (kind == StepKind::kSignal && signal == kSigKill);
+  }
+};
+
+constexpr size_t kMaxPlan = 16;
+
+struct EpisodeConfig {
+  int64_t delay_ns = 0;  // 0: the kernel decides
+  int64_t max_delay_ns = 0;
+  Fallback fallback = Fallback::kKernel;
+  bool dry_run = false;
+  uint8_t plan_size = 0;
+  PlanStep plan[kMaxPlan];  // by after_ns
+
+  bool plans(StepKind kind) const {
+    for (uint8_t i = 0; i < plan_size; i++) {
+      if (plan[i].kind == kind) return true;
+    }
+    return false;
+  }
+};
+
+}  // namespace oom

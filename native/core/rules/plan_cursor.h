@@ -1,0 +1,54 @@
+// Where an episode is in its plan: one step at a time, in order; the deadline never waits for one.
+// Pure.
+#pragma once
+
+#include <cstdint>
+
+#include "core/rules/config.h"
+#include "core/rules/timer.h"
+
+namespace oom {
+
+class PlanCursor {
+ public:
+  void begin(int64_t started_at) {
+    started_at_ = started_at;
+    next_ = 0;
+    running_ = acted_ = false;
+  }
+  void end() { running_ = false; }
+
+  // Whether the next step is to be run now.
+  bool due(int64_t now, const EpisodeConfig& config) const {
+    return !running_ && next_ < config.plan_size && now >= due_at(config);
+  }
+  // When the next step becomes due; kNever while one runs, or where none is left.
+  int64_t next_due(const EpisodeConfig& config) const {
+    return !running_ && next_ < config.plan_size ? due_at(config) : kNever;
+  }
+  // Its index.
+  uint8_t start() {
+    running_ = true;
+    return next_++;
+  }
+  bool running() const { return running_; }
+  // The last one that was started.
+  const PlanStep& step(const EpisodeConfig& config) const { return config.plan[next_ - 1]; }
+  void done() { running_ = false; }
+
+  // A step has changed something: the group's relief is the plan's work.
+  void note_effect() { acted_ = true; }
+  bool acted() const { return acted_; }
+
+ private:
+  int64_t due_at(const EpisodeConfig& config) const {
+    return started_at_ + config.plan[next_].after_ns;
+  }
+
+  int64_t started_at_ = 0;
+  uint8_t next_ = 0;
+  bool running_ = false;
+  bool acted_ = false;
+};
+
+}  // namespace oom

@@ -1,0 +1,52 @@
+// What the files of a group say at one moment: the input of the episode's rules. Pure.
+#pragma once
+
+#include <cstdint>
+
+namespace oom {
+
+// How much a group needs memory, in ascending order.
+enum class Need : uint8_t {
+  kFine,
+  // v2: at the line or within the per-CPU charge cache below it, so nothing significant has been
+  // freed.
+  kNear,
+  // v2: at the line, and whether it is out of memory shows in the next 2.5 s.
+  kUnclear,
+  // Out of memory by its own limit: tasks wait for user space (v1) or are throttled (v2).
+  kStarved,
+  // v1: tasks still wait although usage is below the limit (a missed wake-up).
+  kStranded,
+};
+
+struct Sample {
+  Need need = Need::kFine;
+  // No process is left in the group, nor in those below it. Whatever is charged (tmpfs, memory of a
+  // process that was moved to another group), no task here waits for it.
+  bool deserted = false;
+  uint64_t usage = 0;  // bytes
+  uint64_t limit = 0;  // bytes
+  uint64_t kills = 0;  // the kernel's kill counter of the group
+  // v2: how far below the limit the group is held, and what of its usage the kernel can take back
+  // without killing.
+  uint64_t band = 0;
+  uint64_t reclaimable = 0;
+
+  bool starved() const { return need >= Need::kStarved; }
+};
+
+// Charges are taken in batches per CPU: a group that is full may stand this far below its limit.
+constexpr uint64_t kChargeBatch = 64 * 4096;
+
+// Limits go up to "none", the largest number there is.
+constexpr uint64_t saturating_add(uint64_t a, uint64_t b) {
+  return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+// Whether the group would be full at `limit`, reclaimable memory left aside.
+constexpr bool full(const Sample& s, uint64_t limit) {
+  uint64_t needed = s.usage > s.reclaimable ? s.usage - s.reclaimable : 0;
+  return saturating_add(needed, saturating_add(s.band, kChargeBatch)) >= limit;
+}
+
+}  // namespace oom
