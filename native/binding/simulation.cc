@@ -153,9 +153,9 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     t.a = end.late_ns;
     t.kills = end.kernel_kills;
   }
-  void acted(const Action& action) override {
+  void switching(Grip grip) override {
     const EpisodeMachine& m = driver_->machine();
-    if (action.what != Do::kLetGo || !m.active() || let_go_told_) return;
+    if (grip == Grip::kHeld || !m.active() || let_go_told_) return;
     let_go_told_ = true;
     tell("step", m.id()).detail = kFallbackBit | static_cast<uint32_t>(Fallback::kKernel);
   }

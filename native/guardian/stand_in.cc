@@ -18,13 +18,6 @@ constexpr int64_t kLookAgain = 100 * kMs;
 // What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
 
-bool acts(const Actions& actions) {
-  for (uint8_t i = 0; i < actions.size; i++) {
-    if (actions.list[i].what == Do::kLetGo || actions.list[i].what == Do::kFallback) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
@@ -131,6 +124,7 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   int64_t now = terms_.hands->now();
   machine_.step(now, input, actions);
   own_deadline_ = now + ns;
+  apply_grip(now);
   carry_out(sentinel, actions);
   step(sentinel, Fact::kLooked);
 }
@@ -164,7 +158,8 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   if (done_) return;
   if (!terms_.parent_alive && !machine_.active()) return put_back(sentinel, false);
 
-  int64_t wake = std::min(machine_.next_wake(), unheld_at_);
+  int64_t again = switch_.next(machine_.wish());
+  int64_t wake = std::min({machine_.next_wake(), again, unheld_at_});
   if (err != 0) wake = std::min(wake, now + kRetry);
   // What the sentinel has stopped tells of nothing more.
   if (hot_->idle_look() != kNever) wake = std::min(wake, now + kLookAgain);
@@ -194,8 +189,10 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   EpisodeMachine next = machine_;
   Actions actions;
   next.step(now, input, actions);
-  bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
-  if (deciding && acts(actions) && !may_act(now)) {
+  using Phase = EpisodeMachine::Phase;
+  bool acts = machine_.phase() == Phase::kDelaying &&
+              (next.phase() == Phase::kFallingBack || next.phase() == Phase::kKernel);
+  if (acts && !may_act(now)) {
     // The sentinel has claimed it: put off.
     Input wait = input;
     wait.fact = Fact::kSetDeadline;
@@ -205,11 +202,27 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   } else {
     machine_ = next;
   }
+  apply_grip(now);
   carry_out(sentinel, actions);
 }
 
+// A living parent holds and releases itself: here only what this process has done is undone, and
+// what the parent should have done is done late.
+void StandIn::apply_grip(int64_t now) {
+  Grip want = machine_.grip();
+  if (!switch_.due(now, machine_.wish())) return;
+  int err = 0;
+  if (want != Grip::kHeld) {
+    if (held_ || !is_parents_turn()) err = let_go();
+  } else if (terms_.parent_alive && let_go_) {
+    err = hold();
+    let_go_ = err != 0;
+    held_ = err == 0;
+  }
+  switch_.applied(now, want, err == 0 || is_gone(err));
+}
+
 void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
-  int failed = 0;
   for (uint8_t i = 0; i < actions.size; i++) {
     witness(actions.list[i].what);
     switch (actions.list[i].what) {
@@ -218,16 +231,6 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         break;
       case Do::kFallback:
         return fall_back(sentinel);
-      case Do::kLetGo:
-        if (is_parents_turn() && !held_) break;
-        failed = let_go();
-        break;
-      case Do::kHold:
-        if (!terms_.parent_alive || !let_go_) break;
-        failed = hold();
-        let_go_ = failed != 0;
-        held_ = failed == 0;
-        break;
       case Do::kEnd:
         // Only v2 has members that a raised limit does not wake.
         if (hot_->must_be_asked()) unheld_at_ = terms_.hands->now() + terms_.grace_ns;
@@ -237,8 +240,6 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         break;
     }
   }
-  // The machine repeats a switch that failed.
-  if (failed != 0 && !is_gone(failed)) step(sentinel, Fact::kSwitchFailed);
 }
 
 void StandIn::fall_back(Sentinel& sentinel) {

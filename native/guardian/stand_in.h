@@ -87,6 +87,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);
+  void apply_grip(int64_t now);
   void carry_out(Sentinel& sentinel, const Actions& actions);
   bool is_parents_turn();
   void fall_back(Sentinel& sentinel);
@@ -112,6 +113,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   std::unique_ptr<HotGroup> hot_;
   Decision decision_;
   EpisodeMachine machine_;
+  Switch switch_{Grip::kHeld};
   Sample last_;        // the last that could be read
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;

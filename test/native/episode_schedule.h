@@ -48,6 +48,7 @@ class Schedule final : public SimHooks {
   void began(const EpisodeMachine& m) override;
   void ended(const EpisodeEnd& end) override;
   void acted(const Action& action) override;
+  void switching(Grip grip) override;
   void stepped(const SimStep& step) override;
   int32_t fails(SimCall call) override;
   int64_t takes(SimCall call) override;
@@ -456,8 +457,7 @@ inline void Schedule::check_fallback() {
 }
 
 inline void Schedule::acted(const Action& action) {
-  constexpr const char* names[] = {"begin", "step",    "fall back", "let go",
-                                   "hold",  "lower", "end"};
+  constexpr const char* names[] = {"begin", "step", "fall back", "lower", "end"};
   if (action.what != Do::kBegin && action.what != Do::kEnd) {
     note("  %s %d", names[static_cast<int>(action.what)], action.index);
   }
@@ -467,17 +467,18 @@ inline void Schedule::acted(const Action& action) {
     if (let_gos_ > 0) fail("a fallback after the kernel's");
     check_fallback();
   }
-  bool letting_go = action.what == Do::kLetGo && in_episode_ &&
-                    (driver_->machine().phase() == EpisodeMachine::Phase::kKernel ||
-                     (group_.processes().empty() && !cancelled_));
-  if (letting_go && let_gos_ == 0) {
-    let_gos_ = 1;
-    deserted_ = group_.processes().empty();
-    if (deserted_) return;
-    if (fallbacks_ == 0) check_fallback();
-    if (fallback_kills_ > 0 && group_.now() - fallback_kill_at_ < 50 * kMs && !yielded_)
-      fail("kernel let go after a kill");
-  }
+}
+
+inline void Schedule::switching(Grip grip) {
+  note("  %s", grip == Grip::kHeld ? "hold" : "let go");
+  if (dry_) fail("a dry run acts");
+  if (grip != Grip::kKernelsTurn || !in_episode_ || let_gos_ > 0) return;
+  let_gos_ = 1;
+  deserted_ = group_.processes().empty();
+  if (deserted_) return;
+  if (fallbacks_ == 0) check_fallback();
+  if (fallback_kills_ > 0 && group_.now() - fallback_kill_at_ < 50 * kMs && !yielded_)
+    fail("kernel let go after a kill");
 }
 
 inline void Schedule::stepped(const SimStep& step) {

@@ -20,14 +20,19 @@ struct Rig {
   }
 
   std::string tell(Input input) {
-    constexpr const char* names[] = {"begin", "step",    "fallback", "letgo",
-                                     "hold",  "lower", "end"};
+    constexpr const char* names[] = {"begin", "step", "fallback", "lower", "end"};
     input.sample = sample;
     Actions actions;
     machine.step(now, input, actions);
+    // The switch comes first, as with every driver.
     std::string said;
+    Grip want = machine.grip();
+    if (grip.due(now, machine.wish())) {
+      said = want == Grip::kHeld ? "hold" : "letgo";
+      grip.applied(now, want, !fails);
+    }
     for (uint8_t i = 0; i < actions.size; i++) {
-      if (i > 0) said += ' ';
+      if (!said.empty()) said += ' ';
       said += names[static_cast<size_t>(actions.list[i].what)];
       if (actions.list[i].what == Do::kStep) said += std::to_string(actions.list[i].index);
     }
@@ -62,9 +67,12 @@ struct Rig {
     sample.need = Need::kFine;
   }
   Outcome outcome() const { return machine.end().outcome; }
-  int64_t wakes_in() const { return machine.next_wake() - now; }
+  int64_t next_wake() const { return std::min(machine.next_wake(), grip.next(machine.wish())); }
+  int64_t wakes_in() const { return next_wake() - now; }
 
   EpisodeMachine machine;
+  Switch grip{machine.grip()};
+  bool fails = false;  // the switch
   Sample sample;
   int64_t now = 1'000 * kMs;
 };
@@ -102,7 +110,7 @@ TEST_CASE("held exactly while user space decides") {
   CHECK(rig.after(100) == "letgo");
   CHECK_FALSE(rig.machine.holding());
   rig.relieve();
-  CHECK(rig.after(100) == "end hold");
+  CHECK(rig.after(100) == "hold end");
   CHECK(rig.machine.holding());
   rig.tell(Fact::kCancel);
   CHECK_FALSE(rig.machine.holding());
@@ -195,7 +203,7 @@ TEST_CASE("the deadline: not before, at it, and how late") {
   CHECK(rig.look() == "letgo");
   rig.relieve();
   rig.sample.kills++;
-  CHECK(rig.after(1) == "end hold");
+  CHECK(rig.after(1) == "hold end");
   CHECK(rig.outcome() == Outcome::kFallback);
   CHECK(rig.machine.end().late_ns == 300);
   CHECK(rig.machine.end().kernel_kills == 1);
@@ -233,17 +241,13 @@ TEST_CASE("flapping puts the deadline off by 20 ms and no more") {
 TEST_CASE("while it is open whether it is out of memory nothing ends, and nothing is done") {
   Rig rig(plan({step(StepKind::kReclaim, 20)}, Fallback::kKillGroup));
   rig.starve();
-  auto open = [&] {
-    rig.sample.need = Need::kUnclear;
-  };
+  auto open = [&] { rig.sample.need = Need::kUnclear; };
   open();
   for (int i = 0; i < 50; i++) CHECK(rig.after(5) == "");
   CHECK(rig.machine.active());
   // Past the deadline as well it is looked at now and then.
   CHECK(rig.wakes_in() == 10 * kMs);
-  SUBCASE("out of memory: at once") {
-    CHECK(rig.starve() == "fallback");
-  }
+  SUBCASE("out of memory: at once") { CHECK(rig.starve() == "fallback"); }
   SUBCASE("fine: an end like others") {
     rig.relieve();
     CHECK(rig.look() == "");
@@ -293,7 +297,7 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
     CHECK(rig.wakes_in() == 100 * kMs);
     rig.sample.need = Need::kFine;
     rig.look();
-    CHECK(rig.machine.next_wake() == kNever);
+    CHECK(rig.next_wake() == kNever);
     rig.starve();
     CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
   }
@@ -319,7 +323,7 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
   }
   SUBCASE("not much later: that is another OOM") {
     for (int i = 0; i < 200 && rig.wakes_in() == 100 * kMs; i++) rig.after(100);
-    CHECK(rig.machine.next_wake() == kNever);
+    CHECK(rig.next_wake() == kNever);
     CHECK(rig.now < 12'000 * kMs);
     CHECK(rig.starve() == "begin");
     CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
@@ -377,7 +381,7 @@ TEST_CASE("set_delay() restarts the clock in a running episode and changes it in
   int64_t restarted = rig.now;
   rig.tell(Fact::kExtend, 5'000 * kMs);  // counts from the restart too
   CHECK(rig.machine.deadline() == restarted + 1'000 * kMs);
-  CHECK(rig.tell(Fact::kSetDelay, 0) == "end letgo");
+  CHECK(rig.tell(Fact::kSetDelay, 0) == "letgo end");
   CHECK(rig.outcome() == Outcome::kCancelled);
   rig.relieve();
   CHECK(rig.tell(Fact::kSetDelay, 0) == "");
@@ -385,7 +389,7 @@ TEST_CASE("set_delay() restarts the clock in a running episode and changes it in
   CHECK(rig.tell(Fact::kSetDelay, 20 * kMs) == "");
   rig.starve();
   CHECK(rig.after(20) == "letgo");
-  CHECK(rig.tell(Fact::kSetDelay, 0) == "");  // the kernel has it already
+  CHECK(rig.tell(Fact::kSetDelay, 0) == "letgo");  // for good now
   rig.relieve();
   CHECK(rig.after(100) == "end");
   CHECK(rig.outcome() == Outcome::kFallback);
@@ -393,7 +397,7 @@ TEST_CASE("set_delay() restarts the clock in a running episode and changes it in
   Rig killing(guard(100, Fallback::kKillLargest));
   killing.starve();
   CHECK(killing.after(100) == "fallback");
-  CHECK(killing.tell(Fact::kSetDelay, 0) == "end letgo");
+  CHECK(killing.tell(Fact::kSetDelay, 0) == "letgo end");
 }
 
 TEST_CASE("the guardian's deadline is taken as it is") {
@@ -476,7 +480,7 @@ TEST_CASE("yield() lets the kernel decide at once") {
   CHECK(rig.tell(Fact::kYield) == "");
   rig.relieve();
   rig.sample.kills++;
-  CHECK(rig.after(1) == "end hold");
+  CHECK(rig.after(1) == "hold end");
   CHECK(rig.outcome() == Outcome::kFallback);
   CHECK(rig.machine.end().late_ns == 0);
 }
@@ -493,21 +497,21 @@ TEST_CASE("the kernel keeps its killer until it has decided") {
   full.sample.usage -= 4096;  // something is still coming
   CHECK(full.after(50) == "");
   CHECK(full.after(50) == "");
-  CHECK(full.after(50) == "end hold");
+  CHECK(full.after(50) == "hold end");
 
   Rig helpless(guard());  // it finds nobody
   helpless.starve();
   helpless.after(100);
   helpless.sample.need = Need::kFine;
   CHECK(helpless.after(999) == "");
-  CHECK(helpless.after(1) == "end hold");
+  CHECK(helpless.after(1) == "hold end");
 
   Rig below(guard());  // the victim was in a group below, and is not counted here
   below.starve();
   below.after(100);
   below.relieve();
   CHECK(below.after(99) == "");
-  CHECK(below.after(1) == "end hold");
+  CHECK(below.after(1) == "hold end");
 
   Rig deaf(guard());  // the write did nothing
   deaf.starve();
@@ -520,15 +524,18 @@ TEST_CASE("the kernel keeps its killer until it has decided") {
 
 TEST_CASE("a switch that failed is repeated, in the direction that is right then") {
   Rig rig(guard());
-  CHECK(rig.tell(Fact::kSwitchFailed) == "");
+  rig.starve();
+  rig.fails = true;
+  CHECK(rig.after(100) == "letgo");
+  rig.sample.need = Need::kFine;
+  CHECK(rig.after(4) == "");
+  CHECK(rig.after(1) == "letgo");
+  rig.relieve();
+  CHECK(rig.after(100) == "hold end");
   CHECK(rig.wakes_in() == 5 * kMs);
+  rig.fails = false;
   CHECK(rig.after(5) == "hold");
   CHECK(rig.after(5) == "");
-  rig.starve();
-  CHECK(rig.after(100) == "letgo");
-  rig.tell(Fact::kSwitchFailed);
-  rig.sample.need = Need::kFine;
-  CHECK(rig.after(5) == "letgo");
 }
 
 TEST_CASE("a killing fallback: once, with time to take effect, then the kernel") {
@@ -670,7 +677,7 @@ TEST_CASE("the plan's 'kernel' lets the kernel decide") {
   CHECK(rig.answer(Fact::kStepDone, 0) == "letgo");
   rig.relieve();
   rig.sample.kills++;
-  CHECK(rig.after(5) == "end hold");
+  CHECK(rig.after(5) == "hold end");
   CHECK(rig.outcome() == Outcome::kPlan);
   CHECK(rig.machine.end().late_ns == 0);
 }
@@ -723,7 +730,7 @@ TEST_CASE("headroom that usage does not allow to repay is owed, asked for, and n
   rig.sample.need = Need::kFine;
   rig.answer(Fact::kStepDone, 0);
   CHECK(rig.tell(Fact::kYield) == "letgo lower");
-  CHECK(rig.after(1'000) == "end hold");
+  CHECK(rig.after(1'000) == "hold end");
   CHECK(rig.look() == "");
   CHECK(rig.after(49) == "");
   CHECK(rig.after(1) == "lower");
@@ -740,7 +747,7 @@ TEST_CASE("headroom that usage does not allow to repay is owed, asked for, and n
   rig.after(1);
   rig.after(2);
   CHECK(rig.after(100) == "");
-  CHECK(rig.machine.next_wake() == kNever);
+  CHECK(rig.next_wake() == kNever);
 }
 
 TEST_CASE("at the deadline lent headroom is called in before anybody is killed") {
@@ -873,7 +880,7 @@ TEST_CASE("disposed or removed, in every phase: one end, then nothing") {
       if (phase != Phase::kIdle) {
         CHECK(rig.outcome() == (fact == Fact::kCancel ? Outcome::kCancelled : Outcome::kRemoved));
       }
-      CHECK(rig.machine.next_wake() == kNever);
+      CHECK(rig.next_wake() == kNever);
       CHECK(rig.starve() == "");
       CHECK(rig.tell(Fact::kSetDelay, 5 * kMs) == "");
       CHECK(rig.tell(fact) == "");
@@ -908,7 +915,7 @@ TEST_CASE("the guardian's fallback is the episode's") {
   CHECK(kernel.after(100) == "letgo");
   kernel.tell(Fact::kGuardianActed);
   kernel.relieve();
-  CHECK(kernel.after(100) == "end hold");
+  CHECK(kernel.after(100) == "hold end");
   CHECK(kernel.outcome() == Outcome::kGuardian);
 }
 
@@ -929,7 +936,7 @@ TEST_CASE("what the sentinel has seen the end of is over for the guardian") {
   CHECK(rig.tell(Fact::kSeenOver) == "");  // not before it has acted
   CHECK(rig.machine.active());
   CHECK(rig.after(100) == "letgo");
-  CHECK(rig.tell(Fact::kSeenOver) == "end hold begin");
+  CHECK(rig.tell(Fact::kSeenOver) == "hold end begin");
 
   Rig kills(guard(100, Fallback::kKillGroup));
   kills.starve();
@@ -1011,7 +1018,7 @@ TEST_CASE("nobody is left: the episode ends, whatever is charged") {
   SUBCASE("v1: who was moved away while he waited is woken by the kernel's killer") {
     CHECK(rig.after(10) == "letgo");
     rig.sample.need = Need::kFine;
-    CHECK(rig.after(1) == "end hold");
+    CHECK(rig.after(1) == "hold end");
     CHECK(rig.outcome() == Outcome::kRecovered);
   }
   SUBCASE("a kill has ended it") {
@@ -1063,7 +1070,7 @@ TEST_CASE("nobody is left for our killer: recovered") {
   rig.sample.deserted = true;
   CHECK(rig.answer(Fact::kFallbackDone, 0, -3) == "letgo");
   rig.sample.need = Need::kFine;
-  CHECK(rig.after(1) == "end hold");
+  CHECK(rig.after(1) == "hold end");
   CHECK(rig.outcome() == Outcome::kRecovered);
 }
 
@@ -1074,6 +1081,6 @@ TEST_CASE("nobody is left while the kernel decides: it has decided") {
   rig.sample.deserted = true;
   CHECK(rig.after(50) == "letgo");  // tasks still wait: once more
   rig.sample.need = Need::kFine;
-  CHECK(rig.after(1) == "end hold");
+  CHECK(rig.after(1) == "hold end");
   CHECK(rig.outcome() == Outcome::kFallback);
 }

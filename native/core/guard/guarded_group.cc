@@ -87,12 +87,12 @@ int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
   attached_ = true;
   sentinel.idlers(1);
   int err = machine_.holding() ? hot_->hold() : 0;
-  if (err == -EAGAIN) {
-    keep_hold(sys::now_ns(), err);
-  } else if (err != 0) {
+  keep_hold(sys::now_ns(), err);
+  if (err != 0 && err != -EAGAIN) {
     detach(sentinel);
     return err;
   }
+  switch_.applied(sys::now_ns(), machine_.grip(), true);
   taken_ = true;
   // Adopted in the middle of an OOM, or one from before the file was registered.
   step(sentinel, Fact::kLooked, sys::now_ns());
@@ -237,6 +237,7 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     Actions actions;
     machine_.step(now, next, actions);
     publish();
+    apply_grip(sentinel, now);
     carry_out(sentinel, now, actions);
     stand(now, next.sample);
     look_for_members(sentinel, now);
@@ -251,18 +252,35 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
   schedule(sentinel);
 }
 
+void GuardedGroup::apply_grip(Sentinel& sentinel, int64_t now) {
+  Grip want = machine_.grip();
+  if (!switch_.due(now, machine_.wish())) return;
+  if (want == Grip::kHeld) {
+    int err = hot_->hold();
+    keep_hold(now, err);
+    switch_.applied(now, want, err == 0 || err == -EAGAIN || is_gone(err));
+    return;
+  }
+  // Letting go twice does no harm; the report is the claimant's.
+  bool ours = claim();
+  bool kernel = want == Grip::kKernelsTurn;
+  int err = kernel ? hot_->yield() : hot_->let_go();
+  switch_.applied(now, want, err == 0 || is_gone(err));
+  thaw(now);
+  if (kernel) ask_kernel(now);
+  if (!ours || !machine_.active() || let_go_told_ == machine_.id()) return;
+  let_go_told_ = machine_.id();
+  constexpr auto kKernel = static_cast<uint16_t>(Fallback::kKernel);
+  reports_.step(sentinel, {.what = StepReport::kFallback | kKernel,
+                           .episode = machine_.id(),
+                           .at = now,
+                           .result = err});
+}
+
 void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& actions) {
-  // Whoever hears of an end may count on it that the group is held again.
-  bool ended = false, undecided = false;
-  EpisodeEnd how;
-  auto tell_end = [&] {
-    if (ended) reports_.end(sentinel, how, undecided);
-    ended = false;
-  };
   for (uint8_t i = 0; i < actions.size; i++) {
     switch (actions.list[i].what) {
       case Do::kBegin:
-        tell_end();
         begin(sentinel, now);
         break;
       case Do::kStep:
@@ -271,42 +289,15 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
       case Do::kFallback:
         if (claim()) fall_back(sentinel, now);
         break;
-      case Do::kLetGo: {
-        // Letting go twice does no harm; the report is the claimant's.
-        bool ours = claim();
-        bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
-        int err = kernel ? hot_->yield() : hot_->let_go();
-        switched(err);
-        thaw(now);
-        if (kernel) ask_kernel(now);
-        if (ours && machine_.active() && let_go_told_ != machine_.id()) {
-          let_go_told_ = machine_.id();
-          constexpr auto kKernel = static_cast<uint16_t>(Fallback::kKernel);
-          reports_.step(sentinel, {.what = StepReport::kFallback | kKernel,
-                                   .episode = machine_.id(),
-                                   .at = now,
-                                   .result = err});
-        }
-        break;
-      }
-      case Do::kHold: {
-        int err = hot_->hold();
-        keep_hold(now, err);
-        if (err != -EAGAIN) switched(err);
-        break;
-      }
       case Do::kLowerLimit:
         repay(now);
         break;
       case Do::kEnd:
         // The machine may be in the next episode already.
-        how = machine_.end();
-        undecided = clear_up(how);
-        ended = true;
+        reports_.end(sentinel, machine_.end(), clear_up(machine_.end()));
         break;
     }
   }
-  tell_end();
 }
 
 void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
@@ -340,14 +331,6 @@ bool GuardedGroup::clear_up(const EpisodeEnd& how) {
   return ask;
 }
 
-// The machine repeats a switch that failed.
-void GuardedGroup::switched(int err) {
-  if (err == 0 || is_gone(err)) return;
-  Input input;
-  input.fact = Fact::kSwitchFailed;
-  answer(input);
-}
-
 void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
   Input input;
   input.fact = Fact::kRemoved;
@@ -365,7 +348,8 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
 
 void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
-  int64_t when = std::min({machine_.next_wake(), refill_at_, thaw_at_});
+  int64_t again = switch_.next(machine_.wish());
+  int64_t when = std::min({machine_.next_wake(), again, refill_at_, thaw_at_});
   if (int64_t idle = hot_->idle_look(); idle != kNever) {
     when = std::min(when, now + idle_interval(sentinel, idle));
   }

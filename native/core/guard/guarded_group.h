@@ -97,11 +97,11 @@ class GuardedGroup final : public Source {
   void step(Sentinel& sentinel, Fact fact, int64_t now);
   void feed(Sentinel& sentinel, int64_t now, const Input& input);
   void answer(const Input& input);
+  void apply_grip(Sentinel& sentinel, int64_t now);
   void carry_out(Sentinel& sentinel, int64_t now, const Actions& actions);
   void begin(Sentinel& sentinel, int64_t now);
   void rehearse(Sentinel& sentinel);
   bool clear_up(const EpisodeEnd& how);
-  void switched(int err);
   void removed(Sentinel& sentinel, int64_t now);
   void schedule(Sentinel& sentinel);
 
@@ -134,6 +134,7 @@ class GuardedGroup final : public Source {
   HotHolder hot_;
   SharedSlot* slot_ = nullptr;
   EpisodeMachine machine_;
+  Switch switch_;
   Reports reports_;
   Census census_;
   Sample last_;  // the last that could be read

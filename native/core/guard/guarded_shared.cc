@@ -47,22 +47,17 @@ bool GuardedGroup::guardian_acted() const {
 
 // A guardian that has gone may have held it, or let it go, by what it had not heard of yet.
 void GuardedGroup::hold_again(Sentinel& sentinel) {
-  bool idle = machine_.config().delay_ns == 0;
-  if (!taken_ || gone_ || !(machine_.holding() || idle)) return;
-  int err = idle ? hot_->let_go() : hot_->hold();
-  if (!idle) keep_hold(sys::now_ns(), err);
-  if (err == 0 || err == -EAGAIN) return;
-  Input input;
-  input.fact = Fact::kSwitchFailed;
-  command(sentinel, input);
+  if (!taken_ || gone_) return;
+  switch_.doubt();
+  step(sentinel, Fact::kLooked, sys::now_ns());
 }
 
 void GuardedGroup::abandon(Sentinel& sentinel, int err) {
+  switch_.doubt();
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = 0;
   command(sentinel, input);
-  if (!gone_) hot_->let_go();
   if (err != 0) reports_.trouble(sentinel, sys::now_ns(), err);
 }
 

@@ -19,7 +19,6 @@ constexpr int64_t kSettlePoll = 5 * kMs;
 constexpr int64_t kNearPoll = 100 * kMs;
 constexpr int64_t kPoll = 10 * kMs;
 constexpr int64_t kShortPoll = 1 * kMs;
-constexpr int64_t kRetry = 5 * kMs;
 
 // A fact that comes of sampling the group, also where the driver finds that the guardian has acted.
 bool is_look(Fact fact) {
@@ -28,9 +27,10 @@ bool is_look(Fact fact) {
 
 }  // namespace
 
-bool EpisodeMachine::holding() const {
-  return config_.delay_ns > 0 && !config_.dry_run && phase_ != Phase::kKernel &&
-         phase_ != Phase::kOver;
+Grip EpisodeMachine::grip() const {
+  if (config_.dry_run || phase_ == Phase::kOver) return Grip::kAsIs;
+  if (config_.delay_ns == 0) return Grip::kFree;
+  return phase_ == Phase::kKernel ? Grip::kKernelsTurn : Grip::kHeld;
 }
 
 // With headroom no task waits, but the group is over (or at) what it may have: just woken waiters
@@ -69,15 +69,7 @@ void EpisodeMachine::step(int64_t now, const Input& input, Actions& out) {
     case Phase::kOver:
       break;
   }
-
-  for (uint8_t i = 0; i < out.size; i++) {
-    if (out.list[i].what == Do::kHold || out.list[i].what == Do::kLetGo) retry_.stop();
-  }
-  if (retry_.fired(now) && !config_.dry_run) {
-    retry_.stop();
-    out.add(holding() ? Do::kHold : Do::kLetGo);
-  }
-  wake_ = std::min(next_look(now), retry_.runs() ? std::max(retry_.at(), now + 1) : kNever);
+  wake_ = next_look(now);
 }
 
 // The guard is disposed, or the group was removed.
@@ -146,9 +138,6 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
     case Fact::kStepDone:
       step_done(now, input, out);
       break;
-    case Fact::kSwitchFailed:
-      retry_.start(now + kRetry);
-      break;
     default:
       break;
   }
@@ -179,9 +168,7 @@ bool EpisodeMachine::believed_over(int64_t now, const Input& input) {
 void EpisodeMachine::idle(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   clock_.expire_rest(now);
-  if (config_.delay_ns == 0) {
-    if (s.starved() && !config_.dry_run) insist(now, out);
-  } else {
+  if (config_.delay_ns > 0) {
     bool notified = input.fact == Fact::kNotified;
     if (notified) settle_.start(now + kSettle);
     if (s.starved() || (notified && config_.dry_run)) return begin(now, s, out);
@@ -199,7 +186,6 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   deadline_moved();
   plan_.begin(now);
   kill_.forget();
-  insist_.stop();
   raised_ = false;
   ending_ = Outcome::kRecovered;
   late_ns_ = 0;
@@ -357,30 +343,16 @@ void EpisodeMachine::let_go(int64_t now, const Sample& s, Outcome outcome, Actio
   phase_ = Phase::kKernel;
   phase_since_ = now;
   kernel_.begin(now, s);
-  insist_.start(now + kRetry);
   ending_ = outcome;
-  out.add(Do::kLetGo);
   if (headroom_.raised()) out.add(Do::kLowerLimit);
 }
 
 void EpisodeMachine::kernel_decides(int64_t now, const Sample& s, Actions& out) {
   bool room = !full(s, s.limit) && !out_of_memory(s);
-  if (kernel_.decided(now, s, room)) return finish(now, ending_, out);
-  if (s.starved()) insist(now, out);
-}
-
-// Tasks wait although the kernel should have its killer: the switch was lost or undone.
-void EpisodeMachine::insist(int64_t now, Actions& out) {
-  if (insist_.runs() && !insist_.fired(now)) return;
-  insist_.start(now + kRetry);
-  for (uint8_t i = 0; i < out.size; i++) {
-    if (out.list[i].what == Do::kLetGo) return;
-  }
-  out.add(Do::kLetGo);
+  if (kernel_.decided(now, s, room)) finish(now, ending_, out);
 }
 
 void EpisodeMachine::set_delay(int64_t now, int64_t ns, Actions& out) {
-  bool held = holding();
   config_.delay_ns = ns;
   clock_.forget_rest();
   if (ns == 0 && (phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack)) {
@@ -389,16 +361,12 @@ void EpisodeMachine::set_delay(int64_t now, int64_t ns, Actions& out) {
     clock_.restart(now, ns);
     deadline_moved();
   }
-  if (held && !holding()) out.add(Do::kLetGo);
-  if (!held && holding()) out.add(Do::kHold);
 }
 
 void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
-  bool was_kernel = phase_ == Phase::kKernel;
   phase_ = Phase::kIdle;
   phase_since_ = now;
   settle_.start(now + kSettle);
-  insist_.stop();
   headroom_.episode_ends();
   plan_.end();
   raised_ = false;
@@ -409,9 +377,6 @@ void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
           .id = id_,
           .started_at = started_at_};
   out.add(Do::kEnd);
-  if (was_kernel && holding() && outcome != Outcome::kRemoved && outcome != Outcome::kCancelled) {
-    out.add(Do::kHold);
-  }
 }
 
 int64_t EpisodeMachine::next_look(int64_t now) const {
@@ -421,7 +386,6 @@ int64_t EpisodeMachine::next_look(int64_t now) const {
       if (!settle_.fired(now) && settle_.runs()) {
         look = std::min(now + kSettlePoll, settle_.at());
       }
-      if (last_.starved() && insist_.runs()) look = std::min(look, insist_.at());
       return std::max(now + 1, std::min(look, headroom_.next_ask()));
     }
     case Phase::kDelaying: {

@@ -5,8 +5,9 @@
 // tests all run this one piece of logic; they differ in who reads the samples and carries out the
 // actions.
 //
-// Whoever drives it gives a fresh sample with each fact, carries out the actions in their order,
-// and calls again at next_wake() at the latest.
+// Whoever drives it gives a fresh sample with each fact, then applies grip() (switch.h), then carries
+// out the actions in their order: whoever is notified of an end may count on it that the group is
+// held again. It calls again at next_wake() at the latest, or when its Switch wants to.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include "core/rules/plan_cursor.h"
 #include "core/rules/relief.h"
 #include "core/rules/sample.h"
+#include "core/rules/switch.h"
 #include "core/rules/timer.h"
 
 namespace oom {
@@ -39,7 +41,6 @@ enum class Fact : uint8_t {
   kUserRaised,     // bytes: the limit that the program wants from now on, headroom left aside
   kGuardianActed,  // the guardian has carried out this episode's fallback
   kSeenOver,       // the guardian learns that the sentinel has seen the end of what it acted in
-  kSwitchFailed,   // the last kHold or kLetGo could not be carried out: it is asked for again
 };
 
 struct Input {
@@ -53,14 +54,12 @@ struct Input {
   uint32_t episode = 0;
 };
 
-// A kill does not reach what is frozen (v1): whoever carries out kFallback, kLetGo or a killing
-// step thaws first what a step of the plan has frozen.
+// A kill does not reach what is frozen (v1): whoever carries out kFallback, a killing step or
+// Grip::kKernelsTurn thaws first what a step of the plan has frozen.
 enum class Do : uint8_t {
-  kBegin,     // report the start
-  kStep,      // run plan step `index`, answer with kStepDone; headroom: up to headroom_target(index)
-  kFallback,  // run the killing fallback; answer with kFallbackDone
-  kLetGo,     // give the kernel its killer
-  kHold,      // take it again
+  kBegin,  // report the start
+  kStep,   // run plan step `index`, answer with kStepDone; headroom: up to headroom_target(index)
+  kFallback,    // run the killing fallback; answer with kFallbackDone
   kLowerLimit,  // lower the limit towards base_limit() as far as usage allows; also comes without
                 // an episode, while headroom has not been restored
   kEnd,  // report the end (end()), put back what the episode changed: the limit to base_limit()
@@ -72,7 +71,7 @@ struct Action {
   uint8_t index = 0;
 };
 
-// At most: end of one episode, hold, begin of the next, two steps, fallback.
+// At most: end of one episode, begin of the next, two steps, fallback, a lower limit.
 struct Actions {
   static constexpr uint8_t kMost = 8;
   Action list[kMost];
@@ -109,8 +108,10 @@ class EpisodeMachine {
 
   Phase phase() const { return phase_; }
   bool active() const { return phase_ != Phase::kIdle && phase_ != Phase::kOver; }
-  // Whether the group should be held now (the kernel's killer disabled).
-  bool holding() const;
+  // Who should have the killer now.
+  Grip grip() const;
+  bool holding() const { return grip() == Grip::kHeld; }
+  Wish wish() const { return {grip(), last_.starved()}; }
   // When to sample again at the latest; kNever while idle and settled.
   int64_t next_wake() const { return wake_; }
   // Until when a driver that has very many groups may put a sample off.
@@ -157,7 +158,6 @@ class EpisodeMachine {
   void let_go(int64_t now, const Sample& s, Outcome outcome, Actions& out);
   void kernel_decides(int64_t now, const Sample& s, Actions& out);
   void set_delay(int64_t now, int64_t ns, Actions& out);
-  void insist(int64_t now, Actions& out);
   void finish(int64_t now, Outcome outcome, Actions& out);
   int64_t next_look(int64_t now) const;
 
@@ -177,8 +177,6 @@ class EpisodeMachine {
   KernelTurn kernel_;
   PlanCursor plan_;
   Timer settle_;  // idle: samples go on until then, in case a wake-up was lost
-  Timer insist_;  // when kLetGo is repeated while tasks still wait
-  Timer retry_;   // when a failed kHold or kLetGo is repeated
   int64_t wake_ = kNever;
   bool sampled_ = false;
   Sample last_;

@@ -36,8 +36,9 @@ class KernelTurn {
       lowest_ = s.usage;
       progress_ = now;
     }
-    if (s.starved()) return false;
     int64_t elapsed = now - since_;
+    // Not before the driver has given the kernel its killer.
+    if (s.starved() || elapsed == 0) return false;
     if (s.deserted || elapsed >= kWindowMost) return true;
     if (room) return killed_ || elapsed >= kWindow;
     return killed_ && now - progress_ >= kTakesEffect;

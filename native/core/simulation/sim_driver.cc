@@ -15,7 +15,7 @@ constexpr int64_t kCloseRetry = 1 * kMs;
 void SimDriver::arm() {
   if (ballast_ > 0) ballast_pid_ = group_->spawn(ballast_, true);
   notifications_ = group_->notifications();
-  if (machine_.holding()) switch_killer(SimCall::kHold, true);
+  if (machine_.holding()) apply_grip();
   look();
 }
 
@@ -71,6 +71,8 @@ void SimDriver::tell(const Input& input) {
     machine_.step(group_->now(), next, actions);
     hooks_->passes();
     publish();
+    hooks_->passes();
+    apply_grip();
     bool limit_written = false;
     for (uint8_t a = 0; a < actions.size; a++) {
       limit_written |= actions.list[a].what == Do::kEnd || actions.list[a].what == Do::kLowerLimit;
@@ -98,13 +100,6 @@ void SimDriver::carry_out(const Action& action) {
     case Do::kFallback:
       if (claim()) start(true, 0);
       break;
-    case Do::kLetGo:
-      claim();  // letting go twice does no harm
-      switch_killer(SimCall::kLetGo, false);
-      break;
-    case Do::kHold:
-      switch_killer(SimCall::kHold, true);
-      break;
     case Do::kLowerLimit:
       lower_limit();
       break;
@@ -115,13 +110,19 @@ void SimDriver::carry_out(const Action& action) {
   }
 }
 
-void SimDriver::switch_killer(SimCall call, bool disabled) {
-  if (!disabled && frozen_) group_->thaw();
-  int32_t err = hooks_->fails(call);
-  if (err == 0) err = group_->set_killer_disabled(disabled);
-  switch_pending_ = err != 0;
-  if (err == 0) hooks_->switched(disabled);
-  if (err != 0) tell_ns(Fact::kSwitchFailed, 0);
+void SimDriver::apply_grip() {
+  Grip want = machine_.grip();
+  if (!switch_.due(group_->now(), machine_.wish())) return;
+  bool hold = want == Grip::kHeld;
+  hooks_->switching(want);
+  if (!hold) {
+    claim();  // letting go twice does no harm
+    if (frozen_) group_->thaw();
+  }
+  int32_t err = hooks_->fails(hold ? SimCall::kHold : SimCall::kLetGo);
+  if (err == 0) err = group_->set_killer_disabled(hold);
+  if (err == 0) hooks_->switched(hold);
+  switch_.applied(group_->now(), want, err == 0);
 }
 
 void SimDriver::start(bool fallback, uint8_t index) {
@@ -154,13 +155,14 @@ void SimDriver::dispose() {
 
 void SimDriver::hold_again() {
   if (disposed_) return;
-  if (machine_.holding()) switch_killer(SimCall::kHold, true);
-  if (machine_.config().delay_ns == 0) switch_killer(SimCall::kLetGo, false);
+  switch_.doubt();
+  look();
 }
 
 void SimDriver::abandon() {
+  if (disposed_) return;
+  switch_.doubt();
   set_delay(0);
-  if (!disposed_) switch_killer(SimCall::kLetGo, false);
 }
 
 void SimDriver::make_sure() {
@@ -180,14 +182,16 @@ void SimDriver::close() {
   bool owes = set_limit_ != 0;
   bool could = group_->usage() < group_->limit();
   closing_ = !group_->removed() && (err != 0 || (owes && could));
-  switch_pending_ = err != 0 && !group_->removed();
+  switch_.applied(group_->now(), Grip::kFree, err == 0 || group_->removed());
   close_at_ = closing_ ? group_->now() + kCloseRetry : kNever;
 }
 
 // When the machine is stepped next: a notification it has not been told, or its own wish.
 void SimDriver::schedule() {
-  if (machine_.next_wake() == wake_for_) return;
-  wake_for_ = machine_.next_wake();
+  int64_t again = switch_.next(machine_.wish());
+  int64_t wake = std::min(machine_.next_wake(), again);
+  if (wake == wake_for_) return;
+  wake_for_ = wake;
   wake_at_ = wake_for_ == kNever ? kNever : wake_for_ + hooks_->wakes_late();
 }
 

@@ -33,7 +33,8 @@ class SimHooks {
   virtual void ended(const EpisodeEnd&) {}
   virtual void acted(const Action&) {}
   virtual void stepped(const SimStep&) {}
-  virtual void switched(bool) {}  // the killer has been disabled, or enabled
+  virtual void switching(Grip) {}  // the call is about to be made
+  virtual void switched(bool) {}   // the killer has been disabled, or enabled
   virtual void signalled(int32_t, int32_t) {}
   virtual void sees(Sample&) {}                 // what only v2 has: near, unclear
   virtual int32_t fails(SimCall) { return 0; }  // a negative errno
@@ -79,7 +80,7 @@ class SimDriver {
   const EpisodeMachine& machine() const { return machine_; }
   int32_t ballast_pid() const { return ballast_pid_; }
   // Nothing of what the machine asked for is still to be repeated.
-  bool settled() const { return !switch_pending_ && !closing_; }
+  bool settled() const { return switch_.settled() && !closing_; }
 
  private:
   struct Job {  // an action that a helper works on
@@ -98,7 +99,7 @@ class SimDriver {
   void tell_ns(Fact fact, int64_t ns);
   void tell(const Input& input);
   void carry_out(const Action& action);
-  void switch_killer(SimCall call, bool disabled);
+  void apply_grip();
   void start(bool fallback, uint8_t index);
   void perform(const Job& job);
   int32_t run_step(const PlanStep& step, const Job& job, SimStep& report);
@@ -112,6 +113,7 @@ class SimDriver {
 
   SimGroup* group_;
   EpisodeMachine machine_;
+  Switch switch_;
   SimHooks* hooks_;
   SharedSlot* slot_ = nullptr;
   SimGroup ghost_;  // of a dead process
@@ -119,7 +121,6 @@ class SimDriver {
   std::vector<Job> jobs_;
   std::vector<Input> inbox_;  // answers, told after the actions of the step they come from
   bool telling_ = false;
-  bool switch_pending_ = false;
   bool closing_ = false;
   bool disposed_ = false;
   bool frozen_ = false;
