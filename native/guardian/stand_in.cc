@@ -18,6 +18,12 @@ constexpr int64_t kLookAgain = 100 * kMs;
 // What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
 
+EpisodeConfig config_of(const Terms& terms, const HotGroup& hot) {
+  EpisodeConfig config = terms.episode;
+  config.traits = hot.traits();
+  return config;
+}
+
 }  // namespace
 
 StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
@@ -27,12 +33,12 @@ StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_
       inode_(inode),
       name_(std::move(name)),
       hot_(std::move(hot)),
-      machine_(terms.episode) {}
+      machine_(config_of(terms, *hot_)) {}
 
 int StandIn::attach(Sentinel& sentinel) {
   int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask());
   attached_ = err == 0;
-  if (attached_ && hot_->idle_look() != kNever) {
+  if (attached_ && hot_->traits().idle_sample_ns != kNever) {
     sentinel.set_timer(*this, terms_.hands->now() + kLookAgain);
   }
   return err;
@@ -59,15 +65,15 @@ int StandIn::look(Sample& sample) {
     bool runs = !kernel && slot->state.load() == SlotState::kEpisode;
     if (runs && fill(sample) > own) sample.need = std::max(sample.need, Need::kStarved);
   }
-  if (!sample.starved() || hot_->at_limit(sample)) return 0;
-  // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
-  for (StandIn* above = above_.get(); above; above = above->above_.get()) {
-    Sample theirs;
-    if (above->hot_->sample(theirs) == 0 && theirs.starved()) {
-      sample.need = Need::kFine;
-      return 0;
-    }
-  }
+  sample.need = own_.judge(
+      terms_.hands->now(), sample.need, [&] { return hot_->at_limit(sample); },
+      [&] {
+        for (StandIn* above = above_.get(); above; above = above->above_.get()) {
+          Sample theirs;
+          if (above->hot_->sample(theirs) == 0 && theirs.starved()) return true;
+        }
+        return false;
+      });
   return 0;
 }
 
@@ -77,27 +83,23 @@ void StandIn::look_for_members(int64_t now, Sample& sample) {
   if (presence_.due(now, 0)) presence_.reported(!terms_.hands->any_member(*this));
   bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
   sample.deserted = presence_.deserted() && (!terms_.parent_alive || !deciding);
-  if (sample.deserted && !hot_->waits_for_good()) {
-    sample.need = Need::kFine;
-  }
 }
 
-// What cannot be read is as it was, or as has been told since: by the kernel, that it is out of
-// memory, or by the sentinel, that it no longer is.
-int StandIn::see(Fact fact, Sample& sample) {
+// What is known of the group now: 0 or -errno.
+int StandIn::see(Input& input) {
   int64_t now = terms_.hands->now();
-  int err = look(sample);
+  int err = look(input.sample);
   if (err == 0) {
-    look_for_members(now, sample);
-    last_ = sample;
-    if (!sample.starved() && !machine_.active()) fine_at_ = now;
+    relieved_ = false;
+    look_for_members(now, input.sample);
+    if (!input.sample.starved() && !machine_.active()) fine_at_ = now;
     return 0;
   }
   // What this process has ended itself is over when the sentinel has seen so.
   bool over = spent_in_ == machine_.id() ? seen_over() : is_over();
-  if (machine_.active() && over) last_.need = std::min(last_.need, Need::kUnclear);
-  if (fact == Fact::kNotified && machine_.active()) last_.need = Need::kStarved;
-  sample = last_;
+  relieved_ = (relieved_ || over) && input.fact != Fact::kNotified;
+  input.unreadable = true;
+  input.relieved = relieved_;
   return err;
 }
 
@@ -118,7 +120,7 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = ns;
-  if (is_gone(see(input.fact, input.sample))) return finish(sentinel);
+  if (is_gone(see(input))) return finish(sentinel);
   // The parent holds and lets go; here it is only what is waited for, and what was done too late.
   Actions actions;
   int64_t now = terms_.hands->now();
@@ -137,12 +139,12 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   input.fact = fact;
   input.result = result;
   input.killed = killed;
-  int err = see(fact, input.sample);
+  int err = see(input);
   if (is_gone(err)) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
-  if (!input.sample.starved()) wanted_at_ = 0;
-  if (input.sample.need == Need::kUnclear) open_at_ = now;
+  if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
+  if (err == 0 && input.sample.need == Need::kUnclear) open_at_ = now;
   if (seen_over() && hot_->held_again() == 1) {
     Input over = input;
     over.fact = Fact::kSeenOver;
@@ -162,7 +164,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   int64_t wake = std::min({machine_.next_wake(), again, unheld_at_});
   if (err != 0) wake = std::min(wake, now + kRetry);
   // What the sentinel has stopped tells of nothing more.
-  if (hot_->idle_look() != kNever) wake = std::min(wake, now + kLookAgain);
+  if (hot_->traits().idle_sample_ns != kNever) wake = std::min(wake, now + kLookAgain);
   if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
@@ -233,7 +235,7 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         return fall_back(sentinel);
       case Do::kEnd:
         // Only v2 has members that a raised limit does not wake.
-        if (hot_->must_be_asked()) unheld_at_ = terms_.hands->now() + terms_.grace_ns;
+        if (hot_->traits().kernel_must_be_asked) unheld_at_ = terms_.hands->now() + terms_.grace_ns;
         break;
       case Do::kStep:
       case Do::kLowerLimit:
@@ -262,7 +264,8 @@ int StandIn::let_go() {
   let_go_ |= err == 0;
   held_ &= err != 0;
   thaw();
-  if (hot_->must_be_asked() && ask_.due(machine_.id(), terms_.hands->now(), kills_, usage_)) {
+  if (hot_->traits().kernel_must_be_asked &&
+      ask_.due(machine_.id(), terms_.hands->now(), kills_, usage_)) {
     SharedSlot* slot = this->slot();
     uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
     uint64_t base = machine_.base_limit();

@@ -15,6 +15,7 @@
 #include "core/memcg/hold.h"
 #include "core/rules/episode.h"
 #include "core/rules/hold_line.h"
+#include "core/rules/own_oom.h"
 #include "core/rules/presence.h"
 #include "core/sentinel/sentinel.h"
 #include "guardian/decider.h"
@@ -82,7 +83,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
 
  private:
   int look(Sample& sample);
-  int see(Fact fact, Sample& sample);
+  int see(Input& input);
   void look_for_members(int64_t now, Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
@@ -114,7 +115,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   Decision decision_;
   EpisodeMachine machine_;
   Switch switch_{Grip::kHeld};
-  Sample last_;        // the last that could be read
+  OwnOom own_{0};
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
   int64_t fine_at_ = 0;       // when this process has last seen that it was not out of memory
@@ -132,6 +133,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   uint64_t usage_ = 0;
   int64_t unheld_at_ = kNever;  // when the members have to be free
   int64_t wanted_at_ = 0;       // since when it waits although the delay is 0
+  bool relieved_ = false;       // the sentinel has seen the end of an OOM that cannot be read here
   bool attached_ = false;
   bool let_go_ = false;
   bool held_ = false;     // again, by this process

@@ -39,6 +39,7 @@ class SimHot final : public HotGroup {
  public:
   SimHot(SimGroup& group, GuardianHooks& hooks) : group_(group), hooks_(hooks) {}
   void die() { dead_ = true; }
+  const Traits& traits() const override { return kTraits; }
 
   Status arm_reclaim(int) override { return Status::success(); }
 
@@ -106,6 +107,7 @@ class SimHot final : public HotGroup {
     return err;
   }
 
+  static constexpr Traits kTraits = {};
   SimGroup& group_;
   GuardianHooks& hooks_;
   MemberList members_;

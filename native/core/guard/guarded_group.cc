@@ -18,10 +18,13 @@ int64_t idle_interval(Sentinel& sentinel, int64_t wanted) {
   return std::max<int64_t>(wanted, sentinel.idlers() * 5 * kMs);
 }
 
-// A group with room whose tasks are still marked as waiting after so long really has some that
-// nobody woke.
-constexpr int64_t kWokenAtLast = 1000 * kMs;
 constexpr int64_t kWokenPoll = 50 * kMs;
+
+EpisodeConfig config_of(const Guard& guard) {
+  EpisodeConfig config = guard.config().episode;
+  config.traits = guard.kind().traits();
+  return config;
+}
 
 }  // namespace
 
@@ -30,7 +33,7 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
       parent_(parent),
       sub_(sub),
       hot_(guard.kind(), guard.config().hold),
-      machine_(guard.config().episode),
+      machine_(config_of(guard)),
       reports_(*this, guard.target(), sub) {
   channel = &guard.channel();
   for (GuardJob* job : {&step_job_, &fallback_job_, &repay_job_, &refill_job_, &thaw_job_,
@@ -60,14 +63,15 @@ Status GuardedGroup::arm(const Place& place, int dir, const std::string& path,
   }
   if (!status.ok()) return status;
   // The dry run: every call of the out-of-memory path that changes nothing, once, before it counts.
-  int err = look(last_);
-  if (err == 0) hot_->at_limit(last_);
+  Sample sample;
+  int err = read(sample);
+  if (err == 0) hot_->at_limit(sample);
   hot_->starved_above();
   return Status::of(err, "read", guard_.kind().control());
 }
 
 int GuardedGroup::prepare_hold(bool refuse_held) {
-  if (!hot_->prepares() || !machine_.holding()) return 0;
+  if (!hot_->traits().prepares || !machine_.holding()) return 0;
   int held = refuse_held ? hot_->held() : 0;
   if (held != 0) return held < 0 ? held : code::kKillerDisabled;
   prepared_ = true;
@@ -129,53 +133,32 @@ bool GuardedGroup::busy() const {
   return false;
 }
 
-int GuardedGroup::look(Sample& sample) {
+int GuardedGroup::read(Sample& sample) {
   if (int err = hot_->sample(sample)) return err;
-  if (taken_ && machine_.holding()) keep_hold(sys::now_ns(), hot_->follow(sample));
-  bool far = sample.starved() && !hot_->at_limit(sample);
-  if (!far) {
-    far_since_ = 0;
-    return 0;
-  }
-  // An ancestor's OOM shows in all groups below it: that is the ancestor's episode.
-  GuardedGroup* top = this;
-  for (GuardedGroup* above = parent_; above; above = above->parent_) {
-    Sample theirs;
-    if (!above->gone_ && above->hot_->sample(theirs) == 0 && theirs.starved()) {
-      far_since_ = 0;
-      sample.need = Need::kFine;
-      return 0;
-    }
-    top = above;
-  }
-  if (top->hot_->starved_above()) {
-    far_since_ = 0;
-    sample.need = Need::kFine;
-    return 0;
-  }
-  // There is room: those that waited have been woken, and are marked until they get to run.
   int64_t now = sys::now_ns();
-  if (far_since_ == 0) far_since_ = now;
-  sample.need = now - far_since_ >= kWokenAtLast ? Need::kStranded : Need::kFine;
+  if (taken_ && machine_.holding()) keep_hold(now, hot_->follow(sample));
+  sample.need = own_.judge(
+      now, sample.need, [&] { return hot_->at_limit(sample); }, [&] { return starved_above(); });
   return 0;
 }
 
-// Fills the sample; false when the group is gone.
-bool GuardedGroup::observe(Sample& sample) {
-  int err = look(sample);
-  if (is_gone(err)) return false;
-  if (err == 0) {
-    sample.deserted = presence_.deserted() && !killing();
-    if (sample.deserted && !hot_->waits_for_good()) {
-      sample.need = Need::kFine;
-    }
-    last_ = sample;
-  } else {
-    // Cannot be told: as out of memory as it was. The deadline then lets the kernel decide.
-    sample = last_;
-    sample.need = machine_.active() ? Need::kStarved : std::min(sample.need, Need::kNear);
-    if (machine_.active()) sample.limit = machine_.base_limit() + machine_.headroom();
+bool GuardedGroup::starved_above() {
+  GuardedGroup* top = this;
+  for (GuardedGroup* above = parent_; above; above = above->parent_) {
+    Sample theirs;
+    if (!above->gone_ && above->hot_->sample(theirs) == 0 && theirs.starved()) return true;
+    top = above;
   }
+  return top->hot_->starved_above();
+}
+
+// What is known of the group now; false when it is gone.
+bool GuardedGroup::observe(Input& input) {
+  int err = read(input.sample);
+  if (is_gone(err)) return false;
+  input.unreadable = err != 0;
+  input.sample.deserted = presence_.deserted();
+  input.kill_under_way = killing();
   return true;
 }
 
@@ -202,17 +185,9 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   if (gone_) return;
   Input input;
   input.fact = fact;
-  if (!observe(input.sample)) return removed(sentinel, now);
-  if (fact == Fact::kNotified && !input.sample.starved() && hot_->tells_more() &&
-      !machine_.config().dry_run) {
-    input.fact = Fact::kLooked;
-  }
+  if (!observe(input)) return removed(sentinel, now);
   // Before the kernel's kill is taken for anybody's.
   if (guardian_acted()) input.fact = Fact::kGuardianActed;
-  // Whose kill it was is known only when the killer has answered.
-  if (killing() && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
-    input.sample.need = Need::kStarved;
-  }
   feed(sentinel, now, input);
 }
 
@@ -220,9 +195,9 @@ void GuardedGroup::command(Sentinel& sentinel, const Input& input) {
   if (gone_) return;
   Input filled = input;
   int64_t now = sys::now_ns();
-  if (!observe(filled.sample)) {
+  if (!observe(filled)) {
     if (filled.fact != Fact::kCancel) return removed(sentinel, now);
-    filled.sample = last_;
+    filled.sample = machine_.last();
   }
   feed(sentinel, now, filled);
 }
@@ -239,7 +214,7 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     publish();
     apply_grip(sentinel, now);
     carry_out(sentinel, now, actions);
-    stand(now, next.sample);
+    stand(now);
     look_for_members(sentinel, now);
     publish();
     if (answer_count_ == 0) break;
@@ -247,7 +222,7 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     std::copy(answers_ + 1, answers_ + answer_count_, answers_);
     answer_count_--;
     now = sys::now_ns();
-    if (!observe(next.sample)) next.sample = last_;  // the next look will find it gone
+    if (!observe(next)) next.sample = machine_.last();  // the next look will find it gone
   }
   schedule(sentinel);
 }
@@ -304,7 +279,7 @@ void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
   reports_.begin(sentinel, machine_);
   if (!census_job_.busy.load()) census_.clear();
   if (machine_.config().dry_run) return rehearse(sentinel);
-  if (hot_->waits_for_good()) start(census_job_, JobKind::kCensus, now);
+  if (hot_->traits().waits_in_fault) start(census_job_, JobKind::kCensus, now);
 }
 
 // What the plan and the fallback would have done, each at the time it would have been due.
@@ -334,7 +309,7 @@ bool GuardedGroup::clear_up(const EpisodeEnd& how) {
 void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
   Input input;
   input.fact = Fact::kRemoved;
-  input.sample = last_;
+  input.sample = machine_.last();
   feed(sentinel, now, input);
   gone_ = true;
   sentinel.clear_timer(*this);
@@ -350,10 +325,10 @@ void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
   int64_t again = switch_.next(machine_.wish());
   int64_t when = std::min({machine_.next_wake(), again, refill_at_, thaw_at_});
-  if (int64_t idle = hot_->idle_look(); idle != kNever) {
+  if (int64_t idle = hot_->traits().idle_sample_ns; idle != kNever) {
     when = std::min(when, now + idle_interval(sentinel, idle));
   }
-  if (far_since_ != 0) when = std::min(when, now + kWokenPoll);
+  if (own_.undecided()) when = std::min(when, now + kWokenPoll);
   if (!attached_ || when == kNever) {
     sentinel.clear_timer(*this);
   } else {

@@ -22,6 +22,7 @@
 #include "core/memcg/hold_kind.h"
 #include "core/prepared/locked.h"
 #include "core/rules/episode.h"
+#include "core/rules/own_oom.h"
 #include "core/rules/presence.h"
 #include "core/sentinel/sentinel.h"
 
@@ -92,8 +93,9 @@ class GuardedGroup final : public Source {
   RosterNode<GuardedGroup> listed;
 
  private:
-  int look(Sample& sample);
-  bool observe(Sample& sample);
+  int read(Sample& sample);
+  bool starved_above();
+  bool observe(Input& input);
   void step(Sentinel& sentinel, Fact fact, int64_t now);
   void feed(Sentinel& sentinel, int64_t now, const Input& input);
   void answer(const Input& input);
@@ -122,7 +124,7 @@ class GuardedGroup final : public Source {
   void repay(int64_t now);
   void refill(int64_t now);
   void thaw(int64_t now);
-  void stand(int64_t now, const Sample& sample);
+  void stand(int64_t now);
   void keep_hold(int64_t now, int err);
   void ask_kernel(int64_t now);
   void look_for_members(Sentinel& sentinel, int64_t now);
@@ -137,7 +139,6 @@ class GuardedGroup final : public Source {
   Switch switch_;
   Reports reports_;
   Census census_;
-  Sample last_;  // the last that could be read
   // Answers to actions, given when all actions of a round have been carried out.
   Input answers_[4];
   uint8_t answer_count_ = 0;
@@ -148,7 +149,8 @@ class GuardedGroup final : public Source {
   int64_t thaw_at_ = kNever;                      // when to try again to thaw
   hold::AskRule ask_;
   Presence presence_;
-  int64_t far_since_ = 0;     // since when it waits with room; 0: it does not
+  // If under_oom is still set 1 s after usage fell below the limit, the waiters missed their wake-up.
+  OwnOom own_{1000 * kMs};
   uint32_t let_go_told_ = 0;  // the episode whose kernel fallback was reported
   bool freezing_ = false;     // the members shall stand still
   bool stopped_ = false;      // because they could not be held otherwise

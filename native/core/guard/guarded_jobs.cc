@@ -137,7 +137,7 @@ void GuardedGroup::run_job(GuardJob& job, Victims& victims, Alarm& alarm) {
       job.result = hot_->decide(job.asking, alarm);
       break;
     case JobKind::kCensus:
-      census_.take(hot_->members(), !hot_->waits_for_good());
+      census_.take(hot_->members(), !hot_->traits().waits_in_fault);
       break;
     case JobKind::kPresence:
       job.count = any_member();
@@ -162,7 +162,7 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
   // A frozen v1 task dies only when it is thawed, and is frozen from above as well.
   if (signal == SIGKILL) {
     for (GuardedGroup* one = this; one; one = one->parent_) {
-      if (one->hot_->frozen() && one->hot_->thaw_to_kill()) one->hot_->freeze(false);
+      if (one->hot_->frozen() && one->hot_->traits().thaw_to_kill) one->hot_->freeze(false);
     }
   }
   Roster<GuardedGroup>& roster = guard_.roster();
@@ -173,7 +173,8 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
   if (target == 0) {
     auto thawed = [&](auto&& use) {
       roster.each_below(*this, [&](GuardedGroup& g) {
-        if (signal == SIGKILL && g.hot_->frozen() && g.hot_->thaw_to_kill()) g.hot_->freeze(false);
+        if (signal == SIGKILL && g.hot_->frozen() && g.hot_->traits().thaw_to_kill)
+          g.hot_->freeze(false);
         use(g.hot_->members());
       });
     };
@@ -223,7 +224,7 @@ void GuardedGroup::job_done(Sentinel& sentinel, GuardJob& job) {
     case JobKind::kFreeze:
       if (!freezing_) {
         thaw(now);  // overtaken by the end, or by a kill
-      } else if (input.result == 0 && !hot_->waits_for_good()) {
+      } else if (input.result == 0 && !hot_->traits().waits_in_fault) {
         start(census_job_, JobKind::kCensus, now);
       }
       break;
@@ -282,8 +283,9 @@ void GuardedGroup::repay(int64_t now) {
 void GuardedGroup::refill(int64_t now) {
   refill_at_ = now + refill_wait_;
   uint64_t wanted = guard_.config().ballast + kRefillSlack;
-  if (machine_.active() || last_.starved() || last_.limit < wanted ||
-      last_.usage > last_.limit - wanted) {
+  const Sample& last = machine_.last();
+  if (machine_.active() || last.starved() || last.limit < wanted ||
+      last.usage > last.limit - wanted) {
     return;
   }
   if (start(refill_job_, JobKind::kRefill, now)) refill_at_ = kNever;
@@ -298,7 +300,8 @@ void GuardedGroup::thaw(int64_t now) {
 
 // Stops the members of a group that would not be held to its deadline otherwise; once it is below
 // the line (headroom was lent, somebody has died) they go on.
-void GuardedGroup::stand(int64_t now, const Sample& sample) {
+void GuardedGroup::stand(int64_t now) {
+  const Sample& sample = machine_.last();
   if (machine_.phase() != EpisodeMachine::Phase::kDelaying || machine_.config().dry_run) return;
   if (hot_->must_freeze(sample, now, machine_.deadline())) {
     if (freezing_ || stop_job_.busy.load()) return;
@@ -316,10 +319,11 @@ void GuardedGroup::keep_hold(int64_t now, int err) {
 }
 
 void GuardedGroup::ask_kernel(int64_t now) {
-  if (!hot_->must_be_asked() || decide_job_.busy.load()) return;
-  if (!ask_.due(machine_.id(), now, last_.kills, last_.usage)) return;
+  if (!hot_->traits().kernel_must_be_asked || decide_job_.busy.load()) return;
+  const Sample& last = machine_.last();
+  if (!ask_.due(machine_.id(), now, last.kills, last.usage)) return;
   uint64_t base = machine_.base_limit();
-  decide_job_.asking = {base, std::max(base, hot_->lent_to()), last_.kills};
+  decide_job_.asking = {base, std::max(base, hot_->lent_to()), last.kills};
   start(decide_job_, JobKind::kDecide, now);
 }
 

@@ -17,7 +17,8 @@
 
 #include "core/members/member_list.h"
 #include "core/memcg/hold_note.h"
-#include "core/rules/episode.h"
+#include "core/rules/sample.h"
+#include "core/rules/traits.h"
 #include "core/sys/fd.h"
 #include "core/sys/place.h"
 #include "core/sys/small_file.h"
@@ -46,6 +47,7 @@ struct HotNeeds {
 class HotGroup {
  public:
   virtual ~HotGroup() = default;
+  virtual const Traits& traits() const = 0;
 
   // Arming. `dir` is the group's directory, open during the call. Opens, reads once, asks the
   // kernel for notifications. What only helpers need is opened when they need it, unless `inside`.
@@ -70,10 +72,6 @@ class HotGroup {
   // After consume(), of a group without an episode: until when a look can wait, because it was fine
   // a moment ago; 0: it cannot.
   virtual int64_t can_wait() { return 0; }
-  // Whether it is told of much that is no OOM, and of each that is for as long as it lasts.
-  virtual bool tells_more() const { return false; }
-  // How long an idle group may go without a look: kNever where the kernel tells of everything.
-  virtual int64_t idle_look() const { return kNever; }
 
   // Where what is to be put back is noted; null: in here.
   virtual void share(HoldNote*) {}
@@ -88,7 +86,6 @@ class HotGroup {
   // held): 0, 1 or -errno.
   virtual int held() = 0;
   // Before the first hold(), on a thread that may sleep: what of it takes time, if anything does.
-  virtual bool prepares() const { return false; }
   virtual int prepare_hold() { return 0; }
   // -EAGAIN: it has to be hold_slowly(), by a helper.
   virtual int hold() = 0;
@@ -103,16 +100,11 @@ class HotGroup {
   virtual int held_again() { return held(); }
   // Whether the kernel has to be made to decide: decide(), by a helper, after yield(). Returns when
   // the kernel has chosen a victim, whose memory may come back later, or when none is needed.
-  virtual bool must_be_asked() const { return false; }
   virtual int decide(const Asking&, Alarm&) { return 0; }
   // While held: goes along with limits that others have set. -EAGAIN as with hold().
   virtual int follow(const Sample&) { return 0; }
   // While it is out of memory: whether its members must be stopped to hold it to the deadline.
   virtual bool must_freeze(const Sample&, int64_t /*now*/, int64_t /*deadline*/) { return false; }
-  // Whether one that waits for memory can only end by being killed (v2: only one that is frozen).
-  virtual bool waits_for_good() const { return true; }
-  // Whether a frozen member has to be thawed to die.
-  virtual bool thaw_to_kill() const { return true; }
   // Lends headroom: lifts the limit to so much; nothing is done if it is that high already.
   virtual int lend_to(uint64_t bytes) = 0;
   // Whether something lent has not been put back.

@@ -17,6 +17,7 @@ class KindV1 final : public HotKind {
   std::unique_ptr<HotGroup> make(const HoldConfig&) const override {
     return std::make_unique<HotGroupV1>();
   }
+  const Traits& traits() const override { return HotGroupV1::kTraits; }
   const char* control() const override { return kOomControl; }
   void forgo(int dir) const override { (void)enable_killer(dir); }
   // The kernel tells of what matters.
@@ -35,6 +36,7 @@ class KindV2 final : public HotKind {
   std::unique_ptr<HotGroup> make(const HoldConfig& hold) const override {
     return std::make_unique<HotGroupV2>(hold);
   }
+  const Traits& traits() const override { return HotGroupV2::kTraits; }
   const char* control() const override { return "memory.high"; }
   // Nothing is handed down.
   void forgo(int) const override {}

@@ -16,6 +16,7 @@ class HotKind {
   static constexpr size_t kRoom = 1024;
   virtual HotGroup* make(void* at, const HoldConfig& hold) const = 0;
   virtual std::unique_ptr<HotGroup> make(const HoldConfig& hold) const = 0;
+  virtual const Traits& traits() const = 0;
   // The file whose state a guard changes: for messages.
   virtual const char* control() const = 0;
   // A new group below a guarded one is born held, and nobody is to hold it: lets go of it.

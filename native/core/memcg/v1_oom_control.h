@@ -16,6 +16,8 @@ Status enable_killer(int dir);
 
 class HotGroupV1 final : public HotGroup {
  public:
+  static constexpr Traits kTraits = {};
+  const Traits& traits() const override { return kTraits; }
   Status arm(const Place& place, int dir, const HotNeeds& needs) override;
   Status arm_members(const Place& place, int dir, const HotNeeds& needs) override {
     return members_.arm(place, dir, needs.inside);

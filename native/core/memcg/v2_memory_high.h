@@ -15,11 +15,19 @@
 #include "core/memcg/v2_mark.h"
 #include "core/memcg/v2_reclaimable.h"
 #include "core/rules/hold_line.h"
+#include "core/sys/units.h"
 
 namespace oom {
 
 class HotGroupV2 final : public HotGroup {
  public:
+  static constexpr Traits kTraits = {.notifies_of_more = true,
+                                     .idle_sample_ns = 500 * kMs,
+                                     .prepares = true,
+                                     .kernel_must_be_asked = true,
+                                     .waits_in_fault = false,
+                                     .thaw_to_kill = false};
+  const Traits& traits() const override { return kTraits; }
   explicit HotGroupV2(const HoldConfig& config) : config_(config), rule_(config.freeze) {}
 
   Status arm(const Place& place, int dir, const HotNeeds& needs) override;
@@ -34,15 +42,12 @@ class HotGroupV2 final : public HotGroup {
   void consume() override;
   bool told_oom() override;
   int64_t can_wait() override;
-  bool tells_more() const override { return true; }
-  int64_t idle_look() const override { return 500 * kMs; }
   void share(HoldNote* note) override { note_.store(note ? note : &own_note_); }
   int sample(Sample& out) override;
   // An ancestor's limit does not show here.
   bool at_limit(const Sample&) override { return true; }
   bool starved_above() override { return false; }
   int held() override;
-  bool prepares() const override { return true; }
   int prepare_hold() override { return hold_slowly(); }
   int hold() override { return hold(high_, true); }
   int hold_slowly() override;
@@ -50,12 +55,9 @@ class HotGroupV2 final : public HotGroup {
   void unmark() override { hold::remove_mark(dir_); }
   int yield() override;
   int held_again() override;
-  bool must_be_asked() const override { return true; }
   int decide(const Asking& asking, Alarm& alarm) override;
   int follow(const Sample& sample) override;
   bool must_freeze(const Sample& sample, int64_t now, int64_t deadline) override;
-  bool waits_for_good() const override { return false; }
-  bool thaw_to_kill() const override { return false; }
   int lend_to(uint64_t bytes) override;
   bool lent() const override { return set_max_.load() != 0; }
   uint64_t lent_to() const override { return set_max_.load(); }

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/rules/traits.h"
+
 namespace oom {
 
 enum class Fallback : uint8_t { kKernel, kKillLargest, kKillGroup };
@@ -43,6 +45,7 @@ struct EpisodeConfig {
   bool dry_run = false;
   uint8_t plan_size = 0;
   PlanStep plan[kMaxPlan];  // by after_ns
+  Traits traits;
 
   bool plans(StepKind kind) const {
     for (uint8_t i = 0; i < plan_size; i++) {

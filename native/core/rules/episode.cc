@@ -43,8 +43,30 @@ bool EpisodeMachine::kill_seen() const {
   return phase_ == Phase::kKernel ? kernel_.killed() : static_cast<bool>(kill_);
 }
 
-void EpisodeMachine::step(int64_t now, const Input& input, Actions& out) {
+// What the facts around a sample say of it.
+void EpisodeMachine::judge(Input& input) const {
+  Sample& s = input.sample;
+  if (input.unreadable) {
+    s = last_;
+    s.deserted = false;
+    if (active()) s.limit = headroom_.limit();
+    bool starved = active() && !input.relieved;
+    s.need = starved ? Need::kStarved : std::min(s.need, Need::kNear);
+  }
+  if (input.kill_under_way) {
+    s.deserted = false;
+    if (phase_ == Phase::kDelaying) s.need = std::max(s.need, Need::kStarved);
+  }
+  // A task that was moved to another group goes on by itself.
+  if (s.deserted && !config_.traits.waits_in_fault) s.need = Need::kFine;
+  bool more = config_.traits.notifies_of_more && !config_.dry_run && !s.starved();
+  if (input.fact == Fact::kNotified && more) input.fact = Fact::kLooked;
+}
+
+void EpisodeMachine::step(int64_t now, const Input& told, Actions& out) {
   if (phase_ == Phase::kOver) return;
+  Input input = told;
+  judge(input);
   if (input.fact == Fact::kRemoved || input.fact == Fact::kCancel) return close(now, input, out);
 
   hear(now, input, out);

@@ -46,6 +46,12 @@ enum class Fact : uint8_t {
 struct Input {
   Fact fact = Fact::kLooked;
   Sample sample;
+  // The sample could not be read: the group counts as it was, and as out of memory during an
+  // episode, unless another process has seen the end of it (`relieved`).
+  bool unreadable = false;
+  bool relieved = false;
+  // A kill is under way that will be reported: whose it was is known only then.
+  bool kill_under_way = false;
   int64_t ns = 0;
   int32_t result = 0;  // 0 or a negative errno
   uint32_t killed = 0;
@@ -104,7 +110,7 @@ class EpisodeMachine {
   EpisodeMachine() = default;
   explicit EpisodeMachine(const EpisodeConfig& config) : config_(config) {}
 
-  void step(int64_t now, const Input& input, Actions& out);
+  void step(int64_t now, const Input& told, Actions& out);
 
   Phase phase() const { return phase_; }
   bool active() const { return phase_ != Phase::kIdle && phase_ != Phase::kOver; }
@@ -123,6 +129,8 @@ class EpisodeMachine {
   int64_t started_at() const { return started_at_; }
   int64_t deadline() const { return clock_.deadline(); }
   const Sample& first() const { return first_; }
+  // As the rules have taken it.
+  const Sample& last() const { return last_; }
   const EpisodeEnd& end() const { return end_; }
   const EpisodeConfig& config() const { return config_; }
   // The limit as another process set it: what it is restored to.
@@ -135,6 +143,7 @@ class EpisodeMachine {
   }
 
  private:
+  void judge(Input& input) const;
   bool out_of_memory(const Sample& s) const;
   bool kill_seen() const;
   void close(int64_t now, const Input& input, Actions& out);

@@ -1,0 +1,26 @@
+// What a way of holding a group is like: a constant of each back-end (memcg/hold.h). The defaults
+// are memory.oom_control's.
+#pragma once
+
+#include <cstdint>
+
+#include "core/rules/timer.h"
+
+namespace oom {
+
+struct Traits {
+  // Most notifications are no OOM, and an OOM stays visible for as long as it lasts.
+  bool notifies_of_more = false;
+  // How long an idle group may go without a sample, ns; kNever: the kernel notifies of everything.
+  int64_t idle_sample_ns = kNever;
+  // Some of the first hold takes time: HotGroup::prepare_hold().
+  bool prepares = false;
+  // The kernel has to be made to decide: HotGroup::decide(), by a helper, after the release.
+  bool kernel_must_be_asked = false;
+  // A task that waits for memory stays in its page fault: it can end only by being killed.
+  bool waits_in_fault = true;
+  // A frozen member has to be thawed to die.
+  bool thaw_to_kill = true;
+};
+
+}  // namespace oom
