@@ -22,6 +22,7 @@
       "native/core/prepared/thread.cc",
       "native/core/rules/episode.cc",
       "native/core/rules/hold_line.cc",
+      "native/core/rules/turn.cc",
       "native/core/sentinel/sentinel.cc",
       "native/core/sys/control_file.cc",
       "native/core/sys/event_control.cc",
@@ -97,7 +98,6 @@
       "native/guardian/decider.cc",
       "native/guardian/guardian.cc",
       "native/guardian/stand_in.cc",
-      "native/guardian/stand_in_turn.cc",
       "native/guardian/ward.cc"
     ]
   }

@@ -92,11 +92,10 @@ int StandIn::see(Input& input) {
   if (err == 0) {
     relieved_ = false;
     look_for_members(now, input.sample);
-    if (!input.sample.starved() && !machine_.active()) fine_at_ = now;
+    if (!input.sample.starved() && !machine_.active()) turn_.fine(now);
     return 0;
   }
-  // What this process has ended itself is over when the sentinel has seen so.
-  bool over = spent_in_ == machine_.id() ? seen_over() : is_over();
+  bool over = turn_.is_over(slot_view(), own_episode());
   relieved_ = (relieved_ || over) && input.fact != Fact::kNotified;
   input.unreadable = true;
   input.relieved = relieved_;
@@ -125,7 +124,7 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   Actions actions;
   int64_t now = terms_.hands->now();
   machine_.step(now, input, actions);
-  own_deadline_ = now + ns;
+  turn_.delay_set(now + ns);
   apply_grip(now);
   carry_out(sentinel, actions);
   step(sentinel, Fact::kLooked);
@@ -144,7 +143,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
   int64_t now = terms_.hands->now();
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
-  if (err == 0 && input.sample.need == Need::kUnclear) open_at_ = now;
+  if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
   if (seen_over() && hot_->held_again() == 1) {
     Input over = input;
     over.fact = Fact::kSeenOver;
@@ -198,7 +197,7 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
     // The sentinel has claimed it: put off.
     Input wait = input;
     wait.fact = Fact::kSetDeadline;
-    wait.ns = waived_until_;
+    wait.ns = turn_.put_off();
     actions = {};
     machine_.step(now, wait, actions);
   } else {
@@ -242,6 +241,54 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         break;
     }
   }
+}
+
+SlotView StandIn::slot_view() const {
+  SharedSlot* slot = this->slot();
+  return slot ? slot->view() : SlotView{};
+}
+
+OwnEpisode StandIn::own_episode() const {
+  bool acted = machine_.active() && machine_.phase() != EpisodeMachine::Phase::kDelaying;
+  return {machine_.id(), acted};
+}
+
+bool StandIn::seen_over() const {
+  return terms_.parent_alive && turn_.seen_over(slot_view(), own_episode());
+}
+
+int64_t StandIn::deadline(int64_t now) {
+  int64_t when = turn_.deadline(now, slot_view(), machine_.config().delay_ns, terms_.grace_ns);
+  return terms_.parent_alive ? when + terms_.grace_ns : when;
+}
+
+bool StandIn::may_act(int64_t now) {
+  SharedSlot* slot = this->slot();
+  return turn_.may_act(
+      now, slot_view(), own_episode(),
+      [&](uint32_t episode) { return slot->claim_for(episode, Claimant::kGuardian); },
+      [&](uint32_t episode) { slot->take_from_sentinel(episode); });
+}
+
+// When this process sees an OOM begin and end.
+void StandIn::witness(Do what) {
+  if (what == Do::kBegin) {
+    int64_t now = machine_.started_at(), whole = now + machine_.config().delay_ns;
+    int64_t until = machine_.deadline();
+    // What is left of the one before has its grace in it.
+    if (until < whole && terms_.parent_alive) until = std::max(until - terms_.grace_ns, now);
+    turn_.begins(now, until, slot_view(), machine_.end().at == now);
+  }
+  if (what == Do::kEnd) turn_.ends(machine_.end().at);
+}
+
+// A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
+// which we have not heard yet.
+bool StandIn::is_parents_turn() {
+  if (!terms_.parent_alive || machine_.config().delay_ns != 0) return false;
+  int64_t now = terms_.hands->now();
+  if (wanted_at_ == 0) wanted_at_ = now;
+  return now < wanted_at_ + terms_.grace_ns;
 }
 
 void StandIn::fall_back(Sentinel& sentinel) {

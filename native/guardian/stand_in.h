@@ -1,10 +1,8 @@
 // One group as the guardian sees it: the same warm files and the same episode machine as the
 // sentinel's, with a later deadline while its parent lives.
 //
-// Runs on the guardian's only thread. Rules kept here: the sentinel's deadline, however often it is
-// moved, is waited for; a fallback that the sentinel has claimed is its own, unless it does not
-// follow; an out-of-memory that a sentinel has slept through counts from where it began; without a
-// parent an episode in progress keeps its deadline, then everything is put back.
+// Runs on the guardian's only thread. Whose turn it is says rules/turn.h. Without a parent an episode
+// in progress keeps its deadline, then everything is put back.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +15,7 @@
 #include "core/rules/hold_line.h"
 #include "core/rules/own_oom.h"
 #include "core/rules/presence.h"
+#include "core/rules/turn.h"
 #include "core/sentinel/sentinel.h"
 #include "guardian/decider.h"
 
@@ -96,10 +95,9 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   void thaw();
   void free_members();
   int hold();
-  SharedSlot* heard(uint32_t& episode) const;
-  bool is_over() const;
+  SlotView slot_view() const;
+  OwnEpisode own_episode() const;
   bool seen_over() const;
-  void restart(int64_t now, int64_t deadline, bool anew);
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
   int repay();
@@ -116,17 +114,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   EpisodeMachine machine_;
   Switch switch_{Grip::kHeld};
   OwnOom own_{0};
-  int64_t since_ = 0;  // when this process has seen it begin
-  int64_t own_deadline_ = 0;
-  int64_t fine_at_ = 0;       // when this process has last seen that it was not out of memory
-  int64_t open_at_ = 0;       // and when that could not be told, which the sentinel waits for
-  uint32_t followed_ = 0;     // the sentinel's episode that is being followed
-  uint32_t told_ = 0;         // the last one that it had told of when this OOM was seen to begin
-  int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
-  uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
-  uint32_t spent_in_ = 0;     // in which of its own
-  uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
-  int64_t waived_until_ = 0;  // its time to follow
+  Turn turn_;
   hold::AskRule ask_;
   Presence presence_;
   uint64_t kills_ = 0;  // as of the last look

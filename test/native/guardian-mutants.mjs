@@ -179,7 +179,7 @@ const mutants = [
 ]
 
 await runMutants({
-  sources: ['native/guardian/stand_in.cc', 'native/guardian/stand_in_turn.cc'],
+  sources: ['native/guardian/stand_in.cc', 'native/core/rules/turn.cc'],
   mutants,
   schedules: '200000',
   simulation: [

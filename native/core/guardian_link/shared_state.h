@@ -12,17 +12,9 @@
 #include <cstdint>
 
 #include "core/memcg/hold_note.h"
+#include "core/rules/turn.h"
 
 namespace oom {
-
-enum class SlotState : uint32_t {
-  kFree,
-  kArmed,    // held, no episode
-  kEpisode,  // user space decides until `deadline`
-  kKernel,   // the kernel has its killer for a moment
-};
-
-enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
 
 struct alignas(16) SharedSlot {
   std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
@@ -35,6 +27,19 @@ struct alignas(16) SharedSlot {
   std::atomic<uint64_t> lent_to{0};  // what the limit was raised to, at most
   HoldNote hold;
 
+  // In the reverse order of publishing (slot_writer.h): a claim that succeeds is for the episode
+  // whose deadline was read.
+  SlotView view() const {
+    uint32_t word = claim.load();
+    SlotView out;
+    out.there = true;
+    out.episode = word >> 2;
+    out.claimant = static_cast<Claimant>(word & 3);
+    out.state = state.load();
+    out.deadline = deadline.load();
+    out.started_at = started_at.load();
+    return out;
+  }
   static constexpr uint32_t word(uint32_t episode, Claimant who) {
     return episode << 2 | static_cast<uint32_t>(who);
   }

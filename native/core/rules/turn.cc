@@ -1,0 +1,65 @@
+#include "core/rules/turn.h"
+
+#include <algorithm>
+
+namespace oom {
+
+// Whether the slot speaks of an episode whose end is not this process's work.
+bool Turn::heard(const SlotView& slot) const {
+  if (!slot.there || slot.episode == spent_) return false;
+  // One whose fallback is the kernel's goes on until the kernel has been let in, also where it has
+  // not been heard of before.
+  bool known = followed_ != 0 ? slot.episode == followed_ : slot.episode != told_;
+  return slot.state == SlotState::kEpisode || (slot.state == SlotState::kKernel && known);
+}
+
+bool Turn::is_over(const SlotView& slot, const OwnEpisode& own) const {
+  // What this process has ended itself is over when the sentinel has seen so.
+  if (own.acted && spent_in_ == own.id) return seen_over(slot, own);
+  if (followed_ != 0) return !heard(slot);
+  // One that has begun and ended while this process did not sample.
+  return slot.there && slot.episode != told_ && slot.state == SlotState::kArmed;
+}
+
+bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
+  if (!slot.there || !own.acted || spent_in_ != own.id) return false;
+  return slot.episode != spent_ || slot.state == SlotState::kArmed;
+}
+
+void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot, bool after_end) {
+  since_ = now;
+  own_deadline_ = deadline;
+  followed_ = 0;
+  lag_ns_ = 0;
+  told_ = slot.there ? slot.episode : 0;
+  // What the sentinel has done takes effect first; what it still does is waited for at the
+  // deadline.
+  bool acted =
+      slot.there && slot.claimant == Claimant::kSentinel && slot.state == SlotState::kArmed;
+  if (after_end && acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
+}
+
+int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t grace) {
+  // If it is out of memory after that, it is so anew.
+  bool ended = followed_ != 0
+                   ? !heard(slot)
+                   : slot.there && slot.episode != told_ && slot.state == SlotState::kArmed;
+  if (ended) begins(now, now + delay, slot, true);
+  int64_t when = own_deadline_;
+  if (heard(slot)) {
+    if (followed_ == 0) {
+      lag_ns_ = slot.started_at - since_;
+      if (lag_ns_ <= grace) lag_ns_ = 0;
+    } else if (followed_ != slot.episode) {
+      lag_ns_ = 0;
+    }
+    followed_ = slot.episode;
+    when = slot.deadline - lag_ns_;
+    // It still speaks of an OOM that this process knows to be over: the one that is now has its own
+    // time.
+    if (slot.started_at < fine_at_) when = std::max(when, own_deadline_);
+  }
+  return std::max(when, unclear_at_);
+}
+
+}  // namespace oom

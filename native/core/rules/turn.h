@@ -1,0 +1,106 @@
+// Whose turn it is to end an out-of-memory, the sentinel's or the guardian's: what the guardian goes
+// by. It reads the sentinel's episode in the shared slot (guardian_link/shared_state.h) and knows
+// what it has itself seen begin and end. Pure: over copies of the slot.
+//
+// The rules: the sentinel's deadline, however often it is moved, is waited for, and then the grace;
+// a fallback that the sentinel has claimed is its own, unless it does not follow; an out-of-memory
+// that a sentinel has slept through counts from where it began.
+#pragma once
+
+#include <cstdint>
+
+namespace oom {
+
+enum class SlotState : uint32_t {
+  kFree,
+  kArmed,    // held, no episode
+  kEpisode,  // user space decides until `deadline`
+  kKernel,   // the kernel has its killer for a moment
+};
+
+enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
+
+// One reading of the slot.
+struct SlotView {
+  bool there = false;  // the group has a slot
+  SlotState state = SlotState::kFree;
+  uint32_t episode = 0;
+  Claimant claimant = Claimant::kNobody;  // of its fallback
+  int64_t deadline = 0;
+  int64_t started_at = 0;
+};
+
+// The guardian's own episode, as its machine has it.
+struct OwnEpisode {
+  uint32_t id = 0;
+  bool acted = false;  // its fallback has begun
+};
+
+class Turn {
+ public:
+  // What a process has claimed it carries out within this time.
+  static constexpr int64_t kFollow = 100'000'000;
+
+  // A sample without an episode of the guardian's: not out of memory.
+  void fine(int64_t now) { fine_at_ = now; }
+  // A sample that says neither, in which the sentinel waits.
+  void unclear(int64_t now) { unclear_at_ = now; }
+  // The guardian's episode begins; `deadline` without the grace. `after_end`: right after another.
+  void begins(int64_t now, int64_t deadline, const SlotView& slot, bool after_end);
+  void ends(int64_t at) { fine_at_ = at; }
+  // The program has set another delay.
+  void delay_set(int64_t deadline) { own_deadline_ = deadline; }
+
+  // Whether the sentinel has seen the end of what the guardian takes for out of memory.
+  bool is_over(const SlotView& slot, const OwnEpisode& own) const;
+  // Whether it has seen the end of an episode that the guardian has ended in its place, and holds
+  // again: what is out of memory now is so anew.
+  bool seen_over(const SlotView& slot, const OwnEpisode& own) const;
+
+  // When the group's time is over: as the sentinel says, else as this process has seen it begin.
+  // Without the grace, which `grace` only says the length of.
+  int64_t deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t grace);
+
+  // Whether the fallback is the guardian's to carry out now; if not, put_off() says until when the
+  // sentinel has time. `claim` claims it in the slot and says whether that went well; `take` takes
+  // it from a sentinel that has not followed.
+  template <class Claim, class Take>
+  bool may_act(int64_t now, const SlotView& slot, const OwnEpisode& own, Claim&& claim,
+               Take&& take) {
+    if (slot.claimant == Claimant::kSentinel && waits_for(slot.episode, now)) return false;
+    bool running = slot.state == SlotState::kEpisode || slot.state == SlotState::kKernel;
+    if (!slot.there || !running || slot.episode == spent_) return true;
+    if (!claim(slot.episode)) {
+      if (waived_ != slot.episode) {
+        waived_ = slot.episode;
+        waived_until_ = now + kFollow;
+      }
+      if (waits_for(slot.episode, now)) return false;
+      take(slot.episode);
+    }
+    spent_ = slot.episode;
+    spent_in_ = own.id;
+    return true;
+  }
+  int64_t put_off() const { return waived_until_; }
+
+ private:
+  bool heard(const SlotView& slot) const;
+  bool waits_for(uint32_t episode, int64_t now) const {
+    return waived_ == episode && now < waived_until_;
+  }
+
+  int64_t since_ = 0;  // when this process has seen it begin
+  int64_t own_deadline_ = 0;
+  int64_t fine_at_ = 0;       // when it has last seen that the group was not out of memory
+  int64_t unclear_at_ = 0;    // and when that could not be said
+  uint32_t followed_ = 0;     // the sentinel's episode that is being followed
+  uint32_t told_ = 0;         // the last one in the slot when this OOM was seen to begin
+  int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
+  uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
+  uint32_t spent_in_ = 0;     // in which of its own
+  uint32_t waived_ = 0;       // the one whose fallback the sentinel has claimed:
+  int64_t waived_until_ = 0;  // its time to follow
+};
+
+}  // namespace oom
