@@ -7,7 +7,7 @@
       "native/core/members/victims.cc",
       "native/core/memcg/freezer_v1_warm.cc",
       "native/core/memcg/hierarchy.cc",
-      "native/core/memcg/hold_kind.cc",
+      "native/core/memcg/back_end_kind.cc",
       "native/core/memcg/shared_files.cc",
       "native/core/memcg/v1_oom_control.cc",
       "native/core/memcg/v2_headroom.cc",

@@ -21,7 +21,7 @@ void Decider::ask(Decision& decision) {
   under_way_++;
   if (!workers_[0].thread.running()) {
     Alarm none;
-    decision.hot->decide(decision.asking, none);
+    decision.hold->decide(decision.asking, none);
     return end(decision);
   }
   if (start(decision)) return;
@@ -48,7 +48,7 @@ void* Decider::main(void* arg) {
   for (;;) {
     if (sem_wait(&self.bell) != 0) continue;
     Decision& decision = *self.job;
-    decision.hot->decide(decision.asking, self.alarm);
+    decision.hold->decide(decision.asking, self.alarm);
     decision.run = &Decider::finished;
     self.decider->loop_.post(decision);  // from here on it is the loop's
   }

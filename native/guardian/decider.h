@@ -1,4 +1,4 @@
-// Makes the kernel decide (HotGroup::decide(), v2) on threads of its own: the write returns only
+// Makes the kernel decide (BackEnd::decide(), v2) on threads of its own: the write returns only
 // when a victim has ended, and meanwhile the guardian's loop has other groups' deadlines.
 //
 // No process is forked for that: it would make every page of the guardian copy-on-write, and its
@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "core/memcg/hold.h"
+#include "core/memcg/back_end.h"
 #include "core/prepared/alarm.h"
 #include "core/prepared/thread.h"
 #include "core/sentinel/sentinel.h"
@@ -27,7 +27,7 @@ class StandIn;
 // Lies in its group, one at a time; the loop's, but for what a thread reads while it decides.
 struct Decision : Command {
   std::shared_ptr<StandIn> group;  // from being asked for until it is over
-  HotGroup* hot = nullptr;         // of the group
+  Hold* hold = nullptr;            // of the group
   Asking asking;
   Decider* decider = nullptr;
   int thread = -1;

@@ -18,27 +18,27 @@ constexpr int64_t kLookAgain = 100 * kMs;
 // What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
 
-EpisodeConfig config_of(const Terms& terms, const HotGroup& hot) {
+EpisodeConfig config_of(const Terms& terms, const BackEnd& back_end) {
   EpisodeConfig config = terms.episode;
-  config.traits = hot.traits();
+  config.traits = back_end.traits();
   return config;
 }
 
 }  // namespace
 
-StandIn::StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
-                 uint64_t inode, std::string name)
+StandIn::StandIn(const Terms& terms, std::unique_ptr<BackEnd> back_end,
+                 std::shared_ptr<StandIn> above, uint64_t inode, std::string name)
     : terms_(terms),
       above_(std::move(above)),
       inode_(inode),
       name_(std::move(name)),
-      hot_(std::move(hot)),
-      machine_(config_of(terms, *hot_)) {}
+      back_end_(std::move(back_end)),
+      machine_(config_of(terms, *back_end_)) {}
 
 int StandIn::attach(Sentinel& sentinel) {
-  int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask());
+  int err = sentinel.add(back_end_->event_fd(), *this, back_end_->event_mask());
   attached_ = err == 0;
-  if (attached_ && hot_->traits().idle_sample_ns != kNever) {
+  if (attached_ && back_end_->traits().idle_sample_ns != kNever) {
     sentinel.set_timer(*this, terms_.hands->now() + kLookAgain);
   }
   return err;
@@ -46,14 +46,14 @@ int StandIn::attach(Sentinel& sentinel) {
 
 void StandIn::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
-  if (attached_) sentinel.remove(hot_->event_fd());
+  if (attached_) sentinel.remove(back_end_->event_fd());
   attached_ = false;
 }
 
 int StandIn::look(Sample& sample) {
   SharedSlot* slot = this->slot();
-  hot_->share(slot ? &slot->hold : nullptr);
-  if (int err = hot_->sample(sample)) return err;
+  back_end_->share(slot ? &slot->hold : nullptr);
+  if (int err = back_end_->sample(sample)) return err;
   kills_ = sample.kills;
   usage_ = sample.usage;
   uint64_t own = slot ? slot->own_limit.load() : 0;
@@ -66,11 +66,11 @@ int StandIn::look(Sample& sample) {
     if (runs && fill(sample) > own) sample.need = std::max(sample.need, Need::kStarved);
   }
   sample.need = own_.judge(
-      terms_.hands->now(), sample.need, [&] { return hot_->at_limit(sample); },
+      terms_.hands->now(), sample.need, [&] { return back_end_->at_limit(sample); },
       [&] {
         for (StandIn* above = above_.get(); above; above = above->above_.get()) {
           Sample theirs;
-          if (above->hot_->sample(theirs) == 0 && theirs.starved()) return true;
+          if (above->back_end_->sample(theirs) == 0 && theirs.starved()) return true;
         }
         return false;
       });
@@ -104,11 +104,11 @@ int StandIn::see(Input& input) {
 
 void StandIn::ready(Sentinel& sentinel, int64_t) {
   if (done_) return;
-  hot_->consume();
+  back_end_->consume();
   presence_.notified();
   // Its next look is never further away than that.
   static_assert(hold::Respite::kPause <= kLookAgain);
-  if (!machine_.active() && hot_->can_wait() != 0) return;
+  if (!machine_.active() && back_end_->quiet_until() != 0) return;
   step(sentinel, Fact::kNotified);
 }
 
@@ -144,7 +144,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   int64_t now = terms_.hands->now();
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
-  if (seen_over() && hot_->held_again() == 1) {
+  if (seen_over() && back_end_->held_again() == 1) {
     Input over = input;
     over.fact = Fact::kSeenOver;
     drive(sentinel, now, over);
@@ -163,7 +163,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   int64_t wake = std::min({machine_.next_wake(), again, unheld_at_});
   if (err != 0) wake = std::min(wake, now + kRetry);
   // What the sentinel has stopped tells of nothing more.
-  if (hot_->traits().idle_sample_ns != kNever) wake = std::min(wake, now + kLookAgain);
+  if (back_end_->traits().idle_sample_ns != kNever) wake = std::min(wake, now + kLookAgain);
   if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
@@ -182,8 +182,8 @@ void StandIn::free_members() {
 }
 
 int StandIn::hold() {
-  int err = hot_->hold();
-  return err == -EAGAIN ? hot_->hold_slowly() : err;
+  int err = back_end_->hold();
+  return err == -EAGAIN ? back_end_->hold_slowly() : err;
 }
 
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
@@ -234,7 +234,8 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
         return fall_back(sentinel);
       case Do::kEnd:
         // Only v2 has members that a raised limit does not wake.
-        if (hot_->traits().kernel_must_be_asked) unheld_at_ = terms_.hands->now() + terms_.grace_ns;
+        if (back_end_->traits().kernel_must_be_asked)
+          unheld_at_ = terms_.hands->now() + terms_.grace_ns;
         break;
       case Do::kStep:
       case Do::kLowerLimit:
@@ -307,11 +308,11 @@ bool StandIn::below(const StandIn& top) const {
 }
 
 int StandIn::let_go() {
-  int err = hot_->yield();
+  int err = back_end_->pause_hold();
   let_go_ |= err == 0;
   held_ &= err != 0;
   thaw();
-  if (hot_->traits().kernel_must_be_asked &&
+  if (back_end_->traits().kernel_must_be_asked &&
       ask_.due(machine_.id(), terms_.hands->now(), kills_, usage_)) {
     SharedSlot* slot = this->slot();
     uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
@@ -324,7 +325,8 @@ int StandIn::let_go() {
 
 void StandIn::thaw() {
   SharedSlot* slot = this->slot();
-  if (slot && slot->hold.frozen.load() != 0 && hot_->freeze(false) != 0) terms_.hands->thaw(*this);
+  if (slot && slot->hold.frozen.load() != 0 && back_end_->freeze(false) != 0)
+    terms_.hands->thaw(*this);
 }
 
 void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
@@ -332,7 +334,8 @@ void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
 int StandIn::repay() {
   SharedSlot* slot = this->slot();
   if (!slot || slot->own_limit.load() == 0) return 0;
-  int err = hot_->repay_for(slot->own_limit.load(), slot->own_memsw.load(), slot->lent_to.load());
+  int err = back_end_->restore_limit_for(slot->own_limit.load(), slot->own_memsw.load(),
+                                         slot->lent_to.load());
   if (err == 0) slot->own_limit.store(0);
   return err;
 }
@@ -341,8 +344,8 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
   leaving_ |= last;
   SharedSlot* slot = this->slot();
-  hot_->share(slot ? &slot->hold : nullptr);
-  int err = hot_->let_go();
+  back_end_->share(slot ? &slot->hold : nullptr);
+  int err = back_end_->release();
   thaw();
   // Nobody comes after this process: what it leaves held stays held.
   if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);
@@ -360,9 +363,9 @@ void StandIn::again(Sentinel& sentinel, int64_t ns) {
 }
 
 void StandIn::retire(Sentinel& sentinel, bool held) {
-  if (held && !done_ && hot_->held() == 1) {
-    hot_->let_go();
-    hot_->unmark();
+  if (held && !done_ && back_end_->held() == 1) {
+    back_end_->release();
+    back_end_->unmark();
   }
   done_ = true;
   detach(sentinel);

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "core/guardian_link/shared_state.h"
-#include "core/memcg/hold.h"
+#include "core/memcg/back_end.h"
 #include "core/rules/episode.h"
 #include "core/rules/hold_line.h"
 #include "core/rules/own_oom.h"
@@ -34,7 +34,7 @@ class Hands {
   virtual void thaw(const StandIn& group) = 0;
   // Whether a process is left in `top` or below it; where that cannot be told: yes.
   virtual bool any_member(const StandIn& top) = 0;
-  // HotGroup::decide(), which may take long.
+  // BackEnd::decide(), which may take long.
   virtual void ask_kernel(StandIn&, const Asking&) {}
 };
 
@@ -52,8 +52,8 @@ struct Terms {
 
 class StandIn final : public Source, public std::enable_shared_from_this<StandIn> {
  public:
-  // `hot` is armed; `name` is relative to the guarded group.
-  StandIn(const Terms& terms, std::unique_ptr<HotGroup> hot, std::shared_ptr<StandIn> above,
+  // `back_end` is armed; `name` is relative to the guarded group.
+  StandIn(const Terms& terms, std::unique_ptr<BackEnd> back_end, std::shared_ptr<StandIn> above,
           uint64_t inode, std::string name);
   // The guardian never forks.
   static void* operator new(size_t size) { return ::operator new(size); }
@@ -75,8 +75,8 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   // Whether it is `top` or below it.
   bool below(const StandIn& top) const;
   const std::string& name() const { return name_; }
-  const HotGroup& hot() const { return *hot_; }
-  HotGroup& hot() { return *hot_; }
+  const BackEnd& back_end() const { return *back_end_; }
+  BackEnd& back_end() { return *back_end_; }
   Decision& decision() { return decision_; }
   const EpisodeMachine& machine() const { return machine_; }
 
@@ -109,7 +109,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   std::shared_ptr<StandIn> above_;
   uint64_t inode_;
   std::string name_;
-  std::unique_ptr<HotGroup> hot_;
+  std::unique_ptr<BackEnd> back_end_;
   Decision decision_;
   EpisodeMachine machine_;
   Switch switch_{Grip::kHeld};

@@ -34,7 +34,7 @@ void Graveyard::bury(std::shared_ptr<void> dead) {
 
 Ward::Ward(House& house, const Question& question)
     : house_(house),
-      kind_(hot_kind(static_cast<int>(question.version))),
+      kind_(back_end_kind(static_cast<int>(question.version))),
       guard_descendants_(question.guard_descendants != 0) {
   hold_.band = question.band;
   terms_.shared = house.shared;
@@ -94,17 +94,17 @@ bool Ward::deciding() const {
 uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
   bool guarded = parent == 0 || (guard_descendants_ && house_.parent_alive);
   // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
-  if (!guarded && !opening_) kind_.forgo(dir);
+  if (!guarded && !opening_) kind_.release(dir);
   struct stat st;
   if (fstat(dir, &st) != 0) return 0;
   auto above = groups_.find(parent);
   Status status;
   {
-    auto hot = kind_.make(hold_);
-    if (guarded) status = hot->arm(place, dir, {});
+    auto back_end = kind_.make(hold_);
+    if (guarded) status = back_end->arm(place, dir, {});
     if (status.err == code::kNotAMemoryCgroup && parent != 0) guarded = false;
-    if (!guarded) status = hot->arm_members(place, dir, {});
-    auto group = std::make_shared<StandIn>(terms_, std::move(hot),
+    if (!guarded) status = back_end->arm_members(place, dir, {});
+    auto group = std::make_shared<StandIn>(terms_, std::move(back_end),
                                            above == groups_.end() ? nullptr : above->second,
                                            st.st_ino, place.name());
     if (status.ok() && guarded) status = Status::of(group->attach(*house_.loop), "epoll_ctl");
@@ -132,7 +132,7 @@ void Ward::vanished(uint32_t id) {
 // A group that this process cannot look after is the kernel's: nobody may hang.
 bool Ward::out_of_sight(int err, const Place&, int dir) {
   if (!opening_) {
-    kind_.forgo(dir);
+    kind_.release(dir);
   } else if (failure_.ok()) {
     failure_ = Status::of(err, "open");
   }
@@ -155,11 +155,11 @@ int Ward::signal(const StandIn& top, bool largest) {
   Victims& victims = *house_.victims;
   auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
-      if (group->below(top)) use(group->hot().members());
+      if (group->below(top)) use(group->back_end().members());
     }
   };
   if (largest) return victims.signal_largest(lists, SIGKILL);
-  return victims.signal_all(lists, SIGKILL, [&] { return top.hot().kill_tree(); });
+  return victims.signal_all(lists, SIGKILL, [&] { return top.back_end().kill_tree(); });
 }
 
 void Ward::thaw(const StandIn& group) {
@@ -169,7 +169,7 @@ void Ward::thaw(const StandIn& group) {
 bool Ward::any_member(const StandIn& top) {
   for (auto& [id, group] : groups_) {
     if (!group->below(top)) continue;
-    int found = any_member_now(group->hot().members());
+    int found = any_member_now(group->back_end().members());
     if (found > 0 || (found < 0 && found != -ENODEV)) return true;
   }
   return false;
@@ -179,7 +179,7 @@ void Ward::ask_kernel(StandIn& group, const Asking& asking) {
   Decision& decision = group.decision();
   if (decision.under_way()) return;
   decision.group = group.shared_from_this();
-  decision.hot = &group.hot();
+  decision.hold = &group.back_end();
   decision.asking = asking;
   house_.decider->ask(decision);
 }

@@ -11,7 +11,7 @@
 
 #include "core/guardian_link/protocol.h"
 #include "core/members/victims.h"
-#include "core/memcg/hold_kind.h"
+#include "core/memcg/back_end_kind.h"
 #include "core/tree/tree.h"
 #include "guardian/decider.h"
 #include "guardian/stand_in.h"
@@ -94,7 +94,7 @@ class Ward final : public TreeListener, public Hands {
   int signal(const StandIn& top, bool largest);
 
   House& house_;
-  const HotKind& kind_;
+  const BackEndKind& kind_;
   HoldConfig hold_;
   Terms terms_;
   bool guard_descendants_;

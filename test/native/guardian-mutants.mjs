@@ -125,7 +125,7 @@ const mutants = [
   ['a delay of 0 is never let go of', 'return now < wanted_at_ + terms_.grace_ns;', 'return true;'],
   [
     'does not let go',
-    '  int err = hot_->yield();\n  let_go_ |= err == 0;',
+    '  int err = back_end_->yield();\n  let_go_ |= err == 0;',
     '  int err = 0;\n  let_go_ |= err == 0;',
   ],
   ['does not hold again', '        failed = hold();\n', ''],
@@ -149,8 +149,8 @@ const mutants = [
     'void StandIn::fall_back(Sentinel& sentinel) {\n  thaw();',
     'void StandIn::fall_back(Sentinel& sentinel) {',
   ],
-  ['leaves it frozen', '  int err = hot_->let_go();\n  thaw();', '  int err = hot_->let_go();'],
-  ['leaves it held', '  int err = hot_->let_go();\n  thaw();', '  int err = 0;\n  thaw();'],
+  ['leaves it frozen', '  int err = back_end_->let_go();\n  thaw();', '  int err = back_end_->let_go();'],
+  ['leaves it held', '  int err = back_end_->let_go();\n  thaw();', '  int err = 0;\n  thaw();'],
   [
     'leaves it held where the call fails',
     '  if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);\n',
@@ -164,7 +164,7 @@ const mutants = [
     '  err = repay();\n',
   ],
   ['an end that the sentinel has seen is none', 'if (seen_over() && ', 'if (false && '],
-  ['the kernel has no time', 'if (seen_over() && hot_->held_again() == 1) {', 'if (seen_over()) {'],
+  ['the kernel has no time', 'if (seen_over() && back_end_->held_again() == 1) {', 'if (seen_over()) {'],
   [
     'what it has ended itself is over',
     'spent_in_ == machine_.id() ? seen_over() : is_over()',
@@ -172,8 +172,8 @@ const mutants = [
   ],
   [
     'retires without a last look',
-    '  if (held && !done_ && hot_->held() == 1) {\n    hot_->let_go();\n',
-    '  if (held && !done_ && hot_->held() == 1) {\n',
+    '  if (held && !done_ && back_end_->held() == 1) {\n    back_end_->let_go();\n',
+    '  if (held && !done_ && back_end_->held() == 1) {\n',
   ],
   ['does not say when it is done', '  terms_.on_done(terms_.on_done_arg);\n', ''],
 ]

@@ -35,9 +35,9 @@ class GuardianHooks {
 };
 
 // The warm files of the simulated group, as the guardian has them.
-class SimHot final : public HotGroup {
+class SimBackEnd final : public BackEnd {
  public:
-  SimHot(SimGroup& group, GuardianHooks& hooks) : group_(group), hooks_(hooks) {}
+  SimBackEnd(SimGroup& group, GuardianHooks& hooks) : group_(group), hooks_(hooks) {}
   void die() { dead_ = true; }
   const Traits& traits() const override { return kTraits; }
 
@@ -58,9 +58,9 @@ class SimHot final : public HotGroup {
     return group_.killer_disabled();
   }
   int hold() override { return set(true); }
-  int let_go() override { return set(false); }
-  // As HotGroupV1 does.
-  int repay_for(uint64_t base, uint64_t, uint64_t lent_to) override {
+  int release() override { return set(false); }
+  // As OomControlBackEnd does.
+  int restore_limit_for(uint64_t base, uint64_t, uint64_t lent_to) override {
     if (int err = enter(GuardianCall::kLimit)) {
       in_use_ = err == -EBUSY;
       return err;
@@ -77,16 +77,16 @@ class SimHot final : public HotGroup {
   bool in_use() const { return in_use_; }
 
   // What a guardian does not do.
-  Status arm(const Place&, int, const HotNeeds&) override { return Status::success(); }
-  Status arm_members(const Place&, int, const HotNeeds&) override { return Status::success(); }
+  Status arm(const Place&, int, const ArmNeeds&) override { return Status::success(); }
+  Status arm_members(const Place&, int, const ArmNeeds&) override { return Status::success(); }
   Status arm_above(int) override { return Status::success(); }
   Status arm_freezer(const std::string&) override { return Status::success(); }
   int event_fd() const override { return -1; }
   void consume() override {}
   bool starved_above() override { return false; }
-  int lend_to(uint64_t) override { return -ENOSYS; }
-  bool lent() const override { return false; }
-  int repay(uint64_t) override { return -ENOSYS; }
+  int raise_to(uint64_t) override { return -ENOSYS; }
+  bool raised() const override { return false; }
+  int restore_limit(uint64_t) override { return -ENOSYS; }
   int reclaim() override { return -ENOSYS; }
   int freeze(bool) override { return -ENOSYS; }
   bool frozen() const override { return false; }
@@ -129,9 +129,10 @@ class GuardianProcess final : public guardian::Hands {
     terms_.episode.fallback = guard.fallback;
     terms_.on_done = [](void* self) { static_cast<GuardianProcess*>(self)->leave_if_done(); };
     terms_.on_done_arg = this;
-    auto hot = std::make_unique<SimHot>(group, hooks);
-    hot_ = hot.get();
-    stand_in_ = std::make_unique<guardian::StandIn>(terms_, std::move(hot), nullptr, kInode, "");
+    auto back_end = std::make_unique<SimBackEnd>(group, hooks);
+    back_end_ = back_end.get();
+    stand_in_ =
+        std::make_unique<guardian::StandIn>(terms_, std::move(back_end), nullptr, kInode, "");
     // The kernel tells at once who registers in the middle of an OOM.
     seen_ = group.notifications();
     if (group.under_oom()) notice_at_ = group.now();
@@ -141,7 +142,7 @@ class GuardianProcess final : public guardian::Hands {
   // SIGKILL, wherever it is. `nowhere`: shared memory in which nothing is told.
   void die(SharedState& nowhere) {
     gone_ = true;
-    hot_->die();
+    back_end_->die();
     terms_.shared = &nowhere;
   }
   bool gone() const { return gone_; }
@@ -149,7 +150,7 @@ class GuardianProcess final : public guardian::Hands {
   const EpisodeMachine& machine() const { return stand_in_->machine(); }
   bool parent_alive() const { return terms_.parent_alive; }
   bool terminating() const { return terminating_; }
-  bool left_owing() const { return terminating_ && hot_->in_use(); }
+  bool left_owing() const { return terminating_ && back_end_->in_use(); }
 
   // The kernel's notifications so far; one may be lost where looks go on anyway.
   void notice() {
@@ -286,7 +287,7 @@ class GuardianProcess final : public guardian::Hands {
   Sentinel& loop_;
   GuardianHooks& hooks_;
   guardian::Terms terms_;
-  SimHot* hot_ = nullptr;
+  SimBackEnd* back_end_ = nullptr;
   std::unique_ptr<guardian::StandIn> stand_in_;
   std::vector<Message> words_;
   uint64_t seen_ = 0;

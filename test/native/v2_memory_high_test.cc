@@ -1,4 +1,6 @@
 // A v2 group's warm files, on plain files: what two processes do to them at once.
+#include "core/memcg/v2_memory_high.h"
+
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,7 +12,6 @@
 #include <string>
 #include <thread>
 
-#include "core/memcg/v2_memory_high.h"
 #include "core/prepared/alarm.h"
 #include "core/sys/small_file.h"
 #include "core/sys/warm_file.h"
@@ -64,10 +65,10 @@ class Files {
 
 TEST_CASE("a limit that is lowered for the kernel is never seen") {
   Files files;
-  HotGroupV2 hot({});
-  REQUIRE(hot.arm(files.place(), files.dir(), {}).ok());
+  MemoryHighBackEnd back_end({});
+  REQUIRE(back_end.arm(files.place(), files.dir(), {}).ok());
   HoldNote note;
-  hot.share(&note);
+  back_end.share(&note);
   uint64_t ahead = static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_CONF)) * 64 * 4096;
   uint64_t own = 32 * kMiB, lowered = hold::squeeze(own, {}, ahead);
   Fd max = files.writable("memory.max");
@@ -83,7 +84,7 @@ TEST_CASE("a limit that is lowered for the kernel is never seen") {
   int seen = 0;
   for (int i = 0; i < 300'000; i++) {
     Sample sample;
-    if (hot.sample(sample) != 0 || sample.limit == lowered) seen++;
+    if (back_end.sample(sample) != 0 || sample.limit == lowered) seen++;
   }
   over.store(true);
   other.join();
@@ -92,13 +93,13 @@ TEST_CASE("a limit that is lowered for the kernel is never seen") {
 
 TEST_CASE("one that somebody else has lowered is") {
   Files files;
-  HotGroupV2 hot({});
-  REQUIRE(hot.arm(files.place(), files.dir(), {}).ok());
+  MemoryHighBackEnd back_end({});
+  REQUIRE(back_end.arm(files.place(), files.dir(), {}).ok());
   Sample sample;
-  CHECK(hot.sample(sample) == 0);
+  CHECK(back_end.sample(sample) == 0);
   CHECK(sample.limit == 32 * kMiB);
   CHECK(write_limit(files.writable("memory.max"), 16 * kMiB) == 0);
-  CHECK(hot.sample(sample) == 0);
+  CHECK(back_end.sample(sample) == 0);
   CHECK(sample.limit == 16 * kMiB);
 }
 
@@ -109,7 +110,7 @@ struct Asked {
   static constexpr uint64_t kMax = 32 * kMiB;
   Files files;
   HoldNote note;
-  HotGroupV2 hot{{}};
+  MemoryHighBackEnd back_end{{}};
   Alarm alarm;
   uint64_t lowered =
       hold::squeeze(kMax, {}, static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_CONF)) * 64 * 4096);
@@ -120,12 +121,12 @@ struct Asked {
     // With as many digits as the line: what is written over a longer text leaves its end.
     files.set("memory.high", std::to_string(64 * kMiB));
     REQUIRE(alarm.open().ok());
-    REQUIRE(hot.arm(files.place(), files.dir(), {}).ok());
-    hot.share(&note);
-    REQUIRE(hot.hold_slowly() == 0);
-    REQUIRE(hot.yield() == 0);
+    REQUIRE(back_end.arm(files.place(), files.dir(), {}).ok());
+    back_end.share(&note);
+    REQUIRE(back_end.hold_slowly() == 0);
+    REQUIRE(back_end.pause_hold() == 0);
   }
-  int ask(uint64_t kills = 3) { return hot.decide({kMax, kMax, kills}, alarm); }
+  int ask(uint64_t kills = 3) { return back_end.decide({kMax, kMax, kills}, alarm); }
 };
 
 }  // namespace
@@ -185,7 +186,7 @@ TEST_CASE("nobody asks while what was chosen takes effect") {
 
 TEST_CASE("nobody asks about a group that is held again") {
   Asked asked;
-  REQUIRE(asked.hot.hold_slowly() == 0);
+  REQUIRE(asked.back_end.hold_slowly() == 0);
   asked.files.set("memory.max", std::to_string(asked.lowered));
   asked.note.own_max.store(Asked::kMax);
   CHECK(asked.ask() == 0);
@@ -202,13 +203,13 @@ TEST_CASE("a limit that somebody else has set meanwhile is theirs") {
 TEST_CASE("a limit that was lowered while headroom was lent goes back above what is in use") {
   Asked asked;
   asked.files.set("memory.current", std::to_string(kMiB));
-  REQUIRE(asked.hot.hold() == 0);
-  REQUIRE(asked.hot.lend_to(48 * kMiB) == 0);
+  REQUIRE(asked.back_end.hold() == 0);
+  REQUIRE(asked.back_end.raise_to(48 * kMiB) == 0);
   auto lower = [&](uint64_t usage) {
     asked.files.set("memory.current", std::to_string(usage));
     asked.note.own_max.store(Asked::kMax);
     asked.files.set("memory.max", std::to_string(asked.lowered));
-    (void)asked.hot.hold_slowly();
+    (void)asked.back_end.hold_slowly();
     CHECK(asked.note.own_max.load() == 0);
     return asked.files.max();
   };

@@ -59,7 +59,7 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   {
     Lock lock(lock_);
     group_ = group;
-    kind_ = &hot_kind(group->version());
+    kind_ = &back_end_kind(group->version());
     state_ = State::kArming;
   }
   // Those below would not be of its OOM, and a fallback's victims all the same.

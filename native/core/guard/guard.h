@@ -22,7 +22,7 @@
 #include "core/guard/guarded_group.h"
 #include "core/guardian_link/link.h"
 #include "core/memcg/group.h"
-#include "core/memcg/hold_kind.h"
+#include "core/memcg/back_end_kind.h"
 #include "core/prepared/ballast.h"
 #include "core/prepared/locked.h"
 #include "core/tree/tree.h"
@@ -70,7 +70,7 @@ class Guard final : public TreeListener, public GuardianClient {
 
   // For its groups.
   const GuardConfig& config() const { return config_; }
-  const HotKind& kind() const { return *kind_; }
+  const BackEndKind& kind() const { return *kind_; }
   Channel& channel() { return channel_; }
   uint32_t target() const { return target_; }
   // Helpers.
@@ -128,7 +128,7 @@ class Guard final : public TreeListener, public GuardianClient {
   uint32_t target_;
   GuardConfig config_;
   std::shared_ptr<const Group> group_;
-  const HotKind* kind_ = nullptr;  // from arm() on
+  const BackEndKind* kind_ = nullptr;  // from arm() on
   bool locked_ = false;
   bool inside_ = false;   // this process is in one of the groups
   bool held_ = false;     // from when on groups may be born held

@@ -25,12 +25,12 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   sweep();
   if (state_ == State::kDisposing || state_ == State::kDisposed) {
     // Born held in the last moment, and nobody's.
-    if (held_) kind_->forgo(dir);
+    if (held_) kind_->release(dir);
     return kNotOurs;
   }
   bool inherits = state_ == State::kArmed && parent != 0 && !config_.episode.dry_run;
   // The kernel hands the disabled killer down. One that was there before keeps what it has.
-  if (inherits && !config_.guard_descendants) kind_->forgo(dir);
+  if (inherits && !config_.guard_descendants) kind_->release(dir);
   uint32_t sub = 0;
   Status status = take(parent, place, dir, sub);
   if (status.ok() || is_gone(status.err)) return sub;
@@ -42,7 +42,7 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
     return 0;
   }
   // It cannot be guarded: then the kernel shall have it. Nobody may hang.
-  if (inherits) kind_->forgo(dir);
+  if (inherits) kind_->release(dir);
   return kNotOurs;
 }
 
@@ -66,7 +66,7 @@ Status Guard::take(uint32_t parent, const Place& place, int dir, uint32_t& sub) 
 }
 
 Status Guard::enter(Entry& entry, const Place& place, int dir) {
-  const HotNeeds needs{guards_inside() > 0, config_.episode.dry_run};
+  const ArmNeeds needs{guards_inside() > 0, config_.episode.dry_run};
   GuardedGroup& group = *entry.group;
   std::string path = group_->path();
   if (!entry.name.empty()) path += "/" + entry.name;
@@ -161,7 +161,7 @@ bool Guard::out_of_sight(int err, const Place& place, int dir) {
       trouble_ = place.name();
     }
   } else if (held_) {
-    kind_->forgo(dir);
+    kind_->release(dir);
   }
   return true;
 }

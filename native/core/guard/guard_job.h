@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "core/memcg/hold.h"
+#include "core/memcg/back_end.h"
 #include "core/sentinel/helpers.h"
 
 namespace oom {

@@ -32,7 +32,7 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
     : guard_(guard),
       parent_(parent),
       sub_(sub),
-      hot_(guard.kind(), guard.config().hold),
+      back_end_(guard.kind(), guard.config().hold),
       machine_(config_of(guard)),
       reports_(*this, guard.target(), sub) {
   channel = &guard.channel();
@@ -51,31 +51,31 @@ GuardedGroup::GuardedGroup(Guard& guard, GuardedGroup* parent, uint32_t sub)
 }
 
 Status GuardedGroup::arm(const Place& place, int dir, const std::string& path,
-                         const HotNeeds& needs) {
-  Status status = hot_->arm(place, dir, needs);
-  if (status.ok() && !parent_) status = hot_->arm_above(dir);
-  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = hot_->arm_reclaim(dir);
+                         const ArmNeeds& needs) {
+  Status status = back_end_->arm(place, dir, needs);
+  if (status.ok() && !parent_) status = back_end_->arm_above(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = back_end_->arm_reclaim(dir);
   bool planned = machine_.config().plans(StepKind::kFreeze);
   if (status.ok() && (planned || guard_.kind().freezes(guard_.config().hold))) {
     // Groups below need no freezer of their own: there the step fails when it is its turn.
-    Status found = hot_->arm_freezer(path);
+    Status found = back_end_->arm_freezer(path);
     if (!found.ok() && planned && (!parent_ || found.err != code::kNoFreezer)) return found;
   }
   if (!status.ok()) return status;
   // The dry run: every call of the out-of-memory path that changes nothing, once, before it counts.
   Sample sample;
   int err = read(sample);
-  if (err == 0) hot_->at_limit(sample);
-  hot_->starved_above();
+  if (err == 0) back_end_->at_limit(sample);
+  back_end_->starved_above();
   return Status::of(err, "read", guard_.kind().control());
 }
 
 int GuardedGroup::prepare_hold(bool refuse_held) {
-  if (!hot_->traits().prepares || !machine_.holding()) return 0;
-  int held = refuse_held ? hot_->held() : 0;
+  if (!back_end_->traits().prepares || !machine_.holding()) return 0;
+  int held = refuse_held ? back_end_->held() : 0;
   if (held != 0) return held < 0 ? held : code::kKillerDisabled;
   prepared_ = true;
-  return hot_->prepare_hold();
+  return back_end_->prepare_hold();
 }
 
 void GuardedGroup::look_again(Sentinel& sentinel) {
@@ -83,14 +83,14 @@ void GuardedGroup::look_again(Sentinel& sentinel) {
 }
 
 int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
-  int held = refuse_held && !prepared_ ? hot_->held() : 0;
+  int held = refuse_held && !prepared_ ? back_end_->held() : 0;
   if (held != 0) return held < 0 ? held : code::kKillerDisabled;
   // What was told before is over, or shows in the first look.
-  if (machine_.config().dry_run) hot_->told_oom();
-  if (int err = sentinel.add(hot_->event_fd(), *this, hot_->event_mask())) return err;
+  if (machine_.config().dry_run) back_end_->oom_since_last();
+  if (int err = sentinel.add(back_end_->event_fd(), *this, back_end_->event_mask())) return err;
   attached_ = true;
   sentinel.idlers(1);
-  int err = machine_.holding() ? hot_->hold() : 0;
+  int err = machine_.holding() ? back_end_->hold() : 0;
   keep_hold(sys::now_ns(), err);
   if (err != 0 && err != -EAGAIN) {
     detach(sentinel);
@@ -110,7 +110,7 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
     command(sentinel, input);
   }
   bool changed = taken_ ? !machine_.config().dry_run : prepared_;
-  if (killer_too && !gone_ && changed) hot_->let_go();
+  if (killer_too && !gone_ && changed) back_end_->release();
   detach(sentinel);
   taken_ = prepared_ = false;
 }
@@ -118,7 +118,7 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
 void GuardedGroup::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
   if (attached_) {
-    sentinel.remove(hot_->event_fd());
+    sentinel.remove(back_end_->event_fd());
     sentinel.idlers(-1);
   }
   attached_ = false;
@@ -134,11 +134,11 @@ bool GuardedGroup::busy() const {
 }
 
 int GuardedGroup::read(Sample& sample) {
-  if (int err = hot_->sample(sample)) return err;
+  if (int err = back_end_->sample(sample)) return err;
   int64_t now = sys::now_ns();
-  if (taken_ && machine_.holding()) keep_hold(now, hot_->follow(sample));
+  if (taken_ && machine_.holding()) keep_hold(now, back_end_->follow(sample));
   sample.need = own_.judge(
-      now, sample.need, [&] { return hot_->at_limit(sample); }, [&] { return starved_above(); });
+      now, sample.need, [&] { return back_end_->at_limit(sample); }, [&] { return starved_above(); });
   return 0;
 }
 
@@ -146,10 +146,10 @@ bool GuardedGroup::starved_above() {
   GuardedGroup* top = this;
   for (GuardedGroup* above = parent_; above; above = above->parent_) {
     Sample theirs;
-    if (!above->gone_ && above->hot_->sample(theirs) == 0 && theirs.starved()) return true;
+    if (!above->gone_ && above->back_end_->sample(theirs) == 0 && theirs.starved()) return true;
     top = above;
   }
-  return top->hot_->starved_above();
+  return top->back_end_->starved_above();
 }
 
 // What is known of the group now; false when it is gone.
@@ -163,13 +163,13 @@ bool GuardedGroup::observe(Input& input) {
 }
 
 void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
-  hot_->consume();
+  back_end_->consume();
   presence_.notified();
-  if (int64_t until = machine_.active() ? 0 : hot_->can_wait(); until != 0) {
+  if (int64_t until = machine_.active() ? 0 : back_end_->quiet_until(); until != 0) {
     if (!set() || when() > until) sentinel.set_timer(*this, until);
     return;
   }
-  bool news = !machine_.config().dry_run || hot_->told_oom();
+  bool news = !machine_.config().dry_run || back_end_->oom_since_last();
   step(sentinel, news ? Fact::kNotified : Fact::kLooked, now);
 }
 
@@ -231,7 +231,7 @@ void GuardedGroup::apply_grip(Sentinel& sentinel, int64_t now) {
   Grip want = machine_.grip();
   if (!switch_.due(now, machine_.wish())) return;
   if (want == Grip::kHeld) {
-    int err = hot_->hold();
+    int err = back_end_->hold();
     keep_hold(now, err);
     switch_.applied(now, want, err == 0 || err == -EAGAIN || is_gone(err));
     return;
@@ -239,7 +239,7 @@ void GuardedGroup::apply_grip(Sentinel& sentinel, int64_t now) {
   // Letting go twice does no harm; the report is the claimant's.
   bool ours = claim();
   bool kernel = want == Grip::kKernelsTurn;
-  int err = kernel ? hot_->yield() : hot_->let_go();
+  int err = kernel ? back_end_->pause_hold() : back_end_->release();
   switch_.applied(now, want, err == 0 || is_gone(err));
   thaw(now);
   if (kernel) ask_kernel(now);
@@ -279,7 +279,7 @@ void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
   reports_.begin(sentinel, machine_);
   if (!census_job_.busy.load()) census_.clear();
   if (machine_.config().dry_run) return rehearse(sentinel);
-  if (hot_->traits().waits_in_fault) start(census_job_, JobKind::kCensus, now);
+  if (back_end_->traits().waits_in_fault) start(census_job_, JobKind::kCensus, now);
 }
 
 // What the plan and the fallback would have done, each at the time it would have been due.
@@ -314,7 +314,7 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
   gone_ = true;
   sentinel.clear_timer(*this);
   if (attached_) {
-    sentinel.remove(hot_->event_fd());
+    sentinel.remove(back_end_->event_fd());
     sentinel.idlers(-1);
   }
   attached_ = false;
@@ -325,7 +325,7 @@ void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
   int64_t again = switch_.next(machine_.wish());
   int64_t when = std::min({machine_.next_wake(), again, refill_at_, thaw_at_});
-  if (int64_t idle = hot_->traits().idle_sample_ns; idle != kNever) {
+  if (int64_t idle = back_end_->traits().idle_sample_ns; idle != kNever) {
     when = std::min(when, now + idle_interval(sentinel, idle));
   }
   if (own_.undecided()) when = std::min(when, now + kWokenPoll);

@@ -19,7 +19,7 @@
 #include "core/guardian_link/shared_state.h"
 #include "core/members/victims.h"
 #include "core/members/waiters.h"
-#include "core/memcg/hold_kind.h"
+#include "core/memcg/back_end_kind.h"
 #include "core/prepared/locked.h"
 #include "core/rules/episode.h"
 #include "core/rules/own_oom.h"
@@ -37,13 +37,13 @@ class GuardedGroup final : public Source {
 
   // Opens and reads what the out-of-memory path needs; changes nothing in the group. `path` is
   // absolute.
-  Status arm(const Place& place, int dir, const std::string& path, const HotNeeds& needs);
+  Status arm(const Place& place, int dir, const std::string& path, const ArmNeeds& needs);
   // In place of arm(), for a group that is known only for kills in those above.
-  Status arm_members(const Place& place, int dir, const HotNeeds& needs) {
-    return hot_->arm_members(place, dir, needs);
+  Status arm_members(const Place& place, int dir, const ArmNeeds& needs) {
+    return back_end_->arm_members(place, dir, needs);
   }
   // Whether the kernel's killer is disabled already: 0, 1 or -errno.
-  int held() { return hot().held(); }
+  int held() { return back_end().held(); }
 
   // On the sentinel. take_over() is hold() and attach(); with `refuse_held` it fails with
   // kKillerDisabled where somebody else was faster.
@@ -75,14 +75,14 @@ class GuardedGroup final : public Source {
   // What the guardian sees of it; before take_over().
   void set_slot(SharedSlot* slot) {
     slot_ = slot;
-    hot_->share(&slot->hold);
+    back_end_->share(&slot->hold);
   }
   // Before take_over(), on a thread that may sleep: what of that takes time.
   int prepare_hold(bool refuse_held);
   // On the sentinel: something may have changed that nobody has told of.
   void look_again(Sentinel& sentinel);
 
-  HotGroup& hot() { return *hot_; }
+  BackEnd& back_end() { return *back_end_; }
   uint32_t sub() const { return sub_; }
   const GuardedGroup* parent() const { return parent_; }
   const EpisodeMachine& machine() const { return machine_; }
@@ -133,7 +133,7 @@ class GuardedGroup final : public Source {
   Guard& guard_;
   GuardedGroup* parent_;
   uint32_t sub_;
-  HotHolder hot_;
+  BackEndHolder back_end_;
   SharedSlot* slot_ = nullptr;
   EpisodeMachine machine_;
   Switch switch_;

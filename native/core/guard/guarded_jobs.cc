@@ -47,7 +47,7 @@ void GuardedGroup::run_step(Sentinel& sentinel, int64_t now, uint8_t index) {
     case StepKind::kHeadroom:
       done.bytes = machine_.headroom_target(index);
       announce_loan(done.bytes);
-      done.result = hot_->lend_to(done.bytes);
+      done.result = back_end_->raise_to(done.bytes);
       break;
     case StepKind::kKernel:  // reported when it lets go
       return answer(done);
@@ -121,29 +121,29 @@ void GuardedGroup::run_job(GuardJob& job, Victims& victims, Alarm& alarm) {
       job.result = guard_.refill_ballast();
       break;
     case JobKind::kReclaim:
-      job.result = hot_->reclaim();
+      job.result = back_end_->reclaim();
       break;
     case JobKind::kRepay:
-      job.result = hot_->repay(job.bytes);
+      job.result = back_end_->restore_limit(job.bytes);
       break;
     case JobKind::kFreeze:
     case JobKind::kThaw:
-      job.result = hot_->freeze(job.kind == JobKind::kFreeze);
+      job.result = back_end_->freeze(job.kind == JobKind::kFreeze);
       break;
     case JobKind::kHold:
-      job.result = hot_->hold_slowly();
+      job.result = back_end_->hold_slowly();
       break;
     case JobKind::kDecide:
-      job.result = hot_->decide(job.asking, alarm);
+      job.result = back_end_->decide(job.asking, alarm);
       break;
     case JobKind::kCensus:
-      census_.take(hot_->members(), !hot_->traits().waits_in_fault);
+      census_.take(back_end_->members(), !back_end_->traits().waits_in_fault);
       break;
     case JobKind::kPresence:
       job.count = any_member();
       break;
     case JobKind::kVerdict:
-      job.count = census_.somebody_gone(hot_->members());
+      job.count = census_.somebody_gone(back_end_->members());
       break;
     case JobKind::kSignal:
     case JobKind::kKill:
@@ -162,23 +162,23 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
   // A frozen v1 task dies only when it is thawed, and is frozen from above as well.
   if (signal == SIGKILL) {
     for (GuardedGroup* one = this; one; one = one->parent_) {
-      if (one->hot_->frozen() && one->hot_->traits().thaw_to_kill) one->hot_->freeze(false);
+      if (one->back_end_->frozen() && one->back_end_->traits().thaw_to_kill) one->back_end_->freeze(false);
     }
   }
   Roster<GuardedGroup>& roster = guard_.roster();
   auto lists = [&](auto&& use) {
-    roster.each_below(*this, [&](GuardedGroup& g) { use(g.hot_->members()); });
+    roster.each_below(*this, [&](GuardedGroup& g) { use(g.back_end_->members()); });
   };
   if (target == -1) return victims.signal_largest(lists, signal);
   if (target == 0) {
     auto thawed = [&](auto&& use) {
       roster.each_below(*this, [&](GuardedGroup& g) {
-        if (signal == SIGKILL && g.hot_->frozen() && g.hot_->traits().thaw_to_kill)
-          g.hot_->freeze(false);
-        use(g.hot_->members());
+        if (signal == SIGKILL && g.back_end_->frozen() && g.back_end_->traits().thaw_to_kill)
+          g.back_end_->freeze(false);
+        use(g.back_end_->members());
       });
     };
-    return victims.signal_all(thawed, signal, [&] { return hot_->kill_tree(); });
+    return victims.signal_all(thawed, signal, [&] { return back_end_->kill_tree(); });
   }
   int result = -ESRCH;
   lists([&](const MemberList& members) {
@@ -224,20 +224,20 @@ void GuardedGroup::job_done(Sentinel& sentinel, GuardJob& job) {
     case JobKind::kFreeze:
       if (!freezing_) {
         thaw(now);  // overtaken by the end, or by a kill
-      } else if (input.result == 0 && !hot_->traits().waits_in_fault) {
+      } else if (input.result == 0 && !back_end_->traits().waits_in_fault) {
         start(census_job_, JobKind::kCensus, now);
       }
       break;
     case JobKind::kHold:
       // Let go of meanwhile.
-      if (!gone_ && !machine_.holding()) hot_->let_go();
+      if (!gone_ && !machine_.holding()) back_end_->release();
       break;
     case JobKind::kPresence:
       presence_.reported(nobody && machine_.active() && input.episode == machine_.id());
       break;
     case JobKind::kThaw:
       thaw_at_ =
-          hot_->frozen() && !freezing_ && input.result != -ENODEV ? now + kThawAgain : kNever;
+          back_end_->frozen() && !freezing_ && input.result != -ENODEV ? now + kThawAgain : kNever;
       break;
     default:
       break;
@@ -274,7 +274,7 @@ void GuardedGroup::report_job(Sentinel& sentinel, const GuardJob& job) {
 }
 
 void GuardedGroup::repay(int64_t now) {
-  if (!hot_->lent() || repay_job_.busy.load()) return;
+  if (!back_end_->raised() || repay_job_.busy.load()) return;
   repay_job_.bytes = machine_.base_limit();
   start(repay_job_, JobKind::kRepay, now);
 }
@@ -294,7 +294,7 @@ void GuardedGroup::refill(int64_t now) {
 void GuardedGroup::thaw(int64_t now) {
   freezing_ = stopped_ = false;
   thaw_at_ = kNever;
-  if (!hot_->frozen()) return;  // a freeze that is under way is undone when it has answered
+  if (!back_end_->frozen()) return;  // a freeze that is under way is undone when it has answered
   if (!start(thaw_job_, JobKind::kThaw, now)) thaw_at_ = now + kThawAgain;
 }
 
@@ -303,7 +303,7 @@ void GuardedGroup::thaw(int64_t now) {
 void GuardedGroup::stand(int64_t now) {
   const Sample& sample = machine_.last();
   if (machine_.phase() != EpisodeMachine::Phase::kDelaying || machine_.config().dry_run) return;
-  if (hot_->must_freeze(sample, now, machine_.deadline())) {
+  if (back_end_->must_freeze(sample, now, machine_.deadline())) {
     if (freezing_ || stop_job_.busy.load()) return;
     freezing_ = stopped_ = true;
     publish();
@@ -319,11 +319,11 @@ void GuardedGroup::keep_hold(int64_t now, int err) {
 }
 
 void GuardedGroup::ask_kernel(int64_t now) {
-  if (!hot_->traits().kernel_must_be_asked || decide_job_.busy.load()) return;
+  if (!back_end_->traits().kernel_must_be_asked || decide_job_.busy.load()) return;
   const Sample& last = machine_.last();
   if (!ask_.due(machine_.id(), now, last.kills, last.usage)) return;
   uint64_t base = machine_.base_limit();
-  decide_job_.asking = {base, std::max(base, hot_->lent_to()), last.kills};
+  decide_job_.asking = {base, std::max(base, back_end_->raised_to()), last.kills};
   start(decide_job_, JobKind::kDecide, now);
 }
 
@@ -338,15 +338,15 @@ void GuardedGroup::look_for_members(Sentinel& sentinel, int64_t now) {
 bool GuardedGroup::any_member() {
   bool any = false;
   guard_.roster().each_below(*this, [&](GuardedGroup& g) {
-    int found = any ? 1 : any_member_now(g.hot_->members());
+    int found = any ? 1 : any_member_now(g.back_end_->members());
     any |= found > 0 || (found < 0 && found != -ENODEV);
   });
   return any;
 }
 
 void GuardedGroup::settle() {
-  if (hot_->lent()) hot_->repay(machine_.base_limit());
-  if (hot_->frozen()) hot_->freeze(false);
+  if (back_end_->raised()) back_end_->restore_limit(machine_.base_limit());
+  if (back_end_->frozen()) back_end_->freeze(false);
 }
 
 }  // namespace oom

@@ -12,7 +12,7 @@ GuardedGroup::~GuardedGroup() { free_slot(); }
 
 void GuardedGroup::free_slot() {
   if (!slot_) return;
-  hot_->share(nullptr);
+  back_end_->share(nullptr);
   GuardianLink::free_slot(*slot_);
   slot_ = nullptr;
 }
@@ -20,16 +20,16 @@ void GuardedGroup::free_slot() {
 void GuardedGroup::publish() {
   if (!slot_) return;
   oom::publish(*slot_, machine_,
-               {.open = hot_->lent(),
-                .to = hot_->lent_to(),
-                .memsw = hot_->own_memsw(),
-                .frozen = freezing_ || hot_->frozen()});
+               {.open = back_end_->raised(),
+                .to = back_end_->raised_to(),
+                .memsw = back_end_->own_memsw(),
+                .frozen = freezing_ || back_end_->frozen()});
 }
 
 void GuardedGroup::announce_loan(uint64_t to) {
   if (!slot_) return;
   oom::announce_loan(*slot_, machine_,
-                     {.to = std::max(to, hot_->lent_to()), .memsw = hot_->memsw_before()});
+                     {.to = std::max(to, back_end_->raised_to()), .memsw = back_end_->memsw_before()});
 }
 
 bool GuardedGroup::claim() {

@@ -27,7 +27,7 @@ uint64_t slack_of_machine() {
 
 }  // namespace
 
-Status HotGroupV1::arm(const Place& place, int dir, const HotNeeds& needs) {
+Status OomControlBackEnd::arm(const Place& place, int dir, const ArmNeeds& needs) {
   slack_ = slack_of_machine();
   struct {
     Fd& fd;
@@ -59,13 +59,13 @@ Status HotGroupV1::arm(const Place& place, int dir, const HotNeeds& needs) {
   return register_event(dir, kOomControl, eventfd_.get(), "");
 }
 
-Status HotGroupV1::arm_reclaim(int dir) {
+Status OomControlBackEnd::arm_reclaim(int dir) {
   constexpr const char* kFile = "memory.force_empty";
   force_empty_.reset(sys::open_at(dir, kFile, O_WRONLY));
   return force_empty_ ? Status::success() : Status::of(force_empty_.release(), "open", kFile);
 }
 
-Status HotGroupV1::arm_above(int dir) {
+Status OomControlBackEnd::arm_above(int dir) {
   std::string name = "../memory.oom_control";
   for (auto& control : above_) {
     int err = 0;
@@ -82,12 +82,12 @@ Status HotGroupV1::arm_above(int dir) {
   return Status::success();
 }
 
-void HotGroupV1::consume() {
+void OomControlBackEnd::consume() {
   uint64_t count;
   if (::read(eventfd_.get(), &count, sizeof count) < 0) return;
 }
 
-int HotGroupV1::sample(Sample& out) {
+int OomControlBackEnd::sample(Sample& out) {
   parse::OomControl control;
   if (int err = read_fields(oom_control_.get(), control)) return err;
   out.need = control.under_oom.value_or(false) ? Need::kStarved : Need::kFine;
@@ -96,7 +96,7 @@ int HotGroupV1::sample(Sample& out) {
   return read_number(limit_, out.limit);
 }
 
-bool HotGroupV1::at_limit(const Sample& sample) {
+bool OomControlBackEnd::at_limit(const Sample& sample) {
   if (sample.usage + slack_ >= sample.limit) return true;
   uint64_t usage, limit;
   if (!memsw_limited()) return false;
@@ -106,14 +106,14 @@ bool HotGroupV1::at_limit(const Sample& sample) {
          usage + slack_ >= limit;
 }
 
-bool HotGroupV1::memsw_limited() const {
+bool OomControlBackEnd::memsw_limited() const {
   constexpr uint64_t kNone = uint64_t{1} << 62;  // no machine has that much
   uint64_t limit;
   return memsw_limit_ && read_number(memsw_limit_, limit) == 0 && limit < kNone;
 }
 
 // The kernel marks every group below the one that is out of memory.
-bool HotGroupV1::starved_above() {
+bool OomControlBackEnd::starved_above() {
   for (int i = 0; i < above_count_; i++) {
     parse::OomControl said;
     if (read_fields(above_fds_[i], said) != 0) return false;
@@ -122,7 +122,7 @@ bool HotGroupV1::starved_above() {
   return false;
 }
 
-int HotGroupV1::held() {
+int OomControlBackEnd::held() {
   parse::OomControl control;
   if (int err = read_fields(oom_control_.get(), control)) return err;
   return control.oom_kill_disable.value_or(false);
@@ -130,10 +130,10 @@ int HotGroupV1::held() {
 
 Status enable_killer(int dir) { return control::write(dir, kOomControl, "0"); }
 
-int HotGroupV1::hold() { return sys::write_small(oom_control_.get(), "1"); }
-int HotGroupV1::let_go() { return sys::write_small(oom_control_.get(), "0"); }
+int OomControlBackEnd::hold() { return sys::write_small(oom_control_.get(), "1"); }
+int OomControlBackEnd::release() { return sys::write_small(oom_control_.get(), "0"); }
 
-int HotGroupV1::lend_to(uint64_t bytes) {
+int OomControlBackEnd::raise_to(uint64_t bytes) {
   uint64_t limit;
   if (int err = read_number(limit_, limit)) return err;
   loans_.fetch_add(1);
@@ -146,7 +146,7 @@ int HotGroupV1::lend_to(uint64_t bytes) {
 }
 
 // memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes: that one first.
-int HotGroupV1::lend_swap_too(uint64_t bytes) {
+int OomControlBackEnd::lend_swap_too(uint64_t bytes) {
   uint64_t memsw;
   if (!memsw_limit_ || read_number(memsw_limit_, memsw) != 0 || memsw >= bytes) return 0;
   if (int err = write_number(memsw_limit_, bytes)) return err;
@@ -158,8 +158,8 @@ int HotGroupV1::lend_swap_too(uint64_t bytes) {
   return 0;
 }
 
-int HotGroupV1::repay(uint64_t base) {
-  if (!lent()) return 0;
+int OomControlBackEnd::restore_limit(uint64_t base) {
+  if (!raised()) return 0;
   uint32_t loans = loans_.load();
   uint64_t limit, usage;
   if (int err = read_number(limit_, limit)) return err;
@@ -179,7 +179,7 @@ int HotGroupV1::repay(uint64_t base) {
   return squeezed == 0 || squeezed == -EBUSY ? err : squeezed;
 }
 
-void HotGroupV1::repay_swap(uint64_t base) {
+void OomControlBackEnd::repay_swap(uint64_t base) {
   uint64_t own = own_memsw_.load(), now;
   if (own == 0) return;
   if (read_number(memsw_limit_, now) == 0 && now == set_memsw_.load()) {
@@ -188,7 +188,7 @@ void HotGroupV1::repay_swap(uint64_t base) {
   own_memsw_.store(0);
 }
 
-int HotGroupV1::repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) {
+int OomControlBackEnd::restore_limit_for(uint64_t base, uint64_t memsw, uint64_t lent_to) {
   uint64_t limit, swap = 0;
   if (int err = read_number(limit_, limit)) return err;
   if (limit > lent_to) base = limit;  // somebody has raised it since
@@ -197,22 +197,22 @@ int HotGroupV1::repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) {
     own_memsw_.store(memsw);
     set_memsw_.store(swap);
   }
-  return repay(base);
+  return restore_limit(base);
 }
 
-uint64_t HotGroupV1::memsw_before() {
+uint64_t OomControlBackEnd::memsw_before() {
   uint64_t memsw = own_memsw_.load();
   if (memsw != 0 || !memsw_limit_) return memsw;
   return read_number(memsw_limit_, memsw) == 0 ? memsw : 0;
 }
 
-int HotGroupV1::freeze(bool frozen) {
+int OomControlBackEnd::freeze(bool frozen) {
   int err = freezer_v1::write(freezer_, frozen);
   if (err == 0) frozen_.store(frozen);
   return err;
 }
 
-int HotGroupV1::reclaim() {
+int OomControlBackEnd::reclaim() {
   return force_empty_ ? sys::write_small(force_empty_.get(), "0") : -ENOENT;
 }
 

@@ -1,4 +1,4 @@
-// HotGroup for cgroup v1: memory.oom_control disables the kernel's killer, tasks then wait in their
+// BackEnd for cgroup v1: memory.oom_control disables the kernel's killer, tasks then wait in their
 // page faults. Kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 10.
 #pragma once
 
@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "core/memcg/freezer_v1_warm.h"
-#include "core/memcg/hold.h"
+#include "core/memcg/back_end.h"
 
 namespace oom {
 
@@ -14,12 +14,12 @@ inline constexpr const char* kOomControl = "memory.oom_control";
 // Gives a group back its kernel's killer, on the cold path.
 Status enable_killer(int dir);
 
-class HotGroupV1 final : public HotGroup {
+class OomControlBackEnd final : public BackEnd {
  public:
   static constexpr Traits kTraits = {};
   const Traits& traits() const override { return kTraits; }
-  Status arm(const Place& place, int dir, const HotNeeds& needs) override;
-  Status arm_members(const Place& place, int dir, const HotNeeds& needs) override {
+  Status arm(const Place& place, int dir, const ArmNeeds& needs) override;
+  Status arm_members(const Place& place, int dir, const ArmNeeds& needs) override {
     return members_.arm(place, dir, needs.inside);
   }
   Status arm_above(int dir) override;
@@ -32,12 +32,12 @@ class HotGroupV1 final : public HotGroup {
   bool starved_above() override;
   int held() override;
   int hold() override;
-  int let_go() override;
-  int lend_to(uint64_t bytes) override;
-  bool lent() const override { return set_limit_.load() != 0; }
-  int repay(uint64_t base) override;
-  int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
-  uint64_t lent_to() const override { return set_limit_.load(); }
+  int release() override;
+  int raise_to(uint64_t bytes) override;
+  bool raised() const override { return set_limit_.load() != 0; }
+  int restore_limit(uint64_t base) override;
+  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
+  uint64_t raised_to() const override { return set_limit_.load(); }
   uint64_t own_memsw() const override { return own_memsw_.load(); }
   // memory.memsw.limit_in_bytes as it was before anything was lent; 0: there is none.
   uint64_t memsw_before() override;

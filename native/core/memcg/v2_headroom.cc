@@ -1,5 +1,5 @@
 // Headroom of a v2 group: memory.max goes up and the line with it, and both come down again as far
-// as usage allows. The rest of HotGroupV2 is in v2_memory_high.cc.
+// as usage allows. The rest of MemoryHighBackEnd is in v2_memory_high.cc.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ constexpr uint64_t kSlack = uint64_t{1} << 20;
 
 }  // namespace
 
-int HotGroupV2::lend_to(uint64_t bytes) {
+int MemoryHighBackEnd::raise_to(uint64_t bytes) {
   uint64_t max;
   if (int err = limit(max)) return err;
   loans_.fetch_add(1);
@@ -28,7 +28,7 @@ int HotGroupV2::lend_to(uint64_t bytes) {
 
 // Brings usage below what `max` allows, as far as it can be reclaimed: lowering memory.max itself
 // would kill.
-int HotGroupV2::lower_high(uint64_t max) {
+int MemoryHighBackEnd::lower_high(uint64_t max) {
   if (noted()) {
     Opened high(place_, slow_high_, "memory.high", O_RDWR);
     return high ? set_high(*high, yielded_ ? own_high() : held_high(max)) : high.error();
@@ -42,8 +42,8 @@ int HotGroupV2::lower_high(uint64_t max) {
   return err == -EAGAIN ? 0 : err;
 }
 
-int HotGroupV2::repay(uint64_t base) {
-  if (!lent()) return 0;
+int MemoryHighBackEnd::restore_limit(uint64_t base) {
+  if (!raised()) return 0;
   uint32_t loans = loans_.load();
   uint64_t max, usage;
   Opened file(place_, slow_max_, "memory.max", O_RDWR);
@@ -71,12 +71,12 @@ int HotGroupV2::repay(uint64_t base) {
   return -EBUSY;
 }
 
-int HotGroupV2::repay_for(uint64_t base, uint64_t, uint64_t lent_to) {
+int MemoryHighBackEnd::restore_limit_for(uint64_t base, uint64_t, uint64_t lent_to) {
   uint64_t max;
   if (int err = limit(max)) return err;
   if (max > lent_to) return 0;  // somebody has raised it since
   set_max_.store(max);
-  return repay(base);
+  return restore_limit(base);
 }
 
 }  // namespace oom

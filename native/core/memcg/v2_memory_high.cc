@@ -33,10 +33,10 @@ constexpr uint64_t kUnit = 65536;
 
 }  // namespace
 
-HotGroupV2::Opened::Opened(const Place& place, const Fd& kept, const char* file, int flags)
+MemoryHighBackEnd::Opened::Opened(const Place& place, const Fd& kept, const char* file, int flags)
     : own_(kept ? Fd() : place.open(file, flags, SpareFds::open_at)), file_(kept ? kept : own_) {}
 
-Status HotGroupV2::arm(const Place& place, int dir, const HotNeeds& needs) {
+Status MemoryHighBackEnd::arm(const Place& place, int dir, const ArmNeeds& needs) {
   // One that is gone has neither.
   if (faccessat(dir, "memory.events", F_OK, 0) != 0 &&
       faccessat(dir, "cgroup.procs", F_OK, 0) == 0) {
@@ -74,7 +74,7 @@ Status HotGroupV2::arm(const Place& place, int dir, const HotNeeds& needs) {
     if (pread(file.fd.get(), text, sizeof text, 0) < 0) return Status::last("read", file.name);
   }
   if (faccessat(dir, "cgroup.freeze", F_OK, 0) != 0) return Status::last("open", "cgroup.freeze");
-  told_oom();
+  oom_since_last();
   long cpus = sysconf(_SC_NPROCESSORS_CONF);
   ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kChargeBatch;
   if (Status s = members_.arm(place, dir, needs.inside); !s.ok()) return s;
@@ -87,12 +87,12 @@ Status HotGroupV2::arm(const Place& place, int dir, const HotNeeds& needs) {
   return reclaimable_.arm(dir);
 }
 
-Status HotGroupV2::arm_reclaim(int dir) {
+Status MemoryHighBackEnd::arm_reclaim(int dir) {
   constexpr const char* kFile = "memory.reclaim";
   return faccessat(dir, kFile, F_OK, 0) == 0 ? Status::success() : Status::last("open", kFile);
 }
 
-Status HotGroupV2::arm_freezer(const std::string& path) {
+Status MemoryHighBackEnd::arm_freezer(const std::string& path) {
   hierarchy::Mount mount;
   if (!hierarchy::memory(mount).ok() || !hierarchy::to_hierarchy(mount, path, own_path_)) {
     return code::fail(code::kNoFreezer);
@@ -100,26 +100,26 @@ Status HotGroupV2::arm_freezer(const std::string& path) {
   return Status::success();
 }
 
-void HotGroupV2::consume() {
+void MemoryHighBackEnd::consume() {
   // Only reading the file that is polled makes it quiet again.
   uint64_t kills;
   if (read_field(events_.get(), "oom_kill", kills) == 0) told_kills_ = kills;
 }
 
-bool HotGroupV2::told_oom() {
+bool MemoryHighBackEnd::oom_since_last() {
   const Fd& file = local_events_ ? local_events_ : events_;
   uint64_t ooms;
   if (read_field(file.get(), "oom", ooms) != 0) return false;
   return ooms > std::exchange(ooms_, ooms);
 }
 
-int64_t HotGroupV2::can_wait() {
+int64_t MemoryHighBackEnd::quiet_until() {
   uint64_t usage;
-  if (!noted() || lent() || told_kills_ != kills_ || read_limit(usage_, usage) != 0) return 0;
+  if (!noted() || raised() || told_kills_ != kills_ || read_limit(usage_, usage) != 0) return 0;
   return respite_.until(sys::now_ns(), usage);
 }
 
-int HotGroupV2::sample(Sample& out) {
+int MemoryHighBackEnd::sample(Sample& out) {
   if (int err = limit(out.limit)) return err;
   if (int err = read_limit(usage_, out.usage)) return err;
   gives_back(out.usage);
@@ -130,7 +130,7 @@ int HotGroupV2::sample(Sample& out) {
   return 0;
 }
 
-int HotGroupV2::judge(Sample& out) {
+int MemoryHighBackEnd::judge(Sample& out) {
   uint64_t line = hold::line(out.limit, config_);
   bool held = line != kUnlimited && noted();
   out.reclaimable = 0;
@@ -142,7 +142,7 @@ int HotGroupV2::judge(Sample& out) {
   bool past = out.usage >= line;
   uint64_t edge = past ? line : hold::Edge::at(line, out.band, ahead_);
   bool starved = false;
-  if (out.usage >= edge || lent()) {
+  if (out.usage >= edge || raised()) {
     if (int err = reclaimable_.count(out.reclaimable)) return err;
     starved = hold::starved(out.usage, out.reclaimable, edge);
   }
@@ -154,14 +154,14 @@ int HotGroupV2::judge(Sample& out) {
 
 // By a guard: what others have frozen need not have waited. The sentinel's process freezes itself,
 // the guardian hears of it.
-bool HotGroupV2::stopped() {
+bool MemoryHighBackEnd::stopped() {
   if (!own_path_.empty()) return frozen_.load() && stands_.load();
   if (note().frozen.load() == 0) thawed_ = false;
   return note().frozen.load() != 0 && !thawed_.load();
 }
 
 // As it is without the moment in which the kernel is made to decide, by this process or the other.
-int HotGroupV2::limit(uint64_t& out) {
+int MemoryHighBackEnd::limit(uint64_t& out) {
   uint64_t before = seen_max_.load();
   if (int err = read_limit(max_, out)) return err;
   uint64_t own = note().own_max.load();
@@ -175,7 +175,7 @@ int HotGroupV2::limit(uint64_t& out) {
   return 0;
 }
 
-int HotGroupV2::restore_max() {
+int MemoryHighBackEnd::restore_max() {
   uint64_t own = note().own_max.load(), now, usage;
   if (own == 0) return 0;
   if (int err = read_limit(max_, now)) return err;
@@ -191,18 +191,18 @@ int HotGroupV2::restore_max() {
   return 0;
 }
 
-void HotGroupV2::keep_high(uint64_t high) {
+void MemoryHighBackEnd::keep_high(uint64_t high) {
   note().own_high.store(std::min(high, kUnlimited - 1) + 1);
 }
 
-uint64_t HotGroupV2::held_high(uint64_t max) const {
+uint64_t MemoryHighBackEnd::held_high(uint64_t max) const {
   uint64_t line = hold::line(max, config_);
   return noted() ? std::min(own_high(), line) : line;
 }
 
-int HotGroupV2::held() { return hold::marked(dir_); }
+int MemoryHighBackEnd::held() { return hold::marked(dir_); }
 
-void HotGroupV2::write_mark() {
+void MemoryHighBackEnd::write_mark() {
   if (noted()) {
     uint64_t max = note().own_max.load();
     uint64_t lowered = max != 0 ? squeezed(max) : 0;
@@ -214,7 +214,7 @@ void HotGroupV2::write_mark() {
 
 // From another guard that is no more: as it has found it. Of one whose mark says nothing
 // memory.high stays as it is.
-int HotGroupV2::adopt(uint64_t& high) {
+int MemoryHighBackEnd::adopt(uint64_t& high) {
   hold::Mark mark;
   if (hold::read_mark(dir_, mark) != 1) return 0;
   high = mark.high;
@@ -222,12 +222,12 @@ int HotGroupV2::adopt(uint64_t& high) {
   return mark.frozen ? sys::write_at(dir_, "cgroup.freeze", "0") : 0;
 }
 
-int HotGroupV2::hold_slowly() {
+int MemoryHighBackEnd::hold_slowly() {
   Opened high(place_, slow_high_, "memory.high", O_RDWR);
   return high ? hold(*high, false) : high.error();
 }
 
-int HotGroupV2::hold(const Fd& file, bool quickly) {
+int MemoryHighBackEnd::hold(const Fd& file, bool quickly) {
   uint64_t max, high, usage;
   if (int err = read_limit(file, high)) return err;
   // Before it is changed: should this process end in between, somebody has to know.
@@ -250,12 +250,12 @@ int HotGroupV2::hold(const Fd& file, bool quickly) {
   return set_high(file, wanted);
 }
 
-int HotGroupV2::set_high(const Fd& file, uint64_t high) {
+int MemoryHighBackEnd::set_high(const Fd& file, uint64_t high) {
   set_high_.store(high);
   return write_limit(file, high);
 }
 
-int HotGroupV2::let_go() {
+int MemoryHighBackEnd::release() {
   int err = restore_max();
   if (!noted()) return err;
   if (int failed = write_limit(high_, own_high())) return failed;
@@ -266,13 +266,13 @@ int HotGroupV2::let_go() {
   return err;
 }
 
-int HotGroupV2::yield() {
+int MemoryHighBackEnd::pause_hold() {
   if (!noted()) return 0;
   yielded_ = true;
   return set_high(high_, own_high());
 }
 
-int HotGroupV2::held_again() {
+int MemoryHighBackEnd::held_again() {
   uint64_t high;
   if (!noted()) return 0;
   if (int err = read_limit(high_, high)) return err;
@@ -280,14 +280,14 @@ int HotGroupV2::held_again() {
 }
 
 // Whether some of the memory of whoever was chosen last is back: once seen it stays so.
-bool HotGroupV2::gives_back(uint64_t usage) {
+bool MemoryHighBackEnd::gives_back(uint64_t usage) {
   HoldNote& shared = note();
   if (shared.chosen_at.load() == 0) return true;
   if (usage / kUnit < shared.chosen_usage.load()) shared.chosen_usage.store(UINT32_MAX);
   return shared.chosen_usage.load() == UINT32_MAX;
 }
 
-int HotGroupV2::count_kills(uint64_t& out) {
+int MemoryHighBackEnd::count_kills(uint64_t& out) {
   // Of the file that is polled: whoever polls it looks again when an asking has come to its end.
   return read_field(events_.get(), "oom_kill", out);
 }
@@ -301,7 +301,7 @@ int HotGroupV2::count_kills(uint64_t& out) {
 // group has other members (test/native/twice.c). So such a write is interrupted soon after it has
 // begun, and tried again for a little longer until a victim has been chosen; then the limit is put
 // back at once.
-int HotGroupV2::decide(const Asking& asking, Alarm& alarm) {
+int MemoryHighBackEnd::decide(const Asking& asking, Alarm& alarm) {
   uint64_t least = squeezed(asking.base);
   // Held again, or let go of, before it came to this.
   if (least == kUnlimited || !noted() || !yielded_) return 0;
@@ -320,7 +320,7 @@ int HotGroupV2::decide(const Asking& asking, Alarm& alarm) {
 }
 
 // `turn`: what says that it is this process that asks, moved on with each try.
-int HotGroupV2::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn) {
+int MemoryHighBackEnd::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn) {
   HoldNote& shared = note();
   uint64_t found, kills, usage;
   Opened file(place_, slow_max_, "memory.max", O_RDWR);
@@ -374,7 +374,7 @@ int HotGroupV2::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t&
   return err;
 }
 
-int HotGroupV2::follow(const Sample& sample) {
+int MemoryHighBackEnd::follow(const Sample& sample) {
   uint64_t high;
   if (!noted() || yielded_ || set_high_.load() == 0) return 0;
   if (int err = read_limit(high_, high)) return err;
@@ -392,7 +392,7 @@ int HotGroupV2::follow(const Sample& sample) {
   return set_high(high_, wanted);
 }
 
-bool HotGroupV2::must_freeze(const Sample& sample, int64_t now, int64_t deadline) {
+bool MemoryHighBackEnd::must_freeze(const Sample& sample, int64_t now, int64_t deadline) {
   if (!sample.starved() || yielded_) {
     measuring_ = false;
     return false;
@@ -402,7 +402,7 @@ bool HotGroupV2::must_freeze(const Sample& sample, int64_t now, int64_t deadline
   return rule_.wanted(now, sample.usage, sample.limit - sample.band, sample.limit, deadline - now);
 }
 
-int HotGroupV2::freeze(bool frozen) {
+int MemoryHighBackEnd::freeze(bool frozen) {
   Opened file(place_, freeze_, "cgroup.freeze", O_RDWR);
   if (!file) return is_gone(file.error()) ? -ENODEV : file.error();
   if (frozen) {
@@ -435,7 +435,7 @@ int HotGroupV2::freeze(bool frozen) {
   return err;
 }
 
-int HotGroupV2::reclaim() {
+int MemoryHighBackEnd::reclaim() {
   uint64_t usage, max;
   if (int err = limit(max)) return err;
   if (int err = read_limit(usage_, usage)) return err;
@@ -446,7 +446,7 @@ int HotGroupV2::reclaim() {
 }
 
 // cgroup.kill: from 5.14 on.
-int HotGroupV2::kill_tree() const {
+int MemoryHighBackEnd::kill_tree() const {
   int err = sys::write_at(dir_, "cgroup.kill", "1");
   return err == -ENOENT ? -EOPNOTSUPP : err;
 }

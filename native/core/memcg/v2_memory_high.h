@@ -1,4 +1,4 @@
-// HotGroup for cgroup v2: the group is held below memory.max by memory.high, and stopped by
+// BackEnd for cgroup v2: the group is held below memory.max by memory.high, and stopped by
 // cgroup.freeze where that is not enough. hold_line.h says where the line is.
 // Documentation/admin-guide/cgroup-v2.rst, "Memory Interface Files".
 //
@@ -11,7 +11,7 @@
 #include <atomic>
 #include <string>
 
-#include "core/memcg/hold.h"
+#include "core/memcg/back_end.h"
 #include "core/memcg/v2_mark.h"
 #include "core/memcg/v2_reclaimable.h"
 #include "core/rules/hold_line.h"
@@ -19,7 +19,7 @@
 
 namespace oom {
 
-class HotGroupV2 final : public HotGroup {
+class MemoryHighBackEnd final : public BackEnd {
  public:
   static constexpr Traits kTraits = {.notifies_of_more = true,
                                      .idle_sample_ns = 500 * kMs,
@@ -28,10 +28,10 @@ class HotGroupV2 final : public HotGroup {
                                      .waits_in_fault = false,
                                      .thaw_to_kill = false};
   const Traits& traits() const override { return kTraits; }
-  explicit HotGroupV2(const HoldConfig& config) : config_(config), rule_(config.freeze) {}
+  explicit MemoryHighBackEnd(const HoldConfig& config) : config_(config), rule_(config.freeze) {}
 
-  Status arm(const Place& place, int dir, const HotNeeds& needs) override;
-  Status arm_members(const Place& place, int dir, const HotNeeds& needs) override {
+  Status arm(const Place& place, int dir, const ArmNeeds& needs) override;
+  Status arm_members(const Place& place, int dir, const ArmNeeds& needs) override {
     return members_.arm(place, dir, needs.inside);
   }
   Status arm_above(int) override { return Status::success(); }
@@ -40,8 +40,8 @@ class HotGroupV2 final : public HotGroup {
   int event_fd() const override { return events_.get(); }
   uint32_t event_mask() const override { return EPOLLPRI; }
   void consume() override;
-  bool told_oom() override;
-  int64_t can_wait() override;
+  bool oom_since_last() override;
+  int64_t quiet_until() override;
   void share(HoldNote* note) override { note_.store(note ? note : &own_note_); }
   int sample(Sample& out) override;
   // An ancestor's limit does not show here.
@@ -51,18 +51,18 @@ class HotGroupV2 final : public HotGroup {
   int prepare_hold() override { return hold_slowly(); }
   int hold() override { return hold(high_, true); }
   int hold_slowly() override;
-  int let_go() override;
+  int release() override;
   void unmark() override { hold::remove_mark(dir_); }
-  int yield() override;
+  int pause_hold() override;
   int held_again() override;
   int decide(const Asking& asking, Alarm& alarm) override;
   int follow(const Sample& sample) override;
   bool must_freeze(const Sample& sample, int64_t now, int64_t deadline) override;
-  int lend_to(uint64_t bytes) override;
-  bool lent() const override { return set_max_.load() != 0; }
-  uint64_t lent_to() const override { return set_max_.load(); }
-  int repay(uint64_t base) override;
-  int repay_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
+  int raise_to(uint64_t bytes) override;
+  bool raised() const override { return set_max_.load() != 0; }
+  uint64_t raised_to() const override { return set_max_.load(); }
+  int restore_limit(uint64_t base) override;
+  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
   int freeze(bool frozen) override;
   bool frozen() const override { return frozen_.load(); }
   int reclaim() override;
@@ -128,7 +128,7 @@ class HotGroupV2 final : public HotGroup {
   std::atomic<bool> thawed_{false};    // what the other one has frozen
   std::atomic<uint64_t> seen_max_{0};  // memory.max, when it was last read
   std::atomic<uint64_t> set_high_{0};  // memory.high as we have set it; 0: we have not
-  // What headroom has changed: as in HotGroupV1.
+  // What headroom has changed: as in OomControlBackEnd.
   std::atomic<uint32_t> loans_{0};
   std::atomic<uint64_t> set_max_{0};
 };

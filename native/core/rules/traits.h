@@ -13,9 +13,9 @@ struct Traits {
   bool notifies_of_more = false;
   // How long an idle group may go without a sample, ns; kNever: the kernel notifies of everything.
   int64_t idle_sample_ns = kNever;
-  // Some of the first hold takes time: HotGroup::prepare_hold().
+  // Some of the first hold takes time: BackEnd::prepare_hold().
   bool prepares = false;
-  // The kernel has to be made to decide: HotGroup::decide(), by a helper, after the release.
+  // The kernel has to be made to decide: BackEnd::decide(), by a helper, after the release.
   bool kernel_must_be_asked = false;
   // A task that waits for memory stays in its page fault: it can end only by being killed.
   bool waits_in_fault = true;

@@ -1,4 +1,4 @@
-#include "core/memcg/hold_kind.h"
+#include "core/memcg/back_end_kind.h"
 
 #include <new>
 
@@ -8,18 +8,18 @@
 namespace oom {
 namespace {
 
-class KindV1 final : public HotKind {
+class KindV1 final : public BackEndKind {
  public:
-  HotGroup* make(void* at, const HoldConfig&) const override {
-    static_assert(sizeof(HotGroupV1) <= kRoom);
-    return new (at) HotGroupV1();
+  BackEnd* make(void* at, const HoldConfig&) const override {
+    static_assert(sizeof(OomControlBackEnd) <= kRoom);
+    return new (at) OomControlBackEnd();
   }
-  std::unique_ptr<HotGroup> make(const HoldConfig&) const override {
-    return std::make_unique<HotGroupV1>();
+  std::unique_ptr<BackEnd> make(const HoldConfig&) const override {
+    return std::make_unique<OomControlBackEnd>();
   }
-  const Traits& traits() const override { return HotGroupV1::kTraits; }
+  const Traits& traits() const override { return OomControlBackEnd::kTraits; }
   const char* control() const override { return kOomControl; }
-  void forgo(int dir) const override { (void)enable_killer(dir); }
+  void release(int dir) const override { (void)enable_killer(dir); }
   // The kernel tells of what matters.
   const char* touched_file() const override { return nullptr; }
   bool tells_removal() const override { return true; }
@@ -27,19 +27,19 @@ class KindV1 final : public HotKind {
   bool freezes(const HoldConfig&) const override { return false; }
 };
 
-class KindV2 final : public HotKind {
+class KindV2 final : public BackEndKind {
  public:
-  HotGroup* make(void* at, const HoldConfig& hold) const override {
-    static_assert(sizeof(HotGroupV2) <= kRoom);
-    return new (at) HotGroupV2(hold);
+  BackEnd* make(void* at, const HoldConfig& hold) const override {
+    static_assert(sizeof(MemoryHighBackEnd) <= kRoom);
+    return new (at) MemoryHighBackEnd(hold);
   }
-  std::unique_ptr<HotGroup> make(const HoldConfig& hold) const override {
-    return std::make_unique<HotGroupV2>(hold);
+  std::unique_ptr<BackEnd> make(const HoldConfig& hold) const override {
+    return std::make_unique<MemoryHighBackEnd>(hold);
   }
-  const Traits& traits() const override { return HotGroupV2::kTraits; }
+  const Traits& traits() const override { return MemoryHighBackEnd::kTraits; }
   const char* control() const override { return "memory.high"; }
   // Nothing is handed down.
-  void forgo(int) const override {}
+  void release(int) const override {}
   // The line moves with it.
   const char* touched_file() const override { return "memory.max"; }
   // Not before 7.1.
@@ -53,7 +53,7 @@ const KindV2 kV2;
 
 }  // namespace
 
-const HotKind& hot_kind(int version) {
+const BackEndKind& back_end_kind(int version) {
   if (version == 2) return kV2;
   return kV1;
 }

@@ -5,22 +5,22 @@
 #include <cstddef>
 #include <memory>
 
-#include "core/memcg/hold.h"
+#include "core/memcg/back_end.h"
 #include "core/rules/hold_line.h"
 
 namespace oom {
 
-class HotKind {
+class BackEndKind {
  public:
   // Room for any of them, where it shall lie.
   static constexpr size_t kRoom = 1024;
-  virtual HotGroup* make(void* at, const HoldConfig& hold) const = 0;
-  virtual std::unique_ptr<HotGroup> make(const HoldConfig& hold) const = 0;
+  virtual BackEnd* make(void* at, const HoldConfig& hold) const = 0;
+  virtual std::unique_ptr<BackEnd> make(const HoldConfig& hold) const = 0;
   virtual const Traits& traits() const = 0;
   // The file whose state a guard changes: for messages.
   virtual const char* control() const = 0;
-  // A new group below a guarded one is born held, and nobody is to hold it: lets go of it.
-  virtual void forgo(int dir) const = 0;
+  // A group created below a guarded one is created held: releases one that no guard is to hold.
+  virtual void release(int dir) const = 0;
   // The file of each group whose change by others is to be told of, or null.
   virtual const char* touched_file() const = 0;
   // Whether the kernel tells of a group's removal through the group's own events.
@@ -31,24 +31,24 @@ class HotKind {
   virtual bool freezes(const HoldConfig& hold) const = 0;
 
  protected:
-  ~HotKind() = default;
+  ~BackEndKind() = default;
 };
 
-const HotKind& hot_kind(int version);
+const BackEndKind& back_end_kind(int version);
 
-// A HotGroup of either version, within whoever owns it.
-class HotHolder {
+// A BackEnd of either version, within whoever owns it.
+class BackEndHolder {
  public:
-  HotHolder(const HotKind& kind, const HoldConfig& hold) : hot_(kind.make(room_, hold)) {}
-  ~HotHolder() { hot_->~HotGroup(); }
-  HotHolder(const HotHolder&) = delete;
-  HotHolder& operator=(const HotHolder&) = delete;
-  HotGroup& operator*() const { return *hot_; }
-  HotGroup* operator->() const { return hot_; }
+  BackEndHolder(const BackEndKind& kind, const HoldConfig& hold) : back_end_(kind.make(room_, hold)) {}
+  ~BackEndHolder() { back_end_->~BackEnd(); }
+  BackEndHolder(const BackEndHolder&) = delete;
+  BackEndHolder& operator=(const BackEndHolder&) = delete;
+  BackEnd& operator*() const { return *back_end_; }
+  BackEnd* operator->() const { return back_end_; }
 
  private:
-  alignas(16) unsigned char room_[HotKind::kRoom];
-  HotGroup* hot_;
+  alignas(16) unsigned char room_[BackEndKind::kRoom];
+  BackEnd* back_end_;
 };
 
 }  // namespace oom
