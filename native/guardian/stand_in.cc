@@ -120,6 +120,7 @@ void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
   input.fact = Fact::kSetDelay;
   input.ns = ns;
   if (is_gone(see(input))) return finish(sentinel);
+  hear_of_end(sentinel, input);
   // The parent holds and lets go; here it is only what is waited for, and what was done too late.
   Actions actions;
   int64_t now = terms_.hands->now();
@@ -144,11 +145,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   int64_t now = terms_.hands->now();
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
-  if (seen_over() && back_end_->held_again() == 1) {
-    Input over = input;
-    over.fact = Fact::kSeenOver;
-    drive(sentinel, now, over);
-  }
+  hear_of_end(sentinel, input);
   if (!done_ && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -186,6 +183,14 @@ int StandIn::hold() {
   return err == -EAGAIN ? back_end_->hold_slowly() : err;
 }
 
+// The sentinel has seen the end of what this process has ended in its place, and holds again.
+void StandIn::hear_of_end(Sentinel& sentinel, const Input& input) {
+  if (!seen_over() || back_end_->held_again() != 1) return;
+  Input over = input;
+  over.fact = Fact::kSeenOver;
+  drive(sentinel, terms_.hands->now(), over);
+}
+
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   EpisodeMachine next = machine_;
   Actions actions;
@@ -213,9 +218,11 @@ void StandIn::apply_grip(int64_t now) {
   Grip want = machine_.grip();
   if (!switch_.due(now, machine_.wish())) return;
   int err = 0;
+  // What the parent wants stands in the slot before its message arrives here.
+  bool released = slot_view().state == SlotState::kReleased;
   if (want != Grip::kHeld) {
-    if (held_ || !is_parents_turn()) err = let_go();
-  } else if (terms_.parent_alive && let_go_) {
+    if ((held_ && released) || !is_parents_turn()) err = let_go();
+  } else if (terms_.parent_alive && let_go_ && !released) {
     err = hold();
     let_go_ = err != 0;
     held_ = err == 0;
@@ -267,8 +274,8 @@ bool StandIn::may_act(int64_t now) {
   SharedSlot* slot = this->slot();
   return turn_.may_act(
       now, slot_view(), own_episode(),
-      [&](uint32_t episode) { return slot->claim_for(episode, Claimant::kGuardian); },
-      [&](uint32_t episode) { slot->take_from_sentinel(episode); });
+      [&](uint32_t episode) { return slot->claim_for(episode, Claimant::kGuardian, now); },
+      [&](uint32_t episode) { slot->take_from_sentinel(episode, now); });
 }
 
 // When this process sees an OOM begin and end.
@@ -278,7 +285,7 @@ void StandIn::witness(Do what) {
     int64_t until = machine_.deadline();
     // What is left of the one before has its grace in it.
     if (until < whole && terms_.parent_alive) until = std::max(until - terms_.grace_ns, now);
-    turn_.begins(now, until, slot_view(), machine_.end().at == now);
+    turn_.begins(now, until, slot_view());
   }
   if (what == Do::kEnd) turn_.ends(machine_.end().at);
 }

@@ -85,6 +85,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   int see(Input& input);
   void look_for_members(int64_t now, Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
+  void hear_of_end(Sentinel& sentinel, const Input& input);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);
   void apply_grip(int64_t now);

@@ -51,8 +51,6 @@ void GuardianSchedule::began(const EpisodeMachine& m) {
   // Later only where it is stopped before it can say so.
   began_at_ = extend_from_ = m.started_at();
   deadline_ = began_at_ + m.config().delay_ns;
-  // Whoever was stopped may have extended what the guardian knows to be over.
-  if (sentinel_hindered_at_ < stuck_since_) extension_ = 0;
   yielded_ = 0;
   tally_.episodes++;
 }
@@ -168,8 +166,13 @@ void GuardianSchedule::act(bool guardian, bool kill) {
   int64_t claimed = guardian ? std::min(last_act_.at, claimed_at_) : last_act_.at;
   // A kill clears the clock: what is out of memory after it has its own.
   bool begun = in_episode_ && began_at_ >= last_act_.at;
+  // The sentinel may be stopped after it has published the next one, or seen the end of the last.
+  int64_t published = slot_->started_at.load();
+  bool over = !in_episode_ && ended_at_ >= last_act_.at;
   bool anew = guardian ? (!last_act_.kill && clock_ > last_act_.at && now >= clock_ + shortest_) ||
-                             (begun && now >= began_at_ + shortest_)
+                             (begun && now >= began_at_ + shortest_) ||
+                             (published >= last_act_.at && now >= published + shortest_) ||
+                             (over && now >= ended_at_ + shortest_)
                        : begun;
   // The kernel's kill that follows one of its own without effect.
   if (guardian && !kill && guardian_killed_at_ < last_act_.at) {
@@ -218,6 +221,8 @@ void GuardianSchedule::check() {
   bool stuck = group_.stuck();
   if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {
     stuck_since_ = now;
+    // A sentinel that was stopped may still extend what the guardian knows to be over.
+    if (!in_episode_) extension_ = 0;
     acted_ = false;
     guardian_killed_at_ = kNever;
   }

@@ -80,7 +80,10 @@ struct Rig final : GuardianHooks {
     slot->state.store(state);
   }
 
-  void claim(uint32_t episode, Claimant who) { slot->claim.store(SharedSlot::word(episode, who)); }
+  void claim(uint32_t episode, Claimant who) {
+    slot->claimed_at.store(group.now());
+    slot->claim.store(SharedSlot::word(episode, who));
+  }
 
   Status status;
   SimGroup group;
@@ -242,6 +245,7 @@ TEST_CASE("what it has done long ago puts nothing off") {
   Rig rig;
   rig.publish(1, SlotState::kArmed);
   rig.claim(1, Claimant::kSentinel);
+  rig.run_for(100 * kMs);
   rig.starve();
   rig.lets_go_after(kDelay + kGrace);
 }

@@ -54,7 +54,8 @@ Status GuardedGroup::arm(const Place& place, int dir, const std::string& path,
                          const ArmNeeds& needs) {
   Status status = back_end_->arm(place, dir, needs);
   if (status.ok() && !parent_) status = back_end_->arm_above(dir);
-  if (status.ok() && machine_.config().plans(StepKind::kReclaim)) status = back_end_->arm_reclaim(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kReclaim))
+    status = back_end_->arm_reclaim(dir);
   bool planned = machine_.config().plans(StepKind::kFreeze);
   if (status.ok() && (planned || guard_.kind().freezes(guard_.config().hold))) {
     // Groups below need no freezer of their own: there the step fails when it is its turn.
@@ -138,7 +139,8 @@ int GuardedGroup::read(Sample& sample) {
   int64_t now = sys::now_ns();
   if (taken_ && machine_.holding()) keep_hold(now, back_end_->follow(sample));
   sample.need = own_.judge(
-      now, sample.need, [&] { return back_end_->at_limit(sample); }, [&] { return starved_above(); });
+      now, sample.need, [&] { return back_end_->at_limit(sample); },
+      [&] { return starved_above(); });
   return 0;
 }
 
@@ -187,7 +189,10 @@ void GuardedGroup::step(Sentinel& sentinel, Fact fact, int64_t now) {
   input.fact = fact;
   if (!observe(input)) return removed(sentinel, now);
   // Before the kernel's kill is taken for anybody's.
-  if (guardian_acted()) input.fact = Fact::kGuardianActed;
+  if (guardian_acted()) {
+    input.fact = Fact::kGuardianActed;
+    input.ns = slot_->claimed_at.load();
+  }
   feed(sentinel, now, input);
 }
 

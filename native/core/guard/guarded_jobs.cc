@@ -162,7 +162,8 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
   // A frozen v1 task dies only when it is thawed, and is frozen from above as well.
   if (signal == SIGKILL) {
     for (GuardedGroup* one = this; one; one = one->parent_) {
-      if (one->back_end_->frozen() && one->back_end_->traits().thaw_to_kill) one->back_end_->freeze(false);
+      if (one->back_end_->frozen() && one->back_end_->traits().thaw_to_kill)
+        one->back_end_->freeze(false);
     }
   }
   Roster<GuardedGroup>& roster = guard_.roster();
@@ -246,7 +247,7 @@ void GuardedGroup::job_done(Sentinel& sentinel, GuardJob& job) {
   // First of all: who is late must not do it once more.
   if (guardian_acted()) step(sentinel, Fact::kLooked, now);
   if (&job == &fallback_job_ && input.result == -ECANCELED) {
-    guardian_has_acted(input.episode, [&](const Input& told) {
+    guardian_has_acted(slot_ ? slot_->claimed_at.load() : 0, input.episode, [&](const Input& told) {
       if (!gone_) command(sentinel, told);
     });
   } else if (!census && !gone_) {

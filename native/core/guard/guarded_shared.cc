@@ -28,17 +28,19 @@ void GuardedGroup::publish() {
 
 void GuardedGroup::announce_loan(uint64_t to) {
   if (!slot_) return;
-  oom::announce_loan(*slot_, machine_,
-                     {.to = std::max(to, back_end_->raised_to()), .memsw = back_end_->memsw_before()});
+  oom::announce_loan(
+      *slot_, machine_,
+      {.to = std::max(to, back_end_->raised_to()), .memsw = back_end_->memsw_before()});
 }
 
 bool GuardedGroup::claim() {
-  return !slot_ || oom::claim(*slot_, machine_, [this](const Input& input) { answer(input); });
+  return !slot_ ||
+         oom::claim(*slot_, machine_, sys::now_ns(), [this](const Input& input) { answer(input); });
 }
 
 // On a helper.
 bool GuardedGroup::still_claimed(uint32_t episode) {
-  return !slot_ || slot_->claim_for(episode, Claimant::kSentinel);
+  return !slot_ || slot_->claim_for(episode, Claimant::kSentinel, sys::now_ns());
 }
 
 bool GuardedGroup::guardian_acted() const {

@@ -19,7 +19,8 @@ namespace oom {
 struct alignas(16) SharedSlot {
   std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
   std::atomic<SlotState> state{SlotState::kFree};
-  std::atomic<uint32_t> claim{0};  // episode << 2 | Claimant
+  std::atomic<uint32_t> claim{0};      // episode << 2 | Claimant
+  std::atomic<int64_t> claimed_at{0};  // when it was last claimed, or a little before
   std::atomic<int64_t> deadline{0};
   std::atomic<int64_t> started_at{0};
   std::atomic<uint64_t> own_limit{0};  // before headroom was lent; 0: none is
@@ -35,6 +36,7 @@ struct alignas(16) SharedSlot {
     out.there = true;
     out.episode = word >> 2;
     out.claimant = static_cast<Claimant>(word & 3);
+    out.claimed_at = claimed_at.load();
     out.state = state.load();
     out.deadline = deadline.load();
     out.started_at = started_at.load();
@@ -44,25 +46,28 @@ struct alignas(16) SharedSlot {
     return episode << 2 | static_cast<uint32_t>(who);
   }
   // Whether the fallback of this episode is the caller's.
-  bool claim_for(uint32_t episode, Claimant who) {
+  bool claim_for(uint32_t episode, Claimant who, int64_t now) {
     uint32_t expected = word(episode, Claimant::kNobody);
+    // Before the claim: whoever sees the claim finds the time.
+    if (claim.load() == expected) claimed_at.store(now);
     return claim.compare_exchange_strong(expected, word(episode, who)) ||
            expected == word(episode, who);
   }
   // Takes it from the sentinel, which has not followed: should it come to it yet, it leaves it.
-  void take_from_sentinel(uint32_t episode) {
+  void take_from_sentinel(uint32_t episode, int64_t now) {
     uint32_t expected = word(episode, Claimant::kSentinel);
+    claimed_at.store(now);
     claim.compare_exchange_strong(expected, word(episode, Claimant::kGuardian));
   }
 };
-static_assert(sizeof(SharedSlot) == 96);
+static_assert(sizeof(SharedSlot) == 112);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 // Slots come in segments, one after the other as they are needed: what is mapped but not in use
 // costs neither memory nor locked memory. Where a group lies in its segment is found by its inode,
 // no further from its place than `reach`.
 struct SharedState {
-  static constexpr uint32_t kMagic = 0x6f6f6d32;  // "oom2"
+  static constexpr uint32_t kMagic = 0x6f6f6d33;  // "oom3"
   static constexpr size_t kSlots = 8192;          // of a segment
   static constexpr size_t kSegments = 8;
   // Of a segment: beyond that the way to a slot gets long.
@@ -145,6 +150,7 @@ struct SharedState {
     while (at().state.load(std::memory_order_relaxed) != SlotState::kFree) step++;
     SharedSlot& slot = at();
     slot.claim.store(0, std::memory_order_relaxed);
+    slot.claimed_at.store(0, std::memory_order_relaxed);
     slot.own_limit.store(0, std::memory_order_relaxed);
     slot.hold.own_high.store(0, std::memory_order_relaxed);
     slot.hold.own_max.store(0, std::memory_order_relaxed);

@@ -31,9 +31,10 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan&
     slot.claim.store(SharedSlot::word(id, Claimant::kNobody));
   }
   bool kernel = machine.phase() == EpisodeMachine::Phase::kKernel;
-  slot.state.store(kernel             ? SlotState::kKernel
-                   : machine.active() ? SlotState::kEpisode
-                                      : SlotState::kArmed);
+  slot.state.store(kernel                          ? SlotState::kKernel
+                   : machine.active()              ? SlotState::kEpisode
+                   : machine.grip() == Grip::kFree ? SlotState::kReleased
+                                                   : SlotState::kArmed);
 }
 
 // Before the limit is raised: should this process end in between, somebody has to know.
@@ -51,26 +52,28 @@ inline bool claimed_by_guardian(const SharedSlot& slot, const EpisodeMachine& ma
 
 // What the machine is told where its fallback was not ours to carry out.
 template <class Answer>
-void guardian_has_acted(uint32_t episode, Answer&& answer) {
+void guardian_has_acted(int64_t claimed_at, uint32_t episode, Answer&& answer) {
   Input input;
   input.fact = Fact::kFallbackDone;
   input.episode = episode;
   input.killed = 1;
   answer(input);
   input.fact = Fact::kGuardianActed;
+  input.ns = claimed_at;
   answer(input);
 }
 
 // Whether this episode's fallback is ours; if not, `answer` has the machine told whose it was.
 template <class Answer>
-bool claim(SharedSlot& slot, const EpisodeMachine& machine, Answer&& answer) {
-  if (!machine.active() || slot.claim_for(machine.id(), Claimant::kSentinel)) return true;
+bool claim(SharedSlot& slot, const EpisodeMachine& machine, int64_t now, Answer&& answer) {
+  if (!machine.active() || slot.claim_for(machine.id(), Claimant::kSentinel, now)) return true;
   if (machine.phase() == EpisodeMachine::Phase::kFallingBack) {
-    guardian_has_acted(machine.id(), answer);
+    guardian_has_acted(slot.claimed_at.load(), machine.id(), answer);
     return false;
   }
   Input input;
   input.fact = Fact::kGuardianActed;
+  input.ns = slot.claimed_at.load();
   answer(input);
   return false;
 }

@@ -168,10 +168,15 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
 void EpisodeMachine::guardian_acted(int64_t now, const Input& input) {
   // Late news of an earlier one.
   if (input.episode != 0 && input.episode != id_) return;
-  if (phase_ == Phase::kDelaying) return note_kill(now, Outcome::kGuardian);
+  // Another guardian may have done it again after the first.
+  bool again = kill_ && ending_ == Outcome::kGuardian && input.ns > kill_.at();
+  if (phase_ == Phase::kDelaying) {
+    if (again) kill_.note(now);
+    return note_kill(now, Outcome::kGuardian);
+  }
   if (phase_ != Phase::kKernel && phase_ != Phase::kFallingBack) return;
   // What it has done takes effect before the kernel is asked.
-  if (phase_ == Phase::kFallingBack && ending_ != Outcome::kGuardian) kill_.note(now);
+  if (phase_ == Phase::kFallingBack && (again || ending_ != Outcome::kGuardian)) kill_.note(now);
   ending_ = Outcome::kGuardian;
 }
 
@@ -233,6 +238,11 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   // Neither an end nor a reason to kill.
   if (s.need == Need::kUnclear && !out_of_memory(s) && !kill_) return relief_.unclear();
 
+  // A fine sample, then none for a while, then an OOM: that is another one.
+  if (relief_.unobserved(now) && s.starved()) {
+    finish(now, kill_ ? ending_ : unaided, out);
+    return begin(now, s, out);
+  }
   if (believed_over(now, input)) {
     // Behind what is no sample a notification may be waiting.
     if (!is_look(input.fact)) return;
@@ -333,7 +343,7 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
 void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   bool calm = believed_over(now, input) && (kill_ || s.need != Need::kUnclear);
-  bool given_up = now - (kill_ ? kill_.at() : phase_since_) >= kEscalate;
+  bool given_up = now - (kill_ ? kill_.at() : phase_since_) >= kEscalate || (answered_ && !kill_);
   if (input.fact == Fact::kFallbackDone && (input.episode == 0 || input.episode == id_)) {
     answered_ = true;
     given_up = input.result != 0 || input.killed == 0;

@@ -39,7 +39,7 @@ enum class Fact : uint8_t {
   kCancel,         // the guard is being disposed
   kRemoved,        // the group is gone; the sample is not used
   kUserRaised,     // bytes: the limit that the program wants from now on, headroom left aside
-  kGuardianActed,  // the guardian has carried out this episode's fallback
+  kGuardianActed,  // ns, absolute: the guardian has claimed this episode's fallback then
   kSeenOver,       // the guardian learns that the sentinel has seen the end of what it acted in
 };
 

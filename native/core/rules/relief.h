@@ -18,6 +18,8 @@ class Relief {
   // Past the deadline a group that has not been quiet for so long is out of memory, even if each
   // sample happened to fall into a retry.
   static constexpr int64_t kFlapping = 20 * kMs;
+  // While an end is suspected the group is sampled each millisecond.
+  static constexpr int64_t kUnobserved = 25 * kMs;
 
   void begin() { quiet_.stop(); }
 
@@ -33,6 +35,8 @@ class Relief {
   }
   // The next sample may be the one that is believed.
   bool suspected() const { return quiet_.runs(); }
+  // It should have come long ago: this process was stopped.
+  bool unobserved(int64_t now) const { return quiet_.lasted(now, kUnobserved); }
 
   // Past the deadline, a sample that was neither believed nor out of memory. True: there have been
   // nothing but such samples for long enough to call it out of memory.

@@ -18,15 +18,17 @@ bool Turn::is_over(const SlotView& slot, const OwnEpisode& own) const {
   if (own.acted && spent_in_ == own.id) return seen_over(slot, own);
   if (followed_ != 0) return !heard(slot);
   // One that has begun and ended while this process did not sample.
-  return slot.there && slot.episode != told_ && slot.state == SlotState::kArmed;
+  return slot.there && slot.episode != told_ && is_idle(slot.state);
 }
 
 bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
-  if (!slot.there || !own.acted || spent_in_ != own.id) return false;
-  return slot.episode != spent_ || slot.state == SlotState::kArmed;
+  if (!slot.there || !own.acted) return false;
+  if (spent_in_ == own.id) return slot.episode != spent_ || is_idle(slot.state);
+  // It had not told of it when the guardian acted.
+  return slot.episode != told_ && is_idle(slot.state);
 }
 
-void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot, bool after_end) {
+void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot) {
   since_ = now;
   own_deadline_ = deadline;
   followed_ = 0;
@@ -34,18 +36,16 @@ void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot, bool afte
   told_ = slot.there ? slot.episode : 0;
   // What the sentinel has done takes effect first; what it still does is waited for at the
   // deadline.
-  bool acted =
-      slot.there && slot.claimant == Claimant::kSentinel && slot.state == SlotState::kArmed;
-  if (after_end && acted) own_deadline_ = std::max(own_deadline_, now + kFollow);
+  bool acted = slot.there && slot.claimant == Claimant::kSentinel && is_idle(slot.state);
+  effect_until_ = acted ? slot.claimed_at + kFollow : 0;
 }
 
 int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t grace) {
   // If it is out of memory after that, it is so anew.
-  bool ended = followed_ != 0
-                   ? !heard(slot)
-                   : slot.there && slot.episode != told_ && slot.state == SlotState::kArmed;
-  if (ended) begins(now, now + delay, slot, true);
-  int64_t when = own_deadline_;
+  bool ended =
+      followed_ != 0 ? !heard(slot) : slot.there && slot.episode != told_ && is_idle(slot.state);
+  if (ended) begins(now, now + delay, slot);
+  int64_t when = std::max(own_deadline_, effect_until_);
   if (heard(slot)) {
     if (followed_ == 0) {
       lag_ns_ = slot.started_at - since_;
@@ -57,7 +57,7 @@ int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t
     when = slot.deadline - lag_ns_;
     // It still speaks of an OOM that this process knows to be over: the one that is now has its own
     // time.
-    if (slot.started_at < fine_at_) when = std::max(when, own_deadline_);
+    if (slot.started_at < fine_at_) when = std::max({when, own_deadline_, effect_until_});
   }
   return std::max(when, unclear_at_);
 }

@@ -13,10 +13,16 @@ namespace oom {
 
 enum class SlotState : uint32_t {
   kFree,
-  kArmed,    // held, no episode
-  kEpisode,  // user space decides until `deadline`
-  kKernel,   // the kernel has its killer for a moment
+  kArmed,     // held, no episode
+  kEpisode,   // user space decides until `deadline`
+  kKernel,    // the kernel has its killer for a moment
+  kReleased,  // not held: the delay is 0
 };
+
+// Without an episode.
+constexpr bool is_idle(SlotState state) {
+  return state == SlotState::kArmed || state == SlotState::kReleased;
+}
 
 enum class Claimant : uint32_t { kNobody, kSentinel, kGuardian };
 
@@ -26,6 +32,7 @@ struct SlotView {
   SlotState state = SlotState::kFree;
   uint32_t episode = 0;
   Claimant claimant = Claimant::kNobody;  // of its fallback
+  int64_t claimed_at = 0;                 // when the last claim was made
   int64_t deadline = 0;
   int64_t started_at = 0;
 };
@@ -45,16 +52,16 @@ class Turn {
   void fine(int64_t now) { fine_at_ = now; }
   // A sample that says neither, in which the sentinel waits.
   void unclear(int64_t now) { unclear_at_ = now; }
-  // The guardian's episode begins; `deadline` without the grace. `after_end`: right after another.
-  void begins(int64_t now, int64_t deadline, const SlotView& slot, bool after_end);
+  // The guardian's episode begins; `deadline` without the grace.
+  void begins(int64_t now, int64_t deadline, const SlotView& slot);
   void ends(int64_t at) { fine_at_ = at; }
   // The program has set another delay.
   void delay_set(int64_t deadline) { own_deadline_ = deadline; }
 
   // Whether the sentinel has seen the end of what the guardian takes for out of memory.
   bool is_over(const SlotView& slot, const OwnEpisode& own) const;
-  // Whether it has seen the end of an episode that the guardian has ended in its place, and holds
-  // again: what is out of memory now is so anew.
+  // Whether it has seen the end of what the guardian has ended in its place: an OOM that shows now
+  // is a new one.
   bool seen_over(const SlotView& slot, const OwnEpisode& own) const;
 
   // When the group's time is over: as the sentinel says, else as this process has seen it begin.
@@ -92,6 +99,7 @@ class Turn {
 
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
+  int64_t effect_until_ = 0;  // what the sentinel has done before takes effect until then
   int64_t fine_at_ = 0;       // when it has last seen that the group was not out of memory
   int64_t unclear_at_ = 0;    // and when that could not be said
   uint32_t followed_ = 0;     // the sentinel's episode that is being followed

@@ -40,7 +40,8 @@ void SimDriver::publish() {
 }
 
 bool SimDriver::claim() {
-  bool ours = !slot_ || oom::claim(*slot_, machine_, [this](const Input& input) { tell(input); });
+  bool ours = !slot_ || oom::claim(*slot_, machine_, group_->now(),
+                                   [this](const Input& input) { tell(input); });
   hooks_->passes();
   return ours;
 }
@@ -214,7 +215,11 @@ void SimDriver::notice() {
 
 void SimDriver::woken(Fact fact) {
   bool theirs = slot_ && claimed_by_guardian(*slot_, machine_);
-  tell_ns(theirs ? Fact::kGuardianActed : fact, 0);
+  if (theirs) {
+    tell_ns(Fact::kGuardianActed, slot_->claimed_at.load());
+  } else {
+    tell_ns(fact, 0);
+  }
 }
 
 bool SimDriver::step(int64_t until) {

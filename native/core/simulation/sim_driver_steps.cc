@@ -22,7 +22,9 @@ void SimDriver::perform(const Job& job) {
   report.started_at = job.started_at;
   bool current = machine_.active() && machine_.id() == job.episode;
   report.result = hooks_->fails(job.fallback ? SimCall::kFallback : SimCall::kStep);
-  bool theirs = job.fallback && slot_ && !slot_->claim_for(job.episode, Claimant::kSentinel);
+  bool theirs =
+      job.fallback && slot_ && !slot_->claim_for(job.episode, Claimant::kSentinel, group_->now());
+  int64_t claimed_at = slot_ ? slot_->claimed_at.load() : 0;
   if (report.result == 0 && job.fallback) {
     if (!theirs && current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
       kill_into(config.fallback == Fallback::kKillGroup ? 0 : -1, report);
@@ -45,7 +47,7 @@ void SimDriver::perform(const Job& job) {
   bool lends = !job.fallback && config.plan[job.index].kind == StepKind::kHeadroom;
   if (lends && report.result == 0) answer.bytes = job.target;
   if (theirs) {
-    guardian_has_acted(job.episode, [this](const Input& input) { tell(input); });
+    guardian_has_acted(claimed_at, job.episode, [this](const Input& input) { tell(input); });
   } else {
     tell(answer);
   }
