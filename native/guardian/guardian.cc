@@ -213,11 +213,6 @@ class Guardian final : private InotifyHub::Reader {
       case Ask::kRemove:
         remove(question);
         return true;
-      case Ask::kDelay:
-        if (auto it = wards_.find(question.guard); it != wards_.end()) {
-          it->second->set_delay(question.delay_ns);
-        }
-        return true;
     }
     return true;
   }

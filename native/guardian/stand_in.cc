@@ -114,21 +114,19 @@ void StandIn::ready(Sentinel& sentinel, int64_t) {
 
 void StandIn::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
 
-void StandIn::set_delay(Sentinel& sentinel, int64_t ns) {
-  if (done_) return;
-  Input input;
-  input.fact = Fact::kSetDelay;
-  input.ns = ns;
-  if (is_gone(see(input))) return finish(sentinel);
-  hear_of_end(sentinel, input);
-  // The parent holds and lets go; here it is only what is waited for, and what was done too late.
+// The delay is the program's, as the parent has published it.
+void StandIn::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) {
+  SharedSlot* slot = this->slot();
+  int64_t delay = slot ? slot->delay.load() : -1;
+  if (delay < 0 || delay == machine_.config().delay_ns) return;
+  Input set = input;
+  set.fact = Fact::kSetDelay;
+  set.ns = delay;
   Actions actions;
-  int64_t now = terms_.hands->now();
-  machine_.step(now, input, actions);
-  turn_.delay_set(now + ns);
+  machine_.step(now, set, actions);
+  turn_.delay_set(now + delay);
   apply_grip(now);
   carry_out(sentinel, actions);
-  step(sentinel, Fact::kLooked);
 }
 
 void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
@@ -146,6 +144,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
   hear_of_end(sentinel, input);
+  if (!done_) follow_delay(sentinel, now, input);
   if (!done_ && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;

@@ -62,7 +62,6 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   void detach(Sentinel& sentinel);
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
-  void set_delay(Sentinel& sentinel, int64_t ns);
 
   // The parent is gone: at once if no episode is running, else after its end.
   void parent_gone(Sentinel& sentinel);
@@ -85,6 +84,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   int see(Input& input);
   void look_for_members(int64_t now, Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
+  void follow_delay(Sentinel& sentinel, int64_t now, const Input& input);
   void hear_of_end(Sentinel& sentinel, const Input& input);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);

@@ -58,11 +58,6 @@ Status Ward::open(Fd root, Fd freezer) {
   return status;
 }
 
-void Ward::set_delay(int64_t ns) {
-  terms_.episode.delay_ns = terms_.episode.max_delay_ns = ns;
-  for (auto& [id, group] : groups_) group->set_delay(*house_.loop, ns);
-}
-
 void Ward::parent_gone() {
   terms_.parent_alive = false;
   for (auto& [id, group] : groups_) group->parent_gone(*house_.loop);

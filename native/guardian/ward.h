@@ -68,7 +68,6 @@ class Ward final : public TreeListener, public Hands {
   // `freezer` may be none.
   Status open(Fd root, Fd freezer);
   int root() const { return root_ ? root_->get() : -1; }
-  void set_delay(int64_t ns);
   void parent_gone();
   // Everything, at once, as far as the kernel lets it.
   void put_back();

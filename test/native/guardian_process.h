@@ -117,7 +117,7 @@ class SimBackEnd final : public BackEnd {
 
 class GuardianProcess final : public guardian::Hands {
  public:
-  enum class Word : uint8_t { kDelay, kRemove, kTerminate, kParentGone };
+  enum class Word : uint8_t { kRemove, kTerminate, kParentGone };
 
   GuardianProcess(SimGroup& group, SharedState& shared, Sentinel& loop, GuardianHooks& hooks,
                   const EpisodeConfig& guard, int64_t grace_ns)
@@ -165,7 +165,7 @@ class GuardianProcess final : public guardian::Hands {
   // nothing is heard of a parent that is gone.
   void tell(Word what, int64_t ns = 0) {
     int64_t at = group_.now() + hooks_.guardian_late();
-    if (what == Word::kDelay || what == Word::kRemove) said_at_ = at = std::max(at, said_at_);
+    if (what == Word::kRemove) said_at_ = at = std::max(at, said_at_);
     words_.push_back({at, what, ns});
   }
 
@@ -231,9 +231,8 @@ class GuardianProcess final : public guardian::Hands {
   };
 
   std::vector<Message>::iterator said() {
-    return std::find_if(words_.begin(), words_.end(), [](const Message& m) {
-      return m.what == Word::kDelay || m.what == Word::kRemove;
-    });
+    return std::find_if(words_.begin(), words_.end(),
+                        [](const Message& m) { return m.what == Word::kRemove; });
   }
   // What a parent said before its end is read first.
   void hear_out() {
@@ -244,13 +243,9 @@ class GuardianProcess final : public guardian::Hands {
     }
   }
   void hear(const Message& m) {
-    bool said = m.what == Word::kDelay || m.what == Word::kRemove;
+    bool said = m.what == Word::kRemove;
     if (said && (terminating_ || !terms_.parent_alive)) return;
     switch (m.what) {
-      case Word::kDelay:
-        terms_.episode.delay_ns = terms_.episode.max_delay_ns = m.ns;
-        if (!retired_) stand_in_->set_delay(loop_, m.ns);
-        break;
       case Word::kRemove:
         stand_in_->retire(loop_, true);
         retired_ = !gone_;

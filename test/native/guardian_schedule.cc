@@ -353,7 +353,6 @@ void GuardianSchedule::use_api(int64_t what) {
       constexpr int64_t delays[] = {0, 1, 5, 20, 50, 100};
       int64_t ns = random_.pick(delays) * kMs;
       note("set_delay %.0f ms", ms(ns));
-      if (guardian_ && !guardian_->gone()) guardian_->tell(Word::kDelay, ns);
       int64_t deadline = group_.now() + ns;
       uint32_t id = id_;
       deadline_ = std::min(deadline_, deadline);

@@ -17,19 +17,12 @@ constexpr auto kCommand = [](Sentinel& sentinel, GuardedGroup* group, Input inpu
 }  // namespace
 
 void Guard::set_delay(int64_t ns) {
-  {
-    Lock lock(lock_);
-    if (state_ != State::kArmed) return;
-    config_.episode.delay_ns = ns;
-  }
-  // The guardian waits for the sentinel's deadlines; this one counts for what it sees alone. Not
-  // with our lock: the guardian's keeper takes it inside its own.
-  if (guardian_id_ != 0) GuardianLink::set_delay(guardian_id_, ns);
   Input input;
   input.fact = Fact::kSetDelay;
   input.ns = ns;
   Lock lock(lock_);
   if (state_ != State::kArmed) return;
+  config_.episode.delay_ns = ns;
   each_guarded([&](Entry& entry) { sentinel_.call(kCommand, entry.group.get(), input); });
 }
 

@@ -93,7 +93,6 @@ int GuardianChild::ask(const Question& question, const GuardianFds* fds) {
     memcpy(CMSG_DATA(c), sent, count * sizeof(int));
   }
   if (sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return -errno;
-  if (question.ask == Ask::kDelay) return 0;
   Answer answer;
   int err = receive(answer);
   return err == 0 ? answer.err : err;

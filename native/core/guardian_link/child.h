@@ -32,7 +32,7 @@ class GuardianChild {
   // A duplicate of its pidfd: none, if there is none.
   Fd watched() const;
 
-  // Its answer: 0 or -errno. kDelay has none: what is 0 there has only been sent.
+  // Its answer: 0 or -errno.
   int ask(const guardian::Question& question, const GuardianFds* fds = nullptr);
   // Whether such an answer says that there is nobody to talk to.
   static bool is_nobody(int err);

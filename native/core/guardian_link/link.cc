@@ -249,19 +249,6 @@ void GuardianLink::remove(uint32_t id, bool held) {
   }
 }
 
-void GuardianLink::set_delay(uint32_t id, int64_t ns) {
-  Lock hold(lock);
-  if (!link) return;
-  auto it = link->guards.find(id);
-  if (it == link->guards.end()) return;
-  it->second.terms.delay_ns = ns;
-  // One that has stopped reading is replaced by the keeper.
-  if (link->child.pid() == 0) return;
-  if (link->child.ask(question_of(id, it->second.terms, Ask::kDelay)) == -EAGAIN) {
-    link->child.kill();
-  }
-}
-
 void GuardianLink::stop() {
   pthread_mutex_lock(&lock);
   Link* last = link;

@@ -58,8 +58,6 @@ class GuardianLink {
   // Returns when the guardian touches nothing of it any more. `held`: the groups have been held,
   // and the guardian lets go of what it has held itself.
   static void remove(uint32_t id, bool held);
-  // Never waits for the guardian.
-  static void set_delay(uint32_t id, int64_t ns);
   static void stop();
   // The guardian's pid; 0: none.
   static pid_t pid();

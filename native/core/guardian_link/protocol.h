@@ -1,5 +1,5 @@
 // What parent and guardian say to each other, over a SOCK_SEQPACKET pair: one message a packet. The
-// parent asks, the guardian answers each question but kDelay with one Answer. Both are built from
+// parent asks, the guardian answers each question with one Answer. Both are built from
 // one tree and never meet another version: there is nothing to negotiate.
 #pragma once
 
@@ -15,7 +15,6 @@ constexpr int kParentFd = 5;  // pidfd of the process it stands behind
 enum class Ask : uint32_t {
   kAdd = 1,  // with descriptors as SCM_RIGHTS, in the order of `Sent`
   kRemove,   // forget it; `held`: whatever is found held is let go of first
-  kDelay,    // delay_ns is new; no answer
 };
 
 // Which descriptors come with kAdd.

@@ -3,8 +3,8 @@
 //
 // One writer per field except `claim`, which is taken by compare-and-swap: an episode's fallback is
 // carried out by whoever claims it, the other one leaves it alone. Lock-free, so that a process
-// that is stopped anywhere blocks nobody. A group that has no slot yet is treated by the guardian
-// with the guard's own delay.
+// that is stopped anywhere blocks no other. A group that has no slot yet is treated by the guardian
+// with the delay that the guard was made with.
 #pragma once
 
 #include <atomic>
@@ -20,6 +20,7 @@ struct alignas(16) SharedSlot {
   std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
   std::atomic<SlotState> state{SlotState::kFree};
   std::atomic<uint32_t> claim{0};      // episode << 2 | Claimant
+  std::atomic<int64_t> delay{-1};      // of the guard now, ns; -1: it has not been published
   std::atomic<int64_t> claimed_at{0};  // when it was last claimed, or a little before
   std::atomic<int64_t> deadline{0};
   std::atomic<int64_t> started_at{0};
@@ -151,6 +152,7 @@ struct SharedState {
     SharedSlot& slot = at();
     slot.claim.store(0, std::memory_order_relaxed);
     slot.claimed_at.store(0, std::memory_order_relaxed);
+    slot.delay.store(-1, std::memory_order_relaxed);
     slot.own_limit.store(0, std::memory_order_relaxed);
     slot.hold.own_high.store(0, std::memory_order_relaxed);
     slot.hold.own_max.store(0, std::memory_order_relaxed);

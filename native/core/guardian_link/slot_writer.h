@@ -21,6 +21,7 @@ struct Loan {
 
 // What belongs to an episode is there before its number is, and the number before the state.
 inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan& loan) {
+  slot.delay.store(machine.config().delay_ns);
   slot.deadline.store(machine.deadline());
   slot.started_at.store(machine.started_at());
   slot.lent_to.store(loan.to);
