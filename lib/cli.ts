@@ -6,7 +6,7 @@ import { doctor } from './cli/doctor.js'
 import { rescue } from './cli/rescue.js'
 import { run } from './cli/run.js'
 import { watch } from './cli/watch.js'
-import { VERSION } from './version.js'
+import { VERSION } from './base/version.js'
 
 const COMMANDS: readonly Command[] = [doctor, rescue, watch, run]
 

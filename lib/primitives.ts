@@ -16,4 +16,4 @@ export {
   munlockall,
 } from './primitives/mlockall.js'
 export { PidFd } from './primitives/pid-fd.js'
-export { OomError } from './errors.js'
+export { OomError } from './base/errors.js'

@@ -2,11 +2,11 @@
 // package: on any platform, without privileges, on a virtual clock. The episode machine behind them
 // is the one that guards real groups.
 import type { SimulatedGroup, SimulateOptions } from '../types/testing.js'
-import { OomError } from './errors.js'
+import { OomError } from './base/errors.js'
 import { tryAddon } from './native/load.js'
 import { SimulatedMemoryGroup } from './simulation/group.js'
 
-export { OomError } from './errors.js'
+export { OomError } from './base/errors.js'
 export type * from '../types/testing.js'
 
 /**

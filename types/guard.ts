@@ -1,5 +1,5 @@
 import type { Bytes, MonotonicNs } from './common.js'
-import type { MemoryGroup } from '../lib/group.js'
+import type { MemoryGroup } from '../lib/group/memory-group.js'
 
 /**
  * What happens at the deadline. `'kill-largest'` kills the member with the largest resident size, together with all members

@@ -1,9 +1,9 @@
 // cgroup-oom doctor: what this machine allows, which groups have been left with a disabled killer,
 // and, on demand, a proof that the OOM path works here. But for that proof's own group it only reads.
 import type { Capability, ProbeReport } from '../../types/probe.js'
-import { groupPath } from '../args.js'
-import { MemoryGroup } from '../group.js'
-import { probe } from '../probe.js'
+import { groupPath } from '../base/args.js'
+import { MemoryGroup } from '../group/memory-group.js'
+import { probe } from '../probe/probe.js'
 import { checked, parse, type Command } from './command.js'
 import { quote, shown } from './format.js'
 import { behindText, heldGroups, isOrphan, type HeldGroup } from './held-groups.js'

@@ -2,8 +2,8 @@
 // that one has members, and so may have no groups with limits below it: there it is beside it, but for
 // the top, which may have both.
 import { dirname } from 'node:path'
-import { MemoryGroup } from '../group.js'
-import { absoluteGroupPath } from '../hierarchy.js'
+import { MemoryGroup } from '../group/memory-group.js'
+import { absoluteGroupPath } from '../handle/hierarchy.js'
 
 /** The group, absolute, below which to make one; `within`: as asked for. */
 export async function placeFor(within: string | undefined): Promise<string> {

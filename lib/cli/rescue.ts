@@ -1,9 +1,9 @@
 // cgroup-oom rescue: gives the kernel's killer back to groups that somebody has disabled it in and
 // has left. Refuses where a guardian or sentinel is alive: it would take away what that one holds.
-import { groupPath } from '../args.js'
-import { fromNative } from '../errors.js'
-import { handleOf, MemoryGroup } from '../group.js'
-import { absoluteGroupPath } from '../hierarchy.js'
+import { groupPath } from '../base/args.js'
+import { fromNative } from '../base/errors.js'
+import { handleOf, MemoryGroup } from '../group/memory-group.js'
+import { absoluteGroupPath } from '../handle/hierarchy.js'
 import { checked, groupsOf, parse, type Command } from './command.js'
 import { count, shown } from './format.js'
 import { behindText, heldGroups, isHeld, type HeldGroup } from './held-groups.js'

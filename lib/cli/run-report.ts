@@ -2,7 +2,7 @@
 // kernel's kills where there is no guard.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { EpisodeEnd, OomEpisode, OomGuard } from '../../types/guard.js'
-import { watchTree } from '../watch.js'
+import { watchTree } from '../watch/watch.js'
 import { count, duration, size } from './format.js'
 
 export interface Reporter {

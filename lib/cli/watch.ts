@@ -1,9 +1,9 @@
 // cgroup-oom watch: the events of groups, one a line, until SIGINT or SIGTERM, or until the last of
 // them is gone.
 import type { OomEvent, OomWatch } from '../../types/watch.js'
-import { groupPath } from '../args.js'
-import { MemoryGroup } from '../group.js'
-import { watchTree } from '../watch.js'
+import { groupPath } from '../base/args.js'
+import { MemoryGroup } from '../group/memory-group.js'
+import { watchTree } from '../watch/watch.js'
 import { checked, groupsOf, parse, type Command } from './command.js'
 import { count, shown, wallClock } from './format.js'
 

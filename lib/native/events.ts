@@ -1,5 +1,5 @@
 // Records from the sentinel: how they look here, who gets them, and what keeps the event loop alive.
-import { binding, fromNative } from '../errors.js'
+import { binding, fromNative } from '../base/errors.js'
 import type { GroupHandle } from './group.js'
 
 /** native/core/sentinel/channel.h: RecordKind. */

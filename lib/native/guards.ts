@@ -1,5 +1,5 @@
 // native/binding/guards.cc as TypeScript sees it.
-import type { CheckedGuardOptions } from '../guard-options.js'
+import type { CheckedGuardOptions } from '../guard/options.js'
 import type { GroupHandle } from './group.js'
 
 /** native/core/rules/episode.h: Fact, those that a program may state. */

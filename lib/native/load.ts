@@ -7,7 +7,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { VERSION } from '../version.js'
+import { VERSION } from '../base/version.js'
 import { here } from './dirname.js'
 import { elfFault } from './elf.js'
 import type { Binding } from './binding.js'

@@ -1,5 +1,5 @@
 // lockMemory, mlockall and munlockall: native/binding/lock.cc. A refusal by the limit is a failure
-// whose file is 'RLIMIT_MEMLOCK'; lib/memlock.ts explains it.
+// whose file is 'RLIMIT_MEMLOCK'; lib/protect/memlock.ts explains it.
 
 /** 0: the OOM path; 1: the process. */
 export type NativeScope = 0 | 1

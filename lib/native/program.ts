@@ -5,7 +5,7 @@
 // permission may be somebody's policy.
 import { accessSync, constants, statSync } from 'node:fs'
 import { constants as os } from 'node:os'
-import { OomError } from '../errors.js'
+import { OomError } from '../base/errors.js'
 import { elfFault, type Fault } from './elf.js'
 import { missingFiles, nativeFile } from './load.js'
 

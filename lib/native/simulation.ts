@@ -1,6 +1,6 @@
 // native/binding/simulation.cc as TypeScript sees it. Times are nanoseconds of the virtual clock;
 // methods that give a string give the name of an error, or ''.
-import type { CheckedGuardOptions } from '../guard-options.js'
+import type { CheckedGuardOptions } from '../guard/options.js'
 
 /** What happened, in order. Each kind uses the fields that it needs. */
 export interface SimulationRecord {

@@ -6,9 +6,9 @@ import {
   invalidType,
   options as checkOptions,
   outOfRange,
-} from '../args.js'
-import { brand, EVENT_FD, isInstance } from '../brand.js'
-import { AbortError, binding, fromNative } from '../errors.js'
+} from '../base/args.js'
+import { brand, EVENT_FD, isInstance } from '../base/brand.js'
+import { AbortError, binding, fromNative } from '../base/errors.js'
 import { Polled } from './polled.js'
 
 const MAX = 2n ** 64n - 2n

@@ -1,7 +1,7 @@
 // mlockall(2) and munlockall(2), as they are. lockMemory() is what is safe with Node.js.
-import { integer, invalidValue } from '../args.js'
-import { binding, fromNative } from '../errors.js'
-import { memlockError } from '../memlock.js'
+import { integer, invalidValue } from '../base/args.js'
+import { binding, fromNative } from '../base/errors.js'
+import { memlockError } from '../protect/memlock.js'
 
 /** Lock what is mapped now, and make it resident. */
 export const MCL_CURRENT = 1

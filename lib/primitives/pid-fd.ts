@@ -1,6 +1,6 @@
 // PidFd: a process by its pidfd, which never comes to mean another one. pidfd_open(2).
-import { integer, processId, signalNumber } from '../args.js'
-import { binding, errnoName, fromNative, OomError } from '../errors.js'
+import { integer, processId, signalNumber } from '../base/args.js'
+import { binding, errnoName, fromNative, OomError } from '../base/errors.js'
 import type { NativeFailure } from '../native/binding.js'
 import { Polled } from './polled.js'
 

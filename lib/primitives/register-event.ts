@@ -1,9 +1,9 @@
 // registerEvent: cgroup v1's cgroup.event_control. Kernel Documentation/admin-guide/cgroup-v1/
 // memory.rst, sections 9 (thresholds), 10 (OOM) and 11 (pressure).
 import { isAbsolute, join, normalize } from 'node:path'
-import { groupPath, integer, invalidType, invalidValue } from '../args.js'
-import { binding, errnoName, fromNative, OomError } from '../errors.js'
-import { handleOf, MemoryGroup } from '../group.js'
+import { groupPath, integer, invalidType, invalidValue } from '../base/args.js'
+import { binding, errnoName, fromNative, OomError } from '../base/errors.js'
+import { handleOf, MemoryGroup } from '../group/memory-group.js'
 import type { NativeFailure } from '../native/binding.js'
 import type { GroupHandle } from '../native/group.js'
 import { EventFd } from './event-fd.js'

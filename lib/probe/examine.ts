@@ -1,6 +1,6 @@
 // The report of one machine: finds the hierarchy and asks every check. Pure over `Machine`.
 import type { Capability, ProbeReport } from '../../types/probe.js'
-import { memlockReason } from '../memlock.js'
+import { memlockReason } from '../protect/memlock.js'
 import type { Mount } from '../native/group.js'
 import type { NativeScope } from '../native/lock.js'
 import * as check from './checks.js'

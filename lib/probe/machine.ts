@@ -2,7 +2,7 @@
 // machine of their own in its place.
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { release } from 'node:os'
-import { errnoName } from '../errors.js'
+import { errnoName } from '../base/errors.js'
 import type { Fault } from '../native/elf.js'
 import type { Hierarchies } from '../native/group.js'
 import { LoadFailure, nativeFile, tryBinding } from '../native/load.js'

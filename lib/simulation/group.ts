@@ -31,15 +31,15 @@ import type {
   UsageEvent,
   WatchOptions,
 } from '../../types/watch.js'
-import * as check from '../args.js'
-import { bytes, optionalBytes } from '../bytes.js'
-import { OomError, ownError } from '../errors.js'
-import type { Guard } from '../episode.js'
-import type { MemoryGroup } from '../group.js'
-import { MAX_DELAY_MS, signalName } from '../guard-options.js'
+import * as check from '../base/args.js'
+import { bytes, optionalBytes } from '../base/bytes.js'
+import { OomError, ownError } from '../base/errors.js'
+import type { Guard } from '../guard/guard.js'
+import type { MemoryGroup } from '../group/memory-group.js'
+import { MAX_DELAY_MS, signalName } from '../guard/options.js'
 import type { SimulationBinding, SimulationHandle, SimulationRecord } from '../native/simulation.js'
-import { throwIfAborted } from '../queue.js'
-import { checkWatchOptions } from '../watch.js'
+import { throwIfAborted } from '../base/queue.js'
+import { checkWatchOptions } from '../watch/watch.js'
 import { deliver, makeGuard, type GuardedSimulation } from './guard.js'
 import { SimulatedThreshold, SimulatedWatch } from './watch.js'
 

@@ -1,16 +1,16 @@
 // Guarding a simulated group: the same Guard and OomEpisode objects as with a real one, on the same
 // episode machine; the backend is the simulation.
 import type { GuardOptions } from '../../types/guard.js'
-import { OomError, ownError } from '../errors.js'
-import { Guard, type EpisodeKey, type GuardBackend } from '../episode.js'
-import type { MemoryGroup } from '../group.js'
-import { checkGuardOptions, OUTCOMES, stepOf } from '../guard-options.js'
+import { OomError, ownError } from '../base/errors.js'
+import { Guard, type EpisodeKey, type GuardBackend } from '../guard/guard.js'
+import type { MemoryGroup } from '../group/memory-group.js'
+import { checkGuardOptions, OUTCOMES, stepOf } from '../guard/options.js'
 import {
   SimulationFact,
   type SimulationHandle,
   type SimulationRecord,
 } from '../native/simulation.js'
-import { throwIfAborted } from '../queue.js'
+import { throwIfAborted } from '../base/queue.js'
 
 const NS_PER_MS = 1_000_000
 

@@ -1,8 +1,8 @@
 // Watching a simulated group: the same events, queues and rules for consumers as with a real one.
 import type { OomEvent, OomWatch, UsageEvent } from '../../types/watch.js'
-import { publishEvent } from '../diagnostics.js'
-import { QueuedEvents } from '../event-iterator.js'
-import { queueOf, type CheckedWatchOptions } from '../watch.js'
+import { publishEvent } from '../base/diagnostics.js'
+import { QueuedEvents } from '../base/event-iterator.js'
+import { queueOf, type CheckedWatchOptions } from '../watch/watch.js'
 
 /** {@link MemoryGroup.watch}; nothing keeps the event loop alive: its time is virtual. */
 export class SimulatedWatch extends QueuedEvents<OomEvent> implements OomWatch {

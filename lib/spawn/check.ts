@@ -2,7 +2,7 @@
 // stdio and the ids. All other options go to child_process.spawn as they are, which checks them
 // before it starts anything.
 import type { SpawnOptions } from 'node:child_process'
-import { invalidType, invalidValue } from '../args.js'
+import { invalidType, invalidValue } from '../base/args.js'
 import type { CommandLine } from './launch.js'
 
 function text(name: string, value: unknown): string {

@@ -1,5 +1,5 @@
 // Between core values and JavaScript: a failed Status becomes an Error with errno, syscall and
-// file, from which the TypeScript side builds the OomError (lib/errors.ts). Nothing clever here.
+// file, from which the TypeScript side builds the OomError (lib/base/errors.ts). Nothing clever here.
 #pragma once
 
 #include "binding/addon.h"

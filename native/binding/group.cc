@@ -4,7 +4,7 @@
 // on the environment's thread; close() or the garbage collector lets go. The core group lives on
 // while an operation, a watch or a guard still has it, so closing disturbs nothing that is under
 // way. Every operation runs on libuv's pool and answers with a promise. The TypeScript side
-// (lib/group.ts) checks arguments, and that the handle is open.
+// (lib/group/memory-group.ts) checks arguments, and that the handle is open.
 #include "binding/group.h"
 
 #include <fcntl.h>

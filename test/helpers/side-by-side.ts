@@ -2,8 +2,8 @@
 // can see of each: the events in order, the streams, the properties, what was thrown.
 import * as child_process from 'node:child_process'
 import type { ChildProcess, SpawnOptions } from 'node:child_process'
-import type { MemoryGroup } from '../../lib/group.js'
-import { spawn } from '../../lib/spawn.js'
+import type { MemoryGroup } from '../../lib/group/memory-group.js'
+import { spawn } from '../../lib/spawn/spawn.js'
 
 export interface Seen {
   thrown?: unknown

@@ -1,7 +1,7 @@
 // freeze and thaw, through the v1 freezer or v2's own, and killing what is frozen.
 import { join } from 'node:path'
 import t from 'tap'
-import { MemoryGroup } from '../../lib/group.js'
+import { MemoryGroup } from '../../lib/group/memory-group.js'
 import {
   enterFreezer,
   freezerBelow,

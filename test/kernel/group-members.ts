@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { MemoryGroup } from '../../lib/group.js'
+import { MemoryGroup } from '../../lib/group/memory-group.js'
 import { Hog } from '../helpers/hog.js'
 import {
   child,

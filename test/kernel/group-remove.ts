@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, renameSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { MemoryGroup } from '../../lib/group.js'
+import { MemoryGroup } from '../../lib/group/memory-group.js'
 import { Hog } from '../helpers/hog.js'
 import {
   child,

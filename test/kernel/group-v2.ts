@@ -3,7 +3,7 @@ import '../helpers/v2-only.js'
 import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
-import { MemoryGroup } from '../../lib/group.js'
+import { MemoryGroup } from '../../lib/group/memory-group.js'
 import { Hog } from '../helpers/hog.js'
 import {
   child,

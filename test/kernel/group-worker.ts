@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import t from 'tap'
-import { MemoryGroup } from '../../lib/group.js'
+import { MemoryGroup } from '../../lib/group/memory-group.js'
 import { nativeFile } from '../../lib/native/load.js'
 import { mount, until } from '../helpers/scratch.js'
 

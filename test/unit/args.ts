@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { constants } from 'node:os'
 import t from 'tap'
-import { boolean, groupPath, options, processId, signalNumber } from '../../lib/args.js'
-import { MemoryGroup } from '../../lib/group.js'
+import { boolean, groupPath, options, processId, signalNumber } from '../../lib/base/args.js'
+import { MemoryGroup } from '../../lib/group/memory-group.js'
 
 const TYPE = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
 const VALUE = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { bytes } from '../../lib/bytes.js'
+import { bytes } from '../../lib/base/bytes.js'
 
 const max = { max: true }
 

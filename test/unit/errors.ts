@@ -3,7 +3,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import t from 'tap'
-import { errnoName, fromNative, OomError, ownError, REMEDIES } from '../../lib/errors.js'
+import { errnoName, fromNative, OomError, ownError, REMEDIES } from '../../lib/base/errors.js'
 import { nativeFile } from '../../lib/native/load.js'
 
 t.test('a native failure becomes an OomError with the remedy', async t => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { constants } from 'node:os'
 import t from 'tap'
-import { ACTIONS, checkGuardOptions, FALLBACKS, stepOf } from '../../lib/guard-options.js'
+import { ACTIONS, checkGuardOptions, FALLBACKS, stepOf } from '../../lib/guard/options.js'
 import type { GuardOptions, PlanAction, PlanStep } from '../../types/guard.js'
 
 const MAX = 2 ** 31 - 1

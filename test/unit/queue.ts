@@ -1,7 +1,7 @@
 // The queue behind the iterators: order, joining, overflow, every way to end.
 import t from 'tap'
 import fc from 'fast-check'
-import { EventQueue, failOnAbort, throwIfAborted } from '../../lib/queue.js'
+import { EventQueue, failOnAbort, throwIfAborted } from '../../lib/base/queue.js'
 
 interface Item {
   key: string

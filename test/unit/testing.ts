@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel } from 'node:diagnostics_channel'
 import t from 'tap'
-import type { MemoryGroup } from '../../lib/group.js'
+import type { MemoryGroup } from '../../lib/group/memory-group.js'
 import { simulate } from '../../lib/testing.js'
 import type { OomEpisode, OomGuard } from '../../types/guard.js'
 import type { OomEvent } from '../../types/watch.js'

@@ -1,6 +1,6 @@
 // Runs inside the scratch group: guards the group that it is in, fills it until it hangs, and reports
 // when it goes on. Its arguments: the group's path. Whoever started it is outside and waits.
-import { MemoryGroup } from '../../group.js'
+import { MemoryGroup } from '../../group/memory-group.js'
 import { DELAY_MS, failureOf, HEADROOM, type Word } from './talk.js'
 
 const PIECE = 2 ** 20

@@ -1,7 +1,7 @@
 // Stands outside the scratch group, in a session of its own, and ends everything in it when the
 // self-test is over, has taken too long, or has died: its stdin ends then. Arguments: the group's path
 // and the seconds.
-import { MemoryGroup } from '../../group.js'
+import { MemoryGroup } from '../../group/memory-group.js'
 
 async function main(path: string, seconds: number): Promise<void> {
   await using group = await MemoryGroup.open(path)

@@ -1,6 +1,6 @@
 // Failures that are this library's own and no system call's: Status.err below the range of errno
 // (errno(3) ends at 4095). The names are the codes that JavaScript sees; the texts are in
-// lib/errors.ts.
+// lib/base/errors.ts.
 #pragma once
 
 #include "core/sys/status.h"

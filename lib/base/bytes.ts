@@ -1,6 +1,6 @@
 // Sizes as users write them: numbers, the kernel's notation (memparse() in lib/cmdline.c), 'max'.
 // Pure; every call that takes a size goes through here before anything is touched.
-import type { Bytes } from '../types/common.js'
+import type { Bytes } from '../../types/common.js'
 import { invalidType, invalidValue, outOfRange } from './args.js'
 
 const SUFFIXES = 'KMGTPE'

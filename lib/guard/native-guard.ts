@@ -1,25 +1,25 @@
 // The real guard: MemoryGroup.guard(). Options are checked, the native guard is armed, its records
-// become the guard's episodes (episode.ts), and the user's calls become its commands.
+// become the guard's episodes (guard.ts), and the user's calls become its commands.
 import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
-import type { GuardOptions, OomGuard } from '../types/guard.js'
-import { binding, errnoName, fromNative, OomError, ownError } from './errors.js'
-import { debug } from './diagnostics.js'
-import { endedError, Guard, type EpisodeKey, type GuardBackend } from './episode.js'
-import { checkGuardOptions, OUTCOMES, stepOf, type CheckedGuardOptions } from './guard-options.js'
-import { handleOf, MemoryGroup } from './group.js'
+import type { GuardOptions, OomGuard } from '../../types/guard.js'
+import { binding, errnoName, fromNative, OomError, ownError } from '../base/errors.js'
+import { debug } from '../base/diagnostics.js'
+import { endedError, Guard, type EpisodeKey, type GuardBackend } from './guard.js'
+import { checkGuardOptions, OUTCOMES, stepOf, type CheckedGuardOptions } from './options.js'
+import { handleOf, MemoryGroup } from '../group/memory-group.js'
 import {
   KeepAlive,
   RecordKind,
   subscribe,
   unsubscribe,
   type NativeRecord,
-} from './native/events.js'
-import type { NativeFailure } from './native/binding.js'
-import { Fact, type GuardHandle } from './native/guards.js'
-import { programFile } from './native/program.js'
-import { memlockError } from './memlock.js'
-import { throwIfAborted } from './queue.js'
+} from '../native/events.js'
+import type { NativeFailure } from '../native/binding.js'
+import { Fact, type GuardHandle } from '../native/guards.js'
+import { programFile } from '../native/program.js'
+import { memlockError } from '../protect/memlock.js'
+import { throwIfAborted } from '../base/queue.js'
 
 const NS_PER_MS = 1_000_000
 // The guarded group's own number, those below count on (native/core/guard/guard.cc).

@@ -1,10 +1,10 @@
 // lockMemory(): keeps what an OOM is handled with resident. The contract's "Protecting the handler
 // itself"; how, and why not mlockall, is in native/core/prepared/mlock.h.
-import type { LockMemoryOptions, LockScope, MemoryLock } from '../types/protect.js'
-import { oneOf, options as checkOptions } from './args.js'
-import { binding } from './errors.js'
+import type { LockMemoryOptions, LockScope, MemoryLock } from '../../types/protect.js'
+import { oneOf, options as checkOptions } from '../base/args.js'
+import { binding } from '../base/errors.js'
 import { memlockError } from './memlock.js'
-import type { NativeScope } from './native/lock.js'
+import type { NativeScope } from '../native/lock.js'
 
 const SCOPES: Record<LockScope, NativeScope> = { 'oom-path': 0, process: 1 }
 

@@ -2,7 +2,7 @@
 // (node:diagnostics_channel) and NODE_DEBUG=cgroup-oom.
 import { channel } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
-import type { OomEvent } from '../types/watch.js'
+import type { OomEvent } from '../../types/watch.js'
 
 export const debug = debuglog('cgroup-oom')
 

@@ -1,9 +1,9 @@
 // systemd's memory pressure protocol: where the service manager wants a process to listen.
-import type { EventIterator, ServicePressureEvent, SubscriptionOptions } from '../types/watch.js'
+import type { EventIterator, ServicePressureEvent, SubscriptionOptions } from '../../types/watch.js'
 import { isAbsolute } from 'node:path'
-import { abortSignal, options as objectOf } from './args.js'
-import { binding, fromNative, ownError } from './errors.js'
-import { Signals } from './signals.js'
+import { abortSignal, options as objectOf } from '../base/args.js'
+import { binding, fromNative, ownError } from '../base/errors.js'
+import { Signals } from './signal-iterator.js'
 
 const OFF = '/dev/null'
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/

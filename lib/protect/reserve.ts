@@ -1,11 +1,11 @@
 // MemoryReserve: memory set aside in advance, to be given back when it is needed. Runs on the
 // caller's thread; a guard's own ballast is the same native object, released without JavaScript.
-import type { Bytes } from '../types/common.js'
-import { outOfRange } from './args.js'
-import { bytes as sizeOf } from './bytes.js'
-import { binding, fromNative, OomError } from './errors.js'
+import type { Bytes } from '../../types/common.js'
+import { outOfRange } from '../base/args.js'
+import { bytes as sizeOf } from '../base/bytes.js'
+import { binding, fromNative, OomError } from '../base/errors.js'
 import { memlockError } from './memlock.js'
-import type { NativeBallast } from './native/ballast.js'
+import type { NativeBallast } from '../native/ballast.js'
 
 /**
  * Resident, locked memory of this process, charged to its group, that is there to be given back:

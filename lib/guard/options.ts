@@ -8,7 +8,7 @@ import type {
   PlanAction,
   PlanStep,
   StepReport,
-} from '../types/guard.js'
+} from '../../types/guard.js'
 import {
   abortSignal,
   boolean,
@@ -20,10 +20,10 @@ import {
   outOfRange,
   processId,
   signalNumber,
-} from './args.js'
-import { GROUP, hasBrand } from './brand.js'
-import { bytes, optionalBytes } from './bytes.js'
-import type { MemoryGroup } from './group.js'
+} from '../base/args.js'
+import { GROUP, hasBrand } from '../base/brand.js'
+import { bytes, optionalBytes } from '../base/bytes.js'
+import type { MemoryGroup } from '../group/memory-group.js'
 
 /** The longest delay, milliseconds: as the control file that this follows had it. */
 export const MAX_DELAY_MS = 2 ** 31 - 1

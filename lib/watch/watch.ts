@@ -8,13 +8,20 @@ import type {
   OomOrigin,
   OomWatch,
   WatchOptions,
-} from '../types/watch.js'
-import type { OomCounters } from '../types/group.js'
-import { abortSignal, groupPath, integer, invalidType, oneOf, options as objectOf } from './args.js'
-import { publishEvent } from './diagnostics.js'
-import { binding, fromNative, OomError, ownError } from './errors.js'
-import { QueuedEvents } from './event-iterator.js'
-import { handleOf, MemoryGroup } from './group.js'
+} from '../../types/watch.js'
+import type { OomCounters } from '../../types/group.js'
+import {
+  abortSignal,
+  groupPath,
+  integer,
+  invalidType,
+  oneOf,
+  options as objectOf,
+} from '../base/args.js'
+import { publishEvent } from '../base/diagnostics.js'
+import { binding, fromNative, OomError, ownError } from '../base/errors.js'
+import { QueuedEvents } from '../base/event-iterator.js'
+import { handleOf, MemoryGroup } from '../group/memory-group.js'
 import {
   KeepAlive,
   RecordKind,
@@ -22,9 +29,9 @@ import {
   subscribe,
   unsubscribe,
   type NativeRecord,
-} from './native/events.js'
-import type { TreeWatchHandle } from './native/events.js'
-import { throwIfAborted, type QueueOptions } from './queue.js'
+} from '../native/events.js'
+import type { TreeWatchHandle } from '../native/events.js'
+import { throwIfAborted, type QueueOptions } from '../base/queue.js'
 
 const ORIGINS: readonly OomOrigin[] = ['self', 'ancestor', 'unknown']
 const MAX_QUEUE = 2 ** 20

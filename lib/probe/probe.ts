@@ -1,7 +1,7 @@
 // probe(): what this machine allows. Looks, and changes nothing; resolves on every platform.
-import type { ProbeReport } from '../types/probe.js'
-import { examine } from './probe/examine.js'
-import { thisMachine } from './probe/machine.js'
+import type { ProbeReport } from '../../types/probe.js'
+import { examine } from './examine.js'
+import { thisMachine } from './machine.js'
 
 /**
  * What the library needs or can use, as found on this machine, each with the reason and, where

@@ -1,5 +1,5 @@
 // Early warnings: usage thresholds and memory pressure, each an async iterator of its own kind.
-import type { Bytes } from '../types/common.js'
+import type { Bytes } from '../../types/common.js'
 import type {
   EventIterator,
   PressureEvent,
@@ -7,7 +7,7 @@ import type {
   StallPressureOptions,
   SubscriptionOptions,
   UsageEvent,
-} from '../types/watch.js'
+} from '../../types/watch.js'
 import {
   abortSignal,
   integer,
@@ -16,12 +16,12 @@ import {
   oneOf,
   options as objectOf,
   outOfRange,
-} from './args.js'
-import { bytes } from './bytes.js'
-import { binding, fromNative } from './errors.js'
-import { handleOf, type MemoryGroup } from './group.js'
-import type { NativeRecord, SignalHandle } from './native/events.js'
-import { Signals } from './signals.js'
+} from '../base/args.js'
+import { bytes } from '../base/bytes.js'
+import { binding, fromNative } from '../base/errors.js'
+import { handleOf, type MemoryGroup } from '../group/memory-group.js'
+import type { NativeRecord, SignalHandle } from '../native/events.js'
+import { Signals } from './signal-iterator.js'
 
 function native(group: MemoryGroup, make: () => SignalHandle): SignalHandle {
   try {

@@ -2,9 +2,9 @@
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import { brand, ERROR, isInstance } from './brand.js'
-import type { NativeFailure } from './native/binding.js'
-import { tryBinding } from './native/load.js'
-import type { Binding } from './native/binding.js'
+import type { NativeFailure } from '../native/binding.js'
+import { tryBinding } from '../native/load.js'
+import type { Binding } from '../native/binding.js'
 
 export interface OomErrorDetails {
   /** Negative, as Node's own system errors have it. */

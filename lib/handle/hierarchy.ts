@@ -1,8 +1,8 @@
 // Where memory groups are: the mount of the hierarchy with the memory controller, asked of the kernel
 // each time, since it may be mounted after the package was loaded.
 import { join, normalize } from 'node:path'
-import { binding, fromNative } from './errors.js'
-import type { CgroupVersion } from '../types/group.js'
+import { binding, fromNative } from '../base/errors.js'
+import type { CgroupVersion } from '../../types/group.js'
 
 /** The mount of the memory hierarchy. Rejects with ERR_CGROUP_UNSUPPORTED where there is none. */
 export async function memoryMount(): Promise<{ path: string; version: CgroupVersion }> {
@@ -13,7 +13,7 @@ export async function memoryMount(): Promise<{ path: string; version: CgroupVers
   }
 }
 
-/** A checked path (args.ts, groupPath) made absolute: relative ones begin at the mount. */
+/** A checked path (base/args.ts, groupPath) made absolute: relative ones begin at the mount. */
 export async function absoluteGroupPath(path: string): Promise<string> {
   const whole = path.startsWith('/') ? normalize(path) : join((await memoryMount()).path, path)
   return whole.length > 1 && whole.endsWith('/') ? whole.slice(0, -1) : whole

@@ -3,7 +3,7 @@
 // tasks that freeze) is waited for here, between calls: no pool thread is ever held by a group.
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Bytes } from '../types/common.js'
+import type { Bytes } from '../../types/common.js'
 import type {
   AddOptions,
   CgroupVersion,
@@ -13,7 +13,7 @@ import type {
   OomCounters,
   PidsOptions,
   RemoveOptions,
-} from '../types/group.js'
+} from '../../types/group.js'
 import {
   boolean,
   groupPath,
@@ -21,10 +21,10 @@ import {
   options as checkOptions,
   processId,
   signalNumber,
-} from './args.js'
-import { brand, GROUP, hasBrand, isInstance } from './brand.js'
-import { bytes, optionalBytes } from './bytes.js'
-import type { GuardOptions, OomGuard } from '../types/guard.js'
+} from '../base/args.js'
+import { brand, GROUP, hasBrand, isInstance } from '../base/brand.js'
+import { bytes, optionalBytes } from '../base/bytes.js'
+import type { GuardOptions, OomGuard } from '../../types/guard.js'
 import type {
   EventIterator,
   OomWatch,
@@ -33,16 +33,16 @@ import type {
   SubscriptionOptions,
   UsageEvent,
   WatchOptions,
-} from '../types/watch.js'
-import { binding, fromNative, OomError, ownError, unseenMembers } from './errors.js'
-import { guardGroup } from './guard.js'
-import { absoluteGroupPath, memoryGroupOf } from './hierarchy.js'
-import type { GroupHandle, LimitChange } from './native/group.js'
-import { packageRoot } from './native/load.js'
-import { watchPressure, watchUsage } from './pressure.js'
+} from '../../types/watch.js'
+import { binding, fromNative, OomError, ownError, unseenMembers } from '../base/errors.js'
+import { guardGroup } from '../guard/native-guard.js'
+import { absoluteGroupPath, memoryGroupOf } from '../handle/hierarchy.js'
+import type { GroupHandle, LimitChange } from '../native/group.js'
+import { packageRoot } from '../native/load.js'
+import { watchPressure, watchUsage } from '../watch/pressure.js'
 import { oddToMove } from './process-check.js'
-import { VERSION } from './version.js'
-import { watchGroup } from './watch.js'
+import { VERSION } from '../base/version.js'
+import { watchGroup } from '../watch/watch.js'
 
 // How long members may take to stop before freeze() gives up, and dying ones may keep an empty group
 // busy before remove() does.

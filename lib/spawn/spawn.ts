@@ -10,12 +10,12 @@ import type {
   StdioPipe,
 } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
-import { boolean, integer, invalidType } from './args.js'
-import { binding, ownError } from './errors.js'
-import { handleOf, MemoryGroup, sameGroup } from './group.js'
-import { checkCommand } from './spawn/check.js'
-import { GroupKiller } from './spawn/kill-group.js'
-import { launch } from './spawn/launch.js'
+import { boolean, integer, invalidType } from '../base/args.js'
+import { binding, ownError } from '../base/errors.js'
+import { handleOf, MemoryGroup, sameGroup } from '../group/memory-group.js'
+import { checkCommand } from './check.js'
+import { GroupKiller } from './kill-group.js'
+import { launch } from './launch.js'
 
 /** The group that a child is started in, and what child_process knows nothing of. */
 export interface SpawnGroup {

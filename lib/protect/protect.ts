@@ -1,8 +1,8 @@
 // protect(): keeps the kernel from choosing this process. proc_pid_oom_score_adj(5). What is in force
 // is the process's, whichever worker or copy of this module has asked: native/core/sys/own_oom_score.h.
-import type { ProtectOptions } from '../types/protect.js'
-import { integer, options as checkOptions } from './args.js'
-import { binding, fromNative } from './errors.js'
+import type { ProtectOptions } from '../../types/protect.js'
+import { integer, options as checkOptions } from '../base/args.js'
+import { binding, fromNative } from '../base/errors.js'
 
 function told<T>(call: () => T): T {
   try {

@@ -1,5 +1,5 @@
 // The async iterator behind usage thresholds and pressure.
-import { QueuedEvents } from './event-iterator.js'
+import { QueuedEvents } from '../base/event-iterator.js'
 import {
   KeepAlive,
   RecordKind,
@@ -7,8 +7,8 @@ import {
   unsubscribe,
   type NativeRecord,
   type SignalHandle,
-} from './native/events.js'
-import { throwIfAborted } from './queue.js'
+} from '../native/events.js'
+import { throwIfAborted } from '../base/queue.js'
 
 interface Counted {
   at: bigint

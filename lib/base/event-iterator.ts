@@ -1,7 +1,7 @@
 // The async iterator that watches, usage thresholds and pressure are, real or simulated: it hands
 // out what comes into its queue, until it ends, is left, or its signal aborts.
-import type { EventIterator } from '../types/watch.js'
-import type { KeepAlive } from './native/events.js'
+import type { EventIterator } from '../../types/watch.js'
+import type { KeepAlive } from '../native/events.js'
 import { EventQueue, failOnAbort, type QueueOptions } from './queue.js'
 
 export abstract class QueuedEvents<T> implements EventIterator<T> {

@@ -1,11 +1,11 @@
 // Episodes and guards as JavaScript sees them, whoever drives the machine behind: the sentinel
-// (guard.ts) or a simulated group (testing.ts). The driver calls started(), stepped() and ended(); the
+// (native-guard.ts) or a simulated group (testing.ts). The driver calls started(), stepped() and ended(); the
 // user's calls go to the driver's backend.
 //
 // Every iterator sees each episode from the time that it was made; those that began before the first
 // one was are kept for it (the newest KEPT of them).
 import { channel } from 'node:diagnostics_channel'
-import type { Bytes } from '../types/common.js'
+import type { Bytes } from '../../types/common.js'
 import type {
   EpisodeEnd,
   EpisodeSignal,
@@ -14,14 +14,14 @@ import type {
   OomGuard,
   Outcome,
   StepReport,
-} from '../types/guard.js'
-import { integer, invalidType, options, outOfRange, processId, signalNumber } from './args.js'
-import { bytes } from './bytes.js'
-import { debug } from './diagnostics.js'
-import { AbortError, OomError } from './errors.js'
-import type { MemoryGroup } from './group.js'
-import { checkDelay, OUTCOMES, type Step } from './guard-options.js'
-import { EventQueue } from './queue.js'
+} from '../../types/guard.js'
+import { integer, invalidType, options, outOfRange, processId, signalNumber } from '../base/args.js'
+import { bytes } from '../base/bytes.js'
+import { debug } from '../base/diagnostics.js'
+import { AbortError, OomError } from '../base/errors.js'
+import type { MemoryGroup } from '../group/memory-group.js'
+import { checkDelay, OUTCOMES, type Step } from './options.js'
+import { EventQueue } from '../base/queue.js'
 
 const KEPT = 64
 const QUEUE_LIMIT = 1024
