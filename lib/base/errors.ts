@@ -2,9 +2,17 @@
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import { brand, ERROR, isInstance } from './brand.js'
-import type { NativeFailure } from '../native/binding.js'
-import { tryBinding } from '../native/load.js'
-import type { Binding } from '../native/binding.js'
+
+/**
+ * What the addon throws: with errno (negative), syscall and file; those that no system call told have the
+ * code of native/core/sys/codes.h instead.
+ */
+export interface NativeFailure extends Error {
+  errno: number
+  code?: string
+  syscall?: string
+  file?: string
+}
 
 export interface OomErrorDetails {
   /** Negative, as Node's own system errors have it. */
@@ -296,21 +304,6 @@ export function fromNative(error: unknown, path?: string): unknown {
     syscall,
     path: where,
   })
-}
-
-/** The addon, or a throw of ERR_CGROUP_UNSUPPORTED. */
-export function binding(): Binding {
-  const found = tryBinding()
-  if (found instanceof Error) {
-    throw new OomError(
-      'ERR_CGROUP_UNSUPPORTED',
-      `cgroup-oom does not work here: ${found.message}`,
-      {
-        cause: found,
-      },
-    )
-  }
-  return found
 }
 
 /** As Node.js's own: name AbortError, code ABORT_ERR, the signal's reason as its cause. */

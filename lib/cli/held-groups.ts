@@ -19,7 +19,7 @@ import {
 } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { binding } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 
 /** A live process that gives the killer back when it must. */
 export interface Keeper {

@@ -34,7 +34,7 @@ import type {
   UsageEvent,
   WatchOptions,
 } from '../../types/watch.js'
-import { binding, fromNative, OomError, ownError, unseenMembers } from '../base/errors.js'
+import { fromNative, OomError, ownError, unseenMembers } from '../base/errors.js'
 import { guardGroup } from '../guard/native-guard.js'
 import { absoluteGroupPath, memoryGroupOf } from '../handle/hierarchy.js'
 import type { GroupHandle, LimitChange } from '../native/group.js'
@@ -42,6 +42,7 @@ import { packageRoot } from '../native/load.js'
 import { watchPressure, watchUsage } from '../watch/pressure.js'
 import { oddToMove } from './process-check.js'
 import { VERSION } from '../base/version.js'
+import { binding } from '../native/addon.js'
 import { watchGroup } from '../watch/watch.js'
 
 // How long members may take to stop before freeze() gives up, and dying ones may keep an empty group

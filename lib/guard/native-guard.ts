@@ -3,7 +3,7 @@
 import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { GuardOptions, OomGuard } from '../../types/guard.js'
-import { binding, errnoName, fromNative, OomError, ownError } from '../base/errors.js'
+import { errnoName, fromNative, OomError, ownError, type NativeFailure } from '../base/errors.js'
 import { debug } from '../base/diagnostics.js'
 import { endedError, Guard, type EpisodeKey, type GuardBackend } from './guard.js'
 import { checkGuardOptions, OUTCOMES, stepOf, type CheckedGuardOptions } from './options.js'
@@ -15,11 +15,11 @@ import {
   unsubscribe,
   type NativeRecord,
 } from '../native/events.js'
-import type { NativeFailure } from '../native/binding.js'
 import { Fact, type GuardHandle } from '../native/guards.js'
 import { programFile } from '../native/program.js'
 import { memlockError } from '../protect/memlock.js'
 import { throwIfAborted } from '../base/queue.js'
+import { binding } from '../native/addon.js'
 
 const NS_PER_MS = 1_000_000
 // The guarded group's own number, those below count on (native/core/guard/guard.cc).

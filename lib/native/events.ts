@@ -1,5 +1,6 @@
 // Records from the sentinel: how they look here, who gets them, and what keeps the event loop alive.
-import { binding, fromNative } from '../base/errors.js'
+import { fromNative } from '../base/errors.js'
+import { binding } from './addon.js'
 import type { GroupHandle } from './group.js'
 
 /** native/core/sentinel/channel.h: RecordKind. */

@@ -1,7 +1,7 @@
 // DelayTimer: timerfd_create(2) for JavaScript, on the sentinel's thread: it fires whatever the event
 // loop does.
 import { integer, invalidType, options as checkOptions } from '../base/args.js'
-import { binding, fromNative, OomError } from '../base/errors.js'
+import { fromNative, OomError } from '../base/errors.js'
 import {
   KeepAlive,
   subscribe,
@@ -10,6 +10,7 @@ import {
   type SignalHandle,
 } from '../native/events.js'
 import { EventQueue } from '../base/queue.js'
+import { binding } from '../native/addon.js'
 import { EventFd } from './event-fd.js'
 
 const MAX_MS = 2 ** 31 - 1

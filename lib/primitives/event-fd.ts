@@ -8,7 +8,8 @@ import {
   outOfRange,
 } from '../base/args.js'
 import { brand, EVENT_FD, isInstance } from '../base/brand.js'
-import { AbortError, binding, fromNative } from '../base/errors.js'
+import { AbortError, fromNative } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 import { Polled } from './polled.js'
 
 const MAX = 2n ** 64n - 2n

@@ -1,6 +1,7 @@
 // mlockall(2) and munlockall(2), as they are. lockMemory() is what is safe with Node.js.
 import { integer, invalidValue } from '../base/args.js'
-import { binding, fromNative } from '../base/errors.js'
+import { fromNative } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 import { memlockError } from '../protect/memlock.js'
 
 /** Lock what is mapped now, and make it resident. */

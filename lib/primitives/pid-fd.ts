@@ -1,7 +1,7 @@
 // PidFd: a process by its pidfd, which never comes to mean another one. pidfd_open(2).
 import { integer, processId, signalNumber } from '../base/args.js'
-import { binding, errnoName, fromNative, OomError } from '../base/errors.js'
-import type { NativeFailure } from '../native/binding.js'
+import { errnoName, fromNative, OomError, type NativeFailure } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 import { Polled } from './polled.js'
 
 /** A process, held by a file descriptor: its pid may be reused, this handle never is. */

@@ -2,9 +2,9 @@
 // memory.rst, sections 9 (thresholds), 10 (OOM) and 11 (pressure).
 import { isAbsolute, join, normalize } from 'node:path'
 import { groupPath, integer, invalidType, invalidValue } from '../base/args.js'
-import { binding, errnoName, fromNative, OomError } from '../base/errors.js'
+import { errnoName, fromNative, OomError, type NativeFailure } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 import { handleOf, MemoryGroup } from '../group/memory-group.js'
-import type { NativeFailure } from '../native/binding.js'
 import type { GroupHandle } from '../native/group.js'
 import { EventFd } from './event-fd.js'
 

@@ -2,7 +2,7 @@
 // itself"; how, and why not mlockall, is in native/core/prepared/mlock.h.
 import type { LockMemoryOptions, LockScope, MemoryLock } from '../../types/protect.js'
 import { oneOf, options as checkOptions } from '../base/args.js'
-import { binding } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 import { memlockError } from './memlock.js'
 import type { NativeScope } from '../native/lock.js'
 

@@ -1,7 +1,7 @@
 // RLIMIT_MEMLOCK explained: what was asked for, what is allowed, and what to do about it. Everything
 // that locks memory refuses through this, before anything is locked.
-import type { NativeFailure } from '../native/binding.js'
-import { binding, fromNative, OomError } from '../base/errors.js'
+import { fromNative, OomError, type NativeFailure } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 
 const REMEDY =
   'raise it (ulimit -l, LimitMEMLOCK= in a systemd unit, --ulimit memlock= of a container) or give the process CAP_IPC_LOCK'

@@ -2,7 +2,8 @@
 // is the process's, whichever worker or copy of this module has asked: native/core/sys/own_oom_score.h.
 import type { ProtectOptions } from '../../types/protect.js'
 import { integer, options as checkOptions } from '../base/args.js'
-import { binding, fromNative } from '../base/errors.js'
+import { fromNative } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 
 function told<T>(call: () => T): T {
   try {

@@ -3,7 +3,8 @@
 import type { Bytes } from '../../types/common.js'
 import { outOfRange } from '../base/args.js'
 import { bytes as sizeOf } from '../base/bytes.js'
-import { binding, fromNative, OomError } from '../base/errors.js'
+import { fromNative, OomError } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 import { memlockError } from './memlock.js'
 import type { NativeBallast } from '../native/ballast.js'
 

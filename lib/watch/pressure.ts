@@ -18,7 +18,8 @@ import {
   outOfRange,
 } from '../base/args.js'
 import { bytes } from '../base/bytes.js'
-import { binding, fromNative } from '../base/errors.js'
+import { fromNative } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 import { handleOf, type MemoryGroup } from '../group/memory-group.js'
 import type { NativeRecord, SignalHandle } from '../native/events.js'
 import { Signals } from './signal-iterator.js'

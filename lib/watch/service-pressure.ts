@@ -2,7 +2,8 @@
 import type { EventIterator, ServicePressureEvent, SubscriptionOptions } from '../../types/watch.js'
 import { isAbsolute } from 'node:path'
 import { abortSignal, options as objectOf } from '../base/args.js'
-import { binding, fromNative, ownError } from '../base/errors.js'
+import { fromNative, ownError } from '../base/errors.js'
+import { binding } from '../native/addon.js'
 import { Signals } from './signal-iterator.js'
 
 const OFF = '/dev/null'

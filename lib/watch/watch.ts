@@ -19,7 +19,7 @@ import {
   options as objectOf,
 } from '../base/args.js'
 import { publishEvent } from '../base/diagnostics.js'
-import { binding, fromNative, OomError, ownError } from '../base/errors.js'
+import { fromNative, OomError, ownError } from '../base/errors.js'
 import { QueuedEvents } from '../base/event-iterator.js'
 import { handleOf, MemoryGroup } from '../group/memory-group.js'
 import {
@@ -32,6 +32,7 @@ import {
 } from '../native/events.js'
 import type { TreeWatchHandle } from '../native/events.js'
 import { throwIfAborted, type QueueOptions } from '../base/queue.js'
+import { binding } from '../native/addon.js'
 
 const ORIGINS: readonly OomOrigin[] = ['self', 'ancestor', 'unknown']
 const MAX_QUEUE = 2 ** 20

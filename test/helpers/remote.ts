@@ -18,7 +18,7 @@ const fs = require('node:fs')
 const { Worker } = require('node:worker_threads')
 const DIST = ${JSON.stringify(dist)}
 const oom = { ...require(DIST + '/index.js'), ...require(DIST + '/primitives.js') }
-const { binding } = require(DIST + '/errors.js')
+const { binding } = require(DIST + '/native/addon.js')
 const say = message => fs.writeSync(1, JSON.stringify(message, (_, v) => (typeof v === 'bigint' ? Number(v) : v)) + '\\n')
 const emit = (event, value) => say({ event, value })
 // Guards a group and tells of its episodes; "decide" is called with each.

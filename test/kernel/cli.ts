@@ -46,7 +46,7 @@ async function guarding(
     const { MemoryGroup } = require('${lib}/index.js')
     MemoryGroup.open(${JSON.stringify(dir)})
       .then(group => group.guard(${JSON.stringify({ delayMs: 60_000, ...options })}))
-      .then(() => console.log(require('${lib}/errors.js').binding().guardianPid()))
+      .then(() => console.log(require('${lib}/native/addon.js').binding().guardianPid()))
     process.stdin.resume()
   `
   const supervisor = spawn('env', ['-i', process.execPath, '-e', code], {

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import t from 'tap'
-import { binding } from '../../lib/base/errors.js'
+import { binding } from '../../lib/native/addon.js'
 import { lockMemory, MemoryReserve } from '../../lib/index.js'
 import { MiB } from '../helpers/scratch.js'
 import { CLEAN, script } from '../helpers/script.js'

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { MemoryReserve } from '../../lib/index.js'
-import { binding } from '../../lib/base/errors.js'
+import { binding } from '../../lib/native/addon.js'
 import { MiB, onV1, scratch, USAGE } from '../helpers/scratch.js'
 import { CLEAN, script } from '../helpers/script.js'
 

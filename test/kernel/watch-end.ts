@@ -2,7 +2,7 @@
 import t from 'tap'
 import { channel } from 'node:diagnostics_channel'
 import { rmdirSync } from 'node:fs'
-import { binding } from '../../lib/base/errors.js'
+import { binding } from '../../lib/native/addon.js'
 import { MemoryGroup, watchTree, type OomEvent, type OomWatch } from '../../lib/index.js'
 import { child, MiB, scratch, version } from '../helpers/scratch.js'
 import { killedIn, openFds, rest } from '../helpers/watching.js'
