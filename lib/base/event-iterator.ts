@@ -1,16 +1,21 @@
 // The async iterator that watches, usage thresholds and pressure are, real or simulated: it hands
 // out what comes into its queue, until it ends, is left, or its signal aborts.
 import type { EventIterator } from '../../types/watch.js'
-import type { KeepAlive } from '../native/events.js'
 import { EventQueue, failOnAbort, type QueueOptions } from './queue.js'
+
+/** A claim on the event loop, as a timer's: made and given up any number of times. */
+export interface Claim {
+  ref(): void
+  unref(): void
+}
 
 export abstract class QueuedEvents<T> implements EventIterator<T> {
   readonly #queue: EventQueue<T>
-  readonly #alive: KeepAlive | undefined
+  readonly #alive: Claim | undefined
   #stopListening = () => {}
 
-  /** `alive`: its claim on the event loop; none where time is virtual. */
-  constructor(options: Omit<QueueOptions<T>, 'onEnd'>, alive?: KeepAlive) {
+  /** `alive`: none where time is virtual. */
+  constructor(options: Omit<QueueOptions<T>, 'onEnd'>, alive?: Claim) {
     this.#alive = alive
     this.#queue = new EventQueue<T>({
       ...options,

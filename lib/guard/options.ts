@@ -24,6 +24,7 @@ import {
 import { GROUP, hasBrand } from '../base/brand.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
 import type { MemoryGroup } from '../group/memory-group.js'
+import type { NativeGuardOptions, NativeStep } from '../native/guards.js'
 
 /** The longest delay, milliseconds: as the control file that this follows had it. */
 export const MAX_DELAY_MS = 2 ** 31 - 1
@@ -56,32 +57,9 @@ export const OUTCOMES: readonly Outcome[] = [
   'cancelled',
 ]
 
-/** One step, as the native side takes it. */
-export interface NativeStep {
-  kind: number
-  afterMs: number
-  /** headroom */
-  bytes: number
-  /** signal */
-  signal: number
-  /** signal: 0 all, -1 the largest, else a pid */
-  target: number
-}
-
-export interface CheckedGuardOptions {
-  delayMs: number
-  maxDelayMs: number
-  fallback: number
-  plan: NativeStep[]
-  headroom: number
-  ballast: number
+export interface CheckedGuardOptions extends Omit<NativeGuardOptions, 'graceMs' | 'place'> {
   /** undefined: none. */
   guardian: { graceMs: number; group?: MemoryGroup } | undefined
-  guardDescendants: boolean
-  dryRun: boolean
-  takeOver: boolean
-  /** v2. `band` 0: the default; `freeze`: of native/core/rules/hold_line.h, HoldFreeze. */
-  hold: { band: number; freeze: number }
   signal: AbortSignal | undefined
 }
 
@@ -175,7 +153,6 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
     maxDelayMs,
     fallback: FALLBACKS.indexOf(oneOf('options.fallback', options.fallback, FALLBACKS, 'kernel')),
     plan,
-    headroom,
     ballast,
     guardian: checkGuardian(options.guardian),
     guardDescendants:

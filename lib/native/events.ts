@@ -1,5 +1,6 @@
 // Records from the sentinel: how they look here, who gets them, and what keeps the event loop alive.
 import { fromNative } from '../base/errors.js'
+import type { Claim } from '../base/event-iterator.js'
 import { binding } from './addon.js'
 import type { GroupHandle } from './group.js'
 
@@ -110,7 +111,7 @@ export function unsubscribe(target: number): void {
 }
 
 /** One thing's claim on the event loop, as a timer's: held and let go any number of times. */
-export class KeepAlive {
+export class KeepAlive implements Claim {
   #held = false
   ref(): void {
     if (this.#held) return

@@ -1,5 +1,4 @@
 // native/binding/guards.cc as TypeScript sees it.
-import type { CheckedGuardOptions } from '../guard/options.js'
 import type { GroupHandle } from './group.js'
 
 /** native/core/rules/episode.h: Fact, those that a program may state. */
@@ -28,7 +27,35 @@ export interface GuardHandle {
   disposeNow(): void
 }
 
-export interface NativeGuardOptions extends Omit<CheckedGuardOptions, 'guardian'> {
+/** One step of a plan. */
+export interface NativeStep {
+  kind: number
+  afterMs: number
+  /** headroom */
+  bytes: number
+  /** signal */
+  signal: number
+  /** signal: 0 all, -1 the largest, else a pid */
+  target: number
+}
+
+/** What the episode machine is given, of a real group or a simulated one. */
+export interface EpisodeOptions {
+  delayMs: number
+  maxDelayMs: number
+  fallback: number
+  /** By `afterMs`. */
+  plan: NativeStep[]
+  /** Bytes; 0: none. */
+  ballast: number
+  dryRun: boolean
+}
+
+export interface NativeGuardOptions extends EpisodeOptions {
+  guardDescendants: boolean
+  takeOver: boolean
+  /** v2. `band` 0: the default; `freeze`: of native/core/rules/hold_line.h, HoldFreeze. */
+  hold: { band: number; freeze: number }
   /** 0: no guardian. */
   graceMs: number
   /** An fd of cgroup.procs that the guardian moves to, or -1. */

@@ -1,6 +1,6 @@
 // native/binding/simulation.cc as TypeScript sees it. Times are nanoseconds of the virtual clock;
 // methods that give a string give the name of an error, or ''.
-import type { CheckedGuardOptions } from '../guard/options.js'
+import type { EpisodeOptions } from './guards.js'
 
 /** What happened, in order. Each kind uses the fields that it needs. */
 export interface SimulationRecord {
@@ -46,7 +46,7 @@ export interface SimulationHandle {
   freeze(frozen: boolean): void
   reclaim(bytes: number): number
   remove(kill: boolean): string
-  guard(options: CheckedGuardOptions): void
+  guard(options: EpisodeOptions): void
   command(episode: number, fact: number, ns: number): boolean
   raiseLimit(bytes: number): string
   dispose(): void

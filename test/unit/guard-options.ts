@@ -14,7 +14,6 @@ t.test('defaults', async t => {
     maxDelayMs: 5000,
     fallback: 0,
     plan: [],
-    headroom: 0,
     ballast: 0,
     guardian: { graceMs: 100 },
     guardDescendants: true,
@@ -53,7 +52,6 @@ t.test('everything given', async t => {
     }),
     {
       fallback: 2,
-      headroom: 2 ** 20,
       ballast: 4096,
       guardian: { graceMs: 50 },
       guardDescendants: false,
