@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 // The command line: `cgroup-oom doctor | rescue | watch | run`. Finds the command and turns what it
 // throws into a message and an exit status: 2 for a wrong command line, 1 for all else.
+import { VERSION } from './base/version.js'
 import { UsageError, type Command } from './cli/command.js'
 import { doctor } from './cli/doctor.js'
 import { rescue } from './cli/rescue.js'
 import { run } from './cli/run.js'
 import { watch } from './cli/watch.js'
-import { VERSION } from './base/version.js'
 
 const COMMANDS: readonly Command[] = [doctor, rescue, watch, run]
 

@@ -28,5 +28,5 @@ export function simulate(options?: SimulateOptions): SimulatedGroup {
     const text = `the simulation needs the native addon: ${addon.message}`
     throw new OomError('ERR_CGROUP_UNSUPPORTED', text, { cause: addon })
   }
-  return new SimulatedMemoryGroup(options, addon) as unknown as SimulatedGroup
+  return new SimulatedMemoryGroup(options, addon)
 }

@@ -1,52 +1,23 @@
-import type { Bytes } from './common.js'
-
-/** The version of the cgroup interface that a group belongs to: cgroups(7). */
-export type CgroupVersion = 1 | 2
-
-/** The limits of a group. A field is `undefined` where the group's version has no such file. */
-export interface MemoryLimits {
-  /** Bytes; `Infinity`: none. v1 `memory.limit_in_bytes`, v2 `memory.max`. */
-  max: number
-  /** Bytes; `Infinity`: none. v2 `memory.high`. */
-  high?: number | undefined
-  /**
-   * Bytes of swap on top of memory; `Infinity`: none. v2 `memory.swap.max`; v1 the difference of
-   * `memory.memsw.limit_in_bytes` and `memory.limit_in_bytes`.
-   */
-  swapMax?: number | undefined
-  /** v2 `memory.oom.group`: the kernel kills the whole group or nothing. */
-  oomGroup?: boolean | undefined
-}
-
-/** Limits to set: each field that is present is written, the others stay as they are. */
-export interface MemoryLimitsInit {
-  max?: Bytes
-  high?: Bytes
-  swapMax?: Bytes
-  oomGroup?: boolean
-}
-
-/**
- * The kernel's own counters of a group, since it was made; `undefined` where the group's version has
- * none. On v2 (memory.events) those of all groups below are added in.
- */
-export interface OomCounters {
-  /** Times the group was out of memory: v2 `memory.events`. v1 has no such counter. */
-  oom?: number | undefined
-  /** Tasks of the group killed by the OOM killer. v1 `memory.oom_control`, v2 `memory.events`. */
-  oomKill?: number | undefined
-  /** Times the whole group was killed: v2 (5.17 and later). */
-  oomGroupKill?: number | undefined
-  /** Times the group was throttled at `memory.high`: v2. */
-  high?: number | undefined
-  /**
-   * Times the group met its limit: v2 `max`, v1 `memory.failcnt`, which does not count where the limit
-   * is that of memory with swap (`swapMax: 0`).
-   */
-  max?: number | undefined
-  /** Whether tasks of the group wait for user space to decide: v1 `memory.oom_control`. */
-  underOom?: boolean | undefined
-}
+// A group, its guard and the guard's episodes: they name each other, and so are in one file.
+import type { Bytes, MonotonicNs } from './common.js'
+import type {
+  EpisodeEnd,
+  Fallback,
+  GuardReserve,
+  GuardStats,
+  HoldOptions,
+  PlanStep,
+} from './guard.js'
+import type { CgroupVersion, MemoryLimits, MemoryLimitsInit, OomCounters } from './limits.js'
+import type {
+  EventIterator,
+  OomWatch,
+  PressureEvent,
+  PressureOptions,
+  SubscriptionOptions,
+  UsageEvent,
+  WatchOptions,
+} from './watch.js'
 
 export interface PidsOptions {
   /** Also the members of all descendants. Default false. */
@@ -71,4 +42,231 @@ export interface KillOptions {
 export interface RemoveOptions {
   /** Kill the members (and those of all descendants, which are removed too) first. Default false. */
   kill?: boolean
+}
+
+/** A group, real or simulated. */
+export interface MemoryGroup extends AsyncDisposable {
+  /** Absolute path of its directory when it was opened. */
+  readonly path: string
+  readonly version: CgroupVersion
+
+  /** Bytes in use, page cache included: v1 memory.usage_in_bytes, v2 memory.current. */
+  usage(): Promise<number>
+
+  limits(): Promise<MemoryLimits>
+
+  /**
+   * Sets the given limits and leaves the others, all or none: what was written before one is refused
+   * is put back. Sizes are rounded down to whole pages. v1 knows memory and memory + swap: what may be
+   * swapped stays the same when only `max` changes. Lowering `max` never kills.
+   *
+   * @throws EBUSY if the group uses more and the kernel could not reclaim enough;
+   * ERR_CGROUP_UNSUPPORTED for a limit that the version does not have; ERR_ROOT_GROUP
+   */
+  setLimits(limits: MemoryLimitsInit): Promise<void>
+
+  counters(): Promise<OomCounters>
+
+  /** The processes in it, ascending; those not visible in this pid namespace are left out. */
+  pids(options?: PidsOptions): Promise<number[]>
+
+  /**
+   * Moves a process, with all its threads, into the group. What it has been charged for stays where it
+   * is: only what it allocates from now on is charged here.
+   *
+   * A worker's `threadId` is no process id, but mostly some other process has it. Process 1, ancestors
+   * of this process, kernel threads and ids of threads are therefore refused unless `force` is set.
+   *
+   * @throws ERR_PROCESS_REFUSED; ESRCH; EACCES without write access to cgroup.procs
+   */
+  add(pid: number, options?: AddOptions): Promise<void>
+
+  /**
+   * Sends a signal to the members and, unless told otherwise, to those of all groups below. SIGKILL
+   * goes on until none is left, with processes that are forked meanwhile; frozen ones are thawed to
+   * die. Any other signal is sent once. A pid is never signalled after another process got it.
+   *
+   * @returns the pids signalled
+   * @throws ERR_SELF_IN_GROUP for SIGKILL and SIGSTOP if this process is a member; ERR_INIT_IN_GROUP
+   * for them if process 1 is one; EPERM if a member belongs to another user; ERR_ROOT_GROUP for
+   * SIGKILL; ERR_UNSEEN_MEMBERS, after all others have got it, for members in another PID namespace
+   * (v2 with cgroup.kill, Linux 5.14: SIGKILL reaches them with those below)
+   */
+  kill(options?: KillOptions): Promise<number[]>
+
+  /**
+   * Stops the members, those of groups below included, until {@link thaw}; resolves when all have
+   * stopped. v1: the freezer group of the same path, which must have all of them; v2: cgroup.freeze.
+   *
+   * @throws ERR_NO_FREEZER; ERR_SELF_IN_GROUP; ETIMEDOUT if some do not stop within 10 s (tasks that
+   * wait for memory do not): it is thawed again then
+   */
+  freeze(): Promise<void>
+
+  /** @throws ERR_NO_FREEZER; EBUSY if a group above keeps it frozen */
+  thaw(): Promise<void>
+
+  /**
+   * Asks the kernel to reclaim, as far as there is something. v2: about so many bytes; v1
+   * (memory.force_empty): what it can, whatever the number.
+   *
+   * @returns bytes by which usage went down
+   */
+  reclaim(size: Bytes): Promise<number>
+
+  /**
+   * Removes the group, rmdir(2). With `kill`, all members and all groups below go first; on v1 the
+   * kernel's killer is given back before. Watches of this process have told of all kills before it is gone.
+   * The object stays open.
+   *
+   * @throws EBUSY if there are members or groups below; ENOENT if it is gone already; with `kill` also
+   * what {@link kill} throws
+   */
+  remove(options?: RemoveOptions): Promise<void>
+
+  /**
+   * Tells of the group's OOMs, of the kernel's kills in it and of its removal; changes nothing. Armed
+   * when it returns: what happens between now and the first `next()` is not lost.
+   *
+   * @throws ERR_CLOSED; ENOENT or ENODEV for a group that is gone; AbortError for a signal that has
+   * aborted already
+   */
+  watch(options?: WatchOptions): OomWatch
+
+  /**
+   * Tells when usage crosses so many bytes, in either direction. v1: an eventfd threshold
+   * (cgroup.event_control); the kernel looks every 128 pages, so it may be some hundred KiB late. v2 has
+   * no such thing: the sentinel looks ten times a second (less often with thousands of these), and does
+   * not see what goes there and back in between.
+   */
+  watchUsage(size: Bytes, options?: SubscriptionOptions): EventIterator<UsageEvent>
+
+  /**
+   * Tells of memory pressure before it is an OOM: with `level` the group's vmpressure (v1
+   * memory.pressure_level; ERR_CGROUP_UNSUPPORTED on v2), with `kind` PSI stalls: on v1 the whole
+   * system's (/proc/pressure/memory), on v2 the group's (memory.pressure).
+   */
+  watchPressure(options: PressureOptions): EventIterator<PressureEvent>
+
+  /**
+   * Takes OOM handling of the group, and of those below it, over from the kernel, for at most
+   * `delayMs` each time: then the fallback decides. In force when it resolves.
+   *
+   * @throws ERR_KILLER_DISABLED if somebody has disabled the killer already (see `takeOver`);
+   * ERR_ROOT_GROUP; ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low; ERR_GUARDIAN_MISSING and
+   * ERR_GUARDIAN_INSIDE; AbortError
+   */
+  guard(options: GuardOptions): Promise<OomGuard>
+
+  /** Lets go of the directory; the group itself stays. What is under way is finished. Idempotent. */
+  close(): Promise<void>
+
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface GuardianOptions {
+  /** Milliseconds past the deadline at which the guardian acts; integer, 10 to 60000. Default 100. */
+  graceMs?: number
+  /**
+   * Where it lives; must not be the guarded group or below it. Default: where this process is, or, if
+   * that is inside of what is guarded, the group above the guarded one. One guardian serves all guards
+   * of a process: the last guard that says so moves it.
+   */
+  group?: MemoryGroup
+}
+
+export interface GuardOptions {
+  /** Milliseconds; integer, 0 to 2**31 - 1. 0: the kernel decides at once, as if unguarded. */
+  delayMs: number
+  /** Default `'kernel'`. */
+  fallback?: Fallback
+  /** At most 16 steps. */
+  plan?: readonly PlanStep[]
+  reserve?: GuardReserve
+  /** The process that keeps the promise when this one cannot. Default true. */
+  guardian?: boolean | GuardianOptions
+  /** What becomes of groups below the guarded one. Default `'guard'`. */
+  descendants?: 'guard' | 'kernel'
+  /** Report what would be done and do nothing: the kernel keeps its killer. Default false. */
+  dryRun?: boolean
+  /**
+   * Adopt a group whose killer is already disabled; it is left enabled at the end. v2, where no killer can
+   * be: one that carries the mark of a hold, which is put back as that one had found it, as far as whoever
+   * could have written the mark had the right to. Default false.
+   */
+  takeOver?: boolean
+  /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */
+  maxDelayMs?: number
+  /** v2: how the group is held below its limit. Ignored on v1. */
+  hold?: HoldOptions
+  /** Aborting it disposes the guard; iterators throw an `AbortError`. */
+  signal?: AbortSignal
+}
+
+/** A guarded group ran out of memory. Methods reject with ERR_EPISODE_ENDED once it has ended. */
+export interface OomEpisode {
+  /** Counts up from 1 within a guard. */
+  readonly id: number
+  /** Absolute path of the group that is out of memory: the guarded one or one below it. */
+  readonly group: string
+  readonly startedAt: MonotonicNs
+  /** When the fallback runs; moved by `extend()` and `setDelay()`. */
+  readonly deadline: MonotonicNs
+  /** Bytes in use when it began. */
+  readonly usage: number
+  /** The group's limit when it began, bytes; v2: `memory.max`, above the line at which it is held. */
+  readonly limit: number
+  /** Aborts when the episode ends: cancel your own work with it. */
+  readonly signal: AbortSignal
+  /** How it ended. Never rejects. */
+  readonly ended: Promise<EpisodeEnd>
+  /**
+   * Raises the limit to an absolute size, or by an amount; on v1 memsw too, in the right order, on v2
+   * the line with it.
+   *
+   * @throws ERR_LIMIT_NOT_RAISED: it would be no higher than it is
+   */
+  raiseLimit(to: Bytes | { by: Bytes }): Promise<void>
+  /**
+   * Kills a member, the one with the largest resident size, or all, those of groups below included.
+   * Resolves with the pids. Never this process, its parents, pid 1 or who is at oom_score_adj -1000.
+   * `'largest'` takes all members along that share its memory.
+   *
+   * With a `signal` other than SIGKILL it is asked to end (or whatever that signal means to it): that
+   * is no kill, and the episode ends as ever. A member that waits for memory acts on it once it has
+   * some, so raise the limit too.
+   *
+   * @throws ESRCH: no such member, or none that may be killed; EPERM; ERR_UNSEEN_MEMBERS: a member is in
+   * another PID namespace or hidden in /proc, so that nobody can say which is the largest, or end all
+   */
+  kill(victim: number | 'largest' | 'all', options?: { signal?: NodeJS.Signals }): Promise<number[]>
+  /**
+   * Moves a member to another group. What it has been charged for stays with this group, on v1 and
+   * v2 alike: only what it allocates from now on is charged to the other.
+   */
+  move(pid: number, to: MemoryGroup): Promise<void>
+  /**
+   * More time: moves the deadline by `ms` (1 or more), to at most `maxDelayMs` after the clock's start.
+   *
+   * @throws RangeError beyond it
+   */
+  extend(ms: number): void
+  /** Lets the kernel's killer decide now. */
+  yield(): Promise<void>
+}
+
+/**
+ * Takes OOM handling of a group over from the kernel, for at most the delay. Iterating gives the
+ * episodes; nobody needs to. Keeps the event loop alive only while it is iterated: waiting for an
+ * episode's `ended` elsewhere does not.
+ */
+export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
+  readonly group: MemoryGroup
+  readonly delayMs: number
+  readonly stats: GuardStats
+  /** Restarts a running episode's clock too. 0: the kernel decides from now on. */
+  setDelay(ms: number): void
+  /** Puts back what was found, in the group and in every descendant. */
+  dispose(): Promise<void>
+  [Symbol.asyncIterator](): AsyncIterableIterator<OomEpisode>
 }

@@ -1,5 +1,5 @@
+// What a guard may be asked for, and what it reports.
 import type { Bytes, MonotonicNs } from './common.js'
-import type { MemoryGroup } from '../lib/group/memory-group.js'
 
 /**
  * What happens at the deadline. `'kill-largest'` kills the member with the largest resident size, together with all members
@@ -54,17 +54,6 @@ export interface GuardReserve {
   ballast?: Bytes
 }
 
-export interface GuardianOptions {
-  /** Milliseconds past the deadline at which the guardian acts; integer, 10 to 60000. Default 100. */
-  graceMs?: number
-  /**
-   * Where it lives; must not be the guarded group or below it. Default: where this process is, or, if
-   * that is inside of what is guarded, the group above the guarded one. One guardian serves all guards
-   * of a process: the last guard that says so moves it.
-   */
-  group?: MemoryGroup
-}
-
 /**
  * v2 has no way to disable the kernel's killer: a guarded group is held below `memory.max` instead, by
  * `memory.high`, past which the kernel throttles whoever allocates.
@@ -81,34 +70,6 @@ export interface HoldOptions {
    * never frozen: `'always'` is refused there with ERR_SELF_IN_GROUP.
    */
   freeze?: 'if-needed' | 'always' | 'never'
-}
-
-export interface GuardOptions {
-  /** Milliseconds; integer, 0 to 2**31 - 1. 0: the kernel decides at once, as if unguarded. */
-  delayMs: number
-  /** Default `'kernel'`. */
-  fallback?: Fallback
-  /** At most 16 steps. */
-  plan?: readonly PlanStep[]
-  reserve?: GuardReserve
-  /** The process that keeps the promise when this one cannot. Default true. */
-  guardian?: boolean | GuardianOptions
-  /** What becomes of groups below the guarded one. Default `'guard'`. */
-  descendants?: 'guard' | 'kernel'
-  /** Report what would be done and do nothing: the kernel keeps its killer. Default false. */
-  dryRun?: boolean
-  /**
-   * Adopt a group whose killer is already disabled; it is left enabled at the end. v2, where no killer can
-   * be: one that carries the mark of a hold, which is put back as that one had found it, as far as whoever
-   * could have written the mark had the right to. Default false.
-   */
-  takeOver?: boolean
-  /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */
-  maxDelayMs?: number
-  /** v2: how the group is held below its limit. Ignored on v1. */
-  hold?: HoldOptions
-  /** Aborting it disposes the guard; iterators throw an `AbortError`. */
-  signal?: AbortSignal
 }
 
 /** How an episode ended. */
@@ -179,72 +140,4 @@ export interface GuardStats {
   groups: number
   /** Episodes whose report did not fit into the queue of a consumer that is too slow. */
   missed: number
-}
-
-/** A guarded group ran out of memory. Methods reject with ERR_EPISODE_ENDED once it has ended. */
-export interface OomEpisode {
-  /** Counts up from 1 within a guard. */
-  readonly id: number
-  /** Absolute path of the group that is out of memory: the guarded one or one below it. */
-  readonly group: string
-  readonly startedAt: MonotonicNs
-  /** When the fallback runs; moved by `extend()` and `setDelay()`. */
-  readonly deadline: MonotonicNs
-  /** Bytes in use when it began. */
-  readonly usage: number
-  /** The group's limit when it began, bytes; v2: `memory.max`, above the line at which it is held. */
-  readonly limit: number
-  /** Aborts when the episode ends: cancel your own work with it. */
-  readonly signal: AbortSignal
-  /** How it ended. Never rejects. */
-  readonly ended: Promise<EpisodeEnd>
-  /**
-   * Raises the limit to an absolute size, or by an amount; on v1 memsw too, in the right order, on v2
-   * the line with it.
-   *
-   * @throws ERR_LIMIT_NOT_RAISED: it would be no higher than it is
-   */
-  raiseLimit(to: Bytes | { by: Bytes }): Promise<void>
-  /**
-   * Kills a member, the one with the largest resident size, or all, those of groups below included.
-   * Resolves with the pids. Never this process, its parents, pid 1 or who is at oom_score_adj -1000.
-   * `'largest'` takes all members along that share its memory.
-   *
-   * With a `signal` other than SIGKILL it is asked to end (or whatever that signal means to it): that
-   * is no kill, and the episode ends as ever. A member that waits for memory acts on it once it has
-   * some, so raise the limit too.
-   *
-   * @throws ESRCH: no such member, or none that may be killed; EPERM; ERR_UNSEEN_MEMBERS: a member is in
-   * another PID namespace or hidden in /proc, so that nobody can say which is the largest, or end all
-   */
-  kill(victim: number | 'largest' | 'all', options?: { signal?: NodeJS.Signals }): Promise<number[]>
-  /**
-   * Moves a member to another group. What it has been charged for stays with this group, on v1 and
-   * v2 alike: only what it allocates from now on is charged to the other.
-   */
-  move(pid: number, to: MemoryGroup): Promise<void>
-  /**
-   * More time: moves the deadline by `ms` (1 or more), to at most `maxDelayMs` after the clock's start.
-   *
-   * @throws RangeError beyond it
-   */
-  extend(ms: number): void
-  /** Lets the kernel's killer decide now. */
-  yield(): Promise<void>
-}
-
-/**
- * Takes OOM handling of a group over from the kernel, for at most the delay. Iterating gives the
- * episodes; nobody needs to. Keeps the event loop alive only while it is iterated: waiting for an
- * episode's `ended` elsewhere does not.
- */
-export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
-  readonly group: MemoryGroup
-  readonly delayMs: number
-  readonly stats: GuardStats
-  /** Restarts a running episode's clock too. 0: the kernel decides from now on. */
-  setDelay(ms: number): void
-  /** Puts back what was found, in the group and in every descendant. */
-  dispose(): Promise<void>
-  [Symbol.asyncIterator](): AsyncIterableIterator<OomEpisode>
 }

@@ -1,4 +1,4 @@
-import type { CgroupVersion } from './group.js'
+import type { CgroupVersion } from './limits.js'
 
 /** One thing that the library needs or can use, as found on this machine. */
 export interface Capability {

@@ -1,4 +1,4 @@
-import type { MemoryGroup } from '../lib/group/memory-group.js'
+import type { MemoryGroup } from './group.js'
 import type { Bytes, MonotonicNs } from './common.js'
 
 export interface SimulateOptions {

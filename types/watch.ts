@@ -1,5 +1,5 @@
 import type { MonotonicNs } from './common.js'
-import type { OomCounters } from './group.js'
+import type { OomCounters } from './limits.js'
 
 /**
  * Whose limit an OOM was that a group was told of: its own or that of a group above. v1 does not say; it is

@@ -2,7 +2,7 @@
 // package, a CommonJS one requires it, and each gets classes of its own. Objects are therefore known
 // by a registered symbol and not by their class.
 
-/** Of MemoryGroup: a method that gives {@link Origin}. */
+/** Of MemoryGroup: a method that gives the Origin of handle/handle.ts. */
 export const GROUP = Symbol.for('cgroup-oom.MemoryGroup')
 export const ERROR = Symbol.for('cgroup-oom.OomError')
 export const EVENT_FD = Symbol.for('cgroup-oom.EventFd')

@@ -2,7 +2,8 @@
 // has left. Refuses where a guardian or sentinel is alive: it would take away what that one holds.
 import { groupPath } from '../base/args.js'
 import { fromNative } from '../base/errors.js'
-import { handleOf, MemoryGroup } from '../group/memory-group.js'
+import { MemoryGroup } from '../group/memory-group.js'
+import { handleOf } from '../handle/handle.js'
 import { absoluteGroupPath } from '../handle/hierarchy.js'
 import { checked, groupsOf, parse, type Command } from './command.js'
 import { count, shown } from './format.js'

@@ -1,7 +1,8 @@
 // What `cgroup-oom run` says of OOMs: a line for each episode of a guard, or for each of the
 // kernel's kills where there is no guard.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { EpisodeEnd, OomEpisode, OomGuard } from '../../types/guard.js'
+import type { OomEpisode, OomGuard } from '../../types/group.js'
+import type { EpisodeEnd } from '../../types/guard.js'
 import { watchTree } from '../watch/watch.js'
 import { count, duration, size } from './format.js'
 

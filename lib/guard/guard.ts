@@ -6,12 +6,11 @@
 // one was are kept for it (the newest KEPT of them).
 import { channel } from 'node:diagnostics_channel'
 import type { Bytes } from '../../types/common.js'
+import type { MemoryGroup, OomEpisode, OomGuard } from '../../types/group.js'
 import type {
   EpisodeEnd,
   EpisodeSignal,
   GuardStats,
-  OomEpisode,
-  OomGuard,
   Outcome,
   StepReport,
 } from '../../types/guard.js'
@@ -19,9 +18,8 @@ import { integer, invalidType, options, outOfRange, processId, signalNumber } fr
 import { bytes } from '../base/bytes.js'
 import { debug } from '../base/diagnostics.js'
 import { AbortError, OomError } from '../base/errors.js'
-import type { MemoryGroup } from '../group/memory-group.js'
-import { checkDelay, OUTCOMES, type Step } from './options.js'
 import { EventQueue } from '../base/queue.js'
+import { checkDelay, OUTCOMES, type Step } from './options.js'
 
 const KEPT = 64
 const QUEUE_LIMIT = 1024

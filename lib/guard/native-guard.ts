@@ -2,12 +2,12 @@
 // become the guard's episodes (guard.ts), and the user's calls become its commands.
 import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
-import type { GuardOptions, OomGuard } from '../../types/guard.js'
-import { errnoName, fromNative, OomError, ownError, type NativeFailure } from '../base/errors.js'
+import type { GuardOptions, MemoryGroup, OomGuard } from '../../types/group.js'
 import { debug } from '../base/diagnostics.js'
-import { endedError, Guard, type EpisodeKey, type GuardBackend } from './guard.js'
-import { checkGuardOptions, OUTCOMES, stepOf, type CheckedGuardOptions } from './options.js'
-import { handleOf, MemoryGroup } from '../group/memory-group.js'
+import { errnoName, fromNative, OomError, ownError, type NativeFailure } from '../base/errors.js'
+import { throwIfAborted } from '../base/queue.js'
+import { copyOf, handleOf, openHandle } from '../handle/handle.js'
+import { binding } from '../native/addon.js'
 import {
   KeepAlive,
   RecordKind,
@@ -15,11 +15,12 @@ import {
   unsubscribe,
   type NativeRecord,
 } from '../native/events.js'
+import type { GroupHandle } from '../native/group.js'
 import { Fact, type GuardHandle } from '../native/guards.js'
 import { programFile } from '../native/program.js'
 import { memlockError } from '../protect/memlock.js'
-import { throwIfAborted } from '../base/queue.js'
-import { binding } from '../native/addon.js'
+import { endedError, Guard, type EpisodeKey, type GuardBackend } from './guard.js'
+import { checkGuardOptions, OUTCOMES, stepOf, type CheckedGuardOptions } from './options.js'
 
 const NS_PER_MS = 1_000_000
 // The guarded group's own number, those below count on (native/core/guard/guard.cc).
@@ -153,23 +154,28 @@ class NativeBackend implements GuardBackend {
   async move(key: EpisodeKey, path: string, pid: number, to: MemoryGroup): Promise<void> {
     if (this.#handle.baseLimit(key.sub, key.episode) < 0) throw endedError()
     await this.#with(path, async group => {
-      if (!(await group.pids({ recursive: true })).includes(pid)) {
-        throw new OomError('ESRCH', `process ${pid} is not in '${path}'`, { path })
-      }
-      // A member of this group is no mistake, whoever it is.
-      try {
-        await handleOf(to, 'to').add(pid)
-      } catch (error) {
-        throw fromNative(error, to.path)
-      }
+      if ((await group.pids(true)).includes(pid)) return
+      throw new OomError('ESRCH', `process ${pid} is not in '${path}'`, { path })
     })
+    // A member of this group is no mistake, whoever it is.
+    try {
+      await handleOf(to, 'to').add(pid)
+    } catch (error) {
+      throw fromNative(error, to.path)
+    }
   }
 
-  /** The group of an episode: the guarded one, or one below it. */
-  async #with(path: string, use: (group: MemoryGroup) => Promise<void>): Promise<void> {
-    if (path === this.#group.path) return use(this.#group)
-    await using group = await MemoryGroup.open(path)
-    await use(group)
+  /** The group of an episode, the guarded one or one below it, by a handle that nobody else closes. */
+  async #with(path: string, use: (group: GroupHandle) => Promise<void>): Promise<void> {
+    const own = path === this.#group.path
+    const handle = own ? copyOf(handleOf(this.#group)) : await openHandle(path)
+    try {
+      await use(handle)
+    } catch (error) {
+      throw fromNative(error, path)
+    } finally {
+      handle.close()
+    }
   }
 
   extend({ sub, episode }: EpisodeKey, ms: number): boolean {

@@ -1,14 +1,8 @@
 // The options of guard(): every rule of them, checked before anything is touched, and the plain values
 // that the native side takes. Used by the real guard and by the simulated one.
 import { constants } from 'node:os'
-import type {
-  Fallback,
-  GuardOptions,
-  Outcome,
-  PlanAction,
-  PlanStep,
-  StepReport,
-} from '../../types/guard.js'
+import type { GuardOptions, MemoryGroup } from '../../types/group.js'
+import type { Fallback, Outcome, PlanAction, PlanStep, StepReport } from '../../types/guard.js'
 import {
   abortSignal,
   boolean,
@@ -23,7 +17,6 @@ import {
 } from '../base/args.js'
 import { GROUP, hasBrand } from '../base/brand.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
-import type { MemoryGroup } from '../group/memory-group.js'
 import type { NativeGuardOptions, NativeStep } from '../native/guards.js'
 
 /** The longest delay, milliseconds: as the control file that this follows had it. */

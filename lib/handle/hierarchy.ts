@@ -1,9 +1,9 @@
 // Where memory groups are: the mount of the hierarchy with the memory controller, asked of the kernel
 // each time, since it may be mounted after the package was loaded.
 import { join, normalize } from 'node:path'
+import type { CgroupVersion } from '../../types/limits.js'
 import { fromNative } from '../base/errors.js'
 import { binding } from '../native/addon.js'
-import type { CgroupVersion } from '../../types/group.js'
 
 /** The mount of the memory hierarchy. Rejects with ERR_CGROUP_UNSUPPORTED where there is none. */
 export async function memoryMount(): Promise<{ path: string; version: CgroupVersion }> {

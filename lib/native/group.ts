@@ -1,5 +1,5 @@
 // native/binding/group.cc as TypeScript sees it. Sizes are bytes, Infinity for no limit.
-import type { CgroupVersion, MemoryLimits, OomCounters } from '../../types/group.js'
+import type { CgroupVersion, MemoryLimits, OomCounters } from '../../types/limits.js'
 
 /** Limits to write; what is absent stays as it is. */
 export type LimitChange = Partial<Record<'max' | 'high' | 'swapMax', number>> & {

@@ -8,9 +8,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { VERSION } from '../base/version.js'
+import type { Binding } from './binding.js'
 import { here } from './dirname.js'
 import { elfFault } from './elf.js'
-import type { Binding } from './binding.js'
 
 const NAME = 'cgroup-oom'
 

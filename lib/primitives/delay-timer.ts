@@ -2,6 +2,8 @@
 // loop does.
 import { integer, invalidType, options as checkOptions } from '../base/args.js'
 import { fromNative, OomError } from '../base/errors.js'
+import { EventQueue } from '../base/queue.js'
+import { binding } from '../native/addon.js'
 import {
   KeepAlive,
   subscribe,
@@ -9,8 +11,6 @@ import {
   type NativeRecord,
   type SignalHandle,
 } from '../native/events.js'
-import { EventQueue } from '../base/queue.js'
-import { binding } from '../native/addon.js'
 import { EventFd } from './event-fd.js'
 
 const MAX_MS = 2 ** 31 - 1

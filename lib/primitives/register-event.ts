@@ -1,10 +1,12 @@
 // registerEvent: cgroup v1's cgroup.event_control. Kernel Documentation/admin-guide/cgroup-v1/
 // memory.rst, sections 9 (thresholds), 10 (OOM) and 11 (pressure).
 import { isAbsolute, join, normalize } from 'node:path'
+import type { MemoryGroup as Group } from '../../types/group.js'
 import { groupPath, integer, invalidType, invalidValue } from '../base/args.js'
 import { errnoName, fromNative, OomError, type NativeFailure } from '../base/errors.js'
+import { MemoryGroup } from '../group/memory-group.js'
+import { handleOf } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import { handleOf, MemoryGroup } from '../group/memory-group.js'
 import type { GroupHandle } from '../native/group.js'
 import { EventFd } from './event-fd.js'
 
@@ -65,7 +67,7 @@ const WRITE: Record<string, string> = {
  * `ERR_CGROUP_UNSUPPORTED`: a cgroup v2 group, or no native addon here; `ERR_CLOSED`.
  */
 export async function registerEvent(
-  group: MemoryGroup | string,
+  group: Group | string,
   file: string,
   eventFd: EventFd,
   args?: string | number | bigint,

@@ -1,8 +1,8 @@
 // The report of one machine: finds the hierarchy and asks every check. Pure over `Machine`.
 import type { Capability, ProbeReport } from '../../types/probe.js'
-import { memlockReason } from '../protect/memlock.js'
 import type { Mount } from '../native/group.js'
 import type { NativeScope } from '../native/lock.js'
+import { memlockReason } from '../protect/memlock.js'
 import * as check from './checks.js'
 import type { Machine } from './machine.js'
 

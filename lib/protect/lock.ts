@@ -3,8 +3,8 @@
 import type { LockMemoryOptions, LockScope, MemoryLock } from '../../types/protect.js'
 import { oneOf, options as checkOptions } from '../base/args.js'
 import { binding } from '../native/addon.js'
-import { memlockError } from './memlock.js'
 import type { NativeScope } from '../native/lock.js'
+import { memlockError } from './memlock.js'
 
 const SCOPES: Record<LockScope, NativeScope> = { 'oom-path': 0, process: 1 }
 

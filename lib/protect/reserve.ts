@@ -5,8 +5,8 @@ import { outOfRange } from '../base/args.js'
 import { bytes as sizeOf } from '../base/bytes.js'
 import { fromNative, OomError } from '../base/errors.js'
 import { binding } from '../native/addon.js'
-import { memlockError } from './memlock.js'
 import type { NativeBallast } from '../native/ballast.js'
+import { memlockError } from './memlock.js'
 
 /**
  * Resident, locked memory of this process, charged to its group, that is there to be given back:

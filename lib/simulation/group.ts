@@ -7,14 +7,14 @@ import { constants } from 'node:os'
 import type { Bytes } from '../../types/common.js'
 import type {
   AddOptions,
+  GuardOptions,
   KillOptions,
-  MemoryLimits,
-  MemoryLimitsInit,
-  OomCounters,
+  MemoryGroup,
+  OomGuard,
   PidsOptions,
   RemoveOptions,
 } from '../../types/group.js'
-import type { GuardOptions, OomGuard } from '../../types/guard.js'
+import type { MemoryLimits, MemoryLimitsInit, OomCounters } from '../../types/limits.js'
 import type {
   SimulatedProcessOptions,
   SimulatedTarget,
@@ -22,8 +22,8 @@ import type {
   Simulation,
 } from '../../types/testing.js'
 import type {
-  OomEvent,
   EventIterator,
+  OomEvent,
   OomWatch,
   PressureEvent,
   PressureOptions,
@@ -34,11 +34,10 @@ import type {
 import * as check from '../base/args.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
 import { OomError, ownError } from '../base/errors.js'
+import { throwIfAborted } from '../base/queue.js'
 import type { Guard } from '../guard/guard.js'
-import type { MemoryGroup } from '../group/memory-group.js'
 import { MAX_DELAY_MS, signalName } from '../guard/options.js'
 import type { SimulationBinding, SimulationHandle, SimulationRecord } from '../native/simulation.js'
-import { throwIfAborted } from '../base/queue.js'
 import { checkWatchOptions } from '../watch/watch.js'
 import { deliver, makeGuard, type GuardedSimulation } from './guard.js'
 import { SimulatedThreshold, SimulatedWatch } from './watch.js'
@@ -51,10 +50,7 @@ const TEXTS: Record<string, string> = {
 
 const turn = () => new Promise<void>(resolve => setImmediate(resolve))
 
-/** All of MemoryGroup but that it is one: that needs a directory. */
-type GroupInterface = Pick<MemoryGroup, keyof MemoryGroup>
-
-export class SimulatedMemoryGroup implements GroupInterface, Simulation {
+export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
   readonly path: string
   readonly version = 1
   readonly #native: SimulationHandle
@@ -182,7 +178,7 @@ export class SimulatedMemoryGroup implements GroupInterface, Simulation {
 
   async guard(options: GuardOptions): Promise<OomGuard> {
     const sim: GuardedSimulation = {
-      group: this as unknown as MemoryGroup,
+      group: this,
       native: this.#native,
       signal: (pid, signal) => this.#onSignal?.(pid, signal),
       settle: () => this.settle(),

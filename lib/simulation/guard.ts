@@ -1,16 +1,15 @@
 // Guarding a simulated group: the same Guard and OomEpisode objects as with a real one, on the same
 // episode machine; the backend is the simulation.
-import type { GuardOptions } from '../../types/guard.js'
+import type { GuardOptions, MemoryGroup } from '../../types/group.js'
 import { OomError, ownError } from '../base/errors.js'
+import { throwIfAborted } from '../base/queue.js'
 import { Guard, type EpisodeKey, type GuardBackend } from '../guard/guard.js'
-import type { MemoryGroup } from '../group/memory-group.js'
 import { checkGuardOptions, OUTCOMES, stepOf } from '../guard/options.js'
 import {
   SimulationFact,
   type SimulationHandle,
   type SimulationRecord,
 } from '../native/simulation.js'
-import { throwIfAborted } from '../base/queue.js'
 
 const NS_PER_MS = 1_000_000
 

@@ -1,10 +1,10 @@
 // Looks a command up as execvp(3) will, so that one which is not there is told before anything has
 // been started, with no pid, as child_process.spawn tells it. Only a forecast: what starts is what
 // the launcher's own execvp finds, and it reports what this could not foresee.
+import type { SpawnOptions } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { SpawnOptions } from 'node:child_process'
 
 /** The errors that child_process.spawn emits; it throws all others. */
 export type Missing = 'ENOENT' | 'EACCES'

@@ -6,8 +6,9 @@
 // group are being signalled when the child is.
 import type { ChildProcess, SpawnOptions } from 'node:child_process'
 import { constants } from 'node:os'
-import { handleOf, type MemoryGroup } from '../group/memory-group.js'
+import type { MemoryGroup } from '../../types/group.js'
 import { fromNative } from '../base/errors.js'
+import { handleOf } from '../handle/handle.js'
 
 // What a group that is removed meanwhile answers: nobody is left in it.
 const GONE = ['ENOENT', 'ENODEV']

@@ -10,17 +10,19 @@ import type {
   StdioPipe,
 } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
+import type { MemoryGroup as Group } from '../../types/group.js'
 import { boolean, integer, invalidType } from '../base/args.js'
 import { ownError } from '../base/errors.js'
+import { MemoryGroup, sameGroup } from '../group/memory-group.js'
+import { handleOf } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import { handleOf, MemoryGroup, sameGroup } from '../group/memory-group.js'
 import { checkCommand } from './check.js'
 import { GroupKiller } from './kill-group.js'
 import { launch } from './launch.js'
 
 /** The group that a child is started in, and what child_process knows nothing of. */
 export interface SpawnGroup {
-  group: MemoryGroup
+  group: Group
   /**
    * Whether `timeout` and `signal` end the whole group: `killSignal` goes to all its members, those of
    * groups below included, and what is left of them when the command has ended is killed (SIGKILL).
@@ -137,7 +139,7 @@ export function spawn(
 }
 
 /** Whether this process is in the group or in one below it. */
-function isInside({ path }: MemoryGroup): boolean {
+function isInside({ path }: Group): boolean {
   const { self } = binding().hierarchies()
   return self !== null && `${self}/`.startsWith(`${path}/`)
 }

@@ -1,61 +1,16 @@
-// Early warnings: usage thresholds and memory pressure, each an async iterator of its own kind.
-import type { Bytes } from '../../types/common.js'
+// MemoryGroup.watchPressure: levels of reclaim (v1) and PSI stalls.
+import type { MemoryGroup } from '../../types/group.js'
 import type {
   EventIterator,
   PressureEvent,
   PressureOptions,
   StallPressureOptions,
-  SubscriptionOptions,
-  UsageEvent,
 } from '../../types/watch.js'
-import {
-  abortSignal,
-  integer,
-  invalidType,
-  invalidValue,
-  oneOf,
-  options as objectOf,
-  outOfRange,
-} from '../base/args.js'
-import { bytes } from '../base/bytes.js'
-import { fromNative } from '../base/errors.js'
+import { abortSignal, integer, invalidType, invalidValue, oneOf, outOfRange } from '../base/args.js'
+import { handleOf } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import { handleOf, type MemoryGroup } from '../group/memory-group.js'
-import type { NativeRecord, SignalHandle } from '../native/events.js'
+import type { NativeRecord } from '../native/events.js'
 import { Signals } from './signal-iterator.js'
-
-function native(group: MemoryGroup, make: () => SignalHandle): SignalHandle {
-  try {
-    return make()
-  } catch (error) {
-    throw fromNative(error, group.path)
-  }
-}
-
-/** {@link MemoryGroup.watchUsage} */
-export function watchUsage(
-  group: MemoryGroup,
-  size: Bytes,
-  options?: SubscriptionOptions,
-): EventIterator<UsageEvent> {
-  const threshold = bytes('bytes', size)
-  const { signal } = objectOf('options', options)
-  const handle = handleOf(group)
-  return new Signals<UsageEvent>(
-    abortSignal('options.signal', signal),
-    target =>
-      native(group, () => new (binding().Signal)(target, 'usage', handle, String(threshold))),
-    ({ at, count, a, detail }) => ({
-      type: 'usage',
-      group: group.path,
-      at,
-      count,
-      usage: Number(a),
-      threshold,
-      above: detail !== 0,
-    }),
-  )
-}
 
 const LEVELS = ['low', 'medium', 'critical'] as const
 const MODES = ['default', 'hierarchy', 'local'] as const
@@ -82,8 +37,8 @@ export function watchPressure(
     const handle = handleOf(group)
     return new Signals<PressureEvent>(
       signal,
-      target =>
-        native(group, () => new (binding().Signal)(target, 'level', handle, `${level},${mode}`)),
+      group.path,
+      target => new (binding().Signal)(target, 'level', handle, `${level},${mode}`),
       record => ({ ...event(record), level }),
     )
   }
@@ -99,18 +54,15 @@ export function watchPressure(
   const handle = handleOf(group)
   return new Signals<PressureEvent>(
     signal,
+    group.path,
     target =>
-      native(
-        group,
-        () =>
-          new (binding().Signal)(
-            target,
-            'psi',
-            handle,
-            kind === 'full',
-            Math.floor(stallMs * 1000),
-            windowMs * 1000,
-          ),
+      new (binding().Signal)(
+        target,
+        'psi',
+        handle,
+        kind === 'full',
+        Math.floor(stallMs * 1000),
+        windowMs * 1000,
       ),
     record => ({ ...event(record), kind, totalUs: Number(record.a) }),
   )

@@ -1,8 +1,8 @@
 // systemd's memory pressure protocol: where the service manager wants a process to listen.
-import type { EventIterator, ServicePressureEvent, SubscriptionOptions } from '../../types/watch.js'
 import { isAbsolute } from 'node:path'
+import type { EventIterator, ServicePressureEvent, SubscriptionOptions } from '../../types/watch.js'
 import { abortSignal, options as objectOf } from '../base/args.js'
-import { fromNative, ownError } from '../base/errors.js'
+import { ownError } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 import { Signals } from './signal-iterator.js'
 
@@ -36,13 +36,8 @@ export function watchServicePressure(
   const { full, stallUs } = trigger(data)
   return new Signals<ServicePressureEvent>(
     signal,
-    target => {
-      try {
-        return new (binding().Signal)(target, 'service', null, source, data, full, stallUs)
-      } catch (error) {
-        throw fromNative(error, source)
-      }
-    },
+    source,
+    target => new (binding().Signal)(target, 'service', null, source, data, full, stallUs),
     ({ at, count }) => ({ type: 'pressure', source, at, count }),
   )
 }

@@ -1,5 +1,7 @@
 // The async iterator behind usage thresholds and pressure.
+import { fromNative } from '../base/errors.js'
 import { QueuedEvents } from '../base/event-iterator.js'
+import { throwIfAborted } from '../base/queue.js'
 import {
   KeepAlive,
   RecordKind,
@@ -8,21 +10,23 @@ import {
   type NativeRecord,
   type SignalHandle,
 } from '../native/events.js'
-import { throwIfAborted } from '../base/queue.js'
 
 interface Counted {
   at: bigint
   count: number
 }
 
-/** An iterator over one native signal. What is not taken in time is joined to what waits: the time of
- * the first, the values of the last. */
+/**
+ * An iterator over one native signal. What is not taken in time is joined to what waits: the time of the
+ * first, the values of the last. `path`: what a failure to start it is about.
+ */
 export class Signals<T extends Counted> extends QueuedEvents<T> {
   readonly #target: number
   #native: SignalHandle | undefined
 
   constructor(
     signal: AbortSignal | undefined,
+    path: string,
     start: (target: number) => SignalHandle,
     eventOf: (record: NativeRecord) => T,
   ) {
@@ -49,7 +53,7 @@ export class Signals<T extends Counted> extends QueuedEvents<T> {
       this.#native = start(this.#target)
     } catch (error) {
       this.queue.end()
-      throw error
+      throw fromNative(error, path)
     }
     this.started(signal)
   }

@@ -2,6 +2,8 @@
 //
 // The native side has the rules about removal, base line and counts (native/core/watch/watch.h); here are
 // the ones about consumers: nothing is lost before the first next(), a slow one costs bounded memory.
+import type { MemoryGroup } from '../../types/group.js'
+import type { OomCounters } from '../../types/limits.js'
 import type {
   EventsOverflowed,
   OomEvent,
@@ -9,7 +11,6 @@ import type {
   OomWatch,
   WatchOptions,
 } from '../../types/watch.js'
-import type { OomCounters } from '../../types/group.js'
 import {
   abortSignal,
   groupPath,
@@ -21,7 +22,9 @@ import {
 import { publishEvent } from '../base/diagnostics.js'
 import { fromNative, OomError, ownError } from '../base/errors.js'
 import { QueuedEvents } from '../base/event-iterator.js'
-import { handleOf, MemoryGroup } from '../group/memory-group.js'
+import { throwIfAborted, type QueueOptions } from '../base/queue.js'
+import { handleOf, openHandle } from '../handle/handle.js'
+import { binding } from '../native/addon.js'
 import {
   KeepAlive,
   RecordKind,
@@ -31,8 +34,6 @@ import {
   type NativeRecord,
 } from '../native/events.js'
 import type { TreeWatchHandle } from '../native/events.js'
-import { throwIfAborted, type QueueOptions } from '../base/queue.js'
-import { binding } from '../native/addon.js'
 
 const ORIGINS: readonly OomOrigin[] = ['self', 'ancestor', 'unknown']
 const MAX_QUEUE = 2 ** 20
@@ -242,16 +243,18 @@ async function startTree(
   path: string,
   { signal, wanted }: CheckedWatchOptions,
 ): Promise<void> {
-  await using group = await MemoryGroup.open(path)
-  const at = group.path
-  if (!watch.ended) {
-    const tree = new (binding().TreeWatch)(handleOf(group), target, wanted)
-    watch.feed(feedOf(tree, at))
-    try {
+  const handle = await openHandle(path)
+  const at = handle.path
+  try {
+    if (!watch.ended) {
+      const tree = new (binding().TreeWatch)(handle, target, wanted)
+      watch.feed(feedOf(tree, at))
       await tree.scan()
-    } catch (error) {
-      if (!watch.ended) throw fromNative(error, at)
     }
+  } catch (error) {
+    if (!watch.ended) throw fromNative(error, at)
+  } finally {
+    handle.close()
   }
   throwIfAborted(signal)
   if (watch.ended) throw new OomError('ERR_CLOSED', `the watch of '${at}' has been ended`)

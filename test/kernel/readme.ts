@@ -120,11 +120,11 @@ t.test('its links lead somewhere, its options and actions exist', async t => {
   for (const [, to] of readme.matchAll(/\]\((?!http)([^)#]+)\)/g)) {
     t.ok(existsSync(join(root, to!)), to!)
   }
-  const types = readFileSync(join(root, 'types/guard.ts'), 'utf8')
-  const options = /export interface GuardOptions \{([^]*?)\n\}/.exec(types)![1]!
+  const types = (name: string) => readFileSync(join(root, 'types', `${name}.ts`), 'utf8')
+  const options = /export interface GuardOptions \{([^]*?)\n\}/.exec(types('group'))![1]!
   for (const [, name] of options.matchAll(/^ {2}(\w+)\??:/gm)) {
     if (name !== 'hold') t.match(readme, new RegExp(`\`${name}\``), name!)
   }
-  const outcomes = /export type Outcome =([^]*?)\n\n/.exec(types)![1]!
+  const outcomes = /export type Outcome =([^]*?)\n\n/.exec(types('guard'))![1]!
   for (const [, name] of outcomes.matchAll(/'([\w-]+)'/g)) t.match(readme, `\`${name}\``, name!)
 })

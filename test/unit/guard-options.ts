@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { constants } from 'node:os'
 import t from 'tap'
 import { ACTIONS, checkGuardOptions, FALLBACKS, stepOf } from '../../lib/guard/options.js'
-import type { GuardOptions, PlanAction, PlanStep } from '../../types/guard.js'
+import type { GuardOptions } from '../../types/group.js'
+import type { PlanAction, PlanStep } from '../../types/guard.js'
 
 const MAX = 2 ** 31 - 1
 const check = (options: unknown) => checkGuardOptions(options as GuardOptions)

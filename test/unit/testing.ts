@@ -3,7 +3,7 @@ import { channel } from 'node:diagnostics_channel'
 import t from 'tap'
 import type { MemoryGroup } from '../../lib/group/memory-group.js'
 import { simulate } from '../../lib/testing.js'
-import type { OomEpisode, OomGuard } from '../../types/guard.js'
+import type { OomEpisode, OomGuard } from '../../types/group.js'
 import type { OomEvent } from '../../types/watch.js'
 
 const MiB = 2 ** 20

@@ -1,0 +1,34 @@
+// MemoryGroup.watchUsage: told when usage crosses a threshold.
+import type { Bytes } from '../../types/common.js'
+import type { MemoryGroup } from '../../types/group.js'
+import type { EventIterator, SubscriptionOptions, UsageEvent } from '../../types/watch.js'
+import { abortSignal, options as objectOf } from '../base/args.js'
+import { bytes } from '../base/bytes.js'
+import { handleOf } from '../handle/handle.js'
+import { binding } from '../native/addon.js'
+import { Signals } from './signal-iterator.js'
+
+/** {@link MemoryGroup.watchUsage} */
+export function watchUsage(
+  group: MemoryGroup,
+  size: Bytes,
+  options?: SubscriptionOptions,
+): EventIterator<UsageEvent> {
+  const threshold = bytes('bytes', size)
+  const { signal } = objectOf('options', options)
+  const handle = handleOf(group)
+  return new Signals<UsageEvent>(
+    abortSignal('options.signal', signal),
+    group.path,
+    target => new (binding().Signal)(target, 'usage', handle, String(threshold)),
+    ({ at, count, a, detail }) => ({
+      type: 'usage',
+      group: group.path,
+      at,
+      count,
+      usage: Number(a),
+      threshold,
+      above: detail !== 0,
+    }),
+  )
+}

@@ -1,0 +1,50 @@
+// A group's limits and counters, as its control files have them.
+import type { Bytes } from './common.js'
+
+/** The version of the cgroup interface that a group belongs to: cgroups(7). */
+export type CgroupVersion = 1 | 2
+
+/** The limits of a group. A field is `undefined` where the group's version has no such file. */
+export interface MemoryLimits {
+  /** Bytes; `Infinity`: none. v1 `memory.limit_in_bytes`, v2 `memory.max`. */
+  max: number
+  /** Bytes; `Infinity`: none. v2 `memory.high`. */
+  high?: number | undefined
+  /**
+   * Bytes of swap on top of memory; `Infinity`: none. v2 `memory.swap.max`; v1 the difference of
+   * `memory.memsw.limit_in_bytes` and `memory.limit_in_bytes`.
+   */
+  swapMax?: number | undefined
+  /** v2 `memory.oom.group`: the kernel kills the whole group or nothing. */
+  oomGroup?: boolean | undefined
+}
+
+/** Limits to set: each field that is present is written, the others stay as they are. */
+export interface MemoryLimitsInit {
+  max?: Bytes
+  high?: Bytes
+  swapMax?: Bytes
+  oomGroup?: boolean
+}
+
+/**
+ * The kernel's own counters of a group, since it was made; `undefined` where the group's version has
+ * none. On v2 (memory.events) those of all groups below are added in.
+ */
+export interface OomCounters {
+  /** Times the group was out of memory: v2 `memory.events`. v1 has no such counter. */
+  oom?: number | undefined
+  /** Tasks of the group killed by the OOM killer. v1 `memory.oom_control`, v2 `memory.events`. */
+  oomKill?: number | undefined
+  /** Times the whole group was killed: v2 (5.17 and later). */
+  oomGroupKill?: number | undefined
+  /** Times the group was throttled at `memory.high`: v2. */
+  high?: number | undefined
+  /**
+   * Times the group met its limit: v2 `max`, v1 `memory.failcnt`, which does not count where the limit
+   * is that of memory with swap (`swapMax: 0`).
+   */
+  max?: number | undefined
+  /** Whether tasks of the group wait for user space to decide: v1 `memory.oom_control`. */
+  underOom?: boolean | undefined
+}
