@@ -19,7 +19,9 @@ import type { GroupHandle } from '../native/group.js'
 import { Fact, type GuardHandle } from '../native/guards.js'
 import { programFile } from '../native/program.js'
 import { memlockError } from '../protect/memlock.js'
-import { endedError, Guard, type EpisodeKey, type GuardBackend } from './guard.js'
+import type { EpisodeKey, GuardBackend } from './backend.js'
+import { endedError } from './episode.js'
+import { Guard } from './guard.js'
 import { checkGuardOptions, OUTCOMES, stepOf, type CheckedGuardOptions } from './options.js'
 
 const NS_PER_MS = 1_000_000

@@ -3,7 +3,8 @@
 import type { GuardOptions, MemoryGroup } from '../../types/group.js'
 import { OomError, ownError } from '../base/errors.js'
 import { throwIfAborted } from '../base/queue.js'
-import { Guard, type EpisodeKey, type GuardBackend } from '../guard/guard.js'
+import type { EpisodeKey, GuardBackend } from '../guard/backend.js'
+import { Guard } from '../guard/guard.js'
 import { checkGuardOptions, OUTCOMES, stepOf } from '../guard/options.js'
 import {
   SimulationFact,

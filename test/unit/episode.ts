@@ -1,6 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import t from 'tap'
-import { Guard, type EpisodeKey, type GuardBackend } from '../../lib/guard/guard.js'
+import type { EpisodeKey, GuardBackend } from '../../lib/guard/backend.js'
+import { Guard } from '../../lib/guard/guard.js'
 import type { MemoryGroup } from '../../lib/group/memory-group.js'
 import type { OomEpisode } from '../../types/group.js'
 
