@@ -8,16 +8,11 @@ import { errnoName, fromNative, OomError, ownError, type NativeFailure } from '.
 import { throwIfAborted } from '../base/queue.js'
 import { copyOf, handleOf, openHandle } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import {
-  KeepAlive,
-  RecordKind,
-  subscribe,
-  unsubscribe,
-  type NativeRecord,
-} from '../native/events.js'
 import type { GroupHandle } from '../native/group.js'
 import { Fact, type GuardHandle } from '../native/guards.js'
 import { programFile } from '../native/program.js'
+import { RecordKind, type NativeRecord } from '../native/records.js'
+import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
 import { memlockError } from '../protect/memlock.js'
 import type { EpisodeKey, GuardBackend } from './backend.js'
 import { endedError } from './episode.js'

@@ -4,13 +4,9 @@ import { integer, invalidType, options as checkOptions } from '../base/args.js'
 import { fromNative, OomError } from '../base/errors.js'
 import { EventQueue } from '../base/queue.js'
 import { binding } from '../native/addon.js'
-import {
-  KeepAlive,
-  subscribe,
-  unsubscribe,
-  type NativeRecord,
-  type SignalHandle,
-} from '../native/events.js'
+import type { NativeRecord } from '../native/records.js'
+import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
+import type { SignalHandle } from '../native/watches.js'
 import { EventFd } from './event-fd.js'
 
 const MAX_MS = 2 ** 31 - 1

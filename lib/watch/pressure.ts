@@ -9,7 +9,7 @@ import type {
 import { abortSignal, integer, invalidType, invalidValue, oneOf, outOfRange } from '../base/args.js'
 import { handleOf } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import type { NativeRecord } from '../native/events.js'
+import type { NativeRecord } from '../native/records.js'
 import { Signals } from './signal-iterator.js'
 
 const LEVELS = ['low', 'medium', 'critical'] as const

@@ -2,14 +2,9 @@
 import { fromNative } from '../base/errors.js'
 import { QueuedEvents } from '../base/event-iterator.js'
 import { throwIfAborted } from '../base/queue.js'
-import {
-  KeepAlive,
-  RecordKind,
-  subscribe,
-  unsubscribe,
-  type NativeRecord,
-  type SignalHandle,
-} from '../native/events.js'
+import { RecordKind, type NativeRecord } from '../native/records.js'
+import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
+import type { SignalHandle } from '../native/watches.js'
 
 interface Counted {
   at: bigint

@@ -25,15 +25,9 @@ import { QueuedEvents } from '../base/event-iterator.js'
 import { throwIfAborted, type QueueOptions } from '../base/queue.js'
 import { handleOf, openHandle } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import {
-  KeepAlive,
-  RecordKind,
-  ROOT_SUB,
-  subscribe,
-  unsubscribe,
-  type NativeRecord,
-} from '../native/events.js'
-import type { TreeWatchHandle } from '../native/events.js'
+import { RecordKind, ROOT_SUB, type NativeRecord } from '../native/records.js'
+import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
+import type { TreeWatchHandle } from '../native/watches.js'
 
 const ORIGINS: readonly OomOrigin[] = ['self', 'ancestor', 'unknown']
 const MAX_QUEUE = 2 ** 20

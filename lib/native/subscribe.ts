@@ -1,0 +1,35 @@
+// Who gets the sentinel's records, and what keeps the event loop alive for them.
+import { fromNative } from '../base/errors.js'
+import type { Claim } from '../base/event-iterator.js'
+import { binding } from './addon.js'
+import type { NativeRecord } from './records.js'
+
+/** A number under which the handler gets its records, until `unsubscribe`. */
+export function subscribe(handler: (record: NativeRecord) => void): number {
+  const native = binding()
+  try {
+    return native.subscribe(handler)
+  } catch (error) {
+    // The first one starts the sentinel.
+    throw fromNative(error)
+  }
+}
+
+export function unsubscribe(target: number): void {
+  binding().unsubscribe(target)
+}
+
+/** One thing's claim on the event loop, as a timer's: held and let go any number of times. */
+export class KeepAlive implements Claim {
+  #held = false
+  ref(): void {
+    if (this.#held) return
+    this.#held = true
+    binding().ref()
+  }
+  unref(): void {
+    if (!this.#held) return
+    this.#held = false
+    binding().unref()
+  }
+}
