@@ -74,6 +74,8 @@
     ],
     "portable_sources": [
       "native/binding/addon_portable.cc",
+      "native/binding/constants.cc",
+      "native/binding/records.cc",
       "native/binding/simulation.cc",
       "native/core/rules/episode.cc",
       "native/core/simulation/sim_driver.cc",
@@ -83,12 +85,14 @@
     "binding_sources": [
       "native/binding/addon.cc",
       "native/binding/ballast.cc",
+      "native/binding/constants.cc",
       "native/binding/environment.cc",
       "native/binding/group.cc",
       "native/binding/guards.cc",
       "native/binding/lock.cc",
       "native/binding/polled_fd.cc",
       "native/binding/primitives.cc",
+      "native/binding/records.cc",
       "native/binding/score.cc",
       "native/binding/simulation.cc",
       "native/binding/spawn.cc",

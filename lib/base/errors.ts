@@ -58,13 +58,8 @@ const BY_KERNEL: Record<string, { name: string; text: string }> = {
   ENOTSUP: { name: 'EOPNOTSUPP', text: 'operation not supported' },
 }
 
-// Those of native/core/sys/codes.h that the result of a step can be.
-const OWN_NUMBERS: Record<number, string> = { [-5010]: 'ERR_UNSEEN_MEMBERS' }
-
 /** 'ENOENT' for -2. */
 export function errnoName(errno: number): string {
-  const own = OWN_NUMBERS[errno]
-  if (own !== undefined) return own
   const name = getSystemErrorMap().get(errno)?.[0]
   if (name !== undefined) return BY_KERNEL[name]?.name ?? name
   // What Node.js has no text for: EDEADLK.

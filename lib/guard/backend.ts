@@ -1,7 +1,8 @@
 // Between guards and what drives the episode machine behind them: the sentinel (native-guard.ts) or a simulated
 // group (simulation/guard.ts). The driver tells the guard what has happened; the user's calls go to its backend.
 import type { MemoryGroup } from '../../types/group.js'
-import type { Outcome } from '../../types/guard.js'
+import type { Outcome, StepReport } from '../../types/guard.js'
+import type { Target } from '../native/guards.js'
 
 /** Which episode: the group's number and the machine's own count. */
 export interface EpisodeKey {
@@ -26,15 +27,16 @@ export interface EpisodeFinish extends EpisodeKey {
   kernelKills: number
 }
 
+/** A step as the drivers tell it. */
+export interface Step {
+  report: StepReport
+  by: 'plan' | 'fallback'
+}
+
 /** What carries out the user's calls. Commands to an episode that has ended give false. */
 export interface GuardBackend {
   raiseLimit(key: EpisodeKey, group: string, to: number | { by: number }): Promise<void>
-  kill(
-    key: EpisodeKey,
-    group: string,
-    victim: number | 'largest' | 'all',
-    signal: NodeJS.Signals,
-  ): Promise<number[]>
+  kill(key: EpisodeKey, group: string, victim: Target, signal: NodeJS.Signals): Promise<number[]>
   move(key: EpisodeKey, group: string, pid: number, to: MemoryGroup): Promise<void>
   extend(key: EpisodeKey, ms: number): boolean
   yield(key: EpisodeKey): boolean

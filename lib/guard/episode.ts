@@ -5,8 +5,7 @@ import type { EpisodeEnd, EpisodeSignal, StepReport } from '../../types/guard.js
 import { integer, invalidType, options, outOfRange, processId, signalNumber } from '../base/args.js'
 import { bytes } from '../base/bytes.js'
 import { AbortError, OomError } from '../base/errors.js'
-import type { EpisodeFinish, EpisodeKey, EpisodeStart, GuardBackend } from './backend.js'
-import type { Step } from './options.js'
+import type { EpisodeFinish, EpisodeKey, EpisodeStart, GuardBackend, Step } from './backend.js'
 
 /** Of every method once the episode is over. */
 export const endedError = (): OomError =>

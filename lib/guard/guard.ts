@@ -9,9 +9,9 @@ import type { GuardStats, Outcome } from '../../types/guard.js'
 import { debug } from '../base/diagnostics.js'
 import { AbortError, OomError } from '../base/errors.js'
 import { EventQueue } from '../base/queue.js'
-import type { EpisodeFinish, EpisodeKey, EpisodeStart, GuardBackend } from './backend.js'
+import type { EpisodeFinish, EpisodeKey, EpisodeStart, GuardBackend, Step } from './backend.js'
 import { Episode } from './episode.js'
-import { checkDelay, OUTCOMES, type Step } from './options.js'
+import { checkDelay, OUTCOMES } from './options.js'
 
 const KEPT = 64
 const QUEUE_LIMIT = 1024

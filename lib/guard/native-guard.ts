@@ -4,26 +4,21 @@ import { closeSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { GuardOptions, MemoryGroup, OomGuard } from '../../types/group.js'
 import { debug } from '../base/diagnostics.js'
-import { errnoName, fromNative, OomError, ownError, type NativeFailure } from '../base/errors.js'
+import { fromNative, OomError, ownError, type NativeFailure } from '../base/errors.js'
 import { throwIfAborted } from '../base/queue.js'
 import { copyOf, handleOf, openHandle } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
 import type { GroupHandle } from '../native/group.js'
-import { Fact, type GuardHandle } from '../native/guards.js'
+import type { GuardHandle, Target } from '../native/guards.js'
 import { programFile } from '../native/program.js'
-import { RecordKind, type NativeRecord } from '../native/records.js'
+import type { NativeRecord } from '../native/records.js'
 import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
 import { memlockError } from '../protect/memlock.js'
 import type { EpisodeKey, GuardBackend } from './backend.js'
+import { deliver } from './deliver.js'
 import { endedError } from './episode.js'
 import { Guard } from './guard.js'
-import { checkGuardOptions, OUTCOMES, stepOf, type CheckedGuardOptions } from './options.js'
-
-const NS_PER_MS = 1_000_000
-// The guarded group's own number, those below count on (native/core/guard/guard.cc).
-const TOP = 1
-// As the kernel writes "no limit": more than any size that can be told.
-const MOST = 2 ** 62
+import { checkGuardOptions, type CheckedGuardOptions } from './options.js'
 
 // process.exit() runs no cleanup hooks: what is still held is put back here. A process that dies
 // without it is the guardian's to clean up after.
@@ -114,7 +109,7 @@ class NativeBackend implements GuardBackend {
   async raiseLimit(key: EpisodeKey, path: string, to: number | { by: number }): Promise<void> {
     const { sub, episode } = key
     const base = this.#handle.baseLimit(sub, episode)
-    if (base < 0) throw endedError()
+    if (base === undefined) throw endedError()
     // Headroom that a plan has lent is no limit of the group: it goes back when the episode ends.
     const size = typeof to === 'number' ? to : base + to.by
     if (size <= base) {
@@ -130,18 +125,17 @@ class NativeBackend implements GuardBackend {
     })
     // The kernel tells nobody. An episode that has ended meanwhile did so because of this, or is no
     // reason to take it back.
-    this.#handle.command(sub, episode, Fact.userRaised, Math.min(size, MOST))
+    this.#handle.limitRaised(sub, episode, size)
   }
 
   async kill(
     key: EpisodeKey,
     path: string,
-    victim: number | 'largest' | 'all',
+    victim: Target,
     signal: NodeJS.Signals,
   ): Promise<number[]> {
-    const target = typeof victim === 'number' ? victim : victim === 'largest' ? -1 : 0
     try {
-      return await this.#handle.kill(key.sub, key.episode, target, constants.signals[signal])
+      return await this.#handle.kill(key.sub, key.episode, victim, constants.signals[signal])
     } catch (error) {
       if ((error as { errno?: number }).errno === -constants.errno.ECANCELED) throw endedError()
       throw fromNative(error, path)
@@ -149,7 +143,7 @@ class NativeBackend implements GuardBackend {
   }
 
   async move(key: EpisodeKey, path: string, pid: number, to: MemoryGroup): Promise<void> {
-    if (this.#handle.baseLimit(key.sub, key.episode) < 0) throw endedError()
+    if (this.#handle.baseLimit(key.sub, key.episode) === undefined) throw endedError()
     await this.#with(path, async group => {
       if ((await group.pids(true)).includes(pid)) return
       throw new OomError('ESRCH', `process ${pid} is not in '${path}'`, { path })
@@ -176,11 +170,11 @@ class NativeBackend implements GuardBackend {
   }
 
   extend({ sub, episode }: EpisodeKey, ms: number): boolean {
-    return this.#handle.command(sub, episode, Fact.extend, ms * NS_PER_MS) === 0
+    return this.#handle.extend(sub, episode, ms)
   }
 
   yield({ sub, episode }: EpisodeKey): boolean {
-    return this.#handle.command(sub, episode, Fact.yield, 0) === 0
+    return this.#handle.yield(sub, episode)
   }
 
   setDelay(ms: number): void {
@@ -196,56 +190,24 @@ class NativeBackend implements GuardBackend {
   }
 }
 
-function pidsOf({ a, b, c, d }: NativeRecord): number[] {
-  return [a, b, c, d]
-    .flatMap(pair => [Number(pair & 0xffff_ffffn), Number(pair >> 32n)])
-    .filter(pid => pid !== 0)
-}
-
 /** Turns native records into the guard's episodes. */
-function deliver(guard: Guard, backend: NativeBackend, record: NativeRecord): void {
-  const key = { sub: record.sub, episode: record.count }
+function hear(guard: Guard, backend: NativeBackend, record: NativeRecord): void {
   switch (record.kind) {
-    case RecordKind.episodeBegin:
-      guard.started({
-        ...key,
-        group: backend.path(record.sub),
-        startedAt: record.at,
-        deadline: record.a,
-        usage: Number(record.b),
-        limit: Number(record.c),
-        missed: Number(record.d),
-      })
+    case 'begin':
+    case 'step':
+    case 'pids':
+    case 'end':
+      deliver(guard, record, sub => backend.path(sub))
       break
-    case RecordKind.episodeStep: {
-      const errno = Number(BigInt.asIntN(64, record.a))
-      const code = errno === 0 ? '' : errnoName(errno)
-      guard.stepped(key, stepOf(record.detail, record.at, errno, code, Number(record.c)))
-      break
-    }
-    case RecordKind.pids:
-      guard.killed(key, pidsOf(record))
-      break
-    case RecordKind.episodeEnd:
-      guard.ended({
-        ...key,
-        outcome: OUTCOMES[record.detail]!,
-        at: record.at,
-        lateNs: Number(record.a),
-        kernelKills: Number(record.b),
-      })
-      break
-    case RecordKind.trouble:
+    case 'trouble':
       void guard.fail(ownError('ERR_GUARDIAN_LOST', guard.group.path))
       break
-    case RecordKind.removed:
-      if (record.sub === TOP) {
-        // The guarded group itself is gone: no episode can follow.
-        void guard.dispose()
-      } else {
-        backend.forget(record.sub)
-      }
+    case 'removed':
+      // Of the guarded group itself: no episode can follow.
+      if (record.root) void guard.dispose()
+      else backend.forget(record.sub)
       break
+    default: // of watches and the like
   }
 }
 
@@ -256,7 +218,7 @@ export async function guardGroup(group: MemoryGroup, options: GuardOptions): Pro
   if (handleOf(group).isRoot) throw ownError('ERR_ROOT_GROUP', group.path)
 
   const backend: NativeBackend = new NativeBackend(group, checked, record =>
-    deliver(guard, backend, record),
+    hear(guard, backend, record),
   )
   const guard: Guard = new Guard(group, checked, backend)
   await backend.arm()

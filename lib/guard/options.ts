@@ -1,8 +1,7 @@
 // The options of guard(): every rule of them, checked before anything is touched, and the plain values
 // that the native side takes. Used by the real guard and by the simulated one.
-import { constants } from 'node:os'
 import type { GuardOptions, MemoryGroup } from '../../types/group.js'
-import type { Fallback, Outcome, PlanAction, PlanStep, StepReport } from '../../types/guard.js'
+import type { Fallback, Outcome, PlanAction, PlanStep } from '../../types/guard.js'
 import {
   abortSignal,
   boolean,
@@ -17,16 +16,15 @@ import {
 } from '../base/args.js'
 import { GROUP, hasBrand } from '../base/brand.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
+import { addonConstants } from '../native/addon.js'
 import type { NativeGuardOptions, NativeStep } from '../native/guards.js'
 
 /** The longest delay, milliseconds: as the control file that this follows had it. */
 export const MAX_DELAY_MS = 2 ** 31 - 1
-export const MAX_PLAN_STEPS = 16
 const DEFAULT_GRACE_MS = 100
 const MIN_GRACE_MS = 10
 const MAX_GRACE_MS = 60_000
 
-// In the order of native/core/rules/episode.h: Fallback, StepKind, Outcome.
 export const FALLBACKS: readonly Fallback[] = ['kernel', 'kill-largest', 'kill-group']
 export const ACTIONS: readonly PlanAction[] = [
   'headroom',
@@ -38,7 +36,7 @@ export const ACTIONS: readonly PlanAction[] = [
   'kernel',
   'freeze',
 ]
-const FREEZES = ['if-needed', 'always', 'never'] as const
+export const FREEZES = ['if-needed', 'always', 'never'] as const
 export const OUTCOMES: readonly Outcome[] = [
   'recovered',
   'limit-raised',
@@ -67,7 +65,7 @@ function checkStep(step: PlanStep, i: number, delayMs: number, headroom: number)
   const action = oneOf(`${name}.action`, step.action, ACTIONS)
   const afterMs = integer(`${name}.afterMs`, step.afterMs, 0, MAX_DELAY_MS)
   if (afterMs >= delayMs) throw outOfRange(`${name}.afterMs`, `< delayMs (${delayMs})`, afterMs)
-  const native = { kind: ACTIONS.indexOf(action), afterMs, bytes: 0, signal: 0, target: 0 }
+  const native: NativeStep = { action, afterMs, bytes: 0, signal: 0, target: 'all' }
   if (step.action === 'headroom') {
     native.bytes = optionalBytes(`${name}.bytes`, step.bytes) ?? headroom
     nonEmpty(step.bytes === undefined ? 'options.reserve.headroom' : `${name}.bytes`, native.bytes)
@@ -75,8 +73,8 @@ function checkStep(step: PlanStep, i: number, delayMs: number, headroom: number)
     native.signal = signalNumber(`${name}.signal`, step.signal)
     if (typeof step.to === 'number') {
       native.target = processId(`${name}.to`, step.to)
-    } else if (oneOf(`${name}.to`, step.to, ['all', 'largest'], 'all') === 'largest') {
-      native.target = -1
+    } else {
+      native.target = oneOf(`${name}.to`, step.to, ['all', 'largest'] as const, 'all')
     }
   }
   return native
@@ -85,9 +83,8 @@ function checkStep(step: PlanStep, i: number, delayMs: number, headroom: number)
 function checkPlan(plan: unknown, delayMs: number, headroom: number): NativeStep[] {
   if (plan === undefined) return []
   if (!Array.isArray(plan)) throw invalidType('options.plan', 'an instance of Array', plan)
-  if (plan.length > MAX_PLAN_STEPS) {
-    throw outOfRange('options.plan.length', `<= ${MAX_PLAN_STEPS}`, plan.length)
-  }
+  const { maxPlan } = addonConstants()
+  if (plan.length > maxPlan) throw outOfRange('options.plan.length', `<= ${maxPlan}`, plan.length)
   const steps = (plan as PlanStep[]).map((step, i) => checkStep(step, i, delayMs, headroom))
   // Stable: steps of one time run in the order in which they were given.
   return steps.sort((a, b) => a.afterMs - b.afterMs)
@@ -112,7 +109,7 @@ function checkHold(hold: GuardOptions['hold']): CheckedGuardOptions['hold'] {
   const { band, freeze } = objectOf('options.hold', hold)
   return {
     band: band === undefined ? 0 : nonEmpty('options.hold.band', bytes('options.hold.band', band)),
-    freeze: FREEZES.indexOf(oneOf('options.hold.freeze', freeze, FREEZES, 'if-needed')),
+    freeze: oneOf('options.hold.freeze', freeze, FREEZES, 'if-needed'),
   }
 }
 
@@ -138,13 +135,13 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
       ? 0
       : nonEmpty('options.reserve.ballast', bytes('options.reserve.ballast', reserve.ballast))
   const plan = checkPlan(options.plan, delayMs, headroom)
-  if (ballast === 0 && plan.some(step => ACTIONS[step.kind] === 'ballast')) {
+  if (ballast === 0 && plan.some(step => step.action === 'ballast')) {
     throw invalidValue('options.reserve.ballast', "is needed by a 'ballast' step", undefined)
   }
   return {
     delayMs,
     maxDelayMs,
-    fallback: FALLBACKS.indexOf(oneOf('options.fallback', options.fallback, FALLBACKS, 'kernel')),
+    fallback: oneOf('options.fallback', options.fallback, FALLBACKS, 'kernel'),
     plan,
     ballast,
     guardian: checkGuardian(options.guardian),
@@ -155,44 +152,5 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
     takeOver: boolean('options.takeOver', options.takeOver, false),
     hold: checkHold(options.hold),
     signal: abortSignal('options.signal', options.signal),
-  }
-}
-
-/** 'SIGTERM' for 15. */
-export function signalName(number: number): NodeJS.Signals {
-  const names = Object.entries(constants.signals) as [NodeJS.Signals, number][]
-  return names.find(([, n]) => n === number)![0]
-}
-
-/** A step as the drivers tell it. */
-export interface Step {
-  report: StepReport
-  by: 'plan' | 'fallback'
-}
-
-// Actions that say whom they have sent a signal.
-const SIGNALLING: readonly string[] = ['signal', 'kill-largest', 'kill-group']
-
-/** The step of a native record: `detail` (native/core/guard/reports.h), when, how it went, and the signal sent. */
-export function stepOf(
-  detail: number,
-  at: bigint,
-  errno: number,
-  code: string,
-  signal: number,
-): Step {
-  const by = detail & 0x100 ? 'fallback' : 'plan'
-  const action = (by === 'fallback' ? FALLBACKS : ACTIONS)[detail & 0xff]!
-  return {
-    by,
-    report: {
-      action,
-      at,
-      errno,
-      ...(code === '' ? {} : { code }),
-      killed: [],
-      ...(SIGNALLING.includes(action) && signal !== 0 ? { signal: signalName(signal) } : {}),
-      dryRun: (detail & 0x200) !== 0,
-    },
   }
 }

@@ -1,6 +1,7 @@
 // What the addon exports: the whole border between TypeScript and C++. Arguments have been checked
 // when they get here. Failures are a NativeFailure (base/errors.ts).
 import type { BallastBinding } from './ballast.js'
+import type { ConstantsBinding } from './constants.js'
 import type { GroupBinding } from './group.js'
 import type { GuardsBinding } from './guards.js'
 import type { LockBinding } from './lock.js'
@@ -14,6 +15,7 @@ import type { WatchesBinding } from './watches.js'
 export interface Binding
   extends
     BallastBinding,
+    ConstantsBinding,
     WatchesBinding,
     GroupBinding,
     GuardsBinding,

@@ -1,21 +1,20 @@
 // native/binding/guards.cc as TypeScript sees it.
+import type { Fallback, HoldOptions, PlanAction } from '../../types/guard.js'
 import type { GroupHandle } from './group.js'
-
-/** native/core/rules/episode.h: Fact, those that a program may state. */
-export const Fact = { extend: 6, yield: 8, userRaised: 11 } as const
 
 export interface GuardHandle {
   /** Rejects with the group's path below the guarded one in `trouble`. */
   arm(group: GroupHandle): Promise<void>
-  /** 0, or -ESRCH: that episode has ended, or is past its deadline. Nanoseconds or bytes. */
-  command(sub: number, episode: number, fact: number, value: number): number
+  /** False: that episode has ended, or is past its deadline. */
+  extend(sub: number, episode: number, ms: number): boolean
+  yield(sub: number, episode: number): boolean
+  /** The limit in bytes that was written, Infinity for none. False: that episode has ended. */
+  limitRaised(sub: number, episode: number, bytes: number): boolean
   setDelay(ms: number): void
-  /** The limit in bytes, lent headroom left aside; -1: that episode has ended. */
-  baseLimit(sub: number, episode: number): number
-  /**
-   * `target`: a pid, 0 for all, -1 for the largest; any signal. ECANCELED: that episode has ended.
-   */
-  kill(sub: number, episode: number, target: number, signal: number): Promise<number[]>
+  /** The limit in bytes, lent headroom left aside; undefined: that episode has ended. */
+  baseLimit(sub: number, episode: number): number | undefined
+  /** Any signal. ECANCELED: that episode has ended. */
+  kill(sub: number, episode: number, target: Target, signal: number): Promise<number[]>
   /** Relative to the guarded group. */
   path(sub: number): string
   /** What kept arm() from it, relative to the guarded group. */
@@ -27,23 +26,26 @@ export interface GuardHandle {
   disposeNow(): void
 }
 
+/** Members of a group: a pid, the one with the largest resident size, or all. */
+export type Target = number | 'largest' | 'all'
+
 /** One step of a plan. */
 export interface NativeStep {
-  kind: number
+  action: PlanAction
   afterMs: number
   /** headroom */
   bytes: number
   /** signal */
   signal: number
-  /** signal: 0 all, -1 the largest, else a pid */
-  target: number
+  /** signal */
+  target: Target
 }
 
 /** What the episode machine is given, of a real group or a simulated one. */
 export interface EpisodeOptions {
   delayMs: number
   maxDelayMs: number
-  fallback: number
+  fallback: Fallback
   /** By `afterMs`. */
   plan: NativeStep[]
   /** Bytes; 0: none. */
@@ -54,8 +56,8 @@ export interface EpisodeOptions {
 export interface NativeGuardOptions extends EpisodeOptions {
   guardDescendants: boolean
   takeOver: boolean
-  /** v2. `band` 0: the default; `freeze`: of native/core/rules/hold_line.h, HoldFreeze. */
-  hold: { band: number; freeze: number }
+  /** v2. `band` 0: the default. */
+  hold: { band: number; freeze: NonNullable<HoldOptions['freeze']> }
   /** 0: no guardian. */
   graceMs: number
   /** An fd of cgroup.procs that the guardian moves to, or -1. */

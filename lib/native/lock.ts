@@ -1,8 +1,6 @@
 // lockMemory, mlockall and munlockall: native/binding/lock.cc. A refusal by the limit is a failure
 // whose file is 'RLIMIT_MEMLOCK'; lib/protect/memlock.ts explains it.
-
-/** 0: the OOM path; 1: the process. */
-export type NativeScope = 0 | 1
+import type { LockScope } from '../../types/protect.js'
 
 export interface MemlockNumbers {
   /** Bytes; -1: no limit. */
@@ -13,9 +11,9 @@ export interface MemlockNumbers {
 
 export interface LockBinding {
   /** Locks, or counts one more holder; the bytes that the scope covers. */
-  lockScope(scope: NativeScope): number
-  unlockScope(scope: NativeScope): void
-  scopeBytes(scope: NativeScope): number
+  lockScope(scope: LockScope): number
+  unlockScope(scope: LockScope): void
+  scopeBytes(scope: LockScope): number
   /** 0, or the negative errno for locking so many bytes more. */
   mayLock(bytes: number): number
   mlockall(flags: number): void

@@ -1,26 +1,17 @@
 // native/binding/simulation.cc as TypeScript sees it. Times are nanoseconds of the virtual clock;
 // methods that give a string give the name of an error, or ''.
-import type { EpisodeOptions } from './guards.js'
+import type { EpisodeOptions, Target } from './guards.js'
+import type { EpisodeRecord, WatchRecord } from './records.js'
 
-/** What happened, in order. Each kind uses the fields that it needs. */
-export interface SimulationRecord {
-  kind: 'begin' | 'step' | 'end' | 'signal' | 'oom' | 'kill' | 'removed'
-  at: bigint
-  episode: number
-  /** step: as the sentinel's records have it; end: the outcome */
-  detail: number
-  /** begin: the deadline; end: lateNs; oom, kill: how many; signal, step: the signal's number */
-  value: bigint
-  usage: number
-  limit: number
-  kernelKills: number
-  errno: number
-  code: string
-  pids: number[]
+/** A process was sent a signal that is no kill, by its number. */
+interface SignalRecord {
+  kind: 'signal'
+  pid: number
+  signal: number
 }
 
-/** native/core/rules/episode.h: Fact, those that command() takes. */
-export const SimulationFact = { setDelay: 5, extend: 6, yield: 8 } as const
+/** What happened, in order. All steps that have failed have a `code`. */
+export type SimulationRecord = WatchRecord | EpisodeRecord | SignalRecord
 
 export interface SimulationHandle {
   readonly now: bigint
@@ -40,14 +31,17 @@ export interface SimulationHandle {
   release(pid: number, bytes: number): string
   cache(bytes: number): void
   exit(pid: number): string
-  /** `victim`: a pid, 0 for all, -1 for the largest (in an episode). */
-  kill(victim: number, inEpisode: boolean): number[]
+  /** The largest only in an episode. */
+  kill(victim: Target, inEpisode: boolean): number[]
   setLimit(bytes: number): string
   freeze(frozen: boolean): void
   reclaim(bytes: number): number
   remove(kill: boolean): string
   guard(options: EpisodeOptions): void
-  command(episode: number, fact: number, ns: number): boolean
+  /** False: that episode has ended. */
+  extend(episode: number, ms: number): boolean
+  yield(episode: number): boolean
+  setDelay(ms: number): void
   raiseLimit(bytes: number): string
   dispose(): void
   /** Carries on until something is to be told, or until then: whether there may be more. */

@@ -6,7 +6,9 @@ export interface SpawnBinding {
   openProcs(group: GroupHandle): number
   /** pipe(7), closed by an exec: [read end, write end]. */
   statusPipe(): [number, number]
+  /** What the launcher has written to it so far; `errno` is negative, or 0. */
+  launchWords(bytes: Uint8Array): { stage: LaunchStage; errno: number }[]
 }
 
-/** LaunchStage: those that are not execve(2) and its likes. */
-export const Stage = { started: 0, join: 1, score: 5 } as const
+/** LaunchStage: that it has started, or what it has failed in. */
+export type LaunchStage = 'started' | 'join' | 'setgid' | 'setuid' | 'exec' | 'score'

@@ -1,4 +1,5 @@
 // native/binding/subscriptions.cc as TypeScript sees it.
+import type { LimitMet } from '../../types/watch.js'
 import type { GroupHandle } from './group.js'
 import type { NativeRecord } from './records.js'
 
@@ -32,8 +33,12 @@ export interface WatchesBinding {
   unref(): void
   /** Delivers the records that wait, now. */
   drain(): void
-  Watch: new (group: GroupHandle, target: number, wanted: number) => Closable
-  TreeWatch: new (group: GroupHandle, target: number, wanted: number) => TreeWatchHandle
+  Watch: new (group: GroupHandle, target: number, wanted: readonly LimitMet['type'][]) => Closable
+  TreeWatch: new (
+    group: GroupHandle,
+    target: number,
+    wanted: readonly LimitMet['type'][],
+  ) => TreeWatchHandle
   Signal: {
     new (target: number, kind: 'usage' | 'level', group: GroupHandle, args: string): SignalHandle
     new (

@@ -159,7 +159,9 @@ export class DelayTimer implements AsyncIterable<DelayExpiration>, Disposable {
     if (this.closed) throw new OomError('ERR_CLOSED', 'the DelayTimer is closed')
   }
 
-  #record({ at, count, a: due }: NativeRecord): void {
+  #record(record: NativeRecord): void {
+    if (record.kind !== 'timer') return
+    const { at, count, due } = record
     // One of before the last start() or stop(), which was on its way.
     if (this.#due === undefined || due < this.#due) return
     if (this.#interval === 0n) {

@@ -1,7 +1,7 @@
 // The report of one machine: finds the hierarchy and asks every check. Pure over `Machine`.
 import type { Capability, ProbeReport } from '../../types/probe.js'
+import type { LockScope } from '../../types/protect.js'
 import type { Mount } from '../native/group.js'
-import type { NativeScope } from '../native/lock.js'
 import { memlockReason } from '../protect/memlock.js'
 import * as check from './checks.js'
 import type { Machine } from './machine.js'
@@ -10,11 +10,11 @@ type Checks = {
   [Field in keyof ProbeReport as ProbeReport[Field] extends Capability ? Field : never]: Capability
 }
 
-function locking(machine: Machine, scope: NativeScope, name: string): Capability {
+function locking(machine: Machine, scope: LockScope): Capability {
   const { bytes, allowed } = machine.locking(scope)
   const mib = `${(bytes / 1048576).toFixed(1)} MiB`
   if (allowed) return check.yes(`${mib} can be locked`)
-  const { reason, remedy } = memlockReason(`lockMemory({ scope: '${name}' })`, bytes)
+  const { reason, remedy } = memlockReason(`lockMemory({ scope: '${scope}' })`, bytes)
   return check.no(reason, remedy)
 }
 
@@ -68,8 +68,8 @@ export function examine(machine: Machine): ProbeReport {
     pressure: attempt(() => check.pressure(machine, found)),
     freeze: attempt(() => check.freeze(machine, found, mounts)),
     swap: withMemory(memory => check.swap(machine, memory)),
-    lockOomPath: attempt(() => locking(machine, 0, 'oom-path')),
-    lockProcess: attempt(() => locking(machine, 1, 'process')),
+    lockOomPath: attempt(() => locking(machine, 'oom-path')),
+    lockProcess: attempt(() => locking(machine, 'process')),
     protect: attempt(() => check.protect(machine)),
     pidfd: attempt(() => check.syscall(syscalls?.pidfd, 'pidfd_open(2)', '5.3')),
     mrelease: attempt(() => check.syscall(syscalls?.mrelease, 'process_mrelease(2)', '5.15')),

@@ -2,11 +2,11 @@
 // machine of their own in its place.
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { release } from 'node:os'
+import type { LockScope } from '../../types/protect.js'
 import { errnoName } from '../base/errors.js'
 import type { Fault } from '../native/elf.js'
 import type { Hierarchies } from '../native/group.js'
 import { LoadFailure, nativeFile, tryBinding } from '../native/load.js'
-import type { NativeScope } from '../native/lock.js'
 import { executionFault } from '../native/program.js'
 
 export interface Machine {
@@ -28,7 +28,7 @@ export interface Machine {
   /** 'ENOSYS' and the like, or undefined. */
   syscalls(): Record<'pidfd' | 'mrelease' | 'inotify', string | undefined>
   /** What locking a scope takes, and whether the kernel allows it. */
-  locking(scope: NativeScope): { bytes: number; allowed: boolean }
+  locking(scope: LockScope): { bytes: number; allowed: boolean }
 }
 
 const HOW = {

@@ -3,10 +3,7 @@
 import type { LockMemoryOptions, LockScope, MemoryLock } from '../../types/protect.js'
 import { oneOf, options as checkOptions } from '../base/args.js'
 import { binding } from '../native/addon.js'
-import type { NativeScope } from '../native/lock.js'
 import { memlockError } from './memlock.js'
-
-const SCOPES: Record<LockScope, NativeScope> = { 'oom-path': 0, process: 1 }
 
 class Lock implements MemoryLock {
   readonly scope: LockScope
@@ -17,16 +14,16 @@ class Lock implements MemoryLock {
     const native = binding()
     this.scope = scope
     try {
-      this.bytes = native.lockScope(SCOPES[scope])
+      this.bytes = native.lockScope(scope)
     } catch (error) {
-      throw memlockError(error, `locking '${scope}'`, native.scopeBytes(SCOPES[scope]))
+      throw memlockError(error, `locking '${scope}'`, native.scopeBytes(scope))
     }
   }
 
   release(): void {
     if (!this.#held) return
     this.#held = false
-    binding().unlockScope(SCOPES[this.scope])
+    binding().unlockScope(this.scope)
   }
 
   [Symbol.dispose](): void {

@@ -23,7 +23,6 @@ import type {
 } from '../../types/testing.js'
 import type {
   EventIterator,
-  OomEvent,
   OomWatch,
   PressureEvent,
   PressureOptions,
@@ -35,11 +34,12 @@ import * as check from '../base/args.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
 import { OomError, ownError } from '../base/errors.js'
 import { throwIfAborted } from '../base/queue.js'
+import { deliver, signalName } from '../guard/deliver.js'
 import type { Guard } from '../guard/guard.js'
-import { MAX_DELAY_MS, signalName } from '../guard/options.js'
+import { MAX_DELAY_MS } from '../guard/options.js'
 import type { SimulationBinding, SimulationHandle, SimulationRecord } from '../native/simulation.js'
-import { checkWatchOptions } from '../watch/watch.js'
-import { deliver, makeGuard, type GuardedSimulation } from './guard.js'
+import { checkWatchOptions, eventOf } from '../watch/watch.js'
+import { makeGuard, type GuardedSimulation } from './guard.js'
 import { SimulatedThreshold, SimulatedWatch } from './watch.js'
 
 const TEXTS: Record<string, string> = {
@@ -130,7 +130,7 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
       return pids
     }
     native.freeze(false)
-    const pids = native.kill(0, false)
+    const pids = native.kill('all', false)
     this.settle()
     return pids
   }
@@ -291,24 +291,22 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
   }
 
   #record(record: SimulationRecord): void {
-    if (record.kind === 'signal') {
-      this.#onSignal?.(record.pids[0]!, signalName(Number(record.value)))
-    } else if (record.kind === 'oom' || record.kind === 'kill' || record.kind === 'removed') {
-      const event = this.#event(record.kind, record)
-      for (const watch of [...this.#watches]) watch.push(event)
-      if (record.kind === 'removed') for (const watch of [...this.#thresholds]) watch.end()
-    } else if (this.#guard) {
-      deliver(this.#guard, this.path, record)
+    switch (record.kind) {
+      case 'signal':
+        this.#onSignal?.(record.pid, signalName(record.signal))
+        break
+      case 'begin':
+      case 'step':
+      case 'pids':
+      case 'end':
+        if (this.#guard) deliver(this.#guard, record, () => this.path)
+        break
+      default: {
+        const event = eventOf(record, this.path)
+        for (const watch of [...this.#watches]) watch.push(event)
+        if (record.kind === 'removed') for (const watch of [...this.#thresholds]) watch.end()
+      }
     }
-  }
-
-  #event(type: 'oom' | 'kill' | 'removed', { at, value }: SimulationRecord): OomEvent {
-    const { kernelKills, failures, underOom } = this.#native
-    const counters: OomCounters = { oomKill: kernelKills, max: failures, underOom }
-    const event = { group: this.path, at, counters }
-    if (type === 'removed') return { ...event, type }
-    const count = Number(value)
-    return type === 'oom' ? { ...event, type, count, origin: 'self' } : { ...event, type, count }
   }
 
   #open(): SimulationHandle {

@@ -5,14 +5,9 @@ import { OomError, ownError } from '../base/errors.js'
 import { throwIfAborted } from '../base/queue.js'
 import type { EpisodeKey, GuardBackend } from '../guard/backend.js'
 import { Guard } from '../guard/guard.js'
-import { checkGuardOptions, OUTCOMES, stepOf } from '../guard/options.js'
-import {
-  SimulationFact,
-  type SimulationHandle,
-  type SimulationRecord,
-} from '../native/simulation.js'
-
-const NS_PER_MS = 1_000_000
+import { checkGuardOptions } from '../guard/options.js'
+import type { Target } from '../native/guards.js'
+import type { SimulationHandle } from '../native/simulation.js'
 
 /** What the backend needs of its group. */
 export interface GuardedSimulation {
@@ -52,18 +47,17 @@ class SimulatedBackend implements GuardBackend {
   async kill(
     _key: EpisodeKey,
     _: string,
-    victim: number | 'largest' | 'all',
+    victim: Target,
     signal: NodeJS.Signals,
   ): Promise<number[]> {
     if (signal !== 'SIGKILL') return this.#ask(victim, signal)
-    const target = typeof victim === 'number' ? victim : victim === 'largest' ? -1 : 0
-    const pids = this.#sim.native.kill(target, true)
+    const pids = this.#sim.native.kill(victim, true)
     if (typeof victim === 'number' && pids.length === 0) throw this.#sim.failure('ESRCH')
     this.#sim.settle()
     return pids
   }
 
-  #ask(victim: number | 'largest' | 'all', signal: NodeJS.Signals): number[] {
+  #ask(victim: Target, signal: NodeJS.Signals): number[] {
     const { native } = this.#sim
     const wanted = victim === 'largest' ? native.largest : victim
     const pids = native.pids.filter(pid => wanted === 'all' || pid === wanted)
@@ -79,22 +73,21 @@ class SimulatedBackend implements GuardBackend {
     this.#sim.settle()
   }
 
-  #command({ episode }: EpisodeKey, fact: number, ms: number): boolean {
-    const there = this.#sim.native.command(episode, fact, ms * NS_PER_MS)
+  extend({ episode }: EpisodeKey, ms: number): boolean {
+    const there = this.#sim.native.extend(episode, ms)
     this.#sim.settle()
     return there
   }
 
-  extend(key: EpisodeKey, ms: number): boolean {
-    return this.#command(key, SimulationFact.extend, ms)
-  }
-
-  yield(key: EpisodeKey): boolean {
-    return this.#command(key, SimulationFact.yield, 0)
+  yield({ episode }: EpisodeKey): boolean {
+    const there = this.#sim.native.yield(episode)
+    this.#sim.settle()
+    return there
   }
 
   setDelay(ms: number): void {
-    this.#command({ sub: 1, episode: 0 }, SimulationFact.setDelay, ms)
+    this.#sim.native.setDelay(ms)
+    this.#sim.settle()
   }
 
   async dispose(): Promise<void> {
@@ -131,21 +124,4 @@ export function makeGuard(sim: GuardedSimulation, options: GuardOptions, onDispo
   )
   signal?.addEventListener('abort', abort, { once: true })
   return { guard, start: () => sim.native.guard(checked) }
-}
-
-/** Turns a record into the guard's episodes. */
-export function deliver(guard: Guard, group: string, record: SimulationRecord): void {
-  const key = { sub: 1, episode: record.episode }
-  const { at, code, errno, pids } = record
-  if (record.kind === 'begin') {
-    const { usage, limit, value: deadline } = record
-    guard.started({ ...key, group, startedAt: at, deadline, usage, limit })
-  } else if (record.kind === 'step') {
-    guard.stepped(key, stepOf(record.detail, at, errno, code, Number(record.value)))
-    if (pids.length > 0) guard.killed(key, pids)
-  } else if (record.kind === 'end') {
-    const { kernelKills, value } = record
-    const outcome = OUTCOMES[record.detail]!
-    guard.ended({ ...key, outcome, at, lateNs: Number(value), kernelKills })
-  }
 }

@@ -5,11 +5,10 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { endianness } from 'node:os'
 import { errnoName, fromNative, OomError } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 import { programFile } from '../native/program.js'
-import { Stage } from '../native/spawn.js'
+import type { LaunchStage } from '../native/spawn.js'
 import { findCommand, type Missing } from './find-command.js'
 import { holdEvents, replaceError } from './hold.js'
 
@@ -127,9 +126,6 @@ function stdioArray(stdio: SpawnOptions['stdio']): NonNullable<SpawnOptions['std
   return list
 }
 
-// struct LaunchFailure: each word of the launcher.
-const WORD = 8
-
 // Waits for the launcher's words: that it has started, and nothing more if it has become the command (or
 // died). A program that does not even say so is not the launcher, whatever its exit status.
 function settle(
@@ -144,8 +140,9 @@ function settle(
   status.on('data', chunk => (said = Buffer.concat([said, chunk])))
   status.on('error', () => events.release())
   status.on('end', () => {
-    if (said.length >= 2 * WORD) events.fail(failure(said.subarray(WORD), line, group))
-    else if (said.length >= WORD) events.release()
+    const [started, failed] = binding().launchWords(said)
+    if (failed !== undefined) events.fail(failure(failed, line, group))
+    else if (started !== undefined) events.release()
     else events.failUnlessKilled(notStarted(launcher))
   })
 }
@@ -158,13 +155,13 @@ function notStarted(launcher: string): OomError {
   )
 }
 
-// In the machine's byte order.
-function failure(word: Buffer, line: CommandLine, group: LaunchGroup): NodeJS.ErrnoException {
-  const at = (offset: number): number =>
-    endianness() === 'LE' ? word.readInt32LE(offset) : word.readInt32BE(offset)
-  const [stage, errno] = [at(0), -at(4)]
-  if (stage === Stage.join || stage === Stage.score) {
-    const file = stage === Stage.join ? 'cgroup.procs' : '/proc/self/oom_score_adj'
+function failure(
+  { stage, errno }: { stage: LaunchStage; errno: number },
+  line: CommandLine,
+  group: LaunchGroup,
+): NodeJS.ErrnoException {
+  if (stage === 'join' || stage === 'score') {
+    const file = stage === 'join' ? 'cgroup.procs' : '/proc/self/oom_score_adj'
     const native = Object.assign(new Error('write'), { errno, syscall: 'write', file })
     return fromNative(native, group.path) as NodeJS.ErrnoException
   }

@@ -9,7 +9,7 @@ import type {
 import { abortSignal, integer, invalidType, invalidValue, oneOf, outOfRange } from '../base/args.js'
 import { handleOf } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import type { NativeRecord } from '../native/records.js'
+import type { PressureRecord } from '../native/records.js'
 import { Signals } from './signal-iterator.js'
 
 const LEVELS = ['low', 'medium', 'critical'] as const
@@ -25,7 +25,7 @@ export function watchPressure(
     throw invalidType('options', 'of type object', options)
   }
   const signal = abortSignal('options.signal', options.signal)
-  const event = ({ at, count }: NativeRecord) =>
+  const event = ({ at, count }: PressureRecord) =>
     ({ type: 'pressure', group: group.path, at, count }) as const
   const { level: asLevel, kind: asKind } = options as { level?: unknown; kind?: unknown }
   if (asLevel !== undefined && asKind !== undefined) {
@@ -35,11 +35,12 @@ export function watchPressure(
     const level = oneOf('options.level', options.level, LEVELS)
     const mode = oneOf('options.mode', options.mode, MODES, 'default')
     const handle = handleOf(group)
-    return new Signals<PressureEvent>(
+    return new Signals(
       signal,
       group.path,
+      'pressure',
       target => new (binding().Signal)(target, 'level', handle, `${level},${mode}`),
-      record => ({ ...event(record), level }),
+      (record): PressureEvent => ({ ...event(record), level }),
     )
   }
   const stalls = options as StallPressureOptions
@@ -52,9 +53,10 @@ export function watchPressure(
     throw outOfRange('options.stallMs', `> 0 && <= windowMs (${windowMs})`, stallMs)
   }
   const handle = handleOf(group)
-  return new Signals<PressureEvent>(
+  return new Signals(
     signal,
     group.path,
+    'pressure',
     target =>
       new (binding().Signal)(
         target,
@@ -64,6 +66,6 @@ export function watchPressure(
         Math.floor(stallMs * 1000),
         windowMs * 1000,
       ),
-    record => ({ ...event(record), kind, totalUs: Number(record.a) }),
+    (record): PressureEvent => ({ ...event(record), kind, totalUs: record.totalUs }),
   )
 }

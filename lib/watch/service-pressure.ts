@@ -34,10 +34,11 @@ export function watchServicePressure(
   if (!isAbsolute(source) || !BASE64.test(encoded)) throw ownError('ERR_PRESSURE_WATCH', source)
   const data = Buffer.from(encoded, 'base64')
   const { full, stallUs } = trigger(data)
-  return new Signals<ServicePressureEvent>(
+  return new Signals(
     signal,
     source,
+    'pressure',
     target => new (binding().Signal)(target, 'service', null, source, data, full, stallUs),
-    ({ at, count }) => ({ type: 'pressure', source, at, count }),
+    ({ at, count }): ServicePressureEvent => ({ type: 'pressure', source, at, count }),
   )
 }

@@ -2,7 +2,7 @@
 import { fromNative } from '../base/errors.js'
 import { QueuedEvents } from '../base/event-iterator.js'
 import { throwIfAborted } from '../base/queue.js'
-import { RecordKind, type NativeRecord } from '../native/records.js'
+import { isOfKind, type RecordOf } from '../native/records.js'
 import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
 import type { SignalHandle } from '../native/watches.js'
 
@@ -15,15 +15,16 @@ interface Counted {
  * An iterator over one native signal. What is not taken in time is joined to what waits: the time of the
  * first, the values of the last. `path`: what a failure to start it is about.
  */
-export class Signals<T extends Counted> extends QueuedEvents<T> {
+export class Signals<T extends Counted, Kind extends 'usage' | 'pressure'> extends QueuedEvents<T> {
   readonly #target: number
   #native: SignalHandle | undefined
 
   constructor(
     signal: AbortSignal | undefined,
     path: string,
+    kind: Kind,
     start: (target: number) => SignalHandle,
-    eventOf: (record: NativeRecord) => T,
+    eventOf: (record: RecordOf<Kind>) => T,
   ) {
     throwIfAborted(signal)
     super(
@@ -38,11 +39,8 @@ export class Signals<T extends Counted> extends QueuedEvents<T> {
       new KeepAlive(),
     )
     this.#target = subscribe(record => {
-      if (record.kind === RecordKind.removed) {
-        this.queue.end()
-      } else {
-        this.queue.push(eventOf(record))
-      }
+      if (isOfKind(record, kind)) this.queue.push(eventOf(record))
+      else if (record.kind === 'removed') this.queue.end()
     })
     try {
       this.#native = start(this.#target)

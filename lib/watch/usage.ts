@@ -17,18 +17,19 @@ export function watchUsage(
   const threshold = bytes('bytes', size)
   const { signal } = objectOf('options', options)
   const handle = handleOf(group)
-  return new Signals<UsageEvent>(
+  return new Signals(
     abortSignal('options.signal', signal),
     group.path,
+    'usage',
     target => new (binding().Signal)(target, 'usage', handle, String(threshold)),
-    ({ at, count, a, detail }) => ({
+    ({ at, count, usage, above }): UsageEvent => ({
       type: 'usage',
       group: group.path,
       at,
       count,
-      usage: Number(a),
+      usage,
       threshold,
-      above: detail !== 0,
+      above,
     }),
   )
 }

@@ -3,11 +3,10 @@
 // The native side has the rules about removal, base line and counts (native/core/watch/watch.h); here are
 // the ones about consumers: nothing is lost before the first next(), a slow one costs bounded memory.
 import type { MemoryGroup } from '../../types/group.js'
-import type { OomCounters } from '../../types/limits.js'
 import type {
   EventsOverflowed,
+  LimitMet,
   OomEvent,
-  OomOrigin,
   OomWatch,
   WatchOptions,
 } from '../../types/watch.js'
@@ -25,30 +24,25 @@ import { QueuedEvents } from '../base/event-iterator.js'
 import { throwIfAborted, type QueueOptions } from '../base/queue.js'
 import { handleOf, openHandle } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import { RecordKind, ROOT_SUB, type NativeRecord } from '../native/records.js'
+import type { NativeRecord, WatchRecord } from '../native/records.js'
 import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
 import type { TreeWatchHandle } from '../native/watches.js'
 
-const ORIGINS: readonly OomOrigin[] = ['self', 'ancestor', 'unknown']
 const MAX_QUEUE = 2 ** 20
 
 export interface CheckedWatchOptions {
   signal: AbortSignal | undefined
   maxQueue: number
-  /** native/core/watch/watch.h: WatchSpec. */
-  wanted: number
+  wanted: LimitMet['type'][]
 }
-
-const WANTED = { high: 1, max: 2 } as const
-const NO_COUNTER = 2n ** 64n - 1n
 
 export function checkWatchOptions(options: WatchOptions | undefined): CheckedWatchOptions {
   const { signal, events, maxQueue } = objectOf('options', options)
-  let wanted = 0
+  const wanted: LimitMet['type'][] = []
   if (events !== undefined) {
     if (!Array.isArray(events)) throw invalidType('options.events', 'an instance of Array', events)
     events.forEach((event, i) => {
-      wanted |= WANTED[oneOf(`options.events[${i}]`, event, ['high', 'max'])]
+      wanted.push(oneOf(`options.events[${i}]`, event, ['high', 'max']))
     })
   }
   const checked = {
@@ -60,36 +54,16 @@ export function checkWatchOptions(options: WatchOptions | undefined): CheckedWat
   return checked
 }
 
-function countersOf({ a, b, c, d, e, f }: NativeRecord): OomCounters {
-  const counters: OomCounters = {}
-  const set = (name: Exclude<keyof OomCounters, 'underOom'>, value: bigint) => {
-    if (value !== NO_COUNTER) counters[name] = Number(value)
-  }
-  set('oom', d)
-  set('oomKill', a)
-  set('oomGroupKill', f)
-  set('high', e)
-  set('max', b)
-  if (c !== NO_COUNTER) counters.underOom = c !== 0n
-  return counters
-}
-
-function eventOf(record: NativeRecord, group: string): OomEvent | undefined {
-  const { at, count } = record
-  const counters = countersOf(record)
+/** A record of a watch, real or simulated, as its consumer gets it. */
+export function eventOf(record: WatchRecord, group: string): OomEvent {
+  const { at, counters } = record
   switch (record.kind) {
-    case RecordKind.oom:
-      return { type: 'oom', group, at, count, origin: ORIGINS[record.detail]!, counters }
-    case RecordKind.kill:
-      return { type: 'kill', group, at, count, counters }
-    case RecordKind.high:
-      return { type: 'high', group, at, count, counters }
-    case RecordKind.max:
-      return { type: 'max', group, at, count, counters }
-    case RecordKind.removed:
+    case 'oom':
+      return { type: 'oom', group, at, count: record.count, origin: record.origin, counters }
+    case 'removed':
       return { type: 'removed', group, at, counters }
     default:
-      return undefined
+      return { type: record.kind, group, at, count: record.count, counters }
   }
 }
 
@@ -170,19 +144,32 @@ class Watch extends QueuedEvents<OomEvent> implements OomWatch {
   #record(record: NativeRecord): void {
     const feed = this.#feed
     if (feed === undefined) return
-    if (record.kind === RecordKind.trouble) return this.queue.fail(feed.trouble?.())
+    switch (record.kind) {
+      case 'trouble':
+        return this.queue.fail(feed.trouble?.())
+      case 'oom':
+      case 'kill':
+      case 'high':
+      case 'max':
+      case 'removed':
+        return this.#happened(feed, record)
+      default: // of guards and the like
+    }
+  }
+
+  #happened(feed: Feed, record: WatchRecord): void {
     const group = feed.pathOf(record.sub)
-    const event = group === undefined ? undefined : eventOf(record, group)
-    if (event === undefined) return
-    if (event.type !== 'removed') return this.#tell(event)
+    if (group === undefined) return
+    const event = eventOf(record, group)
+    if (record.kind !== 'removed') return this.#tell(event)
     const left = feed.forget(record.sub)
-    if (record.sub === ROOT_SUB && left > 0) {
+    if (record.root && left > 0) {
       this.#rootRemoved = event
       return
     }
     this.#tell(event, left === 0)
     // Another group of the same name is another group.
-    for (const type of ['oom', 'kill', 'high', 'max']) this.queue.seal(`${type}\0${event.group}`)
+    for (const type of ['oom', 'kill', 'high', 'max']) this.queue.seal(`${type}\0${group}`)
     if (left > 0) return
     if (this.#rootRemoved) this.#tell(this.#rootRemoved, true)
     this.queue.end()

@@ -4,6 +4,7 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  oom::binding::init_constants(env, exports);
   return oom::binding::init_simulation(env, exports);
 }
 

@@ -1,6 +1,7 @@
 #include "binding/environment.h"
 
 #include "binding/convert.h"
+#include "binding/records.h"
 #include "core/prepared/locked.h"
 
 namespace oom::binding {
@@ -146,20 +147,7 @@ void Environment::drain() {
     Napi::HandleScope inner(env_);
     // It may unsubscribe itself.
     Napi::Function callback = subscriber->second.Value();
-    Napi::Object record = Napi::Object::New(env_);
-    record.Set("target", r.target);
-    record.Set("sub", r.sub);
-    record.Set("kind", static_cast<uint32_t>(r.kind));
-    record.Set("detail", static_cast<uint32_t>(r.detail));
-    record.Set("count", r.count);
-    record.Set("at", Napi::BigInt::New(env_, r.at));
-    record.Set("a", Napi::BigInt::New(env_, r.a));
-    record.Set("b", Napi::BigInt::New(env_, r.b));
-    record.Set("c", Napi::BigInt::New(env_, r.c));
-    record.Set("d", Napi::BigInt::New(env_, r.d));
-    record.Set("e", Napi::BigInt::New(env_, r.e));
-    record.Set("f", Napi::BigInt::New(env_, r.f));
-    callback.MakeCallback(env_.Global(), {record}, *context_);
+    callback.MakeCallback(env_.Global(), {to_js(env_, r)}, *context_);
     // An exception in a consumer is an uncaught one, as in any other callback; the rest still
     // comes.
     if (env_.IsExceptionPending()) {

@@ -12,6 +12,7 @@
 #include "binding/async.h"
 #include "binding/convert.h"
 #include "binding/environment.h"
+#include "binding/episode_config.h"
 #include "binding/group.h"
 #include "core/guard/guard.h"
 #include "core/memcg/group.h"
@@ -19,30 +20,15 @@
 namespace oom::binding {
 namespace {
 
-int64_t integer(const Napi::Object& from, const char* name) {
-  return from.Get(name).As<Napi::Number>().Int64Value();
-}
+// The machine keeps sums of sizes: "no limit" is a size that none can reach, and half of the range.
+constexpr uint64_t kMost = uint64_t{1} << 62;
 
 GuardConfig config_of(const Napi::Object& from) {
   GuardConfig config;
-  EpisodeConfig& episode = config.episode;
-  episode.delay_ns = integer(from, "delayMs") * kMs;
-  episode.max_delay_ns = integer(from, "maxDelayMs") * kMs;
-  episode.fallback = static_cast<Fallback>(integer(from, "fallback"));
-  episode.dry_run = from.Get("dryRun").As<Napi::Boolean>();
-  auto plan = from.Get("plan").As<Napi::Array>();
-  episode.plan_size = static_cast<uint8_t>(plan.Length() < kMaxPlan ? plan.Length() : kMaxPlan);
-  for (uint8_t i = 0; i < episode.plan_size; i++) {
-    auto step = plan.Get(i).As<Napi::Object>();
-    episode.plan[i].kind = static_cast<StepKind>(integer(step, "kind"));
-    episode.plan[i].after_ns = integer(step, "afterMs") * kMs;
-    episode.plan[i].bytes = static_cast<uint64_t>(integer(step, "bytes"));
-    episode.plan[i].signal = static_cast<int32_t>(integer(step, "signal"));
-    episode.plan[i].target = static_cast<int32_t>(integer(step, "target"));
-  }
+  config.episode = episode_config(from);
   auto hold = from.Get("hold").As<Napi::Object>();
   config.hold.band = static_cast<uint64_t>(integer(hold, "band"));
-  config.hold.freeze = static_cast<HoldFreeze>(integer(hold, "freeze"));
+  config.hold.freeze = enumerator<HoldFreeze>(hold, "freeze");
   config.ballast = static_cast<uint64_t>(integer(from, "ballast"));
   config.take_over = from.Get("takeOver").As<Napi::Boolean>();
   config.grace_ns = integer(from, "graceMs") * kMs;
@@ -56,7 +42,9 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(
         env, "Guard",
-        {InstanceMethod<&GuardHandle::arm>("arm"), InstanceMethod<&GuardHandle::command>("command"),
+        {InstanceMethod<&GuardHandle::arm>("arm"), InstanceMethod<&GuardHandle::extend>("extend"),
+         InstanceMethod<&GuardHandle::yield>("yield"),
+         InstanceMethod<&GuardHandle::limit_raised>("limitRaised"),
          InstanceMethod<&GuardHandle::set_delay>("setDelay"),
          InstanceMethod<&GuardHandle::base_limit>("baseLimit"),
          InstanceMethod<&GuardHandle::kill>("kill"),
@@ -92,32 +80,49 @@ class GuardHandle final : public Napi::ObjectWrap<GuardHandle>, public Member {
         info.Env(), [guard = guard_, group](Nothing&) { return guard->arm(group); },
         [](Napi::Env env, Nothing&) { return env.Undefined(); });
   }
-  // command(sub, episode, fact, value): 0 or -errno
-  Napi::Value command(const Napi::CallbackInfo& info) {
-    Input input;
-    input.fact = static_cast<Fact>(info[2].As<Napi::Number>().Int32Value());
-    int64_t value = info[3].As<Napi::Number>().Int64Value();
-    input.ns = value;
-    input.bytes = static_cast<uint64_t>(value);
+  // (sub, episode, …): false: that episode has ended, or is past its deadline
+  Napi::Value command(const Napi::CallbackInfo& info, const Input& input) {
     int result = guard_->command(info[0].As<Napi::Number>().Uint32Value(),
                                  info[1].As<Napi::Number>().Uint32Value(), input);
-    return Napi::Number::New(info.Env(), result);
+    return Napi::Boolean::New(info.Env(), result == 0);
+  }
+  // extend(sub, episode, ms)
+  Napi::Value extend(const Napi::CallbackInfo& info) {
+    Input input;
+    input.fact = Fact::kExtend;
+    input.ns = info[2].As<Napi::Number>().Int64Value() * kMs;
+    return command(info, input);
+  }
+  // yield(sub, episode)
+  Napi::Value yield(const Napi::CallbackInfo& info) {
+    Input input;
+    input.fact = Fact::kYield;
+    return command(info, input);
+  }
+  // limitRaised(sub, episode, bytes): Infinity for none; also past the deadline
+  Napi::Value limit_raised(const Napi::CallbackInfo& info) {
+    double bytes = info[2].As<Napi::Number>().DoubleValue();
+    Input input;
+    input.fact = Fact::kUserRaised;
+    input.bytes = bytes < static_cast<double>(kMost) ? static_cast<uint64_t>(bytes) : kMost;
+    return command(info, input);
   }
   void set_delay(const Napi::CallbackInfo& info) {
     guard_->set_delay(info[0].As<Napi::Number>().Int64Value() * kMs);
   }
-  // baseLimit(sub, episode): bytes, or -1: the episode has ended
+  // baseLimit(sub, episode): bytes; undefined: the episode has ended
   Napi::Value base_limit(const Napi::CallbackInfo& info) {
     uint64_t bytes;
     bool running = guard_->base_limit(info[0].As<Napi::Number>().Uint32Value(),
                                       info[1].As<Napi::Number>().Uint32Value(), bytes);
-    return Napi::Number::New(info.Env(), running ? static_cast<double>(bytes) : -1);
+    if (!running) return info.Env().Undefined();
+    return Napi::Number::New(info.Env(), static_cast<double>(bytes));
   }
   // kill(sub, episode, target, signal): the pids
   Napi::Value kill(const Napi::CallbackInfo& info) {
     uint32_t sub = info[0].As<Napi::Number>().Uint32Value();
     uint32_t episode = info[1].As<Napi::Number>().Uint32Value();
-    int32_t target = info[2].As<Napi::Number>().Int32Value();
+    int32_t target = target_of(info[2]);
     int32_t signal = info[3].As<Napi::Number>().Int32Value();
     using Pids = std::vector<pid_t>;
     return run_async<Pids>(

@@ -3,6 +3,7 @@
 // code pages that mlockall has left locked).
 #include "binding/addon.h"
 #include "binding/convert.h"
+#include "binding/words.h"
 #include "core/prepared/mlock.h"
 
 namespace oom::binding {
@@ -24,7 +25,7 @@ void on_env_cleanup(Held* held) {
 }
 
 LockScope scope_of(const Napi::CallbackInfo& info) {
-  return static_cast<LockScope>(info[0].As<Napi::Number>().Int32Value());
+  return enumerator<LockScope>(info[0].As<Napi::String>().Utf8Value());
 }
 
 unsigned& count(const Napi::CallbackInfo& info) {

@@ -8,17 +8,18 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "binding/addon.h"
+#include "binding/episode_config.h"
+#include "binding/records.h"
 #include "core/simulation/sim_driver.h"
 
 namespace oom::binding {
 namespace {
 
-constexpr uint32_t kFallbackBit = 0x100;
-constexpr uint32_t kDryBit = 0x200;
-constexpr int64_t kKill = 9;  // SIGKILL, which not every platform has
+constexpr int32_t kKill = 9;  // SIGKILL, which not every platform has
 constexpr int64_t kStart = 1'000 * kMs;
 constexpr int64_t kForgotten = 60'000 * kMs;  // a removal waits no longer for its members to die
 
@@ -44,46 +45,18 @@ const char* name_of(int err) {
   }
 }
 
-int64_t integer(const Napi::Value& value) { return value.As<Napi::Number>().Int64Value(); }
-int64_t integer(const Napi::Object& from, const char* name) { return integer(from.Get(name)); }
-
 uint64_t limit_of(const Napi::Value& value) {
   double bytes = value.As<Napi::Number>().DoubleValue();
   return bytes >= static_cast<double>(kNoLimit) ? kNoLimit : static_cast<uint64_t>(bytes);
 }
 
-EpisodeConfig config_of(const Napi::Object& from) {
-  EpisodeConfig config;
-  config.delay_ns = integer(from, "delayMs") * kMs;
-  config.max_delay_ns = integer(from, "maxDelayMs") * kMs;
-  config.fallback = static_cast<Fallback>(integer(from, "fallback"));
-  config.dry_run = from.Get("dryRun").As<Napi::Boolean>();
-  auto plan = from.Get("plan").As<Napi::Array>();
-  config.plan_size = static_cast<uint8_t>(plan.Length() < kMaxPlan ? plan.Length() : kMaxPlan);
-  for (uint8_t i = 0; i < config.plan_size; i++) {
-    auto step = plan.Get(i).As<Napi::Object>();
-    config.plan[i].kind = static_cast<StepKind>(integer(step, "kind"));
-    config.plan[i].after_ns = integer(step, "afterMs") * kMs;
-    config.plan[i].bytes = static_cast<uint64_t>(integer(step, "bytes"));
-    config.plan[i].signal = static_cast<int32_t>(integer(step, "signal"));
-    config.plan[i].target = static_cast<int32_t>(integer(step, "target"));
-  }
-  return config;
-}
-
-// Of the record kinds each uses the fields that it needs; see lib/native/simulation.ts.
-struct Told {
-  const char* kind;
-  int64_t at = 0;
-  uint32_t episode = 0;
-  uint32_t detail = 0;  // step: as in the sentinel's records; end: the outcome
-  int64_t a = 0;        // begin: deadline; end: late_ns; oom, kill: count; signal, step: the signal
-  uint64_t usage = 0;
-  uint64_t limit = 0;
-  uint64_t kills = 0;
-  int err = 0;
-  std::vector<int32_t> pids;
+// A process has been sent a signal that is no kill.
+struct Signalled {
+  int32_t pid;
+  int32_t signal;
 };
+
+using Told = std::variant<Record, Signalled>;
 
 class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
  public:
@@ -111,7 +84,9 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
                         InstanceMethod<&Simulation::reclaim>("reclaim"),
                         InstanceMethod<&Simulation::remove>("remove"),
                         InstanceMethod<&Simulation::guard>("guard"),
-                        InstanceMethod<&Simulation::command>("command"),
+                        InstanceMethod<&Simulation::extend>("extend"),
+                        InstanceMethod<&Simulation::yield>("yield"),
+                        InstanceMethod<&Simulation::set_delay>("setDelay"),
                         InstanceMethod<&Simulation::raise_limit>("raiseLimit"),
                         InstanceMethod<&Simulation::dispose>("dispose"),
                         InstanceMethod<&Simulation::run>("run"),
@@ -130,76 +105,93 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
  private:
   // Hooks.
   void began(const EpisodeMachine& m) override {
-    Told& t = tell("begin", m.id());
-    t.a = m.deadline();
-    t.usage = m.first().usage;
-    t.limit = m.first().limit;
+    tell(RecordKind::kEpisodeBegin).begin = {.episode = m.id(),
+                                             .missed = 0,
+                                             .deadline = m.deadline(),
+                                             .usage = m.first().usage,
+                                             .limit = m.first().limit};
     let_go_told_ = false;
     if (!m.config().dry_run) return;
     const EpisodeConfig& config = m.config();
     for (uint8_t i = 0; i < config.plan_size; i++) {
-      Told& step = tell("step", m.id());
-      step.detail = kDryBit | static_cast<uint32_t>(config.plan[i].kind);
+      Record& step = tell_step(m.id(), true, config.plan[i].kind);
+      step.step.dry_run = true;
       step.at = m.started_at() + config.plan[i].after_ns;
     }
-    Told& fallback = tell("step", m.id());
-    fallback.detail = kDryBit | kFallbackBit | static_cast<uint32_t>(config.fallback);
+    Record& fallback = tell_step(m.id(), false);
+    fallback.step.dry_run = true;
     fallback.at = m.deadline();
   }
   void ended(const EpisodeEnd& end) override {
-    Told& t = tell("end", end.id);
-    t.at = end.at;
-    t.detail = static_cast<uint32_t>(end.outcome);
-    t.a = end.late_ns;
-    t.kills = end.kernel_kills;
+    Record& r = tell(RecordKind::kEpisodeEnd);
+    r.at = end.at;
+    r.end = {.episode = end.id,
+             .outcome = end.outcome,
+             .late_ns = end.late_ns,
+             .kernel_kills = end.kernel_kills};
   }
   void switching(Grip grip) override {
     const EpisodeMachine& m = driver_->machine();
     if (grip == Grip::kHeld || !m.active() || let_go_told_) return;
     let_go_told_ = true;
-    tell("step", m.id()).detail = kFallbackBit | static_cast<uint32_t>(Fallback::kKernel);
+    tell_step(m.id(), false).step.fallback = Fallback::kKernel;
   }
   void stepped(const SimStep& step) override {
     const EpisodeConfig& config = driver_->machine().config();
     StepKind kind = config.plan[step.index].kind;
     if (!step.fallback && kind == StepKind::kKernel) return;  // told when it lets go
-    Told& t = tell("step", step.episode);
-    t.at = step.started_at;
-    t.detail = step.fallback ? kFallbackBit | static_cast<uint32_t>(config.fallback)
-                             : static_cast<uint32_t>(kind);
-    t.err = step.result;
+    Record& r = tell_step(step.episode, !step.fallback, kind);
+    r.at = step.started_at;
+    r.step.result = step.result;
     // What it was: the signal that those were sent.
-    t.a = !step.fallback && kind == StepKind::kSignal ? config.plan[step.index].signal : kKill;
-    t.pids = step.pids;
+    bool signals = !step.fallback && kind == StepKind::kSignal;
+    r.step.signal = signals ? config.plan[step.index].signal : kKill;
+    auto size = static_cast<uint32_t>(step.pids.size());
+    for (uint32_t i = 0; i < size; i += Record::Pids::kMost) {
+      tell(RecordKind::kPids).set_pids(step.episode, step.pids.data(), size, i);
+    }
   }
   void signalled(int32_t pid, int32_t signal) override {
-    Told& t = tell("signal");
-    t.a = signal;
-    t.pids = {pid};
+    told_.emplace_back(Signalled{pid, signal});
   }
 
-  Told& tell(const char* kind, uint32_t episode = 0) {
-    Told t;
-    t.kind = kind;
-    t.at = group_.now();
-    t.episode = episode;
-    told_.push_back(std::move(t));
-    return told_.back();
+  // What is told now; to be filled in before the next is.
+  Record& tell(RecordKind kind, uint64_t count = 1) {
+    Record r(kind, group_.now(), count);
+    return std::get<Record>(told_.emplace_back(r.to(0, kRootSub)));
+  }
+  Record& tell_step(uint32_t episode, bool of_plan, StepKind kind = StepKind::kKernel) {
+    Record& r = tell(RecordKind::kEpisodeStep);
+    r.step = {.episode = episode,
+              .result = 0,
+              .signal = 0,
+              .of_plan = of_plan,
+              .dry_run = false,
+              .kind = kind,
+              .fallback = driver_->machine().config().fallback};
+    return r;
+  }
+  void tell_watch(RecordKind kind, uint64_t count) {
+    Record::Watch& watch = tell(kind, count).watch;
+    watch.oom_kill = group_.kernel_kills();
+    watch.max = group_.failures();
+    watch.under_oom = group_.under_oom();
+    watch.origin = Origin::kSelf;
   }
 
   // What a watch would have been told.
   void observe() {
     if (group_.removed()) {
-      if (!removed_told_) tell("removed");
+      if (!removed_told_) tell_watch(RecordKind::kRemoved, 1);
       removed_told_ = true;
       return;
     }
     if (uint64_t count = group_.notifications() - notifications_) {
-      tell("oom").a = static_cast<int64_t>(count);
+      tell_watch(RecordKind::kOom, count);
       notifications_ = group_.notifications();
     }
     if (uint64_t count = group_.kernel_kills() - kernel_kills_) {
-      tell("kill").a = static_cast<int64_t>(count);
+      tell_watch(RecordKind::kKill, count);
       kernel_kills_ = group_.kernel_kills();
     }
   }
@@ -229,25 +221,27 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     Napi::Env env = info.Env();
     auto list = Napi::Array::New(env, told_.size());
     for (uint32_t i = 0; i < told_.size(); i++) {
-      const Told& t = told_[i];
-      auto record = Napi::Object::New(env);
-      record.Set("kind", t.kind);
-      record.Set("at", Napi::BigInt::New(env, t.at));
-      record.Set("episode", Napi::Number::New(env, t.episode));
-      record.Set("detail", Napi::Number::New(env, t.detail));
-      record.Set("value", Napi::BigInt::New(env, t.a));
-      record.Set("usage", Napi::Number::New(env, static_cast<double>(t.usage)));
-      record.Set("limit", size(env, t.limit));
-      record.Set("kernelKills", Napi::Number::New(env, static_cast<double>(t.kills)));
-      record.Set("errno", Napi::Number::New(env, t.err));
-      record.Set("code", name_of(t.err));
-      record.Set("pids", list_of(env, t.pids));
-      list[i] = record;
+      list[i] = to_js(env, told_[i]);
     }
     told_.clear();
     return list;
   }
 
+  static Napi::Object to_js(Napi::Env env, const Told& told) {
+    if (const auto* signalled = std::get_if<Signalled>(&told)) {
+      auto to = Napi::Object::New(env);
+      to.Set("kind", "signal");
+      to.Set("pid", signalled->pid);
+      to.Set("signal", signalled->signal);
+      return to;
+    }
+    const auto& record = *std::get_if<Record>(&told);
+    Napi::Object to = binding::to_js(env, record);
+    if (record.kind == RecordKind::kEpisodeStep && record.step.result != 0) {
+      to.Set("code", name_of(record.step.result));
+    }
+    return to;
+  }
   static Napi::Value size(Napi::Env env, uint64_t bytes) {
     return Napi::Number::New(env, bytes >= kNoLimit ? std::numeric_limits<double>::infinity()
                                                     : static_cast<double>(bytes));
@@ -317,9 +311,9 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   Napi::Value exit(const Napi::CallbackInfo& info) {
     return code(info, group_.exit(pid_of(info[0])));
   }
-  // kill(victim, inEpisode): the pids; 0: all, -1: the largest
+  // kill(victim, inEpisode): the pids; the largest only in an episode
   Napi::Value kill(const Napi::CallbackInfo& info) {
-    int32_t victim = pid_of(info[0]);
+    int32_t victim = target_of(info[0]);
     if (driver_ && info[1].As<Napi::Boolean>()) return list_of(info.Env(), driver_->kill(victim));
     std::vector<int32_t> pids;
     for (const SimProcess& p : group_.processes()) {
@@ -365,22 +359,30 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   // guard(options)
   Napi::Value guard(const Napi::CallbackInfo& info) {
     auto options = info[0].As<Napi::Object>();
-    driver_ = std::make_unique<SimDriver>(group_, config_of(options), *this,
+    driver_ = std::make_unique<SimDriver>(group_, episode_config(options), *this,
                                           static_cast<uint64_t>(integer(options, "ballast")));
     driver_->arm();
     return info.Env().Undefined();
   }
-  // command(episode, fact, ns): whether that episode is still running; episode 0: whatever runs
-  Napi::Value command(const Napi::CallbackInfo& info) {
-    uint32_t episode = info[0].As<Napi::Number>().Uint32Value();
-    auto fact = static_cast<Fact>(info[1].As<Napi::Number>().Int32Value());
-    int64_t ns = integer(info[2]);
-    bool there = driver_ && (episode == 0 ||
-                             (driver_->machine().active() && driver_->machine().id() == episode));
-    if (there && fact == Fact::kSetDelay) driver_->set_delay(ns);
-    if (there && fact == Fact::kExtend) driver_->extend(ns);
-    if (there && fact == Fact::kYield) driver_->yield();
+  // extend(episode, ms), yield(episode): whether that episode is still running
+  Napi::Value extend(const Napi::CallbackInfo& info) {
+    bool there = is_running(info[0]);
+    if (there) driver_->extend(integer(info[1]) * kMs);
     return Napi::Boolean::New(info.Env(), there);
+  }
+  Napi::Value yield(const Napi::CallbackInfo& info) {
+    bool there = is_running(info[0]);
+    if (there) driver_->yield();
+    return Napi::Boolean::New(info.Env(), there);
+  }
+  bool is_running(const Napi::Value& episode) const {
+    return driver_ && driver_->machine().active() &&
+           driver_->machine().id() == episode.As<Napi::Number>().Uint32Value();
+  }
+  // setDelay(ms)
+  Napi::Value set_delay(const Napi::CallbackInfo& info) {
+    if (driver_) driver_->set_delay(integer(info[0]) * kMs);
+    return info.Env().Undefined();
   }
   Napi::Value raise_limit(const Napi::CallbackInfo& info) {
     return code(info, driver_ ? driver_->raise_limit(limit_of(info[0])) : -ESRCH);

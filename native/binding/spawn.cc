@@ -2,9 +2,12 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstring>
+
 #include "binding/addon.h"
 #include "binding/convert.h"
 #include "binding/group.h"
+#include "binding/words.h"
 #include "core/sys/fd.h"
 #include "core/sys/small_file.h"
 
@@ -36,11 +39,28 @@ Napi::Value open_procs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), fd);
 }
 
+// (bytes of the status pipe): what the launcher has said so far, { stage, errno } each.
+Napi::Value launch_words(const Napi::CallbackInfo& info) {
+  const auto bytes = info[0].As<Napi::Uint8Array>();
+  auto list = Napi::Array::New(info.Env());
+  LaunchFailure said;
+  for (uint32_t i = 0; (i + 1) * sizeof said <= bytes.ByteLength(); i++) {
+    memcpy(&said, bytes.Data() + i * sizeof said, sizeof said);
+    const char* stage = word(static_cast<LaunchStage>(said.stage));
+    auto one = Napi::Object::New(info.Env());
+    one.Set("stage", stage ? stage : "");
+    one.Set("errno", -said.err);
+    list[i] = one;
+  }
+  return list;
+}
+
 }  // namespace
 
 Napi::Object init_spawn(Napi::Env env, Napi::Object exports) {
   exports.Set("openProcs", Napi::Function::New(env, open_procs, "openProcs"));
   exports.Set("statusPipe", Napi::Function::New(env, status_pipe, "statusPipe"));
+  exports.Set("launchWords", Napi::Function::New(env, launch_words, "launchWords"));
   return exports;
 }
 

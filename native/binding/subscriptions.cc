@@ -14,6 +14,7 @@
 #include "binding/convert.h"
 #include "binding/environment.h"
 #include "binding/group.h"
+#include "binding/words.h"
 #include "core/memcg/group.h"
 #include "core/watch/service_pressure.h"
 #include "core/watch/tree_watch.h"
@@ -52,7 +53,18 @@ class Closable : public Napi::ObjectWrap<Self>, public Member {
   Environment* environment_ = nullptr;
 };
 
-// new Watch(group, target, wanted): bits as in WatchSpec
+// What else a watch tells of: an array of 'high' and 'max'.
+uint32_t wanted_of(const Napi::Value& value) {
+  auto list = value.As<Napi::Array>();
+  uint32_t wanted = 0;
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    std::string name = list.Get(i).As<Napi::String>().Utf8Value();
+    wanted |= name == word(RecordKind::kHigh) ? WatchSpec::kHigh : WatchSpec::kMax;
+  }
+  return wanted;
+}
+
+// new Watch(group, target, wanted)
 class Watch final : public Closable<Watch> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -68,7 +80,7 @@ class Watch final : public Closable<Watch> {
     LockedPtr<OomWatch> source =
         WatchKind::of(group->memcg())
             .make_watch({&environment_->channel(), info[1].As<Napi::Number>().Uint32Value(), 0,
-                         place_of(group), info[2].As<Napi::Number>().Uint32Value()},
+                         place_of(group), wanted_of(info[2])},
                         status);
     if (source) status = source->arm(false);
     if (status.ok()) status = Status::of(sentinel_->call(kAttach, source.get()), "epoll_ctl");
@@ -100,9 +112,9 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
   explicit TreeWatchHandle(const Napi::CallbackInfo& info) : Closable(info) {
     if (!environment_) return;
     group_ = group_of(info[0]);
-    watch_ = std::make_shared<TreeWatch>(environment_->sentinel(), environment_->channel(),
-                                         info[1].As<Napi::Number>().Uint32Value(),
-                                         info[2].As<Napi::Number>().Uint32Value());
+    watch_ =
+        std::make_shared<TreeWatch>(environment_->sentinel(), environment_->channel(),
+                                    info[1].As<Napi::Number>().Uint32Value(), wanted_of(info[2]));
   }
   // A scan that is under way is cut short.
   void stop() {

@@ -88,7 +88,7 @@ t.test(
 )
 
 // Twice what is needed now: scripts of other processes differ a little.
-const enough = 2 * binding().scopeBytes(1)
+const enough = 2 * binding().scopeBytes('process')
 const skip = mayRaise(enough) ? false : 'RLIMIT_MEMLOCK cannot be raised here'
 
 t.test('unprivileged, with enough: process fits', { skip }, async t => {

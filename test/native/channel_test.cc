@@ -33,10 +33,9 @@ bool wait(const Fd& fd) {
 }
 
 Record numbered(uint32_t n) {
-  Record record;
-  record.target = n;
-  record.a = uint64_t{n} * 3;
-  return record;
+  Record record(oom::RecordKind::kUsage, n);
+  record.usage = {.bytes = uint64_t{n} * 3, .above = true};
+  return record.to(n);
 }
 
 }  // namespace
@@ -62,7 +61,7 @@ TEST_CASE("first in, first out, and full when it is") {
     for (uint32_t i = 0; i < Channel::kSize; i++) {
       REQUIRE(channel->pop(record));
       REQUIRE(record.target == i);
-      REQUIRE(record.a == i * 3);
+      REQUIRE(record.usage.bytes == i * 3);
     }
     CHECK_FALSE(channel->pop(record));
   }

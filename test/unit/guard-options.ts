@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { constants } from 'node:os'
 import t from 'tap'
-import { ACTIONS, checkGuardOptions, FALLBACKS, stepOf } from '../../lib/guard/options.js'
+import { stepOf } from '../../lib/guard/deliver.js'
+import { ACTIONS, checkGuardOptions, FALLBACKS } from '../../lib/guard/options.js'
 import type { GuardOptions } from '../../types/group.js'
-import type { PlanAction, PlanStep } from '../../types/guard.js'
+import type { Fallback, PlanAction, PlanStep } from '../../types/guard.js'
 
 const MAX = 2 ** 31 - 1
 const check = (options: unknown) => checkGuardOptions(options as GuardOptions)
@@ -13,14 +14,14 @@ t.test('defaults', async t => {
   t.same(check({ delayMs: 500 }), {
     delayMs: 500,
     maxDelayMs: 5000,
-    fallback: 0,
+    fallback: 'kernel',
     plan: [],
     ballast: 0,
     guardian: { graceMs: 100 },
     guardDescendants: true,
     dryRun: false,
     takeOver: false,
-    hold: { band: 0, freeze: 0 },
+    hold: { band: 0, freeze: 'if-needed' },
     signal: undefined,
   })
   t.equal(check({ delayMs: MAX }).maxDelayMs, MAX, 'ten times, capped')
@@ -52,23 +53,23 @@ t.test('everything given', async t => {
       signal,
     }),
     {
-      fallback: 2,
+      fallback: 'kill-group',
       ballast: 4096,
       guardian: { graceMs: 50 },
       guardDescendants: false,
       dryRun: true,
       takeOver: true,
-      hold: { band: 4 * 2 ** 20, freeze: 1 },
+      hold: { band: 4 * 2 ** 20, freeze: 'always' },
       signal,
       // By time, those of one time as they were given.
       plan: [
-        { kind: 0, afterMs: 0, bytes: 2 ** 20 },
-        { kind: 3, signal: constants.signals.SIGUSR2, target: 0 },
-        { kind: 3, signal: constants.signals.SIGTERM, target: -1 },
-        { kind: 3, target: 77 },
-        { kind: 1 },
-        { kind: 0, afterMs: 10, bytes: 2 * 2 ** 20 },
-        { kind: 6, afterMs: 50 },
+        { action: 'headroom', afterMs: 0, bytes: 2 ** 20 },
+        { action: 'signal', signal: constants.signals.SIGUSR2, target: 'all' },
+        { action: 'signal', signal: constants.signals.SIGTERM, target: 'largest' },
+        { action: 'signal', target: 77 },
+        { action: 'ballast' },
+        { action: 'headroom', afterMs: 10, bytes: 2 * 2 ** 20 },
+        { action: 'kernel', afterMs: 50 },
       ],
     },
   )
@@ -148,26 +149,23 @@ const options = fc.integer({ min: 1, max: MAX }).chain(delayMs =>
   }),
 )
 
-t.test(
-  'whatever is valid becomes numbers in their ranges, sorted, and the input stays',
-  async () => {
-    fc.assert(
-      fc.property(options, given => {
-        const before = JSON.stringify(given)
-        const out = check(given)
-        return (
-          JSON.stringify(given) === before &&
-          out.maxDelayMs >= out.delayMs &&
-          out.maxDelayMs <= MAX &&
-          out.plan.length === given.plan.length &&
-          out.plan.every((s, i) => i === 0 || s.afterMs >= out.plan[i - 1]!.afterMs) &&
-          out.plan.every(s => s.afterMs < out.delayMs && s.kind >= 0 && s.kind < 8) &&
-          given.plan.every(s => out.plan.some(n => ACTIONS[n.kind] === s.action))
-        )
-      }),
-    )
-  },
-)
+t.test('whatever is valid keeps to its ranges, sorted, and the input stays', async () => {
+  fc.assert(
+    fc.property(options, given => {
+      const before = JSON.stringify(given)
+      const out = check(given)
+      return (
+        JSON.stringify(given) === before &&
+        out.maxDelayMs >= out.delayMs &&
+        out.maxDelayMs <= MAX &&
+        out.plan.length === given.plan.length &&
+        out.plan.every((s, i) => i === 0 || s.afterMs >= out.plan[i - 1]!.afterMs) &&
+        out.plan.every(s => s.afterMs < out.delayMs) &&
+        given.plan.every(s => out.plan.some(n => n.action === s.action))
+      )
+    }),
+  )
+})
 
 t.test('whatever is not an object of options is refused with a code, never otherwise', async () => {
   const codes = /^ERR_(INVALID_ARG_TYPE|INVALID_ARG_VALUE|OUT_OF_RANGE|UNKNOWN_SIGNAL)$/
@@ -199,17 +197,42 @@ t.test('whatever is not an object of options is refused with a code, never other
 })
 
 t.test('the words of step reports', async t => {
-  const step = (detail: number, signal = 0) => stepOf(detail, 5n, 0, '', signal)
+  const common = {
+    kind: 'step',
+    at: 5n,
+    sub: 1,
+    episode: 1,
+    errno: 0,
+    signal: 0,
+    dryRun: false,
+  } as const
   const report = { at: 5n, errno: 0, killed: [], dryRun: false }
-  t.same(step(0), { by: 'plan', report: { ...report, action: 'headroom' } })
+  const of = (action: PlanAction, more: object = {}) =>
+    stepOf({ ...common, by: 'plan', action, ...more })
+  const fallback = (action: Fallback, more: object = {}) =>
+    stepOf({ ...common, by: 'fallback', action, ...more })
+  t.same(of('headroom'), { by: 'plan', report: { ...report, action: 'headroom' } })
   // What another step has left there is no signal of this one.
-  t.same(step(0x202, 15), { by: 'plan', report: { ...report, action: 'reclaim', dryRun: true } })
-  t.same(step(0x100), { by: 'fallback', report: { ...report, action: 'kernel' } })
-  t.same(step(0x302), { by: 'fallback', report: { ...report, action: 'kill-group', dryRun: true } })
-  t.same(step(3, 15), { by: 'plan', report: { ...report, action: 'signal', signal: 'SIGTERM' } })
-  t.same(step(0x101, 9), {
+  t.same(of('reclaim', { signal: 15, dryRun: true }), {
+    by: 'plan',
+    report: { ...report, action: 'reclaim', dryRun: true },
+  })
+  t.same(fallback('kernel'), { by: 'fallback', report: { ...report, action: 'kernel' } })
+  t.same(fallback('kill-group', { dryRun: true }), {
+    by: 'fallback',
+    report: { ...report, action: 'kill-group', dryRun: true },
+  })
+  t.same(of('signal', { signal: 15 }), {
+    by: 'plan',
+    report: { ...report, action: 'signal', signal: 'SIGTERM' },
+  })
+  t.same(fallback('kill-largest', { signal: 9 }), {
     by: 'fallback',
     report: { ...report, action: 'kill-largest', signal: 'SIGKILL' },
   })
-  t.match(stepOf(2, 5n, -11, 'EAGAIN', 0).report, { errno: -11, code: 'EAGAIN' })
+  t.match(of('reclaim', { errno: -11 }).report, { errno: -11, code: 'EAGAIN' })
+  t.match(of('reclaim', { errno: -5010, code: 'ERR_UNSEEN_MEMBERS' }).report, {
+    errno: -5010,
+    code: 'ERR_UNSEEN_MEMBERS',
+  })
 })

@@ -173,7 +173,7 @@ Status Guard::hold_all() {
   Lock lock(lock_);
   if (!failure_.ok()) return failure_;
   state_ = State::kArmed;
-  for (uint32_t sub = 1; sub < next_sub_; sub++) {
+  for (uint32_t sub = kRootSub; sub < next_sub_; sub++) {
     auto it = entries_.find(sub);
     if (it == entries_.end() || !it->second.guarded) continue;
     Entry& entry = it->second;

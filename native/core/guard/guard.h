@@ -150,12 +150,12 @@ class Guard final : public TreeListener, public GuardianClient {
   LockedPtr<Common> common_;
   std::unordered_map<uint32_t, Entry> entries_;
   std::vector<uint32_t> leaving_;  // forgotten while a helper was still at them
-  uint32_t next_sub_ = 1;
+  uint32_t next_sub_ = kRootSub;
 };
 
 template <class Use>
 void Guard::each_guarded(Use&& use) {
-  for (uint32_t sub = 1; sub < next_sub_; sub++) {
+  for (uint32_t sub = kRootSub; sub < next_sub_; sub++) {
     auto it = entries_.find(sub);
     if (it == entries_.end() || !it->second.guarded) continue;
     use(it->second);

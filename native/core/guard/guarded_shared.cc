@@ -60,7 +60,7 @@ void GuardedGroup::abandon(Sentinel& sentinel, int err) {
   input.fact = Fact::kSetDelay;
   input.ns = 0;
   command(sentinel, input);
-  if (err != 0) reports_.trouble(sentinel, sys::now_ns(), err);
+  if (err != 0) reports_.trouble(sentinel, sys::now_ns());
 }
 
 }  // namespace oom

@@ -38,13 +38,11 @@ class Reports {
   void decide(Sentinel& sentinel, uint32_t episode, Outcome outcome);
   void gone(Sentinel& sentinel, int64_t now);
   // The guard cannot go on.
-  void trouble(Sentinel& sentinel, int64_t now, int err);
+  void trouble(Sentinel& sentinel, int64_t now);
   // There is room again.
   void flush(Sentinel& sentinel);
 
  private:
-  Record record(RecordKind kind, uint32_t episode, int64_t at) const;
-
   Source& source_;
   uint32_t target_;
   uint32_t sub_;

@@ -7,42 +7,10 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
+
+#include "core/sentinel/record.h"
 
 namespace oom {
-
-enum class RecordKind : uint16_t {
-  // Of a watch: a: oom_kill, b: max (v1 failcnt), c: under_oom, d: oom, e: high, f: oom_group_kill;
-  // kNoCounter where the version has none.
-  kOom,           // detail: Origin; count
-  kKill,          // count
-  kRemoved,       // the counters as last seen
-  kUsage,         // count; a: usage; detail: 1 above
-  kPressure,      // count; a: total= in µs (PSI)
-  kTimer,         // count; a: when it was due
-  kEpisodeBegin,  // count: episode id; a: deadline, b: usage, c: limit
-  kEpisodeStep,   // count: id; detail: StepKind, or 0x100 + Fallback; a: result, b: pids that
-                  // follow,
-                  // c: the signal that they were sent
-  kPids,          // count: id; up to 8 pids in a–d
-  kEpisodeEnd,    // count: id; detail: Outcome; a: late ns, b: kernel kills
-  kTrouble,       // something below a tree's root can no longer be watched; a: errno
-  kHigh,          // of a watch (v2): count
-  kMax,           // of a watch (v2): count
-};
-
-inline constexpr uint64_t kNoCounter = UINT64_MAX;
-
-struct Record {
-  uint32_t target = 0;  // which subscription or guard
-  uint32_t sub = 0;     // which group within it
-  RecordKind kind = RecordKind::kOom;
-  uint16_t detail = 0;
-  uint32_t count = 0;
-  int64_t at = 0;
-  uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0;
-};
-static_assert(sizeof(Record) == 72);
 
 class Source;
 

@@ -7,7 +7,9 @@
 
 namespace oom::code {
 
-inline constexpr int kNotAMemoryCgroup = -5001;
+// Each following one is one less.
+inline constexpr int kFirst = -5001;
+inline constexpr int kNotAMemoryCgroup = kFirst;
 inline constexpr int kCgroupUnsupported = -5002;
 inline constexpr int kRootGroup = -5003;
 inline constexpr int kSelfInGroup = -5004;

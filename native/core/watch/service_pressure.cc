@@ -39,16 +39,21 @@ class InboxWatch final : public Subscription {
         return ended(sentinel, now);
       }
       if (n == 0) {
-        if (told) happened(sentinel, RecordKind::kPressure, 1, now, 0);
+        if (told) tell(sentinel, now);
         return ended(sentinel, now);
       }
       told |= !is_own({buffer, static_cast<size_t>(n)});
     }
-    if (told) happened(sentinel, RecordKind::kPressure, 1, now, 0);
+    if (told) tell(sentinel, now);
   }
   void due(Sentinel&, int64_t) override {}
 
  private:
+  void tell(Sentinel& sentinel, int64_t now) {
+    Record event(RecordKind::kPressure, now);
+    event.pressure = {.total_us = 0};
+    happened(sentinel, event);
+  }
   // What was written into a FIFO comes back, unless somebody else has read it.
   bool is_own(std::string_view text) {
     std::string_view own = std::string_view(own_).substr(seen_);

@@ -19,15 +19,15 @@ void Subscription::detach(Sentinel& sentinel) {
   if (fd_) sentinel.remove(fd_.get());
 }
 
-void Subscription::happened(Sentinel& sentinel, RecordKind kind, uint64_t count, int64_t at,
-                            uint64_t value, uint16_t detail) {
-  if (waiting_.count == 0) waiting_.at = at;
-  // Of timers the first that waits is told, of everything else the newest value.
-  if (waiting_.count == 0 || kind != RecordKind::kTimer) waiting_.a = value;
-  waiting_.target = target_;
-  waiting_.kind = kind;
-  waiting_.detail = detail;
-  waiting_.count = static_cast<uint32_t>(std::min<uint64_t>(waiting_.count + count, UINT32_MAX));
+// Joined to what waits: the time is the first one's, the value the newest, but of timers the first.
+void Subscription::happened(Sentinel& sentinel, const Record& event) {
+  Record joined = event;
+  if (waiting_.count > 0) {
+    joined.at = waiting_.at;
+    joined.count = Record::most(uint64_t{waiting_.count} + event.count);
+    if (event.kind == RecordKind::kTimer) joined.timer = waiting_.timer;
+  }
+  waiting_ = joined.to(target_);
   flush(sentinel);
 }
 
@@ -44,12 +44,8 @@ void Subscription::flush(Sentinel& sentinel) {
     waiting_.count = 0;
   }
   if (removed_at_ != 0) {
-    Record gone;
-    gone.target = target_;
-    gone.kind = RecordKind::kRemoved;
-    gone.count = 1;
-    gone.at = removed_at_;
-    if (sentinel.send(*this, gone)) removed_at_ = 0;
+    Record gone(RecordKind::kRemoved, removed_at_);
+    if (sentinel.send(*this, gone.to(target_))) removed_at_ = 0;
   }
 }
 
@@ -84,7 +80,13 @@ void EventWatchV1::ready(Sentinel& sentinel, int64_t now) {
   uint64_t value = threshold_;
   int err = usage_ ? read_number(usage_, value) : 0;
   if (gone || is_gone(err) || is_gone(place_.exists(file))) return ended(sentinel, now);
-  happened(sentinel, kind_, signals, now, value, value >= threshold_);
+  Record event(kind_, now, signals);
+  if (kind_ == RecordKind::kUsage) {
+    event.usage = {.bytes = value, .above = value >= threshold_};
+  } else {
+    event.pressure = {.total_us = 0};
+  }
+  happened(sentinel, event);
 }
 
 Status UsageWatchV2::arm(const Place& place) {
@@ -112,7 +114,9 @@ void UsageWatchV2::due(Sentinel& sentinel, int64_t now) {
   sentinel.set_timer(*this, now + std::max(kStep, sentinel.patient() * kLookCost));
   if (err != 0 || (value >= threshold_) == above_) return;
   above_ = !above_;
-  happened(sentinel, RecordKind::kUsage, 1, now, value, above_);
+  Record event(RecordKind::kUsage, now);
+  event.usage = {.bytes = value, .above = above_};
+  happened(sentinel, event);
 }
 
 Status PsiWatch::arm(int dir, uint64_t stall_us, uint64_t window_us) {
@@ -159,13 +163,15 @@ void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
   if (!told_ && value - last_total_ < stall_us_) return;
   told_ = true;
   last_total_ = value;
-  happened(sentinel, RecordKind::kPressure, 1, now, value);
+  Record event(RecordKind::kPressure, now);
+  event.pressure = {.total_us = value};
+  happened(sentinel, event);
 }
 
 int NoticeSource::attach(Sentinel&) { return 0; }
 
-void NoticeSource::tell(Sentinel& sentinel, RecordKind kind, int64_t now, uint64_t value) {
-  happened(sentinel, kind, 1, now, value);
+void NoticeSource::tell(Sentinel& sentinel, RecordKind kind, int64_t now) {
+  happened(sentinel, Record(kind, now));
 }
 
 Status DelaySource::arm(int eventfd) {
@@ -197,7 +203,9 @@ void DelaySource::due(Sentinel& sentinel, int64_t now) {
     // EAGAIN only, when the counter is full: then it is readable as it is.
     [[maybe_unused]] ssize_t n = ::write(eventfd_.get(), &times, sizeof times);
   }
-  happened(sentinel, RecordKind::kTimer, times, now, static_cast<uint64_t>(was_due));
+  Record event(RecordKind::kTimer, now, times);
+  event.timer = {.due = was_due};
+  happened(sentinel, event);
 }
 
 }  // namespace oom

@@ -23,8 +23,7 @@ class Subscription : public Source {
   void flush(Sentinel& sentinel) override;
 
  protected:
-  void happened(Sentinel& sentinel, RecordKind kind, uint64_t count, int64_t at, uint64_t value,
-                uint16_t detail = 0);
+  void happened(Sentinel& sentinel, const Record& event);
   void ended(Sentinel& sentinel, int64_t at);
 
   Fd fd_;
@@ -101,7 +100,7 @@ class NoticeSource final : public Subscription {
   using Subscription::Subscription;
   int attach(Sentinel&) override;
   // On the sentinel.
-  void tell(Sentinel& sentinel, RecordKind kind, int64_t now, uint64_t value);
+  void tell(Sentinel& sentinel, RecordKind kind, int64_t now);
   void ready(Sentinel&, int64_t) override {}
   void due(Sentinel&, int64_t) override {}
 };

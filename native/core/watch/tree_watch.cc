@@ -119,10 +119,10 @@ void TreeWatch::failed(const Status& status) {
   failure_ = status;
   if (!tree_.opened()) return;  // open() returns it
   sentinel_.call(
-      [](Sentinel& sentinel, NoticeSource* notice, int err) {
-        notice->tell(sentinel, RecordKind::kTrouble, sys::now_ns(), static_cast<uint64_t>(-err));
+      [](Sentinel& sentinel, NoticeSource* notice) {
+        notice->tell(sentinel, RecordKind::kTrouble, sys::now_ns());
       },
-      notice_.get(), status.err);
+      notice_.get());
 }
 
 }  // namespace oom

@@ -55,7 +55,7 @@ class TreeWatch final : public TreeListener {
   const WatchKind* kind_ = nullptr;  // of the root, and so of all
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
   std::unordered_map<uint32_t, LockedPtr<OomWatch>> watches_;
-  uint32_t next_sub_ = 1;
+  uint32_t next_sub_ = kRootSub;
   bool closed_ = false;
   Status failure_;
   LockedPtr<NoticeSource> notice_;  // from open() on

@@ -219,18 +219,12 @@ void OomWatchV1::last_look(Sentinel& sentinel, int64_t now) {
 
 void OomWatchV1::emit(Sentinel& sentinel) {
   auto record = [&](RecordKind kind, uint64_t count, int64_t at) {
-    Record r;
-    r.target = target_;
-    r.sub = sub_;
-    r.kind = kind;
-    r.detail = static_cast<uint16_t>(origin_);
-    r.count = static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
-    r.at = at;
-    r.a = last_.kills;
-    r.b = last_.failcnt;
-    r.c = last_.under_oom;
-    r.d = r.e = r.f = kNoCounter;
-    return r;
+    Record r(kind, at, count);
+    r.watch.oom_kill = last_.kills;
+    r.watch.max = last_.failcnt;
+    r.watch.under_oom = last_.under_oom;
+    r.watch.origin = origin_;
+    return r.to(target_, sub_);
   };
   if (ooms_ > 0) {
     if (!sentinel.send(*this, record(RecordKind::kOom, ooms_, oom_at_))) return;

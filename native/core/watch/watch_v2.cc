@@ -215,20 +215,14 @@ void OomWatchV2::gone(Sentinel& sentinel, int64_t now) {
 void OomWatchV2::emit(Sentinel& sentinel) {
   auto send = [&](RecordKind kind, uint64_t& count, int64_t at) {
     if (count == 0) return true;
-    Record r;
-    r.target = target_;
-    r.sub = sub_;
-    r.kind = kind;
-    r.detail = static_cast<uint16_t>(origin_);
-    r.count = static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
-    r.at = at;
-    r.a = counters_.oom_kill.value_or(kNoCounter);
-    r.b = counters_.max.value_or(kNoCounter);
-    r.c = kNoCounter;
-    r.d = counters_.oom.value_or(kNoCounter);
-    r.e = counters_.high.value_or(kNoCounter);
-    r.f = counters_.oom_group_kill.value_or(kNoCounter);
-    if (!sentinel.send(*this, r)) return false;
+    Record r(kind, at, count);
+    r.watch.oom = counters_.oom.value_or(kNoCounter);
+    r.watch.oom_kill = counters_.oom_kill.value_or(kNoCounter);
+    r.watch.oom_group_kill = counters_.oom_group_kill.value_or(kNoCounter);
+    r.watch.high = counters_.high.value_or(kNoCounter);
+    r.watch.max = counters_.max.value_or(kNoCounter);
+    r.watch.origin = origin_;
+    if (!sentinel.send(*this, r.to(target_, sub_))) return false;
     count = 0;
     return true;
   };
