@@ -8,6 +8,7 @@ import type {
   KillOptions,
   MemoryLimits,
   MemoryLimitsInit,
+  MemoryGroup,
   MemoryLock,
   OomCounters,
   OomEpisode,
@@ -19,6 +20,7 @@ import type {
   PlanStep,
   ProbeReport,
 } from '../../lib/index.js'
+import type { SimulatedGroup } from '../../lib/testing.js'
 
 // Errors are Errors, with the fields that Node's own system errors have.
 expectTypeOf<OomError>().toExtend<Error>()
@@ -85,3 +87,8 @@ export async function guarding(guard: OomGuard): Promise<Outcome> {
 expectTypeOf<MemoryLock>().toExtend<Disposable>()
 expectTypeOf<ProbeReport['version']>().toEqualTypeOf<1 | 2 | null>()
 expectTypeOf<Capability['remedy']>().toEqualTypeOf<string | undefined>()
+
+// A program that takes a group takes a simulated one, and a guard's.
+expectTypeOf<SimulatedGroup>().toExtend<MemoryGroup>()
+expectTypeOf<OomGuard['group']>().toExtend<MemoryGroup>()
+expectTypeOf<MemoryGroup>().toExtend<OomGuard['group']>()
