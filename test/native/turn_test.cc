@@ -1,0 +1,268 @@
+// Whose turn it is to end an out-of-memory, as the guardian judges it. The times are milliseconds
+// since the guardian has seen it begin.
+#include "core/rules/turn.h"
+
+#include <doctest/doctest.h>
+
+#include <initializer_list>
+
+#include "core/sys/units.h"
+
+using namespace oom;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+constexpr int64_t kBegin = 10'000 * kMs;
+constexpr int64_t kDelay = 50;
+constexpr int64_t kGrace = 20 * kMs;
+constexpr int64_t kFollow = 100;
+
+constexpr int64_t at(int64_t ms) { return kBegin + ms * kMs; }
+
+constexpr SlotView slot(uint32_t episode, SlotState state, int64_t started = 0,
+                        int64_t deadline = 80) {
+  SlotView view;
+  view.there = true;
+  view.state = state;
+  view.episode = episode;
+  view.started_at = at(started);
+  view.deadline = at(deadline);
+  return view;
+}
+
+constexpr SlotView claimed(SlotView view) {
+  view.claimant = Claimant::kSentinel;
+  return view;
+}
+
+constexpr SlotView kOld = slot(1, SlotState::kArmed);
+constexpr SlotView kRuns = slot(2, SlotState::kEpisode);
+constexpr SlotView kEnded = slot(2, SlotState::kArmed);
+constexpr SlotView kLetIn = slot(2, SlotState::kKernel);
+
+// What is read of a group that has no slot says nothing.
+constexpr SlotView without_slot(SlotView view) {
+  view.there = false;
+  return view;
+}
+
+// The guardian's first episode has begun; the slot still speaks of the sentinel's episode 1.
+struct Rig {
+  explicit Rig(const SlotView& seen = kOld) { turn.begins(kBegin, at(kDelay), seen, false); }
+
+  // In milliseconds.
+  int64_t deadline(const SlotView& view, int64_t now = 10, int64_t delay = kDelay) {
+    return (turn.deadline(at(now), view, delay * kMs, kGrace) - kBegin) / kMs;
+  }
+  bool may_act(const SlotView& view, int64_t now = 100) {
+    return turn.may_act(
+        at(now), view, own,
+        [&](uint32_t episode) {
+          claims++;
+          CHECK(episode == view.episode);
+          return claimable;
+        },
+        [&](uint32_t episode) {
+          taken++;
+          CHECK(episode == view.episode);
+        });
+  }
+  // Its fallback has begun.
+  void act(const SlotView& view) {
+    CHECK(may_act(view));
+    own.acted = true;
+  }
+
+  Turn turn;
+  OwnEpisode own{1, false};
+  bool claimable = true;
+  int claims = 0, taken = 0;
+};
+
+}  // namespace
+
+TEST_CASE("without a word of the sentinel the guardian's own deadline counts") {
+  Rig rig;
+  for (const SlotView& view : {SlotView{}, kOld, without_slot(kRuns), without_slot(kEnded)}) {
+    CHECK(rig.deadline(view) == kDelay);
+  }
+  rig.turn.delay_set(at(70));
+  CHECK(rig.deadline(kOld) == 70);
+}
+
+TEST_CASE("the sentinel's deadline is followed, however often it is moved") {
+  Rig rig;
+  for (int64_t ms : {80, 200, 30}) CHECK(rig.deadline(slot(2, SlotState::kEpisode, 0, ms)) == ms);
+}
+
+TEST_CASE("an OOM that a sentinel has slept through counts from where it began") {
+  Rig rig;
+  CHECK(rig.deadline(slot(2, SlotState::kEpisode, 21, 80)) == 59);
+  // Also when the deadline is moved.
+  CHECK(rig.deadline(slot(2, SlotState::kEpisode, 21, 90)) == 69);
+  // The next episode is seen in time.
+  CHECK(rig.deadline(slot(3, SlotState::kEpisode, 60, 110)) == 110);
+}
+
+TEST_CASE("a sentinel that is no later than the grace has not slept") {
+  Rig rig;
+  CHECK(rig.deadline(slot(2, SlotState::kEpisode, 20, 80)) == 80);
+}
+
+TEST_CASE("after an end that the sentinel has seen, an OOM has a delay of its own") {
+  Rig rig;
+  SUBCASE("of an episode that was followed") { rig.deadline(kRuns); }
+  SUBCASE("of one that began and ended between two looks") {}
+  CHECK(rig.deadline(kEnded, 70) == 70 + kDelay);
+  // And not again with each look.
+  CHECK(rig.deadline(kEnded, 90) == 70 + kDelay);
+}
+
+TEST_CASE("what a sentinel has done before an end takes effect first") {
+  Rig rig;
+  rig.deadline(kRuns);
+  SUBCASE("a short delay") { CHECK(rig.deadline(claimed(kEnded), 70) == 70 + kFollow); }
+  SUBCASE("a long delay") { CHECK(rig.deadline(claimed(kEnded), 70, 200) == 70 + 200); }
+  SUBCASE("it still does it") {
+    rig.turn.begins(at(70), at(70 + kDelay), claimed(kLetIn), true);
+    CHECK(rig.deadline({}) == 70 + kDelay);
+  }
+  SUBCASE("there is none") {
+    rig.turn.begins(at(70), at(70 + kDelay), without_slot(claimed(kEnded)), true);
+    CHECK(rig.deadline({}) == 70 + kDelay);
+  }
+}
+
+TEST_CASE("what a sentinel has done long ago puts nothing off") {
+  CHECK(Rig(claimed(kOld)).deadline(claimed(kOld)) == kDelay);
+}
+
+TEST_CASE("an episode in the kernel's turn is followed, unless it is an earlier one") {
+  Rig rig;
+  CHECK(rig.deadline(kLetIn) == 80);
+  CHECK(Rig(kLetIn).deadline(kLetIn) == kDelay);
+  // Another one than that which was followed: that has ended.
+  Rig other;
+  other.deadline(kRuns);
+  CHECK(other.deadline(slot(3, SlotState::kKernel), 70) == 70 + kDelay);
+}
+
+TEST_CASE("a slot that still speaks of an OOM that is over does not shorten the next one") {
+  Rig rig;
+  SUBCASE("fine before") { rig.turn.fine(at(-5)); }
+  SUBCASE("ended before") { rig.turn.ends(at(-5)); }
+  CHECK(rig.deadline(slot(2, SlotState::kEpisode, -6, 10)) == kDelay);
+  CHECK(rig.deadline(slot(2, SlotState::kEpisode, -6, 80)) == 80);
+  CHECK(rig.deadline(slot(2, SlotState::kEpisode, -5, 10)) == 10);
+}
+
+TEST_CASE("a deadline is not before the last sample of which nothing could be said") {
+  Rig rig;
+  rig.turn.unclear(at(60));
+  CHECK(rig.deadline(kOld) == 60);
+  CHECK(rig.deadline(kRuns) == 80);
+}
+
+TEST_CASE("an episode that is followed is over when the slot says so") {
+  Rig rig;
+  rig.deadline(kRuns);
+  CHECK_FALSE(rig.turn.is_over(kRuns, rig.own));
+  CHECK_FALSE(rig.turn.is_over(kLetIn, rig.own));
+  CHECK(rig.turn.is_over(kEnded, rig.own));
+  CHECK(rig.turn.is_over(slot(3, SlotState::kKernel), rig.own));
+  CHECK(rig.turn.is_over(without_slot(kRuns), rig.own));
+  // What the guardian has done without a claim ends nothing of the sentinel's.
+  CHECK(rig.turn.is_over(kEnded, {1, true}));
+}
+
+TEST_CASE("an episode that is not followed is over when a new one has come and gone") {
+  Rig rig;
+  CHECK(rig.turn.is_over(kEnded, rig.own));
+  CHECK_FALSE(rig.turn.is_over(kRuns, rig.own));
+  CHECK_FALSE(rig.turn.is_over(kOld, rig.own));
+  CHECK_FALSE(rig.turn.is_over(without_slot(kEnded), rig.own));
+  // Where there was no slot before, each is new.
+  CHECK(Rig(without_slot(kEnded)).turn.is_over(kEnded, rig.own));
+}
+
+TEST_CASE("what the guardian has ended itself is over when the sentinel has seen so") {
+  Rig rig;
+  rig.deadline(kRuns);
+  rig.act(kRuns);
+  for (const SlotView& still : {kRuns, kLetIn, without_slot(kEnded)}) {
+    CHECK_FALSE(rig.turn.is_over(still, rig.own));
+    CHECK_FALSE(rig.turn.seen_over(still, rig.own));
+  }
+  for (const SlotView& after : {kEnded, slot(3, SlotState::kEpisode)}) {
+    CHECK(rig.turn.is_over(after, rig.own));
+    CHECK(rig.turn.seen_over(after, rig.own));
+  }
+}
+
+TEST_CASE("only an episode that the guardian has ended can be seen over") {
+  Rig rig;
+  rig.deadline(kRuns);
+  CHECK(rig.may_act(kRuns));
+  CHECK_FALSE(rig.turn.seen_over(kEnded, rig.own));
+  CHECK(rig.turn.is_over(kEnded, rig.own));
+  // A later one of its own, which the claim was not for.
+  CHECK_FALSE(rig.turn.seen_over(kEnded, {2, true}));
+}
+
+TEST_CASE("an episode that the guardian has ended is not followed any more") {
+  Rig rig;
+  rig.act(kRuns);
+  rig.turn.begins(at(200), at(200 + kDelay), kOld, true);
+  CHECK(rig.deadline(kRuns) == 200 + kDelay);
+}
+
+TEST_CASE("a fallback is claimed before it is carried out, once") {
+  Rig rig;
+  CHECK(rig.may_act(kRuns));
+  CHECK(rig.claims == 1);
+  CHECK(rig.may_act(kRuns));
+  CHECK(rig.claims == 1);
+  CHECK(rig.may_act(slot(3, SlotState::kKernel)));
+  CHECK(rig.claims == 2);
+  CHECK(rig.taken == 0);
+}
+
+TEST_CASE("where the sentinel has no episode there is nothing to claim") {
+  Rig rig;
+  CHECK(rig.may_act(kOld));
+  CHECK(rig.may_act(without_slot(kRuns)));
+  CHECK(rig.claims == 0);
+}
+
+TEST_CASE("what the sentinel has claimed it has 100 ms for, once") {
+  Rig rig;
+  rig.claimable = false;
+  CHECK_FALSE(rig.may_act(claimed(kRuns), 100));
+  CHECK(rig.turn.put_off() == at(200));
+  CHECK_FALSE(rig.may_act(claimed(kRuns), 150));
+  CHECK_FALSE(rig.may_act(kRuns, 199));
+  CHECK(rig.turn.put_off() == at(200));
+  CHECK(rig.taken == 0);
+  CHECK(rig.may_act(claimed(kRuns), 200));
+  CHECK(rig.taken == 1);
+  // It is the guardian's now.
+  CHECK(rig.may_act(claimed(kRuns), 201));
+  CHECK(rig.taken == 1);
+}
+
+TEST_CASE("what the sentinel has claimed and ended has its time as well") {
+  Rig rig;
+  rig.claimable = false;
+  rig.may_act(claimed(kRuns), 100);
+  CHECK_FALSE(rig.may_act(claimed(kEnded), 199));
+  CHECK(rig.may_act(claimed(kEnded), 200));
+  CHECK(rig.taken == 0);
+}
+
+TEST_CASE("the sentinel's time is for one episode") {
+  Rig rig;
+  rig.claimable = false;
+  rig.may_act(claimed(kRuns), 100);
+  CHECK_FALSE(rig.may_act(claimed(slot(3, SlotState::kEpisode)), 150));
+  CHECK(rig.turn.put_off() == at(250));
+}
