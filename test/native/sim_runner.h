@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -44,6 +45,13 @@ bool print_outcomes(const Counts& by_outcome, bool whole, const char* never = ""
   return reached;
 }
 
+// An invariant that is violated (core/rules/invariant.h) ends the process, not the schedule alone.
+inline thread_local uint64_t running_seed = 0;
+inline void print_running_seed(int) {
+  printf("violated in seed %llu\n", static_cast<unsigned long long>(running_seed));
+  fflush(stdout);
+}
+
 // `One`: made once in each thread; run(seed, trace, tally) tells what went wrong, or nothing.
 template <class One, class Tally>
 struct SimRunner {
@@ -52,6 +60,7 @@ struct SimRunner {
   bool (*print)(const Tally& sum, double seconds, bool whole);
 
   int main(int argc, char** argv) const {
+    std::signal(SIGABRT, print_running_seed);
     const char* wanted = std::getenv("OOM_SIM_SCHEDULES");
     uint64_t count = wanted ? std::strtoull(wanted, nullptr, 10) : kSchedules;
     uint64_t from = 1, most = 5;
@@ -68,6 +77,7 @@ struct SimRunner {
   int replay(uint64_t seed) const {
     Tally tally;
     One one;
+    running_seed = seed;
     std::string failure = one.run(seed, true, tally);
     printf("%s\n", failure.empty() ? "passed" : failure.c_str());
     return failure.empty() ? 0 : 1;
@@ -83,6 +93,7 @@ struct SimRunner {
       Tally tally;
       One one;
       for (uint64_t seed; (seed = next++) < from + count && failures < most;) {
+        running_seed = seed;
         std::string failure = one.run(seed, false, tally);
         if (failure.empty()) continue;
         std::lock_guard lock(mutex);

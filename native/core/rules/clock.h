@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/rules/invariant.h"
 #include "core/rules/timer.h"
 #include "core/sys/units.h"
 
@@ -20,22 +21,27 @@ class Clock {
 
   // An episode begins: with its whole delay, or with what the one before has left.
   void start(int64_t now, int64_t delay) {
+    OOM_INVARIANT(delay > 0);
     deadline_ = now + std::min(delay, rest_);
     from_ = has_rest() ? now - used_ : now;
     forget_rest();
+    OOM_INVARIANT(deadline_ >= from_);
   }
   // The program has set another delay: it counts from now.
   void restart(int64_t now, int64_t delay) {
     from_ = now;
     deadline_ = now + delay;
     forget_rest();
+    OOM_INVARIANT(deadline_ >= from_);
   }
   // `most` counts from the start, or from the last restart(). False: the deadline has not moved.
   bool extend(int64_t ns, int64_t most) {
+    OOM_INVARIANT(ns > 0);
     int64_t latest = from_ + most;
     int64_t wanted = ns > latest - deadline_ ? latest : deadline_ + ns;
     if (wanted <= deadline_) return false;
     deadline_ = wanted;
+    OOM_INVARIANT(deadline_ <= latest);
     return true;
   }
   // The guardian follows the sentinel's deadline.
@@ -46,6 +52,7 @@ class Clock {
     used_ = now - from_;
     rest_ = std::max<int64_t>(deadline_ - now, 0);
     rest_until_ = now + kRestLasts;
+    OOM_INVARIANT(rest_ >= 0 && has_rest());
   }
   bool has_rest() const { return rest_ != kNever; }
   void forget_rest() { rest_ = kNever; }

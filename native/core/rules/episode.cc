@@ -92,6 +92,24 @@ void EpisodeMachine::step(int64_t now, const Input& told, Actions& out) {
       break;
   }
   wake_ = next_look(now);
+  check(now);
+}
+
+// What holds after each step.
+void EpisodeMachine::check(int64_t now) const {
+  // An episode that has begun and not ended is the running one.
+  OOM_INVARIANT(active() == (end_.id != id_));
+  // Only close() disposes, and it does not come here.
+  OOM_INVARIANT(phase_ != Phase::kOver);
+  OOM_INVARIANT(phase_ != Phase::kKernel || grip() != Grip::kHeld);
+  // A dry run decides nothing, and with a delay of 0 the kernel has its killer.
+  bool ours = phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack;
+  OOM_INVARIANT(!ours || config_.delay_ns > 0);
+  OOM_INVARIANT(!config_.dry_run || !active() || phase_ == Phase::kDelaying);
+  OOM_INVARIANT(!headroom_.raised() || sampled_);
+  OOM_INVARIANT(!plan_.running() || active());
+  // The driver would call again at once.
+  OOM_INVARIANT(wake_ > now);
 }
 
 // The guard is disposed, or the group was removed.
@@ -112,6 +130,7 @@ void EpisodeMachine::close(int64_t now, const Input& input, Actions& out) {
   }
   phase_ = Phase::kOver;
   wake_ = kNever;
+  OOM_INVARIANT(end_.id == id_);
 }
 
 void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
@@ -204,6 +223,8 @@ void EpisodeMachine::idle(int64_t now, const Input& input, Actions& out) {
 }
 
 void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
+  OOM_INVARIANT(phase_ == Phase::kIdle);
+  OOM_INVARIANT(end_.id == id_);
   phase_ = Phase::kDelaying;
   phase_since_ = started_at_ = now;
   id_++;
@@ -298,6 +319,7 @@ void EpisodeMachine::run_plan(int64_t now, Actions& out) {
   uint8_t index = plan_.start();
   bool raises = config_.plan[index].kind == StepKind::kHeadroom;
   headroom_.announce(raises ? headroom_target(index) : 0);
+  OOM_INVARIANT(index < config_.plan_size);
   out.add(Do::kStep, index);
 }
 
@@ -322,12 +344,15 @@ void EpisodeMachine::step_done(int64_t now, const Input& input, Actions& out) {
 
 // The first kill counts: a series of kills must not put the deadline off without end.
 void EpisodeMachine::note_kill(int64_t now, Outcome outcome) {
+  OOM_INVARIANT(active());
   if (kill_) return;
   kill_.note(now);
   ending_ = outcome;
 }
 
 void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
+  OOM_INVARIANT(phase_ == Phase::kDelaying);
+  OOM_INVARIANT(clock_.over(now));
   // With room the kernel kills no process, and wakes the tasks that wait.
   if (config_.fallback == Fallback::kKernel || s.need == Need::kStranded) {
     late_ns_ = now - deadline();
@@ -372,6 +397,8 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
 }
 
 void EpisodeMachine::let_go(int64_t now, const Sample& s, Outcome outcome, Actions& out) {
+  OOM_INVARIANT(phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack);
+  OOM_INVARIANT(!config_.dry_run);
   phase_ = Phase::kKernel;
   phase_since_ = now;
   kernel_.begin(now, s);
@@ -396,6 +423,9 @@ void EpisodeMachine::set_delay(int64_t now, int64_t ns, Actions& out) {
 }
 
 void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
+  // Each episode ends once.
+  OOM_INVARIANT(phase_ != Phase::kIdle && end_.id != id_);
+  OOM_INVARIANT(late_ns_ >= 0);
   phase_ = Phase::kIdle;
   phase_since_ = now;
   settle_.start(now + kSettle);

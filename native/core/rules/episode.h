@@ -15,6 +15,7 @@
 #include "core/rules/clock.h"
 #include "core/rules/config.h"
 #include "core/rules/headroom.h"
+#include "core/rules/invariant.h"
 #include "core/rules/kernel_turn.h"
 #include "core/rules/kill_seen.h"
 #include "core/rules/outcome.h"
@@ -83,6 +84,7 @@ struct Actions {
   Action list[kMost];
   uint8_t size = 0;
   void add(Do what, uint8_t index = 0) {
+    OOM_INVARIANT(size < kMost);
     if (size < kMost) list[size++] = {what, index};
   }
 };
@@ -169,6 +171,7 @@ class EpisodeMachine {
   void set_delay(int64_t now, int64_t ns, Actions& out);
   void finish(int64_t now, Outcome outcome, Actions& out);
   int64_t next_look(int64_t now) const;
+  void check(int64_t now) const;
 
   EpisodeConfig config_;
   Phase phase_ = Phase::kIdle;

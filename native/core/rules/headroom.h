@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/rules/invariant.h"
 #include "core/rules/sample.h"
 #include "core/rules/timer.h"
 #include "core/sys/units.h"
@@ -37,6 +38,8 @@ class Headroom {
     } else if (limit < this->limit()) {
       raised_by_ = limit - base_;
     }
+    OOM_INVARIANT(ours || this->limit() == limit);
+    OOM_INVARIANT(base_ <= limit);
     return false;
   }
   // The program wants this base from now on. False: it is not above the present one.
@@ -45,10 +48,12 @@ class Headroom {
     uint64_t total = limit();
     base_ = bytes;
     raised_by_ = total > base_ ? total - base_ : 0;
+    OOM_INVARIANT(limit() >= total);
     return true;
   }
 
   void episode_begins() {
+    OOM_INVARIANT(under_way_ == 0);
     granted_ = 0;
     ask_.stop();
   }
@@ -64,7 +69,10 @@ class Headroom {
     return saturating_add(base_, saturating_add(granted_, bytes)) & ~(kLargestPage - 1);
   }
   // A step is about to raise the limit to this; 0: the step that begins does not.
-  void announce(uint64_t target) { under_way_ = target; }
+  void announce(uint64_t target) {
+    OOM_INVARIANT(under_way_ == 0);
+    under_way_ = target;
+  }
   // The running step's answer, `bytes` as planned; `to`: what it wrote, 0: as announced.
   void answered(bool done, uint64_t to, uint64_t bytes) {
     if (to == 0) to = under_way_;
@@ -108,6 +116,7 @@ class Headroom {
     }
     if (!ask_.fired(now)) return false;
     every_ = std::min(2 * every_, kMost);
+    OOM_INVARIANT(every_ > kFirst);
     ask_.start(now + every_);
     return true;
   }
@@ -124,6 +133,8 @@ class Headroom {
 
   void credit(uint64_t to) {
     if (to > base_) raised_by_ = std::max(raised_by_, to - base_);
+    OOM_INVARIANT(limit() >= to);
+    OOM_INVARIANT(raised_by_ <= UINT64_MAX - base_);
   }
 
   uint64_t base_ = 0;

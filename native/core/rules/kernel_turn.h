@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/rules/invariant.h"
 #include "core/rules/sample.h"
 #include "core/sys/units.h"
 
@@ -36,9 +37,10 @@ class KernelTurn {
       lowest_ = s.usage;
       progress_ = now;
     }
+    OOM_INVARIANT(s.kills <= kills_ && lowest_ <= s.usage);
     int64_t elapsed = now - since_;
     // Not before the driver has given the kernel its killer.
-    if (s.starved() || elapsed == 0) return false;
+    if (s.starved() || elapsed <= 0) return false;
     if (s.deserted || elapsed >= kWindowMost) return true;
     if (room) return killed_ || elapsed >= kWindow;
     return killed_ && now - progress_ >= kTakesEffect;

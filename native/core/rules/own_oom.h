@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "core/rules/invariant.h"
 #include "core/rules/sample.h"
 #include "core/rules/timer.h"
 
@@ -25,6 +26,7 @@ class OwnOom {
       woken_.stop();
       return own ? need : Need::kFine;
     }
+    OOM_INVARIANT(need >= Need::kStarved);
     woken_.start(now);
     return woken_.lasted(now, patience_) ? Need::kStranded : Need::kFine;
   }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/rules/config.h"
+#include "core/rules/invariant.h"
 #include "core/rules/timer.h"
 
 namespace oom {
@@ -12,6 +13,7 @@ namespace oom {
 class PlanCursor {
  public:
   void begin(int64_t started_at) {
+    OOM_INVARIANT(!running_);
     started_at_ = started_at;
     next_ = 0;
     running_ = acted_ = false;
@@ -28,13 +30,20 @@ class PlanCursor {
   }
   // Its index.
   uint8_t start() {
+    OOM_INVARIANT(!running_ && next_ < kMaxPlan);
     running_ = true;
     return next_++;
   }
   bool running() const { return running_; }
   // The last one that was started.
-  const PlanStep& step(const EpisodeConfig& config) const { return config.plan[next_ - 1]; }
-  void done() { running_ = false; }
+  const PlanStep& step(const EpisodeConfig& config) const {
+    OOM_INVARIANT(next_ > 0 && next_ <= config.plan_size);
+    return config.plan[next_ - 1];
+  }
+  void done() {
+    OOM_INVARIANT(running_);
+    running_ = false;
+  }
 
   // A step has changed something: the group's relief is the plan's work.
   void note_effect() { acted_ = true; }
@@ -42,6 +51,7 @@ class PlanCursor {
 
  private:
   int64_t due_at(const EpisodeConfig& config) const {
+    OOM_INVARIANT(next_ < config.plan_size && config.plan_size <= kMaxPlan);
     return started_at_ + config.plan[next_].after_ns;
   }
 

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/rules/invariant.h"
+
 namespace oom {
 
 class Presence {
@@ -22,9 +24,13 @@ class Presence {
   bool due(int64_t now, int64_t crowd) {
     if (now < at_) return false;
     at_ = now + kPace * std::max<int64_t>(1, crowd / kCrowd);
+    OOM_INVARIANT(at_ > now);
     return true;
   }
-  void reported(bool nobody) { missing_ = nobody ? std::min(missing_ + 1, kEnough) : 0; }
+  void reported(bool nobody) {
+    missing_ = nobody ? std::min(missing_ + 1, kEnough) : 0;
+    OOM_INVARIANT(missing_ >= 0 && missing_ <= kEnough);
+  }
   // The kernel has told of something: somebody is there again.
   void notified() { missing_ = 0; }
   bool deserted() const { return missing_ == kEnough; }

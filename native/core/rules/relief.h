@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "core/rules/invariant.h"
 #include "core/rules/timer.h"
 #include "core/sys/units.h"
 
@@ -31,6 +32,7 @@ class Relief {
     }
     if (notified) quiet_.stop();
     quiet_.start(now);
+    OOM_INVARIANT(suspected());
     return quiet_.lasted(now, kQuiet);
   }
   // The next sample may be the one that is believed.

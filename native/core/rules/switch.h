@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/rules/invariant.h"
 #include "core/rules/timer.h"
 #include "core/sys/units.h"
 
@@ -29,6 +30,7 @@ class Switch {
   // switch was lost or undone. The last two are repeated after kAgain.
   bool due(int64_t now, const Wish& wish) const {
     if (wish.grip == Grip::kAsIs) return false;
+    OOM_INVARIANT(!known_ || have_ == tried_);
     if (wish.grip != tried_) return true;
     return unsettled(wish) && (!again_.runs() || again_.fired(now));
   }
@@ -39,6 +41,7 @@ class Switch {
     if (done) have_ = want;
     known_ = done;
     again_.start(now + kAgain);
+    OOM_INVARIANT(!known_ || have_ == tried_);
   }
   // Another process may have switched since: what is wanted is applied again at once.
   void doubt() {

@@ -54,6 +54,8 @@ int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t
       lag_ns_ = 0;
     }
     followed_ = slot.episode;
+    OOM_INVARIANT(followed_ != 0 && followed_ != spent_);
+    OOM_INVARIANT(lag_ns_ >= 0);
     when = slot.deadline - lag_ns_;
     // It still speaks of an OOM that this process knows to be over: the one that is now has its own
     // time.

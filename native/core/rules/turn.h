@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "core/rules/invariant.h"
+
 namespace oom {
 
 enum class SlotState : uint32_t {
@@ -77,6 +79,8 @@ class Turn {
     if (slot.claimant == Claimant::kSentinel && waits_for(slot.episode, now)) return false;
     bool running = slot.state == SlotState::kEpisode || slot.state == SlotState::kKernel;
     if (!slot.there || !running || slot.episode == spent_) return true;
+    // 0 stands for none.
+    OOM_INVARIANT(slot.episode != 0);
     if (!claim(slot.episode)) {
       if (waived_ != slot.episode) {
         waived_ = slot.episode;
