@@ -30,8 +30,10 @@ constexpr SlotView slot(uint32_t episode, SlotState state, int64_t started = 0,
   return view;
 }
 
-constexpr SlotView claimed(SlotView view) {
+// The sentinel has claimed its fallback, `when` ms after the guardian's episode began.
+constexpr SlotView claimed(SlotView view, int64_t when = 60) {
   view.claimant = Claimant::kSentinel;
+  view.claimed_at = at(when);
   return view;
 }
 
@@ -48,7 +50,7 @@ constexpr SlotView without_slot(SlotView view) {
 
 // The guardian's first episode has begun; the slot still speaks of the sentinel's episode 1.
 struct Rig {
-  explicit Rig(const SlotView& seen = kOld) { turn.begins(kBegin, at(kDelay), seen, false); }
+  explicit Rig(const SlotView& seen = kOld) { turn.begins(kBegin, at(kDelay), seen); }
 
   // In milliseconds.
   int64_t deadline(const SlotView& view, int64_t now = 10, int64_t delay = kDelay) {
@@ -121,20 +123,23 @@ TEST_CASE("after an end that the sentinel has seen, an OOM has a delay of its ow
 TEST_CASE("what a sentinel has done before an end takes effect first") {
   Rig rig;
   rig.deadline(kRuns);
-  SUBCASE("a short delay") { CHECK(rig.deadline(claimed(kEnded), 70) == 70 + kFollow); }
+  SUBCASE("a short delay") { CHECK(rig.deadline(claimed(kEnded), 70) == 60 + kFollow); }
   SUBCASE("a long delay") { CHECK(rig.deadline(claimed(kEnded), 70, 200) == 70 + 200); }
   SUBCASE("it still does it") {
-    rig.turn.begins(at(70), at(70 + kDelay), claimed(kLetIn), true);
+    rig.turn.begins(at(70), at(70 + kDelay), claimed(kLetIn));
     CHECK(rig.deadline({}) == 70 + kDelay);
   }
   SUBCASE("there is none") {
-    rig.turn.begins(at(70), at(70 + kDelay), without_slot(claimed(kEnded)), true);
+    rig.turn.begins(at(70), at(70 + kDelay), without_slot(claimed(kEnded)));
     CHECK(rig.deadline({}) == 70 + kDelay);
   }
 }
 
 TEST_CASE("what a sentinel has done long ago puts nothing off") {
-  CHECK(Rig(claimed(kOld)).deadline(claimed(kOld)) == kDelay);
+  const SlotView old = claimed(kOld, kDelay - kFollow);
+  CHECK(Rig(old).deadline(old) == kDelay);
+  const SlotView later = claimed(kOld, kDelay - kFollow + 1);
+  CHECK(Rig(later).deadline(later) == kDelay + 1);
 }
 
 TEST_CASE("an episode in the kernel's turn is followed, unless it is an earlier one") {
@@ -205,14 +210,35 @@ TEST_CASE("only an episode that the guardian has ended can be seen over") {
   CHECK(rig.may_act(kRuns));
   CHECK_FALSE(rig.turn.seen_over(kEnded, rig.own));
   CHECK(rig.turn.is_over(kEnded, rig.own));
-  // A later one of its own, which the claim was not for.
-  CHECK_FALSE(rig.turn.seen_over(kEnded, {2, true}));
+}
+
+TEST_CASE("what the guardian has ended without a claim is over with the sentinel's next end") {
+  Rig rig;
+  // The sentinel had told of no episode when the guardian acted.
+  CHECK(rig.may_act(kOld));
+  const OwnEpisode acted{1, true};
+  CHECK_FALSE(rig.turn.seen_over(kOld, acted));
+  CHECK_FALSE(rig.turn.seen_over(kRuns, acted));
+  CHECK(rig.turn.seen_over(kEnded, acted));
+}
+
+TEST_CASE("a group that is released on purpose has no episode either") {
+  Rig rig;
+  rig.deadline(kRuns);
+  CHECK(rig.deadline(slot(2, SlotState::kReleased), 70) == 70 + kDelay);
+}
+
+TEST_CASE("a new delay does not shorten the time in which the sentinel's act takes effect") {
+  const SlotView acted = claimed(kOld, 0);
+  Rig rig(acted);
+  rig.turn.delay_set(at(5));
+  CHECK(rig.deadline(acted) == kFollow);
 }
 
 TEST_CASE("an episode that the guardian has ended is not followed any more") {
   Rig rig;
   rig.act(kRuns);
-  rig.turn.begins(at(200), at(200 + kDelay), kOld, true);
+  rig.turn.begins(at(200), at(200 + kDelay), kOld);
   CHECK(rig.deadline(kRuns) == 200 + kDelay);
 }
 
