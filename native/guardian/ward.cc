@@ -138,23 +138,19 @@ int64_t Ward::now() { return sys::now_ns(); }
 
 // As the sentinel would.
 int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
-  house_.victims->begin();
-  int err = signal(top, largest);
-  killed = house_.victims->count();
-  house_.victims->reap();
-  SpareFds::refill();
-  return err;
-}
-
-int Ward::signal(const StandIn& top, bool largest) {
   Victims& victims = *house_.victims;
   auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
       if (group->below(top)) use(group->back_end().members());
     }
   };
-  if (largest) return victims.signal_largest(lists, SIGKILL);
-  return victims.signal_all(lists, SIGKILL, [&] { return top.back_end().kill_tree(); });
+  victims.begin();
+  int err = victims.signal(lists, largest ? Victims::kLargest : Victims::kAll, SIGKILL,
+                           [&] { return top.back_end().kill_tree(); });
+  killed = victims.count();
+  victims.reap();
+  SpareFds::refill();
+  return err;
 }
 
 void Ward::thaw(const StandIn& group) {

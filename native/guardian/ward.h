@@ -90,8 +90,6 @@ class Ward final : public TreeListener, public Hands {
   void ask_kernel(StandIn& group, const Asking& asking) override;
 
  private:
-  int signal(const StandIn& top, bool largest);
-
   House& house_;
   const BackEndKind& kind_;
   HoldConfig hold_;

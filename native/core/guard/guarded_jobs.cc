@@ -166,26 +166,16 @@ int GuardedGroup::signal(Victims& victims, int signal, int32_t target) {
         one->back_end_->freeze(false);
     }
   }
-  Roster<GuardedGroup>& roster = guard_.roster();
+  const bool all_die = signal == SIGKILL && target == Victims::kAll;
   auto lists = [&](auto&& use) {
-    roster.each_below(*this, [&](GuardedGroup& g) { use(g.back_end_->members()); });
+    guard_.roster().each_below(*this, [&](GuardedGroup& g) {
+      if (all_die && g.back_end_->frozen() && g.back_end_->traits().thaw_to_kill) {
+        g.back_end_->freeze(false);
+      }
+      use(g.back_end_->members());
+    });
   };
-  if (target == -1) return victims.signal_largest(lists, signal);
-  if (target == 0) {
-    auto thawed = [&](auto&& use) {
-      roster.each_below(*this, [&](GuardedGroup& g) {
-        if (signal == SIGKILL && g.back_end_->frozen() && g.back_end_->traits().thaw_to_kill)
-          g.back_end_->freeze(false);
-        use(g.back_end_->members());
-      });
-    };
-    return victims.signal_all(thawed, signal, [&] { return back_end_->kill_tree(); });
-  }
-  int result = -ESRCH;
-  lists([&](const MemberList& members) {
-    if (result == -ESRCH) result = victims.signal_member(members, target, signal);
-  });
-  return result;
+  return victims.signal(lists, target, signal, [&] { return back_end_->kill_tree(); });
 }
 
 // Whether a kill is under way whose maker will say so.

@@ -42,9 +42,18 @@ class Victims {
   Victims(const Victims&) = delete;
   Victims& operator=(const Victims&) = delete;
 
+  // What signal() takes in place of a pid.
+  static constexpr int32_t kAll = 0;
+  static constexpr int32_t kLargest = -1;
+
   // A new job.
   void begin();
 
+  // Signals a pid, all (kAll) or the largest (kLargest) of the members of a group and of those below
+  // it: 0 or -errno. each(use) and kill_tree() are as below; with kAll each group is gone through
+  // once.
+  template <class Each, class KillTree>
+  int signal(Each&& each, int32_t target, int signal, KillTree&& kill_tree);
   // Signals the largest member of a group and those below it; each(use) calls use(const MemberList&)
   // for each of them. 0: signalled. -ESRCH: none may be.
   template <class Each>
@@ -126,6 +135,17 @@ class Victims {
   pid_t parents_[64];
   int parent_count_ = 0;
 };
+
+template <class Each, class KillTree>
+int Victims::signal(Each&& each, int32_t target, int signal, KillTree&& kill_tree) {
+  if (target == kLargest) return signal_largest(each, signal);
+  if (target == kAll) return signal_all(each, signal, kill_tree);
+  int result = -ESRCH;
+  each([&](const MemberList& members) {
+    if (result == -ESRCH) result = signal_member(members, target, signal);
+  });
+  return result;
+}
 
 template <class Each>
 int Victims::signal_largest(Each&& each, int signal) {
