@@ -75,8 +75,8 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   if (Status s = lock_scope(LockScope::kOomPath, nullptr); !s.ok()) return s;
   locked_ = true;
   Status status;
-  common_ = make_locked<Common>(status);
-  if (status.ok() && config_.ballast > 0) status = common_->ballast.open(config_.ballast);
+  shared_ = make_locked<SharedWork>(status);
+  if (status.ok() && config_.ballast > 0) status = shared_->ballast.open(config_.ballast);
   // A process: the last that may fail.
   if (status.ok() && has_guardian()) {
     status = GuardianLink::start();
@@ -228,7 +228,7 @@ void Guard::put_back(bool failed) {
   dismiss_guardian();
   Lock lock(lock_);
   entries_.clear();
-  common_.reset();
+  shared_.reset();
   if (locked_) unlock_scope(LockScope::kOomPath);
   locked_ = false;
   if (inside_) inside_count--;
@@ -241,18 +241,6 @@ bool Guard::busy() {
   Lock lock(lock_);
   return std::any_of(entries_.begin(), entries_.end(),
                      [](const auto& entry) { return entry.second.group->busy(); });
-}
-
-int Guard::release_ballast() {
-  ssize_t freed = common_->ballast.release();
-  if (freed < 0) return static_cast<int>(freed);
-  return freed > 0 ? 0 : -ENODATA;  // given back already, and not refilled yet
-}
-
-int Guard::refill_ballast() {
-  Lock one(common_->refill);
-  Status status = common_->ballast.refill();
-  return status.err;
 }
 
 }  // namespace oom

@@ -12,18 +12,15 @@
 
 #include <pthread.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "core/guard/group_list.h"
 #include "core/guard/guarded_group.h"
 #include "core/guardian_link/link.h"
-#include "core/memcg/group.h"
 #include "core/memcg/back_end_kind.h"
-#include "core/prepared/ballast.h"
+#include "core/memcg/group.h"
 #include "core/prepared/locked.h"
 #include "core/tree/tree.h"
 
@@ -67,16 +64,6 @@ class Guard final : public TreeListener, public GuardianClient {
   // How many are guarded.
   uint32_t groups();
   const std::string& trouble() const { return trouble_; }
-
-  // For its groups.
-  const GuardConfig& config() const { return config_; }
-  const BackEndKind& kind() const { return *kind_; }
-  Channel& channel() { return channel_; }
-  uint32_t target() const { return target_; }
-  // Helpers.
-  Roster<GuardedGroup>& roster() { return common_->roster; }
-  int release_ballast();
-  int refill_ballast();
 
   // The guardian's keeper.
   void guardian_replaced() override;
@@ -141,13 +128,7 @@ class Guard final : public TreeListener, public GuardianClient {
   pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // arming and disposing exclude each other
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the rest
   State state_ = State::kNew;
-  // What helpers write.
-  struct Common {
-    Roster<GuardedGroup> roster;
-    Ballast ballast;
-    pthread_mutex_t refill = PTHREAD_MUTEX_INITIALIZER;  // one helper at a time
-  };
-  LockedPtr<Common> common_;
+  LockedPtr<SharedWork> shared_;
   std::unordered_map<uint32_t, Entry> entries_;
   std::vector<uint32_t> leaving_;  // forgotten while a helper was still at them
   uint32_t next_sub_ = kRootSub;

@@ -72,13 +72,13 @@ int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, int signal, Vict
           const EpisodeMachine& machine = wanted->machine();
           if (!machine.active() || machine.id() != id) return false;
           // Held like a helper's job: it is not freed meanwhile, and does not end unexplained.
-          wanted->users++;
+          wanted->callers()++;
           return true;
         },
         group, episode);
     if (!running) return -ECANCELED;
   }
-  int err = group->signal(victims, signal, target);
+  int err = group->members().signal(victims, signal, target);
   if (signal == SIGKILL && victims.count() > 0) {
     Input input;
     input.fact = Fact::kUserKilled;
@@ -86,7 +86,7 @@ int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, int signal, Vict
     sentinel_.call(kCommand, group, input);
   }
   victims.hand_over(&Helpers::free_later);
-  group->users--;
+  group->callers()--;
   return err;
 }
 

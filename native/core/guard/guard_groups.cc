@@ -55,12 +55,14 @@ Status Guard::take(uint32_t parent, const Place& place, int dir, uint32_t& sub) 
   entry.parent = parent;
   entry.guarded = name.empty() || config_.guard_descendants;
   Status status;
-  entry.group = make_locked<GuardedGroup>(status, *this, above, next_sub_);
+  const GroupTerms terms{*kind_,   config_.episode, config_.hold, config_.ballast,
+                         *shared_, channel_,        target_};
+  entry.group = make_locked<GuardedGroup>(status, terms, above, next_sub_);
   if (!status.ok()) return status;
   if (status = enter(entry, place, dir); !status.ok()) return status;
   sub = next_sub_++;
   if (above) entries_[parent].children++;
-  common_->roster.add(*entry.group);
+  shared_->groups.add(entry.group->members());
   entries_[sub] = std::move(entry);
   return Status::success();
 }
@@ -82,7 +84,7 @@ Status Guard::enter(Entry& entry, const Place& place, int dir) {
     SharedSlot* slot = nullptr;
     // A group that the guardian cannot be told of is not held.
     if (Status s = GuardianLink::take_slot(st.st_ino, slot); !s.ok()) return s;
-    group.set_slot(slot);
+    group.set_slot(*slot);
   }
   if (state_ == State::kArmed) {
     int err = group.prepare_hold(false);
@@ -121,7 +123,7 @@ void Guard::drop(uint32_t sub) {
       return;
     }
     sentinel_.call([](Sentinel&) {});
-    common_->roster.remove(group);
+    shared_->groups.remove(group.members());
     uint32_t parent = it->second.parent;
     entries_.erase(it);
     auto above = entries_.find(parent);

@@ -1,0 +1,104 @@
+// The jobs of one guarded group: what it has helpers do (helpers.h), one of each purpose at a time.
+//
+// Runs on the sentinel. The jobs lie in the group, so that starting one allocates nothing; while a
+// job is busy it is its helper's. What the helper does is in blocking_work.h.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/memcg/back_end.h"
+#include "core/rules/episode.h"
+#include "core/sentinel/helpers.h"
+
+namespace oom {
+
+class BlockingWork;
+class JobOwner;
+
+enum class JobKind : uint8_t {
+  // Urgent.
+  kSignal,
+  kKill,
+  kFreeze,
+  kThaw,
+  kDecide,    // the kernel's killer is made to choose
+  kCensus,    // note who waits for memory
+  kVerdict,   // whether one of those was killed: count 1
+  kPresence,  // whether any process is left here or below: count 1
+  // Slow.
+  kBallast,
+  kRefill,
+  kReclaim,
+  kRestore,
+  kHold,
+};
+
+// What a job is started for. Several kinds can have the same purpose, and then wait for each other.
+enum class JobPurpose : uint8_t {
+  kStep,      // of the plan
+  kFallback,  // a killing one
+  kRestore,   // the limit, after headroom
+  kRefill,    // the ballast
+  kThaw,
+  kCensus,  // and the verdict
+  kStop,    // the members, who would not be held otherwise
+  kHold,    // where that has to wait for reclaim
+  kDecide,
+  kPresence,
+};
+
+struct JobOrder {
+  JobKind kind = JobKind::kRestore;
+  int32_t signal = 0;
+  int32_t target = 0;    // as Victims::signal()
+  uint64_t bytes = 0;    // kRestore: the limit
+  Asking asking = {};    // kDecide
+  uint32_t episode = 0;  // whose it is; 0: the running one's
+};
+
+struct GroupJob : Job {
+  JobPurpose purpose = JobPurpose::kStep;
+  BlockingWork* blocking = nullptr;
+  JobOwner* owner = nullptr;
+  JobOrder order;
+  int64_t at = 0;  // when it was asked for
+  // The answer.
+  int32_t result = 0;
+  uint32_t count = 0;  // processes signalled
+};
+
+class JobOwner {
+ public:
+  // On the sentinel: the job has its answer, and is busy until this has taken it.
+  virtual void job_done(Sentinel& sentinel, GroupJob& job) = 0;
+
+ protected:
+  ~JobOwner() = default;
+};
+
+class GroupJobs {
+ public:
+  GroupJobs(const EpisodeMachine& machine, BlockingWork& blocking, JobOwner& owner);
+
+  // False: the one before is still at work.
+  bool start(JobPurpose purpose, int64_t now, const JobOrder& order);
+  bool busy(JobPurpose purpose) const { return job(purpose).busy.load(); }
+  // Any thread: whether a helper still has one, or a caller of kill() is at the group.
+  bool any_busy() const;
+  // Whether a kill is under way whose maker will say so.
+  bool killing() const;
+
+  // Threads that are at the group as a helper would be: in Guard::kill().
+  std::atomic<int> callers{0};
+
+ private:
+  static constexpr size_t kPurposes = static_cast<size_t>(JobPurpose::kPresence) + 1;
+  const GroupJob& job(JobPurpose purpose) const { return jobs_[static_cast<size_t>(purpose)]; }
+
+  const EpisodeMachine& machine_;
+  GroupJob jobs_[kPurposes];
+};
+
+}  // namespace oom

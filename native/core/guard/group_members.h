@@ -1,0 +1,50 @@
+// The members of one guarded group and of those below it, as helpers go through them: to signal
+// them, and to see whether any is left.
+//
+// Runs on helpers, and in Guard::kill() on the caller's thread; never on the sentinel. The groups
+// of a guard are found through a roster of these objects, so that a walk touches locked memory and
+// nothing that belongs to the sentinel.
+#pragma once
+
+#include <cstdint>
+
+#include "core/guard/group_list.h"
+#include "core/members/victims.h"
+#include "core/memcg/back_end.h"
+
+namespace oom {
+
+class GroupMembers {
+ public:
+  // `roster` has all groups of the guard; this one is added by whoever keeps them.
+  GroupMembers(Roster<GroupMembers>& roster, GroupMembers* parent, BackEnd& back_end)
+      : roster_(roster),
+        parent_(parent),
+        source_(back_end),
+        freezer_(back_end),
+        reclaimer_(back_end),
+        thaw_to_kill_(back_end.traits().thaw_to_kill) {}
+
+  // Signals a pid, all or the largest (Victims::signal()) of the members here and below: 0 or
+  // -errno. Those that are to die are thawed.
+  int signal(Victims& victims, int signal, int32_t target);
+  // Whether there is one here or below. What cannot be read may have members.
+  bool any();
+  // Those of this group alone.
+  const MemberList& own() const { return source_.members(); }
+
+  const GroupMembers* parent() const { return parent_; }
+  RosterNode<GroupMembers> listed;
+
+ private:
+  void thaw_to_kill();
+
+  Roster<GroupMembers>& roster_;
+  GroupMembers* parent_;
+  FactSource& source_;
+  Freezer& freezer_;
+  Reclaimer& reclaimer_;
+  bool thaw_to_kill_;
+};
+
+}  // namespace oom

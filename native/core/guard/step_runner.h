@@ -1,0 +1,66 @@
+// Carries out what an episode does: the steps of the plan and the fallback. Each is begun at once,
+// by a job or by a write of the sentinel's own, reported when it is done, and answered to the
+// machine.
+//
+// Runs on the sentinel. What is answered at once waits until all actions of the round have been
+// carried out: take_answer().
+//
+// Contract rules kept here: a fallback is carried out once, by whoever claims it; what was done, and
+// how it went, is told truly.
+#pragma once
+
+#include <cstdint>
+
+#include "core/guard/group_jobs.h"
+#include "core/guard/guardian_slot.h"
+#include "core/guard/reports.h"
+#include "core/guard/standstill.h"
+#include "core/memcg/back_end.h"
+#include "core/rules/episode.h"
+
+namespace oom {
+
+class StepRunner {
+ public:
+  StepRunner(const EpisodeMachine& machine, HeadroomFiles& headroom, GroupJobs& jobs,
+             GuardianSlot& slot, Standstill& standstill, Reports& reports)
+      : machine_(machine),
+        headroom_(headroom),
+        jobs_(jobs),
+        slot_(slot),
+        standstill_(standstill),
+        reports_(reports) {}
+
+  void run(Sentinel& sentinel, int64_t now, uint8_t index);
+  // A killing fallback, if it is ours.
+  void fall_back(Sentinel& sentinel, int64_t now);
+  // Whether this episode's fallback is ours; if not, the machine is told whose it was.
+  bool claim();
+  // The group has been released to the kernel in this episode: the fallback `kernel`, or what comes
+  // after a killing one. Reported once.
+  void report_release(Sentinel& sentinel, int64_t now, int result);
+  // What a dry run's plan and fallback would have done, each at the time it would have been due.
+  void rehearse(Sentinel& sentinel);
+  // The answer of a helper, if it was at one of these.
+  void report(Sentinel& sentinel, const GroupJob& job);
+
+  // False: there is none.
+  bool take_answer(Input& out);
+
+ private:
+  // False: the job of an earlier episode is still at work.
+  bool start(int64_t now, const PlanStep& plan);
+  void answer(const Input& input);
+
+  const EpisodeMachine& machine_;
+  HeadroomFiles& headroom_;
+  GroupJobs& jobs_;
+  GuardianSlot& slot_;
+  Standstill& standstill_;
+  Reports& reports_;
+  Input answers_[4];
+  uint8_t answer_count_ = 0;
+  uint32_t release_reported_ = 0;  // the episode whose release was
+};
+
+}  // namespace oom
