@@ -1,17 +1,11 @@
-// Arming and disposing a guard, and the guardian that stands behind it. Its groups are in
-// guard_groups.cc, what running episodes are told in guard_commands.cc.
 #include "core/guard/guard.h"
 
+#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <atomic>
+#include <cerrno>
 #include <utility>
-#include <vector>
 
-#include "core/memcg/freezer_v1.h"
-#include "core/memcg/freezer_v1_warm.h"
 #include "core/prepared/mlock.h"
 #include "core/sys/codes.h"
 #include "core/sys/mutex_lock.h"
@@ -22,8 +16,12 @@ namespace {
 
 using Lock = MutexLock;
 
-// One that starves with its own group can open nothing for the others either.
-std::atomic<int> inside_count{0};
+// What appeared() returns for a group that is not ours while those below it may be.
+constexpr uint32_t kNotOurs = UINT32_MAX;
+
+constexpr auto kTakeOver = [](Sentinel& s, GuardedGroup* group, bool refuse_held) {
+  return group->take_over(s, refuse_held);
+};
 
 void pause_ms(int ms) {
   timespec ts{0, ms * 1'000'000L};
@@ -33,11 +31,9 @@ void pause_ms(int ms) {
 }  // namespace
 
 Guard::Guard(Sentinel& sentinel, Channel& channel, uint32_t target, const GuardConfig& config)
-    : sentinel_(sentinel), channel_(channel), target_(target), config_(config) {}
+    : sentinel_(sentinel), channel_(channel), target_(target), config_(config), groups_(sentinel) {}
 
 Guard::~Guard() { dispose(); }
-
-int Guard::guards_inside() { return inside_count.load(); }
 
 Status Guard::arm(const std::shared_ptr<const Group>& group) {
   Lock life(life_);
@@ -48,7 +44,7 @@ Status Guard::arm(const std::shared_ptr<const Group>& group) {
     // The tree only knows that its root was not wanted.
     if (!status.ok() && !failure_.ok()) status = failure_;
   }
-  if (status.ok() && has_guardian()) status = call_guardian();
+  if (status.ok() && config_.has_guardian()) status = call_guardian();
   if (status.ok()) status = hold_all();
   if (!status.ok()) put_back(true);
   return status;
@@ -66,7 +62,8 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   if (!group->memcg().counts_below(group->dir())) {
     return code::fail(code::kCgroupUnsupported, "memory.use_hierarchy");
   }
-  if (Status s = check_self(*group); !s.ok()) return s;
+  Status inside = own_.check(*group, *kind_, config_.episode, config_.hold);
+  if (!inside.ok()) return inside;
   sentinel_.set_before_stop([] {
     Helpers::stop();
     GuardianLink::stop();
@@ -74,37 +71,10 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   if (Status s = Helpers::start(sentinel_); !s.ok()) return s;
   if (Status s = lock_scope(LockScope::kOomPath, nullptr); !s.ok()) return s;
   locked_ = true;
-  Status status;
-  shared_ = make_locked<SharedWork>(status);
-  if (status.ok() && config_.ballast > 0) status = shared_->ballast.open(config_.ballast);
+  Status status = groups_.open(config_.ballast);
   // A process: the last that may fail.
-  if (status.ok() && has_guardian()) {
-    status = GuardianLink::start();
-    guardian_used_ = status.ok();
-  }
+  if (status.ok() && config_.has_guardian()) status = guardian_.start();
   return status;
-}
-
-// A process that is out of memory with its own group goes nowhere before there is some, and one
-// that stops itself goes nowhere at all.
-Status Guard::check_self(const Group& group) {
-  std::vector<pid_t> pids;
-  if (Status s = group.pids(true, pids); !s.ok()) return s;
-  inside_ = std::binary_search(pids.begin(), pids.end(), getpid());
-  if (inside_) inside_count++;
-  const EpisodeConfig& config = config_.episode;
-  bool freezes = config.plans(StepKind::kFreeze);
-  if (freezes && kind_->twin_freezer()) {
-    if (Status s = freezer_v1::check(group); !s.ok()) return s;
-  }
-  if (config.dry_run || config.max_delay_ns == 0) return Status::success();
-  if (!inside_) return Status::success();
-  freezes |= config_.hold.freeze == HoldFreeze::kAlways;
-  if (freezes && !kind_->twin_freezer()) return code::fail(code::kSelfInGroup);
-  const PlanStep& first = config.plan[0];
-  bool helps = config.plan_size > 0 && first.after_ns == 0 &&
-               (first.kind == StepKind::kHeadroom || first.kind == StepKind::kBallast);
-  return helps ? Status::success() : code::fail(code::kPlanNeeded);
 }
 
 // From here on somebody stands behind everything below the group, before the first of them is held.
@@ -113,37 +83,14 @@ Status Guard::call_guardian() {
     Lock lock(lock_);
     if (!failure_.ok()) return failure_;
   }
-  GuardianTerms terms;
-  terms.delay_ns = config_.episode.delay_ns;
-  terms.grace_ns = config_.grace_ns;
-  terms.fallback = static_cast<uint32_t>(config_.episode.fallback);
-  terms.guard_descendants = config_.guard_descendants;
-  terms.version = static_cast<uint32_t>(group_->version());
-  terms.band = config_.hold.band;
-  terms.root = std::shared_ptr<const Fd>(group_, &group_->fd());
-  terms.place = config_.place;
-  Fd freezer;
-  std::string path;
-  if (config_.episode.plans(StepKind::kFreeze) && kind_->twin_freezer() &&
-      freezer_v1::open_directory(group_->path(), freezer, path).ok()) {
-    terms.freezer = std::make_shared<const Fd>(std::move(freezer));
-  }
-  return GuardianLink::add(*this, terms, guardian_id_);
-}
-
-// Not with our lock: its keeper takes that inside its own.
-void Guard::dismiss_guardian() {
-  if (guardian_id_ != 0) GuardianLink::remove(guardian_id_, held_ && !refused_);
-  guardian_id_ = 0;
-  if (guardian_used_) GuardianLink::release();
-  guardian_used_ = false;
+  return guardian_.add(*this, config_, *kind_, group_);
 }
 
 // Another guardian: the one before may have put everything back when it left.
 void Guard::guardian_replaced() {
   Lock lock(lock_);
   if (state_ != State::kArmed) return;
-  each_guarded([&](Entry& entry) {
+  groups_.each_guarded([&](GuardEntry& entry) {
     sentinel_.call([](Sentinel& s, GuardedGroup* group) { group->hold_again(s); },
                    entry.group.get());
   });
@@ -155,7 +102,7 @@ void Guard::guardian_lost(const Status& why) {
   if (state_ != State::kArmed) return;
   // Nothing that appears from here on is held.
   config_.episode.delay_ns = 0;
-  each_guarded([&](Entry& entry) {
+  groups_.each_guarded([&](GuardEntry& entry) {
     sentinel_.call([](Sentinel& s, GuardedGroup* group, int err) { group->abandon(s, err); },
                    entry.group.get(), entry.name.empty() ? why.err : 0);
   });
@@ -173,10 +120,10 @@ Status Guard::hold_all() {
   Lock lock(lock_);
   if (!failure_.ok()) return failure_;
   state_ = State::kArmed;
-  for (uint32_t sub = kRootSub; sub < next_sub_; sub++) {
-    auto it = entries_.find(sub);
-    if (it == entries_.end() || !it->second.guarded) continue;
-    Entry& entry = it->second;
+  for (uint32_t sub = kRootSub; sub < groups_.next(); sub++) {
+    GuardEntry* found = groups_.find(sub);
+    if (!found || !found->guarded) continue;
+    GuardEntry& entry = *found;
     bool refuse = !config_.take_over && !config_.episode.dry_run;
     int err = entry.group->prepare_hold(refuse);
     if (err == 0) {
@@ -201,10 +148,10 @@ void Guard::dispose() {
 }
 
 // From the top down, so that what is born meanwhile is born free, or found by the last look.
-void Guard::let_go_all(bool failed) {
+void Guard::release_all(bool failed) {
   Lock lock(lock_);
   state_ = State::kDisposing;
-  each_guarded([&](Entry& entry) {
+  groups_.each_guarded([&](GuardEntry& entry) {
     sentinel_.call(
         [](Sentinel& s, GuardedGroup* group, bool killer) { group->give_back(s, killer); },
         entry.group.get(), !failed || !entry.found_held);
@@ -212,7 +159,7 @@ void Guard::let_go_all(bool failed) {
 }
 
 void Guard::put_back(bool failed) {
-  let_go_all(failed);
+  release_all(failed);
   // What was born held before the groups above it let go, and nobody has seen yet.
   if (held_) tree_.rescan();
   tree_.close();
@@ -222,25 +169,192 @@ void Guard::put_back(bool failed) {
   sentinel_.call([](Sentinel&) {});
   {
     Lock lock(lock_);
-    for (auto& [sub, entry] : entries_) entry.group->settle();
+    groups_.settle();
   }
   // The last: until here it would have put back what is left.
-  dismiss_guardian();
+  guardian_.remove(held_ && !refused_);
   Lock lock(lock_);
-  entries_.clear();
-  shared_.reset();
+  groups_.close();
   if (locked_) unlock_scope(LockScope::kOomPath);
   locked_ = false;
-  if (inside_) inside_count--;
-  inside_ = false;
+  own_.forget();
   group_.reset();
   state_ = State::kDisposed;
 }
 
 bool Guard::busy() {
   Lock lock(lock_);
-  return std::any_of(entries_.begin(), entries_.end(),
-                     [](const auto& entry) { return entry.second.group->busy(); });
+  return groups_.busy();
+}
+
+uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
+  Lock lock(lock_);
+  groups_.sweep();
+  if (state_ == State::kDisposing || state_ == State::kDisposed) {
+    // Born held in the last moment, and nobody's.
+    if (held_) kind_->release(dir);
+    return kNotOurs;
+  }
+  bool inherits = state_ == State::kArmed && parent != 0 && !config_.episode.dry_run;
+  // The kernel hands the disabled killer down. One that was there before keeps what it has.
+  if (inherits && !config_.guard_descendants) kind_->release(dir);
+  uint32_t sub = 0;
+  Status status = take(parent, place, dir, sub);
+  if (status.ok() || is_gone(status.err)) return sub;
+  if (state_ == State::kArming) {
+    if (failure_.ok()) {
+      failure_ = status;
+      trouble_ = place.name();
+    }
+    return 0;
+  }
+  // It cannot be guarded: then the kernel shall have it. Nobody may hang.
+  if (inherits) kind_->release(dir);
+  return kNotOurs;
+}
+
+Status Guard::take(uint32_t parent, const Place& place, int dir, uint32_t& sub) {
+  const std::string& name = place.name();
+  GuardEntry* above = groups_.find(parent);
+  GuardEntry entry;
+  entry.name = name;
+  entry.parent = parent;
+  entry.guarded = name.empty() || config_.guard_descendants;
+  Status status;
+  const GroupTerms terms{*kind_,           config_.episode, config_.hold, config_.ballast,
+                         groups_.shared(), channel_,        target_};
+  entry.group = make_locked<GuardedGroup>(status, terms, above ? above->group.get() : nullptr,
+                                          groups_.next());
+  if (!status.ok()) return status;
+  if (status = enter(entry, place, dir); !status.ok()) return status;
+  sub = groups_.next();
+  groups_.add(std::move(entry));
+  return Status::success();
+}
+
+Status Guard::enter(GuardEntry& entry, const Place& place, int dir) {
+  const ArmNeeds needs{OwnMembership::guards_inside() > 0, config_.episode.dry_run};
+  GuardedGroup& group = *entry.group;
+  std::string path = group_->path();
+  if (!entry.name.empty()) path += "/" + entry.name;
+  Status status;
+  if (entry.guarded) status = group.arm(place, dir, path, needs);
+  // Without a limit of its own: the OOM of its members is that of a group above.
+  if (status.err == code::kNotAMemoryCgroup && !entry.name.empty()) entry.guarded = false;
+  if (!entry.guarded) return group.arm_members(place, dir, needs);
+  if (!status.ok()) return status;
+  if (config_.has_guardian()) {
+    struct stat st;
+    if (fstat(dir, &st) != 0) return Status::last("fstat");
+    SharedSlot* slot = nullptr;
+    // A group that the guardian cannot be told of is not held.
+    if (Status s = GuardianLink::take_slot(st.st_ino, slot); !s.ok()) return s;
+    group.set_slot(*slot);
+  }
+  if (state_ == State::kArmed) {
+    int err = group.prepare_hold(false);
+    if (err == 0) {
+      err = sentinel_.call(kTakeOver, &group, false);
+    }
+    return refusal(err);
+  }
+  int held = group.held();
+  if (held < 0) return Status::of(held, "read", kind_->control());
+  entry.found_held = held == 1;
+  bool refuse = !config_.take_over && !config_.episode.dry_run;
+  return entry.found_held && refuse ? code::fail(code::kKillerDisabled, kind_->control())
+                                    : Status::success();
+}
+
+void Guard::forget(uint32_t sub) {
+  Lock lock(lock_);
+  if (state_ == State::kArmed) groups_.forget(sub);
+}
+
+// Seen by the tree. A guarded group reports its own removal, in order with its events.
+void Guard::vanished(uint32_t sub) {
+  if (!config_.guard_descendants && sub != 1) {
+    forget(sub);
+  } else if (!kind_->tells_removal()) {
+    touched(sub);
+  }
+}
+
+void Guard::touched(uint32_t sub) {
+  Lock lock(lock_);
+  GuardEntry* entry = groups_.find(sub);
+  if (state_ != State::kArmed || !entry || !entry->guarded) return;
+  sentinel_.call([](Sentinel& s, GuardedGroup* group) { group->look_again(s); },
+                 entry->group.get());
+}
+
+// Nobody may hang: what cannot be seen is the kernel's.
+bool Guard::out_of_sight(int err, const Place& place, int dir) {
+  Lock lock(lock_);
+  if (state_ == State::kArming) {
+    if (failure_.ok()) {
+      failure_ = Status::of(err, "inotify_add_watch");
+      trouble_ = place.name();
+    }
+  } else if (held_) {
+    kind_->release(dir);
+  }
+  return true;
+}
+
+bool Guard::path_of(uint32_t sub, std::string& out) {
+  Lock lock(lock_);
+  GuardEntry* entry = groups_.find(sub);
+  if (!entry) return false;
+  out = entry->name;
+  return true;
+}
+
+uint32_t Guard::groups() {
+  Lock lock(lock_);
+  return groups_.guarded();
+}
+
+void Guard::set_delay(int64_t ns) {
+  Input input;
+  input.fact = Fact::kSetDelay;
+  input.ns = ns;
+  Lock lock(lock_);
+  if (state_ != State::kArmed) return;
+  config_.episode.delay_ns = ns;
+  groups_.each_guarded([&](GuardEntry& entry) {
+    sentinel_.call([](Sentinel& s, GuardedGroup* group, Input set) { group->command(s, set); },
+                   entry.group.get(), input);
+  });
+}
+
+// With our lock held.
+std::optional<RunningEpisode> Guard::running(uint32_t sub, uint32_t episode) {
+  GuardEntry* entry = groups_.find(sub);
+  if (state_ != State::kArmed || !entry) return {};
+  return RunningEpisode(sentinel_, *entry->group, episode);
+}
+
+int Guard::command(uint32_t sub, uint32_t episode, const Input& input) {
+  Lock lock(lock_);
+  auto found = running(sub, episode);
+  return found ? found->command(input) : -ESRCH;
+}
+
+bool Guard::base_limit(uint32_t sub, uint32_t episode, uint64_t& out) {
+  Lock lock(lock_);
+  auto found = running(sub, episode);
+  return found && found->base_limit(out);
+}
+
+int Guard::kill(uint32_t sub, uint32_t episode, int32_t target, int signal, Victims& victims) {
+  std::optional<RunningEpisode> found;
+  {
+    Lock lock(lock_);
+    found = running(sub, episode);
+    if (!found || !found->begin_kill()) return -ECANCELED;
+  }
+  return found->kill(target, signal, victims);
 }
 
 }  // namespace oom

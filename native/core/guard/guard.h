@@ -13,28 +13,20 @@
 #include <pthread.h>
 
 #include <memory>
+#include <optional>
 #include <string>
-#include <unordered_map>
-#include <vector>
 
-#include "core/guard/guarded_group.h"
+#include "core/guard/guard_config.h"
+#include "core/guard/guard_groups.h"
+#include "core/guard/guardian_registration.h"
+#include "core/guard/own_membership.h"
+#include "core/guard/running_episode.h"
 #include "core/guardian_link/link.h"
 #include "core/memcg/back_end_kind.h"
 #include "core/memcg/group.h"
-#include "core/prepared/locked.h"
 #include "core/tree/tree.h"
 
 namespace oom {
-
-struct GuardConfig {
-  EpisodeConfig episode;
-  HoldConfig hold;
-  uint64_t ballast = 0;
-  bool take_over = false;
-  bool guard_descendants = true;
-  int64_t grace_ns = 0;  // 0: no guardian
-  int place = -1;        // cgroup.procs of where the guardian shall live, or -1
-};
 
 class Guard final : public TreeListener, public GuardianClient {
  public:
@@ -78,37 +70,16 @@ class Guard final : public TreeListener, public GuardianClient {
 
  private:
   enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed };
-  static constexpr auto kTakeOver = [](Sentinel& s, GuardedGroup* group, bool refuse_held) {
-    return group->take_over(s, refuse_held);
-  };
-  struct Entry {
-    LockedPtr<GuardedGroup> group;
-    std::string name;
-    uint32_t parent = 0;
-    uint32_t children = 0;
-    bool guarded = false;     // else only known, for kills in the groups above
-    bool found_held = false;  // takeOver
-    bool forgotten = false;
-  };
   Status prepare(const std::shared_ptr<const Group>& group);
-  Status check_self(const Group& group);
   Status call_guardian();
-  void dismiss_guardian();
   Status hold_all();
   Status refusal(int err) const;
   Status take(uint32_t parent, const Place& place, int dir, uint32_t& sub);
-  Status enter(Entry& entry, const Place& place, int dir);
-  void let_go_all(bool failed);
+  Status enter(GuardEntry& entry, const Place& place, int dir);
+  void release_all(bool failed);
   void put_back(bool failed);
-  void drop(uint32_t sub);
-  void sweep();
   bool busy();
-  // How many guards of the process have it in one of their groups.
-  static int guards_inside();
-  bool has_guardian() const { return config_.grace_ns > 0 && !config_.episode.dry_run; }
-  // Each group that is guarded, from the top down.
-  template <class Use>
-  void each_guarded(Use&& use);
+  std::optional<RunningEpisode> running(uint32_t sub, uint32_t episode);
 
   Sentinel& sentinel_;
   Channel& channel_;
@@ -117,30 +88,17 @@ class Guard final : public TreeListener, public GuardianClient {
   std::shared_ptr<const Group> group_;
   const BackEndKind* kind_ = nullptr;  // from arm() on
   bool locked_ = false;
-  bool inside_ = false;   // this process is in one of the groups
   bool held_ = false;     // from when on groups may be born held
   bool refused_ = false;  // hold_all() came upon a group that is somebody else's
-  uint32_t guardian_id_ = 0;
-  bool guardian_used_ = false;
+  GuardianRegistration guardian_;
   Tree tree_{*this};
   Status failure_;
   std::string trouble_;
   pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // arming and disposing exclude each other
   pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the rest
   State state_ = State::kNew;
-  LockedPtr<SharedWork> shared_;
-  std::unordered_map<uint32_t, Entry> entries_;
-  std::vector<uint32_t> leaving_;  // forgotten while a helper was still at them
-  uint32_t next_sub_ = kRootSub;
+  OwnMembership own_;
+  GuardGroups groups_;
 };
-
-template <class Use>
-void Guard::each_guarded(Use&& use) {
-  for (uint32_t sub = kRootSub; sub < next_sub_; sub++) {
-    auto it = entries_.find(sub);
-    if (it == entries_.end() || !it->second.guarded) continue;
-    use(it->second);
-  }
-}
 
 }  // namespace oom
