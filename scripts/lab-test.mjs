@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Lab } from './lab/machine.mjs'
-import { results } from './lab/tap.mjs'
+import { results } from './tap.mjs'
 import { fail, files } from './run.mjs'
 
 /** Debian's kernels have the v1 controller up to 6.1. */

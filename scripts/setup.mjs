@@ -1,6 +1,7 @@
 // Makes a clone ready to run: dependencies, native build, dist/. Each part is done only when it is
 // missing or its inputs have changed, so `npm start` and `npm test` can begin with it every time.
-// Uses nothing but Node.js, because nothing else is there on a fresh clone.
+// --without-dist leaves dist/ as it is. Uses nothing but Node.js, because nothing else is there on a
+// fresh clone.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
@@ -160,7 +161,7 @@ try {
   if (process.platform === 'linux' && !existsSync(at(addon))) checkTools()
   install()
   buildNative()
-  buildTypeScript()
+  if (!process.argv.includes('--without-dist')) buildTypeScript()
 } catch (error) {
   if (!(error instanceof SetupError)) throw error
   console.error(`\ncgroup-oom: ${error.message}`)
