@@ -46,7 +46,7 @@ export default defineConfig(
   },
   {
     // What programs of tests are told by argv and what they answer is JSON.
-    files: ['test/helpers/*.ts', 'test/kernel/guard-life.ts'],
+    files: ['test/helpers/*.ts', 'test/kernel/guard/life.ts'],
     rules: {
       '@typescript-eslint/no-unsafe-argument': 'off',
       '@typescript-eslint/no-unsafe-assignment': 'off',

@@ -2,7 +2,8 @@
 // waits for a timerfd of the same delay at the same time.
 import { MemoryGroup, type OomEpisode } from 'cgroup-oom'
 import { Hog } from '../test/helpers/hog.js'
-import { MiB, scratch } from '../test/helpers/scratch.js'
+import { MiB } from '../test/helpers/memory-files.js'
+import { scratch } from '../test/helpers/scratch.js'
 import { Talker } from './lib/programs.js'
 import { measure } from './lib/run.js'
 import { median, ms, p99, ratio } from './lib/stats.js'

@@ -4,7 +4,8 @@
 // the two registers first is drawn by lot for each block, since the kernel wakes them one after the
 // other. Times are the `at` of the watch's events and what the C program took on its return from read().
 import { MemoryGroup } from 'cgroup-oom'
-import { underOom, until } from '../test/helpers/scratch.js'
+import { underOom } from '../test/helpers/memory-files.js'
+import { until } from '../test/helpers/scratch.js'
 import { Talker } from './lib/programs.js'
 import { measure, type Bench } from './lib/run.js'
 import { Starver } from './lib/starver.js'

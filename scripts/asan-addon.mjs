@@ -12,7 +12,7 @@ import { fail, must, root } from './run.mjs'
 const OUT = 'build-cmake/asan-addon'
 // Their subjects are processes of their own (test/helpers/bare-env.ts): the test runner, which has the
 // runtime not loaded, does not load the addon in these.
-const SELECTION = ['faults-supervisor', 'life-table']
+const SELECTION = ['faults/supervisor', 'faults/life-table']
 const wanted = process.argv.slice(2)
 const TESTS = (wanted.length > 0 ? wanted : SELECTION).map(name => `test/kernel/${name}.ts`)
 

@@ -1,7 +1,6 @@
 // Runs test/kernel/ under other kernels, one boot for each kernel and version of the memory controller,
 // and prints one table: node scripts/lab-test.mjs [options] [file…]
 import { existsSync } from 'node:fs'
-import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Lab } from './lab/machine.mjs'
 import { results } from './tap.mjs'
@@ -12,36 +11,43 @@ const MATRIX = ['5.10/v1', '5.10/v2', '6.1/v1', '6.1/v2', '6.12/v2', 'newest/v2'
 
 // Left out under emulation unless --all asks for them, with the reason. A new file takes part.
 const LEFT_OUT = {
-  'cli-run':
+  'cli/run':
     'dozens of Node.js processes, each of which takes seconds to start there: four minutes',
-  'cli-docs': 'the same; and of one kernel',
-  'cli-self-test': 'the same',
-  'cli-watch': 'the same',
-  cli: 'the same: four minutes',
-  examples: 'the same: three minutes',
-  'guard-life': 'the same',
-  lock: 'the same',
-  mlockall: 'the same; about Node.js, not about the kernel',
-  spawn: 'the same; against child_process',
-  'spawn-args': 'arguments, checked before the kernel is asked',
-  'watch-process': 'the same as cli',
+  'docs/cli': 'the same; and of one kernel',
+  'cli/self-test': 'the same',
+  'cli/watch': 'the same',
+  'cli/cli': 'the same: four minutes',
+  'docs/examples': 'the same: three minutes',
+  'guard/life': 'the same',
+  'protect/lock': 'the same',
+  'protect/mlockall': 'the same; about Node.js, not about the kernel',
+  'spawn/spawn': 'the same; against child_process',
+  'spawn/args': 'arguments, checked before the kernel is asked',
+  'watch/process': 'the same as cli',
 }
 
 // What --short runs: what differs from kernel to kernel, in a minute or two for each.
 const SHORT = {
-  v1: ['facts-v1', 'group-limits', 'group-remove', 'guard', 'register-event', 'usage'],
-  v2: ['facts-v2', 'group-v2', 'guard-v2', 'pressure', 'watch-v2'],
+  v1: [
+    'facts/v1',
+    'group/limits',
+    'group/remove',
+    'guard/guard',
+    'watch/register-event',
+    'watch/usage',
+  ],
+  v2: ['facts/v2', 'group/v2', 'guard/v2', 'watch/pressure', 'watch/v2'],
   // On one kernel only.
-  '6.1/v2': ['environments', 'swap-v2'],
+  '6.1/v2': ['facts/environments', 'guard/swap-v2'],
 }
 
 // What is about a kernel that was told something: run in a machine of its own for each of these.
 const APART = [
-  { name: 'kernel-options', versions: ['v1', 'v2'], options: ['cgroup_disable=memory'] },
+  { name: 'facts/kernel-options', versions: ['v1', 'v2'], options: ['cgroup_disable=memory'] },
   // Later kernels take no notice of it on v2.
-  { name: 'kernel-options', versions: ['v2'], kernels: ['5.10'], options: ['swapaccount=0'] },
+  { name: 'facts/kernel-options', versions: ['v2'], kernels: ['5.10'], options: ['swapaccount=0'] },
   // Our own: memory.use_hierarchy as the kernel leaves it.
-  { name: 'kernel-options', versions: ['v1'], kernels: ['5.10'], options: ['lab.flat'] },
+  { name: 'facts/kernel-options', versions: ['v1'], kernels: ['5.10'], options: ['lab.flat'] },
 ]
 
 const HELP = `npm run test:lab -- [options] [file…]
@@ -80,8 +86,9 @@ const entries = values.kernel.map(entry => entry.split('/'))
 if (entries.some(([, version]) => !['v1', 'v2'].includes(version))) fail(HELP)
 const unknown = positionals.filter(file => !existsSync(file))
 if (unknown.length > 0) fail(`no such file: ${unknown.join(', ')}`)
+const nameOf = file => file.replace(/^test\/kernel\/|\.[jt]s$/g, '')
 const usual = files('test/kernel', ['.ts']).filter(
-  file => values.all || !(basename(file, '.ts') in LEFT_OUT),
+  file => values.all || !(nameOf(file) in LEFT_OUT),
 )
 function chosenFor(wanted, version) {
   const names = [...SHORT[version], ...(SHORT[`${wanted}/${version}`] ?? [])]
@@ -91,20 +98,19 @@ function chosenFor(wanted, version) {
 /** Which machines it takes: the files of each, and the options of its kernel. */
 function machinesFor(wanted, version) {
   const chosen = chosenFor(wanted, version)
-  const named = file => basename(file, '.js')
   const apart = APART.filter(({ versions, kernels = [wanted] }) => {
     return versions.includes(version) && kernels.includes(wanted)
   }).flatMap(({ name, options }) => {
-    return chosen.filter(file => named(file) === name).map(file => ({ files: [file], options }))
+    return chosen.filter(file => nameOf(file) === name).map(file => ({ files: [file], options }))
   })
-  const together = chosen.filter(file => !APART.some(({ name }) => name === named(file)))
+  const together = chosen.filter(file => !APART.some(({ name }) => name === nameOf(file)))
   return together.length > 0 ? [{ files: together, options: [] }, ...apart] : apart
 }
 
 /** Prints what failed, as it comes. */
 function report(where, result, { seconds, output }) {
   if (values.verbose) {
-    console.log(`${where} ${basename(result.file)} ${seconds.toFixed(1)} s`)
+    console.log(`${where} ${nameOf(result.file)} ${seconds.toFixed(1)} s`)
     for (const line of result.why) console.log(`  ${line}`)
   }
   if (result.failed === 0) return

@@ -1,7 +1,8 @@
 // A group that runs out of memory as often as wanted: a process that touches more than the limit waits
 // (the kernel's killer is disabled) until the limit is raised, then gives everything back.
 import { Hog } from '../../test/helpers/hog.js'
-import { MiB, scratch, write, type Ending } from '../../test/helpers/scratch.js'
+import { MiB, write } from '../../test/helpers/memory-files.js'
+import { scratch, type Ending } from '../../test/helpers/scratch.js'
 
 const LOW = 4 * MiB
 const HIGH = 64 * MiB

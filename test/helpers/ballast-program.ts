@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MemoryGroup } from '../../lib/index.js'
 import { Hog } from './hog.js'
-import { limit, MiB, usageOf } from './scratch.js'
+import { limit, MiB, usageOf } from './memory-files.js'
 
 const dir = process.argv[2]!
 const usage = () => usageOf(dir)

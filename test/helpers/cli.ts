@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'
 import { bareEnv } from './bare-env.js'
-import { version } from './scratch.js'
+import { version } from './memory-files.js'
 
 export const CLI = join(process.cwd(), 'dist/esm/lib/cli.js')
 

@@ -9,7 +9,8 @@ import type { Test } from 'tap'
 import { isHeld as isMarked } from '../../lib/cli/held-groups.js'
 import { Hog } from './hog.js'
 import type { Remote } from './remote.js'
-import { isHeld, MiB, stillUnderOom, underOom, until } from './scratch.js'
+import { isHeld, MiB, stillUnderOom, underOom } from './memory-files.js'
+import { until } from './scratch.js'
 
 export const rounds = Number(process.env.OOM_FAULT_ROUNDS ?? 1)
 

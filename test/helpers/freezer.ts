@@ -1,6 +1,7 @@
 // A group's freezer: v1 its twin in the freezer's hierarchy, v2 the group itself.
 import type { Test } from 'tap'
-import { child, read, version, write } from './scratch.js'
+import { read, version, write } from './memory-files.js'
+import { child } from './scratch.js'
 import { mountOf, twin } from './twin.js'
 
 export const hasFreezer = version === 2 || mountOf('freezer') !== undefined

@@ -3,7 +3,8 @@ import type { Test } from 'tap'
 import { readFileSync } from 'node:fs'
 import { setFrozen } from './freezer.js'
 import { Hog } from './hog.js'
-import { holdByHand, limit, MiB, read, underOom, until, version, write } from './scratch.js'
+import { holdByHand, limit, MiB, read, underOom, version, write } from './memory-files.js'
+import { until } from './scratch.js'
 
 /** Fills a group of 16 MiB; `filled` is when it has been given room. */
 export async function fillUp(t: Test, dir: string): Promise<{ hog: Hog; filled: Promise<number> }> {

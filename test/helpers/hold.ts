@@ -1,5 +1,5 @@
 // What the files of a v2 group say that is held, or was.
-import { read } from './scratch.js'
+import { read } from './memory-files.js'
 
 const size = (text: string) => (text === 'max' ? Infinity : Number(text))
 export const high = (dir: string): number => size(read(dir, 'memory.high').trim())

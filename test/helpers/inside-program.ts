@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { MemoryGroup } from '../../lib/index.js'
 import { Hog } from './hog.js'
-import { limit, MiB, usageOf } from './scratch.js'
+import { limit, MiB, usageOf } from './memory-files.js'
 
 const [dir, role] = process.argv.slice(2) as [string, string]
 if (role === 'parent') {

@@ -1,7 +1,7 @@
 // Memory pressure made, and what PSI has of it.
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { Hog } from './hog.js'
-import { MiB, version } from './scratch.js'
+import { MiB, version } from './memory-files.js'
 
 // More than the limit: the kernel tries to reclaim, finds little, and its vmpressure sees it.
 function squeeze(dir: string): Promise<unknown> {

@@ -8,7 +8,8 @@ import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import type { GuardOptions } from '../../lib/index.js'
 import { bareEnv } from './bare-env.js'
-import { read, scratch, version, write } from './scratch.js'
+import { read, version, write } from './memory-files.js'
+import { scratch } from './scratch.js'
 
 const dist = join(process.cwd(), 'dist/commonjs/lib')
 

@@ -4,7 +4,8 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { diskDir } from './disk.js'
-import { allowSwap, MiB, type Ending } from './scratch.js'
+import { MiB } from './memory-files.js'
+import { allowSwap, type Ending } from './scratch.js'
 
 /** In a machine of scripts/lab. */
 export const inLab = existsSync('/lab/cgroup')

@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync } from 'nod
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { mount, PREFIX, read, version, write } from './scratch.js'
+import { mount, read, version, write } from './memory-files.js'
+import { PREFIX } from './scratch.js'
 
 /** The mount of a v1 controller, or undefined. */
 export function mountOf(controller: string): string | undefined {

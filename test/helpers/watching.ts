@@ -2,7 +2,7 @@
 import { readdirSync, rmdirSync } from 'node:fs'
 import type { OomEvent, OomWatch } from '../../lib/index.js'
 import { Hog } from './hog.js'
-import { MiB } from './scratch.js'
+import { MiB } from './memory-files.js'
 
 /** All that still comes, up to the end. */
 export async function rest<T>(events: AsyncIterable<T>): Promise<T[]> {

@@ -1,4 +1,4 @@
-// The mapping of a ballast. What it charges and gives back: test/kernel/reserve.ts.
+// The mapping of a ballast. What it charges and gives back: test/kernel/protect/reserve.ts.
 #include "core/prepared/ballast.h"
 
 #include <doctest/doctest.h>

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import t from 'tap'
 import { PidFd } from '../../lib/primitives.js'
 import { Hog } from '../helpers/hog.js'
-import { MiB } from '../helpers/scratch.js'
+import { MiB } from '../helpers/memory-files.js'
 import { CLEAN, script } from '../helpers/script.js'
 
 t.test('signals a process and tells when it has ended', async t => {

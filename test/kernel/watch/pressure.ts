@@ -1,0 +1,156 @@
+// Memory pressure: v1 levels and modes of a group, PSI stalls of the system.
+import t from 'tap'
+import { chmodSync, readFileSync, rmdirSync } from 'node:fs'
+import { MemoryGroup, type PressureEvent } from '../../../lib/index.js'
+import { hasPsi, squeezed, stalls } from '../../helpers/pressure.js'
+import { MiB, onV1, onV2, version } from '../../helpers/memory-files.js'
+import { child, scratch } from '../../helpers/scratch.js'
+import { CLEAN, script } from '../../helpers/script.js'
+import { rest } from '../../helpers/watching.js'
+
+const LEVELS = ['low', 'medium', 'critical'] as const
+const MODES = ['default', 'hierarchy', 'local'] as const
+
+for (const level of LEVELS) {
+  t.test(level, onV1('levels'), async t => {
+    const dir = scratch(t, 8 * MiB)
+    await using group = await MemoryGroup.open(dir)
+    for (const mode of [undefined, ...MODES]) {
+      const events = group.watchPressure(mode ? { level, mode } : { level })
+      const event = await squeezed(events, dir)
+      t.match(event, { type: 'pressure', group: dir, level }, mode ?? 'the default mode')
+      t.ok(event!.count >= 1)
+      t.ok(event!.at <= process.hrtime.bigint())
+      await events.return()
+    }
+  })
+}
+
+t.test('modes: who hears of what is squeezed below', onV1('levels'), async t => {
+  const parent = scratch(t)
+  const below = child(parent, 'below', 8 * MiB)
+  await using above = await MemoryGroup.open(parent)
+  await using group = await MemoryGroup.open(below)
+  const heard: string[] = []
+  const listen = (name: string, events: AsyncIterable<PressureEvent>): Promise<unknown> =>
+    (async () => {
+      for await (const event of events) heard.push(event.type && name)
+    })().catch(() => {})
+  const control = new AbortController()
+  const { signal } = control
+  void listen('hierarchy', above.watchPressure({ level: 'low', mode: 'hierarchy', signal }))
+  void listen('local', above.watchPressure({ level: 'low', mode: 'local', signal }))
+  void listen('default', above.watchPressure({ level: 'low', signal }))
+  const own = group.watchPressure({ level: 'low', mode: 'local' })
+  await squeezed(own, below)
+  while (!heard.includes('hierarchy')) await squeezed(own, below)
+  control.abort()
+  await own.return()
+  t.notOk(heard.includes('local'), 'local: only what is its own')
+  t.notOk(heard.includes('default'), 'default: told below already')
+})
+
+t.test('the removal ends it and is no pressure', onV1('levels'), async t => {
+  const dir = scratch(t)
+  await using group = await MemoryGroup.open(dir)
+  const all = rest(group.watchPressure({ level: 'low' }))
+  rmdirSync(dir)
+  t.strictSame(await all, [])
+})
+
+t.test(
+  'PSI: told with a stall that the trigger asks for',
+  { skip: !hasPsi && 'no PSI' },
+  async t => {
+    // What stalls: a group far too small for what is read again and again.
+    const dir = scratch(t, 8 * MiB)
+    await using group = await MemoryGroup.open(dir)
+    const total = (): number =>
+      Number(/^some .*total=(\d+)/m.exec(readFileSync(stalls(dir), 'utf8'))![1])
+    const before = total()
+    const events = group.watchPressure({ kind: 'some', stallMs: 0.5, windowMs: 2000 })
+    const event = await squeezed(events, dir)
+    t.match(event, { type: 'pressure', kind: 'some', group: dir, count: 1 })
+    t.ok(event!.totalUs! - before >= 500, `${event!.totalUs! - before} µs`)
+    await events.return()
+  },
+)
+
+t.test('PSI: nothing stalls, nothing is told', { skip: !hasPsi && 'no PSI' }, async t => {
+  const dir = scratch(t)
+  // Unprivileged: such a trigger fires once though nothing has happened. Whoever may write to a
+  // group's file has any window before Linux 6.5.
+  if (version === 2) chmodSync(stalls(dir), 0o666)
+  const result = await script(`
+    const group = await oom.MemoryGroup.open(${JSON.stringify(dir)})
+    await (await oom.MemoryGroup.open('.')).close()
+    process.setgroups([]); process.setgid(65534); process.setuid(65534)
+    // The binary's build may be out of reach from now on: everything is loaded.
+    if (${version} === 1) assert.throws(() => group.watchPressure({ kind: 'some', stallMs: 100, windowMs: 500 }), error => {
+      assert.match(error.code, /^(EINVAL|EPERM|EACCES)$/)
+      assert.equal(error.path, ${JSON.stringify(stalls(dir))})
+      if (error.code === 'EINVAL') assert.match(error.message, /CAP_SYS_RESOURCE.*2000/)
+      return true
+    })
+    let events
+    try {
+      events = group.watchPressure({ kind: 'full', stallMs: 1900, windowMs: 2000 })
+    } catch (error) {
+      assert.match(error.code, /^(EPERM|EACCES)$/) // older kernels: not at all
+      return
+    }
+    const timer = setTimeout(() => events.return(), 5000)
+    for await (const event of events) assert.fail('told of ' + event.totalUs)
+  `)
+  t.match(result, CLEAN)
+})
+
+t.test(
+  "PSI of a group: the removal ends it, levels are v1's",
+  onV2("a group's own PSI"),
+  async t => {
+    const dir = scratch(t)
+    await using group = await MemoryGroup.open(dir)
+    t.throws(() => group.watchPressure({ level: 'low' }), {
+      code: 'ERR_CGROUP_UNSUPPORTED',
+      message: /\{ kind \}/,
+    })
+    if (!hasPsi) return
+    const all = rest(group.watchPressure({ kind: 'some', stallMs: 100, windowMs: 2000 }))
+    rmdirSync(dir)
+    t.strictSame(await all, [])
+  },
+)
+
+t.test('refused', async t => {
+  const dir = scratch(t)
+  const group = await MemoryGroup.open(dir)
+  const wrong = (options: unknown, code: string): void =>
+    void t.throws(
+      () => group.watchPressure(options as never),
+      { code },
+      JSON.stringify(options) ?? 'undefined',
+    )
+  for (const options of [undefined, null, 1, [], {}]) wrong(options, 'ERR_INVALID_ARG_TYPE')
+  wrong({ level: 1 }, 'ERR_INVALID_ARG_TYPE')
+  wrong({ level: 'high' }, 'ERR_INVALID_ARG_VALUE')
+  wrong({ level: 'low', mode: 'all' }, 'ERR_INVALID_ARG_VALUE')
+  wrong({ level: 'low', kind: 'some' }, 'ERR_INVALID_ARG_VALUE')
+  wrong({ level: 'low', signal: {} }, 'ERR_INVALID_ARG_TYPE')
+  wrong({ kind: 'none', stallMs: 1, windowMs: 1000 }, 'ERR_INVALID_ARG_VALUE')
+  wrong({ kind: 'some', windowMs: 1000 }, 'ERR_INVALID_ARG_TYPE')
+  wrong({ kind: 'some', stallMs: 1 }, 'ERR_INVALID_ARG_TYPE')
+  for (const windowMs of [499, 10_001, 1000.5, NaN]) {
+    wrong({ kind: 'some', stallMs: 1, windowMs }, 'ERR_OUT_OF_RANGE')
+  }
+  for (const stallMs of [0, -1, 1001, NaN, 0.0001]) {
+    wrong({ kind: 'some', stallMs, windowMs: 1000 }, 'ERR_OUT_OF_RANGE')
+  }
+  t.throws(() => group.watchPressure({ level: 'low', signal: AbortSignal.abort() }), {
+    name: 'AbortError',
+  })
+  rmdirSync(dir)
+  t.throws(() => group.watchPressure({ level: 'low' }), { code: /^(ENOENT|ENODEV)$/ })
+  await group.close()
+  t.throws(() => group.watchPressure({ level: 'low' }), { code: 'ERR_CLOSED' })
+})

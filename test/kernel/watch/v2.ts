@@ -1,0 +1,142 @@
+// Watching on v2: whose OOM it was, what a group below has to do with it, limits that are met.
+import '../../helpers/v2-only.js'
+import { rmdirSync } from 'node:fs'
+import t from 'tap'
+import { MemoryGroup, watchTree, type OomEvent } from '../../../lib/index.js'
+import { Hog } from '../../helpers/hog.js'
+import { field, limit, MiB, write } from '../../helpers/memory-files.js'
+import { child, scratch, until } from '../../helpers/scratch.js'
+import { follow, killedIn, removeAtOnce, rest, total, types, upTo } from '../../helpers/watching.js'
+
+const of = (events: readonly OomEvent[], group: string): OomEvent[] =>
+  events.filter(event => 'group' in event && event.group === group)
+const origins = (events: OomEvent[]): string[] => [
+  ...new Set(events.flatMap(event => (event.type === 'oom' ? event.origin : []))),
+]
+
+t.test('counts are the kernel’s, and its own alone', async t => {
+  const dir = scratch(t, 16 * MiB)
+  await using group = await MemoryGroup.open(dir)
+  const watch = group.watch()
+  for (let i = 0; i < 10; i++) await (await killedIn(dir)).exited
+  const ooms = field(dir, 'memory.events.local', 'oom')
+  const told = await upTo(watch, 'kill', 10)
+  removeAtOnce(dir)
+  const events = [...told, ...(await rest(watch))]
+  t.equal(total(events, 'oom'), ooms)
+  t.equal(total(events, 'kill'), 10)
+  t.strictSame(origins(events), ['self'])
+  t.match(events.at(-1), { type: 'removed', counters: { oom: ooms, oomKill: 10 } })
+})
+
+t.test('a group below: not told as this one’s', async t => {
+  const dir = scratch(t)
+  const below = child(dir, 'below', 8 * MiB)
+  await using group = await MemoryGroup.open(dir)
+  const watch = group.watch()
+  await killedIn(below)
+  await until(() => field(dir, 'memory.events', 'oom_kill') === 1)
+  // Then one of its own, whose victim is a member of the group below: it is all that is told.
+  limit(below, 'max')
+  limit(dir, 16 * MiB)
+  await killedIn(below)
+  const ooms = field(dir, 'memory.events.local', 'oom')
+  const told = await upTo(watch, 'oom', ooms)
+  removeAtOnce(below)
+  removeAtOnce(dir)
+  const events = [...told, ...(await rest(watch))]
+  t.equal(total(events, 'oom'), ooms)
+  t.strictSame([...new Set(types(events))], ['oom', 'removed'])
+})
+
+t.test('a group above: told to the group that lost a member', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const below = child(dir, 'below')
+  const sibling = child(dir, 'sibling')
+  const watch = watchTree(dir)
+  await watch.ready
+  const { seen, ended } = follow(watch)
+  await killedIn(below)
+  await until(() => total(of(seen, below), 'kill') > 0 && total(of(seen, dir), 'oom') > 0)
+  for (const one of [below, sibling, dir]) removeAtOnce(one)
+  await ended
+  t.strictSame(origins(of(seen, dir)), ['self'])
+  t.equal(total(of(seen, dir), 'kill'), 0)
+  t.strictSame(origins(of(seen, below)), ['ancestor'])
+  t.equal(total(of(seen, below), 'oom'), 1)
+  t.equal(total(of(seen, below), 'kill'), 1)
+  t.strictSame(types(of(seen, sibling)), ['removed'])
+})
+
+t.test('one after another: its own is not taken for that of the group above', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const below = child(dir, 'below', 8 * MiB)
+  await using group = await MemoryGroup.open(below)
+  await using watch = group.watch()
+  for (let i = 0; i < 3; i++) {
+    limit(below, 'max')
+    await killedIn(below)
+    t.strictSame(origins(await upTo(watch, 'kill', 1)), ['ancestor'])
+    limit(below, 8 * MiB)
+    await killedIn(below)
+    t.strictSame(origins(await upTo(watch, 'kill', 1)), ['self'])
+  }
+})
+
+t.test('the whole group is killed', async t => {
+  const dir = scratch(t, 16 * MiB)
+  await using group = await MemoryGroup.open(dir)
+  await group.setLimits({ oomGroup: true })
+  await using watch = group.watch()
+  const other = await Hog.start(dir)
+  await killedIn(dir)
+  await other.exited
+  const killed = field(dir, 'memory.events.local', 'oom_kill')
+  t.equal(total(await upTo(watch, 'kill', killed), 'kill'), killed)
+})
+
+t.test('high and max, where asked for', async t => {
+  const dir = scratch(t, 24 * MiB)
+  write(dir, 'memory.high', 16 * MiB)
+  await using group = await MemoryGroup.open(dir)
+  const quiet = group.watch()
+  await using watch = group.watch({ events: ['high', 'max'] })
+  const hog = await Hog.start(dir)
+  t.teardown(() => hog.end())
+  hog.fill(18 * MiB).catch(() => {})
+  const seen = await upTo(watch, 'high', 1)
+  t.match(seen.at(-1), { type: 'high', group: dir })
+  write(dir, 'memory.high', 'max')
+  await hog.end()
+  await killedIn(dir)
+  t.ok(total(await upTo(watch, 'max', 1), 'max') >= 1)
+  removeAtOnce(dir)
+  for (const { type } of await rest(quiet)) t.ok(['oom', 'kill', 'removed'].includes(type), type)
+})
+
+t.test('groups that were never used: their removal is told', async t => {
+  const dir = scratch(t)
+  const groups = Array.from({ length: 20 }, (_, i) => child(dir, String(i)))
+  const opened = await Promise.all(groups.map(path => MemoryGroup.open(path)))
+  const watches = opened.map(group => rest(group.watch()))
+  for (const path of groups) rmdirSync(path)
+  for (const events of await Promise.all(watches)) t.strictSame(types(events), ['removed'])
+  for (const group of opened) await group.close()
+})
+
+t.test('the hierarchy’s root may be the root of a tree', async t => {
+  const watch = watchTree('.')
+  await watch.ready
+  const dir = scratch(t, 8 * MiB)
+  const { seen, ended } = follow(watch)
+  await killedIn(dir)
+  await until(() => types(of(seen, dir)).includes('kill'))
+  removeAtOnce(dir)
+  await until(() => types(of(seen, dir)).includes('removed'))
+  await watch.return()
+  await ended
+  t.strictSame(
+    types(of(seen, dir)).filter(type => type !== 'oom'),
+    ['kill', 'removed'],
+  )
+})
