@@ -1,7 +1,7 @@
 // The table of docs/guarantees.md: runs bench/hold.ts under several kernels in the lab, one after the other, and
 // prints it: node scripts/bench-hold.mjs [KERNEL…]. What a kernel cannot give is told, not left out.
 import { fail } from './run.mjs'
-import { Lab } from './lab/machine.mjs'
+import { Lab } from '../lab/machine.mjs'
 
 const KERNELS = ['5.10', '6.1', '6.12', 'newest']
 const SECONDS = 1500

@@ -3,7 +3,7 @@
 // from a group with one member. Files of both versions of the controller, where a kernel has them.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Lab } from './lab/machine.mjs'
+import { Lab } from '../lab/machine.mjs'
 import { fail, root } from './run.mjs'
 
 const ALL = ['5.10/v1', '5.10/v2', '6.1/v1', '6.1/v2', '6.12/v2', 'newest/v2']

@@ -12,15 +12,11 @@ import { randomInt } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
+import { tagsOf } from '../lab/tags.mjs'
 import { hostPrebuilds } from './host.mjs'
 import { fail, files, must, root } from './run.mjs'
 
 const OUT = 'build-cmake/delayed'
-
-// Left out unless they are named, with the reason.
-const LEFT_OUT = {
-  'test/kernel/faults/seccomp.ts': 'its filter kills the sentinel at the call that delays it',
-}
 
 function number(name, otherwise, most) {
   const text = process.env[name] ?? String(otherwise)
@@ -40,7 +36,7 @@ const unknown = named.filter(file => !existsSync(join(root, file)))
 if (unknown.length > 0) fail(`no such file: ${unknown.join(', ')}`)
 const usual = ['test/unit', 'test/kernel']
   .flatMap(directory => files(directory, ['.ts']))
-  .filter(file => !(file in LEFT_OUT))
+  .filter(file => tagsOf(file).slowLeftOut === undefined)
 const tests = named.length > 0 ? named : usual
 
 const prebuilds = join(root, hostPrebuilds())

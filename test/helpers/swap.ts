@@ -7,7 +7,7 @@ import { diskDir } from './disk.js'
 import { MiB } from './memory-files.js'
 import { allowSwap, type Ending } from './scratch.js'
 
-/** In a machine of scripts/lab. */
+/** In a machine of lab/. */
 export const inLab = existsSync('/lab/cgroup')
 
 /** Switches so much swap on until the test's end, for groups that scratch() has made, and will make. */

@@ -1,4 +1,5 @@
 // The command line: its usage, doctor and rescue. watch, run and the self-test have files of their own.
+// lab: left out: dozens of Node.js processes, each of which takes seconds to start there: four minutes
 import t from 'tap'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

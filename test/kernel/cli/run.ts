@@ -1,4 +1,5 @@
 // cgroup-oom run: exit statuses, signals, what becomes of a greedy command and of what a command leaves.
+// lab: left out: dozens of Node.js processes, each of which takes seconds to start there: four minutes
 import t from 'tap'
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'

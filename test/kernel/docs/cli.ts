@@ -2,6 +2,7 @@
 // may differ, and "…" stands for any lines. What a command in the background prints may come late.
 // An example that runs out of memory does so with one process and in page faults: a pipeline of two
 // (sh and yes) is told and killed once or many times, as the machine is busy.
+// lab: left out: many Node.js processes, each of which takes seconds to start there; of one kernel
 import t from 'tap'
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

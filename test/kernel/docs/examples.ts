@@ -1,5 +1,6 @@
 // Each program of examples/ against the real kernel: that it says what its head comment promises,
 // ends well and leaves no group behind. They load the package by its name: dist/ has to be built.
+// lab: left out: many Node.js processes, each of which takes seconds to start there: three minutes
 import t, { type Test } from 'tap'
 import { execFile, type ExecFileOptions } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'

@@ -1,5 +1,6 @@
 // What probe() says, and what groups can be made, where the hierarchy is not root's on a bare machine: in
 // containers, read-only, delegated to a user or not. Each environment is that of a process of its own.
+// lab: short on 6.1/v2
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chownSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'

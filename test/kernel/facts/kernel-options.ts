@@ -1,4 +1,7 @@
-// What options on the kernel's command line take away: scripts/lab-test.mjs boots a machine for each.
+// What options on the kernel's command line take away: lab/lab-test.mjs boots a machine for each.
+// lab: with cgroup_disable=memory on v1, v2
+// lab: with swapaccount=0 on 5.10/v2 (later kernels ignore it on v2)
+// lab: with lab.flat on 5.10/v1 (our own: memory.use_hierarchy as the kernel leaves it)
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

@@ -1,4 +1,5 @@
 // Kernel facts of v2 that the code relies on.
+// lab: short on v2
 import '../../helpers/v2-only.js'
 import { closeSync, existsSync, openSync, readSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'

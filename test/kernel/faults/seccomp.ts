@@ -2,6 +2,7 @@
 // form: the sentinel's thread runs episodes under a seccomp filter, installed from outside, that kills
 // the process on any system call but those that are listed here. The helpers' calls are only told:
 // they look through /proc.
+// slow: left out: its filter kills the sentinel at the call that delays it
 import t, { type Test } from 'tap'
 import { readdirSync, readFileSync } from 'node:fs'
 import type { GuardOptions } from '../../../lib/index.js'

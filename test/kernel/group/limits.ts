@@ -1,4 +1,5 @@
 // Usage, limits in the order that the kernel accepts, counters, reclaim.
+// lab: short on v1
 import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, statfsSync } from 'node:fs'
 import { tmpdir } from 'node:os'

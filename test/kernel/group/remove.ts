@@ -1,4 +1,5 @@
 // remove: empty groups, trees, groups that hang out of memory.
+// lab: short on v1
 import { existsSync, mkdirSync, renameSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'

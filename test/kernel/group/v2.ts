@@ -1,4 +1,5 @@
 // What groups have on v2 alone: four limits, the freezer, who may give controllers to whom.
+// lab: short on v2
 import '../../helpers/v2-only.js'
 import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'

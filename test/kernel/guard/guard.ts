@@ -1,4 +1,5 @@
 // Guarding, against the real kernel.
+// lab: short on v1
 import t from 'tap'
 import { MemoryGroup } from '../../../lib/index.js'
 import type { OomEpisode } from '../../../lib/index.js'

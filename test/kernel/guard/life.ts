@@ -1,5 +1,6 @@
 // The killer is given back however the process (or the worker) that guards comes to its end, as far as
 // it still runs code of its own: the rest is the guardian's.
+// lab: left out: many Node.js processes, each of which takes seconds to start there
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'

@@ -1,5 +1,6 @@
 // The hold of v2 where memory can be swapped: no OOM as long as there is room, by the machine's swap
 // and by the group's own limit of it. And that limit, memory.swap.max.
+// lab: short on 6.1/v2
 import '../../helpers/v2-only.js'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,6 @@
 // What only the hold of cgroup v2 has: its line, throttling and freezing, the mark, what is put back.
 // The promises of both versions are tried by the other guard*.ts.
+// lab: short on v2
 import t, { type Test } from 'tap'
 import { failure, guarded } from '../../helpers/guard.js'
 import { openGroup } from '../../helpers/group.js'

@@ -1,3 +1,4 @@
+// lab: left out: many Node.js processes, each of which takes seconds to start there
 import { spawnSync } from 'node:child_process'
 import t from 'tap'
 import { binding } from '../../../lib/native/addon.js'

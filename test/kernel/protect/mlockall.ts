@@ -1,3 +1,4 @@
+// lab: left out: about Node.js, not about the kernel
 import t from 'tap'
 import { MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, mlockall } from '../../../lib/primitives.js'
 import { MiB } from '../../helpers/memory-files.js'

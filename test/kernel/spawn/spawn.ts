@@ -1,4 +1,5 @@
 // spawn() against child_process.spawn, option by option: what a caller can see must be the same.
+// lab: left out: compares with child_process, not with the kernel
 import { chmodSync, mkdtempSync, openSync, closeSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

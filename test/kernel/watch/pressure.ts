@@ -1,4 +1,5 @@
 // Memory pressure: v1 levels and modes of a group, PSI stalls of the system.
+// lab: short on v2
 import t from 'tap'
 import { chmodSync, readFileSync, rmdirSync } from 'node:fs'
 import { MemoryGroup, type PressureEvent } from '../../../lib/index.js'

@@ -1,5 +1,6 @@
 // Whole processes with watches open: what keeps them alive, how they end, workers, several copies of
 // the package, the sentinel's thread.
+// lab: left out: many Node.js processes, each of which takes seconds to start there
 import t from 'tap'
 import { rmdirSync } from 'node:fs'
 import { MiB } from '../../helpers/memory-files.js'

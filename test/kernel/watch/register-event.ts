@@ -1,3 +1,4 @@
+// lab: short on v1
 import '../../helpers/v1-only.js'
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,5 @@
 // Usage thresholds: told in both directions, joined when nobody takes them, ended by removal.
+// lab: short on v1
 import t from 'tap'
 import { rmdirSync } from 'node:fs'
 import { MemoryGroup, type UsageEvent } from '../../../lib/index.js'

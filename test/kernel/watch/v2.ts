@@ -1,4 +1,5 @@
 // Watching on v2: whose OOM it was, what a group below has to do with it, limits that are met.
+// lab: short on v2
 import '../../helpers/v2-only.js'
 import { rmdirSync } from 'node:fs'
 import t from 'tap'

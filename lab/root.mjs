@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, join } from 'node:path'
-import { must, root } from '../run.mjs'
+import { must, root } from '../scripts/run.mjs'
 import { Archive } from './cpio.mjs'
 import { addTests, buildPrograms, bundleOfTap } from './tests.mjs'
 
@@ -33,7 +33,7 @@ async function libraries(program) {
 async function makeBase(init, programs) {
   const archive = new Archive()
   for (const name of ['proc', 'sys', 'dev', 'tmp', 'root', PROJECT]) archive.directory(name)
-  await must('cc', ['-O1', '-static', '-o', init, join(root, 'test/lab/init.c')])
+  await must('cc', ['-O1', '-static', '-o', init, join(root, 'lab/init.c')])
   archive.program('init', init)
   rmSync(init)
   archive.file('etc/passwd', PASSWD)
@@ -55,7 +55,7 @@ export async function base(cache, programs) {
   const inputs = [
     process.execPath,
     process.version,
-    readFileSync(join(root, 'test/lab/init.c')),
+    readFileSync(join(root, 'lab/init.c')),
     readFileSync(import.meta.filename),
   ]
   const digest = createHash('sha256').update(inputs.join('\0')).digest('hex').slice(0, 16)
@@ -74,7 +74,7 @@ export async function base(cache, programs) {
 
 // Of the project: what runs, not what makes it, and what the tests of the documents read.
 const PARTS = [
-  'scripts/lab/guest.mjs',
+  'lab/guest.mjs',
   'package.json',
   'LICENSE',
   'README.md',

@@ -1,63 +1,25 @@
 // Runs test/kernel/ under other kernels, one boot for each kernel and version of the memory controller,
-// and prints one table: node scripts/lab-test.mjs [options] [file…]
+// and prints one table: node lab/lab-test.mjs [options] [file…]
+// Which files take part is said in each file's first lines (tags.mjs).
 import { existsSync } from 'node:fs'
+import { relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Lab } from './lab/machine.mjs'
-import { results } from './tap.mjs'
-import { fail, files } from './run.mjs'
+import { Lab } from './machine.mjs'
+import { results } from '../scripts/tap.mjs'
+import { fail, files, root } from '../scripts/run.mjs'
+import { tagsOf } from './tags.mjs'
 
 /** Debian's kernels have the v1 controller up to 6.1. */
 const MATRIX = ['5.10/v1', '5.10/v2', '6.1/v1', '6.1/v2', '6.12/v2', 'newest/v2']
 
-// Left out under emulation unless --all asks for them, with the reason. A new file takes part.
-const LEFT_OUT = {
-  'cli/run':
-    'dozens of Node.js processes, each of which takes seconds to start there: four minutes',
-  'docs/cli': 'the same; and of one kernel',
-  'cli/self-test': 'the same',
-  'cli/watch': 'the same',
-  'cli/cli': 'the same: four minutes',
-  'docs/examples': 'the same: three minutes',
-  'guard/life': 'the same',
-  'protect/lock': 'the same',
-  'protect/mlockall': 'the same; about Node.js, not about the kernel',
-  'spawn/spawn': 'the same; against child_process',
-  'spawn/args': 'arguments, checked before the kernel is asked',
-  'watch/process': 'the same as cli',
-}
-
-// What --short runs: what differs from kernel to kernel, in a minute or two for each.
-const SHORT = {
-  v1: [
-    'facts/v1',
-    'group/limits',
-    'group/remove',
-    'guard/guard',
-    'watch/register-event',
-    'watch/usage',
-  ],
-  v2: ['facts/v2', 'group/v2', 'guard/v2', 'watch/pressure', 'watch/v2'],
-  // On one kernel only.
-  '6.1/v2': ['facts/environments', 'guard/swap-v2'],
-}
-
-// What is about a kernel that was told something: run in a machine of its own for each of these.
-const APART = [
-  { name: 'facts/kernel-options', versions: ['v1', 'v2'], options: ['cgroup_disable=memory'] },
-  // Later kernels take no notice of it on v2.
-  { name: 'facts/kernel-options', versions: ['v2'], kernels: ['5.10'], options: ['swapaccount=0'] },
-  // Our own: memory.use_hierarchy as the kernel leaves it.
-  { name: 'facts/kernel-options', versions: ['v1'], kernels: ['5.10'], options: ['lab.flat'] },
-]
-
 const HELP = `npm run test:lab -- [options] [file…]
 
-Runs the files (test/kernel/*.ts by default, but for those that LEFT_OUT names) under each kernel and prints one table. Needs no
-privileges; fails when a test fails. A kernel that Debian's archive does not have any more is told in the
+Runs the files (by default all of test/kernel/ that are not tagged as left out) under each kernel and prints one table.
+Needs no privileges; fails when a test fails. A kernel that Debian's archive does not have any more is told in the
 table.
 
   -a, --all                     all files
-  -s, --short                   only the files that SHORT names for the version
+  -s, --short                   only the files that are tagged as short on the machine
   -k, --kernel KERNEL/VERSION   this one only, as 6.1/v1; may be given again (${MATRIX.join(', ')})
   -j, --jobs N                  files at once in a machine (2)
   -t, --timeout SECONDS         for each file (600)
@@ -87,24 +49,28 @@ if (entries.some(([, version]) => !['v1', 'v2'].includes(version))) fail(HELP)
 const unknown = positionals.filter(file => !existsSync(file))
 if (unknown.length > 0) fail(`no such file: ${unknown.join(', ')}`)
 const nameOf = file => file.replace(/^test\/kernel\/|\.[jt]s$/g, '')
-const usual = files('test/kernel', ['.ts']).filter(
-  file => values.all || !(nameOf(file) in LEFT_OUT),
-)
-function chosenFor(wanted, version) {
-  const names = [...SHORT[version], ...(SHORT[`${wanted}/${version}`] ?? [])]
-  const short = values.short ? names.map(name => `test/kernel/${name}.ts`) : usual
-  return (positionals.length > 0 ? positionals : short).map(file => file.replace(/ts$/, 'js'))
-}
-/** Which machines it takes: the files of each, and the options of its kernel. */
-function machinesFor(wanted, version) {
-  const chosen = chosenFor(wanted, version)
-  const apart = APART.filter(({ versions, kernels = [wanted] }) => {
-    return versions.includes(version) && kernels.includes(wanted)
-  }).flatMap(({ name, options }) => {
-    return chosen.filter(file => nameOf(file) === name).map(file => ({ files: [file], options }))
+const tags = new Map(files('test/kernel', ['.ts']).map(file => [file, tagsOf(file)]))
+
+function chosenFor(machine) {
+  if (positionals.length > 0) return positionals.map(file => relative(root, resolve(file)))
+  return [...tags].flatMap(([file, { leftOut, short }]) => {
+    const chosen = values.short ? short(machine) : values.all || leftOut === undefined
+    return chosen ? [file] : []
   })
-  const together = chosen.filter(file => !APART.some(({ name }) => name === nameOf(file)))
-  return together.length > 0 ? [{ files: together, options: [] }, ...apart] : apart
+}
+
+/** Which machines one of the matrix takes: the files of each, and the options of its kernel. */
+function machinesFor(machine) {
+  const chosen = chosenFor(machine)
+  const js = list => list.map(file => file.replace(/ts$/, 'js'))
+  const apart = chosen.flatMap(file =>
+    (tags.get(file)?.options(machine) ?? []).map(option => ({
+      files: js([file]),
+      options: [option],
+    })),
+  )
+  const together = chosen.filter(file => !tags.get(file)?.needsOption)
+  return together.length > 0 ? [{ files: js(together), options: [] }, ...apart] : apart
 }
 
 /** Prints what failed, as it comes. */
@@ -130,7 +96,7 @@ async function runEntry(lab, [wanted, version]) {
   const began = Date.now()
   let again = 0
   const told = []
-  for (const { files, options } of machinesFor(wanted, version)) {
+  for (const { files, options } of machinesFor(`${wanted}/${version}`)) {
     const machine = { lab, kernel, version, options, where: [where, ...options].join(' ') }
     const first = await boot(machine, files)
     // Emulated time jumps: a file that fails is run again, alone, and the table says so.
@@ -157,7 +123,7 @@ async function boot({ lab, kernel, version, options, where }, chosen, jobs = val
     kernel,
     version,
     options,
-    argv: ['node', 'scripts/lab/guest.mjs', jobs, values.timeout, ...chosen],
+    argv: ['node', 'lab/guest.mjs', jobs, values.timeout, ...chosen],
     env: { TAP_TIMEOUT: values.timeout },
     seconds: Number(values.boot),
     output: data => {

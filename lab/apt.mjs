@@ -2,7 +2,7 @@
 // own sources, so that other suites of the same mirror can be asked. Nothing outside `home` is written.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { must, run } from '../run.mjs'
+import { must, run } from '../scripts/run.mjs'
 
 // What the lab asks for, and where that stands.
 const SUITES = {

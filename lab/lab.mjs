@@ -1,7 +1,7 @@
-// Runs a command under another kernel: node scripts/lab.mjs [options] -- command…
+// Runs a command under another kernel: node lab/lab.mjs [options] -- command…
 import { parseArgs } from 'node:util'
-import { Lab } from './lab/machine.mjs'
-import { fail } from './run.mjs'
+import { Lab } from './machine.mjs'
+import { fail } from '../scripts/run.mjs'
 
 const HELP = `npm run lab -- [options] -- command [argument…]
 

@@ -10,7 +10,7 @@ import {
 } from 'node:fs'
 import { appendFileSync, copyFileSync, constants } from 'node:fs'
 import { join } from 'node:path'
-import { must, root } from '../run.mjs'
+import { must, root } from '../scripts/run.mjs'
 import { Apt } from './apt.mjs'
 import { kernel } from './kernels.mjs'
 import { boot } from './qemu.mjs'

@@ -1,12 +1,12 @@
 // A package and all that it requires as one source text with V8's code cache for it: node
-// scripts/lab/bundle.mjs DIRECTORY. Run as a program of its own, because it traces what is loaded.
+// lab/bundle.mjs DIRECTORY. Run as a program of its own, because it traces what is loaded.
 import { readFileSync, writeFileSync } from 'node:fs'
 import Module, { createRequire, isBuiltin } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { load as loadBundle } from './bundle-load.mjs'
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const require = createRequire(import.meta.url)
 const directory = process.argv[2]
 const main = require.resolve('tap')

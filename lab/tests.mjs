@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import ts from 'typescript'
-import { files, must, root } from '../run.mjs'
+import { files, must, root } from '../scripts/run.mjs'
 
 const PARTS = ['lib', 'test/kernel', 'test/helpers', 'bench']
 const TAP = `import { load } from './load.mjs'
@@ -32,7 +32,7 @@ export function addTests(archive, project, bundle) {
   }
   const tap = join(project, 'node_modules/tap')
   for (const name of readdirSync(bundle)) archive.copy(join(tap, name), join(bundle, name))
-  archive.copy(join(tap, 'load.mjs'), join(root, 'scripts/lab/bundle-load.mjs'))
+  archive.copy(join(tap, 'load.mjs'), join(root, 'lab/bundle-load.mjs'))
   archive.file(join(tap, 'package.json'), '{ "type": "module", "exports": "./index.js" }')
   archive.file(join(tap, 'index.js'), TAP)
   for (const name of ['fast-check', 'pure-rand']) {
@@ -61,7 +61,7 @@ export async function bundleOfTap(cache) {
   if (existsSync(directory)) return directory
   const mine = `${directory}.part-${process.pid}`
   mkdirSync(mine, { recursive: true })
-  await must(process.execPath, [join(root, 'scripts/lab/bundle.mjs'), mine])
+  await must(process.execPath, [join(root, 'lab/bundle.mjs'), mine])
   renameSync(mine, directory)
   return directory
 }
