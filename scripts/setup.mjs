@@ -149,7 +149,9 @@ function buildNative() {
 }
 
 function buildTypeScript() {
-  const inputs = digest(['package.json', 'tsconfig.json', 'lib', 'types', 'scripts/build-ts.mjs'])
+  const { name, version, type, tshy } = readJson('package.json')
+  const files = ['tsconfig.json', 'lib', 'types', 'scripts/build-ts.mjs']
+  const inputs = digest(files, name, version, type, tshy)
   whenChanged({ name: 'dist', output: 'dist/esm/lib/index.js', inputs }, () => {
     run('building the TypeScript part', process.execPath, [at('scripts/build-ts.mjs')])
   })
