@@ -1,8 +1,9 @@
 // Where a v2 group is held, when it is out of memory there, and when its members are stopped.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include "core/rules/hold_line.h"
+
 #include <doctest/doctest.h>
 
-#include "core/rules/hold_line.h"
 #include "core/sys/parse.h"
 #include "core/sys/units.h"
 

@@ -1,12 +1,13 @@
 // Address ranges and locks, in this very process: what is found, and that an unlock of one holder
 // leaves the others' pages locked.
+#include "core/prepared/image_ranges.h"
+
 #include <doctest/doctest.h>
 #include <sys/mman.h>
 
 #include <cstdint>
 
 #include "core/prepared/ballast.h"
-#include "core/prepared/image_ranges.h"
 #include "core/prepared/mlock.h"
 
 using namespace oom;

@@ -1,6 +1,8 @@
 // Who is in a group: lists as kernels write them, on plain files, and a real group whose member is
 // in another pid namespace.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include "core/members/members_warm.h"
+
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -17,8 +19,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "core/members/members_warm.h"
 
 using namespace oom;
 

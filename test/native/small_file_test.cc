@@ -1,5 +1,7 @@
 // native/core/sys/small_file.cc against real files: whole reads, the buffer's bound, errno as a return value,
 // symlinks refused, fds closed on exec and not leaked.
+#include "core/sys/small_file.h"
+
 #include <dirent.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -12,7 +14,6 @@
 #include <string>
 
 #include "core/sys/fd.h"
-#include "core/sys/small_file.h"
 
 using oom::Fd;
 namespace sys = oom::sys;

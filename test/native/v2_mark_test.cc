@@ -1,8 +1,8 @@
 // How far a mark is believed: whoever may write the directory, which is where it stands, must be
 // able to write the file that it speaks of.
-#include <doctest/doctest.h>
-
 #include "core/memcg/v2_mark.h"
+
+#include <doctest/doctest.h>
 
 using namespace oom::hold;
 
