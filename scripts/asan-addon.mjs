@@ -4,12 +4,10 @@
 // which the addon's code has asked for.
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { hostPrebuilds } from './host.mjs'
 import { fail, must, root } from './run.mjs'
 
-const OUT = 'build-cmake/asan-addon'
 // Their subjects are processes of their own (test/helpers/bare-env.ts): the test runner, which has the
 // runtime not loaded, does not load the addon in these.
 const SELECTION = ['faults/supervisor', 'faults/life-table']
@@ -19,18 +17,10 @@ const TESTS = (wanted.length > 0 ? wanted : SELECTION).map(name => `test/kernel/
 const target = join(root, hostPrebuilds())
 if (existsSync(target)) fail(`${target} is in the way: remove it`)
 
-await must('npx', [
-  'cmake-js',
-  'compile',
-  '--config=RelWithDebInfo',
-  `--out=${OUT}`,
-  '--CDOOM_SANITIZE=address,undefined',
-  `--parallel=${availableParallelism()}`,
-])
-const addon = [`${OUT}/RelWithDebInfo/cgroup_oom.node`, `${OUT}/cgroup_oom.node`]
-  .map(file => join(root, file))
-  .find(file => existsSync(file))
-if (!addon) fail('the addon has not been built')
+// The preset's tests and the addon are of the same objects.
+await must('cmake', ['--preset', 'asan'])
+await must('cmake', ['--build', '--preset', 'asan', '--target', 'cgroup_oom'])
+const addon = join(root, 'build-cmake/asan/cgroup_oom.node')
 const preload = (await must('gcc', ['-print-file-name=libasan.so'])).trim()
 
 const environment = {
