@@ -1,5 +1,6 @@
 // clang-format over all native code and clang-tidy over the core (through the compile_commands.json
-// of `cmake --preset debug`). With --fix: clang-format in place, nothing else.
+// of `cmake --preset debug`). --quick leaves clang-tidy's static analyzer out, which takes six sevenths
+// of the time. --fix: clang-format in place, nothing else.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail, files, inParallel, must, root, run } from './run.mjs'
@@ -27,9 +28,10 @@ async function tidy() {
   }
   const { variables } = JSON.parse(readFileSync(join(root, 'native/sources.gypi'), 'utf8'))
   let failed = 0
+  const checks = process.argv.includes('--quick') ? ['--checks=-clang-analyzer-*'] : []
   const core = [...variables.shared_sources, ...variables.core_sources]
   await inParallel(core, async file => {
-    const { ok, output } = await run('clang-tidy', ['-p', commands, '--quiet', file])
+    const { ok, output } = await run('clang-tidy', ['-p', commands, '--quiet', ...checks, file])
     if (ok) return
     failed++
     console.log(output)

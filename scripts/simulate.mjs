@@ -29,7 +29,7 @@ function replay(seed) {
 
 async function replayKnown() {
   await must('cmake', ['--preset', 'optimized'])
-  await must('cmake', ['--build', BUILD, '--target', 'guardian_sim_test'])
+  await must('cmake', ['--build', '--preset', 'optimized'])
   const lines = readFileSync(join(root, KNOWN), 'utf8').split('\n')
   const known = lines.filter(line => /^\d/.test(line)).map(line => /^(\d+) (.*)$/.exec(line))
   let other = 0
@@ -51,7 +51,7 @@ if (![schedules, from].every(text => /^[1-9]\d{0,14}$/.test(text))) {
   fail('usage: npm run simulate [-- SCHEDULES [FROM] | --known]')
 }
 await must('cmake', ['--preset', 'optimized'])
-await must('cmake', ['--build', BUILD, '--target', ...PROGRAMS])
+await must('cmake', ['--build', '--preset', 'optimized'])
 console.log(`${schedules} schedules each, from seed ${from} on`)
 const failed = PROGRAMS.filter(program => {
   console.log(`== ${program}`)
