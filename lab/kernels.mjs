@@ -10,20 +10,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { compareVersions } from '../scripts/versions.mjs'
 
 // linux-image-6.1.0-56-cloud-amd64, linux-image-6.12.117+deb12-cloud-amd64; from 7.0 on the package that
 // holds the file is linux-binary-….
 const versionOf = name => /^linux-(?:image|binary)-(.+)-cloud-amd64$/.exec(name)[1]
-const numbers = text => text.split(/\D+/).filter(Boolean).map(Number)
-
-function compare(a, b) {
-  const [left, right] = [numbers(a), numbers(b)]
-  for (let k = 0; k < Math.max(left.length, right.length); k++) {
-    const difference = (left[k] ?? -1) - (right[k] ?? -1)
-    if (difference !== 0) return difference
-  }
-  return 0
-}
 
 /** The packages to try for a version ("6.1", "newest"), best first. */
 export function candidates(names, wanted) {
@@ -31,7 +22,7 @@ export function candidates(names, wanted) {
   const versions = names.map(versionOf)
   const chosen = versions
     .filter(version => wanted === 'newest' || (version.startsWith(wanted) && fits(version)))
-    .sort(compare)
+    .sort(compareVersions)
     .at(-1)
   return ['linux-binary', 'linux-image']
     .map(kind => `${kind}-${chosen}-cloud-amd64`)

@@ -5,6 +5,7 @@ import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { hostPrebuilds } from './host.mjs'
 import { fail, must, root } from './run.mjs'
+import { compareVersions } from './versions.mjs'
 
 const PROGRAMS = ['cgroup_oom.node', 'oom-launcher', 'oom-guardian']
 
@@ -14,15 +15,7 @@ const NEWEST = { GLIBC: '2.34', GLIBCXX: '3.4.29', CXXABI: '1.3.13' }
 
 const target = join(root, hostPrebuilds())
 
-/** Compares dotted versions. */
-function newer(a, b) {
-  const [left, right] = [a, b].map(version => version.split('.').map(Number))
-  for (let i = 0; i < Math.max(left.length, right.length); i++) {
-    const difference = (left[i] ?? 0) - (right[i] ?? 0)
-    if (difference !== 0) return difference > 0
-  }
-  return false
-}
+const newer = (a, b) => compareVersions(a, b) > 0
 
 /** The newest version needed of each library, such as { GLIBC: '2.34' }. */
 async function needs(file) {

@@ -9,6 +9,7 @@ import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { hostPrebuilds } from './host.mjs'
+import { compareVersions } from './versions.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const at = (...parts) => join(root, ...parts)
@@ -80,8 +81,7 @@ function whenChanged({ name, output, inputs }, make) {
 
 function checkNode() {
   const wanted = readJson('package.json').engines.node.replace(/^\D+/, '')
-  const number = version => version.split('.').reduce((sum, part) => sum * 1000 + Number(part), 0)
-  if (number(`${wanted}.0`) > number(process.versions.node)) {
+  if (compareVersions(wanted, process.versions.node) > 0) {
     throw new SetupError(`Node.js ${wanted} or newer is needed; this is ${process.versions.node}`)
   }
 }
