@@ -7,7 +7,7 @@ import { files, must, root } from '../scripts/run.mjs'
 
 const PARTS = ['lib', 'test/kernel', 'test/helpers', 'bench']
 const TAP = `import { load } from './load.mjs'
-const { t } = load(import.meta.dirname, '/project', 'node_modules/tap/dist/commonjs/index.js').exports
+const { t } = load(import.meta.dirname + '/bundle.js').exports
 export default t
 `
 
@@ -57,7 +57,7 @@ export async function buildPrograms() {
 /** tap as one file, made when it is not there or of another version: its directory. */
 export async function bundleOfTap(cache) {
   const { version } = JSON.parse(readFileSync(join(root, 'node_modules/tap/package.json'), 'utf8'))
-  const directory = join(cache, `tap-${version}-node-${process.version}`)
+  const directory = join(cache, `tap-bundle-${version}-node-${process.version}`)
   if (existsSync(directory)) return directory
   const mine = `${directory}.part-${process.pid}`
   mkdirSync(mine, { recursive: true })
