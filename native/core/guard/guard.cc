@@ -8,13 +8,12 @@
 
 #include "core/prepared/mlock.h"
 #include "core/sys/codes.h"
-#include "core/sys/mutex_lock.h"
 #include "core/sys/small_file.h"
 
 namespace oom {
 namespace {
 
-using Lock = MutexLock;
+using Lock = std::lock_guard<std::mutex>;
 
 // What appeared() returns for a group that is not ours while those below it may be.
 constexpr uint32_t kNotOurs = UINT32_MAX;

@@ -10,9 +10,8 @@
 // none of them.
 #pragma once
 
-#include <pthread.h>
-
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -94,8 +93,8 @@ class Guard final : public TreeListener, public GuardianClient {
   Tree tree_{*this};
   Status failure_;
   std::string trouble_;
-  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // arming and disposing exclude each other
-  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the rest
+  std::mutex life_;  // arming and disposing exclude each other
+  std::mutex lock_;  // the rest
   State state_ = State::kNew;
   OwnMembership own_;
   GuardGroups groups_;

@@ -2,13 +2,11 @@
 // locked memory. One helper at a time refills; releasing waits for nobody.
 #pragma once
 
-#include <pthread.h>
-
 #include <cerrno>
 #include <cstdint>
+#include <mutex>
 
 #include "core/prepared/ballast.h"
-#include "core/sys/mutex_lock.h"
 
 namespace oom {
 
@@ -23,13 +21,13 @@ class GuardBallast {
     return freed > 0 ? 0 : -ENODATA;
   }
   int refill() {
-    MutexLock one(refilling_);
+    std::lock_guard one(refilling_);
     return ballast_.refill().err;
   }
 
  private:
   Ballast ballast_;
-  pthread_mutex_t refilling_ = PTHREAD_MUTEX_INITIALIZER;
+  std::mutex refilling_;
 };
 
 }  // namespace oom

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,12 +11,12 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <new>
 
 #include "core/guardian_link/child.h"
 #include "core/prepared/mlock.h"
 #include "core/prepared/thread.h"
-#include "core/sys/mutex_lock.h"
 
 namespace oom {
 namespace {
@@ -47,11 +46,11 @@ struct Link {
   std::atomic<bool> running{false};
 };
 
-using Lock = MutexLock;
+using Lock = std::lock_guard<std::mutex>;
 
-pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex lock;
 // Of the slots: the innermost.
-pthread_mutex_t slot_lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex slot_lock;
 Link* link = nullptr;
 char program[4096];
 
@@ -109,9 +108,9 @@ void replace(Link& l) {
 void* keep(void* arg) {
   Link& l = *static_cast<Link*>(arg);
   for (;;) {
-    pthread_mutex_lock(&lock);
+    lock.lock();
     Fd watched = l.child.watched();
-    pthread_mutex_unlock(&lock);
+    lock.unlock();
     pollfd fds[2] = {{l.wake.get(), POLLIN, 0}, {watched.get(), POLLIN, 0}};
     if (poll(fds, watched ? 2 : 1, -1) < 0) continue;
     uint64_t count;
@@ -250,14 +249,14 @@ void GuardianLink::remove(uint32_t id, bool held) {
 }
 
 void GuardianLink::stop() {
-  pthread_mutex_lock(&lock);
+  lock.lock();
   Link* last = link;
   link = nullptr;
   if (last) {
     last->running = false;
     nudge(*last);
   }
-  pthread_mutex_unlock(&lock);
+  lock.unlock();
   if (!last) return;
   last->keeper.join();
   last->child.end();

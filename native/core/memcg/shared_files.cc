@@ -1,15 +1,14 @@
 #include "core/memcg/shared_files.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <map>
+#include <mutex>
 #include <utility>
 
-#include "core/sys/mutex_lock.h"
 #include "core/sys/small_file.h"
 
 namespace oom::shared_files {
@@ -17,13 +16,13 @@ namespace {
 
 using Key = std::pair<dev_t, ino_t>;
 
-pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex lock;
 // Never freed: threads outlive exit handlers.
 std::map<Key, std::weak_ptr<const Fd>>* files = nullptr;
 
 void close_last(const Key& key, const Fd* file) {
   {
-    MutexLock held(lock);
+    std::lock_guard held(lock);
     // Opened again meanwhile?
     if (auto it = files->find(key); it != files->end() && it->second.expired()) files->erase(it);
   }
@@ -40,7 +39,7 @@ std::shared_ptr<const Fd> open(int dir, const char* name, int& err) {
   }
   // Not under the lock: whoever loses the last one takes it.
   std::shared_ptr<const Fd> found;
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   if (!files) files = new std::map<Key, std::weak_ptr<const Fd>>();
   Key key{st.st_dev, st.st_ino};
   if (auto it = files->find(key); it != files->end()) found = it->second.lock();

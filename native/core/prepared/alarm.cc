@@ -8,13 +8,12 @@
 
 #include <atomic>
 #include <cerrno>
-
-#include "core/sys/mutex_lock.h"
+#include <mutex>
 
 namespace oom {
 namespace {
 
-pthread_mutex_t choosing = PTHREAD_MUTEX_INITIALIZER;
+std::mutex choosing;
 std::atomic<int> chosen{0};
 
 // That a handler has run is all that is wanted: an ignored signal interrupts nothing.
@@ -27,7 +26,7 @@ bool is_ours(int signal) {
 
 // The highest real-time signal that nobody handles: programs that use some begin with the lowest.
 int choose() {
-  MutexLock lock(choosing);
+  std::lock_guard lock(choosing);
   if (int signal = chosen.load(); signal != 0 && is_ours(signal)) return signal;
   for (int signal = SIGRTMAX; signal >= SIGRTMIN; signal--) {
     struct sigaction now;

@@ -1,10 +1,10 @@
 #include "core/prepared/locked.h"
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <cerrno>
 #include <cstdint>
+#include <mutex>
 
 #include "core/prepared/image_ranges.h"
 #include "core/prepared/mlock.h"
@@ -33,7 +33,7 @@ struct Chunk {
 constexpr size_t kFirst = (sizeof(Chunk) + kAlign - 1) & ~(kAlign - 1);
 static_assert(kFirst + locked_most() <= kChunk);
 
-pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex lock;
 Chunk* chunks = nullptr;
 
 // Apart from children before there is a page that could be shared.
@@ -99,20 +99,18 @@ uintptr_t chunk_at(const void* at) { return reinterpret_cast<uintptr_t>(at) & ~(
 void* locked_alloc(size_t size, Keep keep, Status& status) {
   size_t slot_size = (size + kAlign - 1) & ~(kAlign - 1);
   status = Status::success();
-  pthread_mutex_lock(&lock);
+  std::lock_guard held(lock);
   Chunk* chunk = chunks;
   while (chunk && (chunk->keep != keep || chunk->slot_size != slot_size || !chunk->has_room())) {
     chunk = chunk->next;
   }
   if (!chunk) chunk = grow(slot_size, keep, status);
-  void* slot = chunk ? take(*chunk, status) : nullptr;
-  pthread_mutex_unlock(&lock);
-  return slot;
+  return chunk ? take(*chunk, status) : nullptr;
 }
 
 void locked_free(void* at) {
   auto* chunk = reinterpret_cast<Chunk*>(chunk_at(at));
-  pthread_mutex_lock(&lock);
+  std::lock_guard held(lock);
   size_t offset = reinterpret_cast<uintptr_t>(at) - chunk_at(at) - kFirst;
   char* slot =
       reinterpret_cast<char*>(chunk) + kFirst + offset / chunk->slot_size * chunk->slot_size;
@@ -123,14 +121,12 @@ void locked_free(void* at) {
     if (chunk->keep == Keep::kLocked) LockedRegions::remove(chunk, kChunk);
     munmap(chunk, kChunk);
   }
-  pthread_mutex_unlock(&lock);
 }
 
 bool is_apart(const void* at) {
-  pthread_mutex_lock(&lock);
+  std::lock_guard held(lock);
   Chunk* chunk = chunks;
   while (chunk && reinterpret_cast<uintptr_t>(chunk) != chunk_at(at)) chunk = chunk->next;
-  pthread_mutex_unlock(&lock);
   return chunk != nullptr;
 }
 

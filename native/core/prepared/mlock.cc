@@ -1,7 +1,6 @@
 #include "core/prepared/mlock.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -10,6 +9,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
@@ -31,7 +31,7 @@ struct Region {
 
 // Process-wide, under its mutex; trivially destructible, since threads outlive exit handlers.
 struct State {
-  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  std::mutex mutex;
   Region* regions = nullptr;
   size_t count = 0, room = 0;
   unsigned holders[2] = {};
@@ -40,8 +40,8 @@ constinit State state;
 
 class Guard {
  public:
-  Guard() { pthread_mutex_lock(&state.mutex); }
-  ~Guard() { pthread_mutex_unlock(&state.mutex); }
+  Guard() { state.mutex.lock(); }
+  ~Guard() { state.mutex.unlock(); }
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
 };

@@ -1,13 +1,12 @@
 #include "core/prepared/spare_fds.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 
 #include <atomic>
 #include <cerrno>
+#include <mutex>
 
 #include "core/prepared/locked.h"
-#include "core/sys/mutex_lock.h"
 #include "core/sys/small_file.h"
 
 namespace oom {
@@ -16,9 +15,9 @@ namespace {
 // Helpers write it in the middle of an episode: apart from children (locked.h). Made with the first
 // guard's tree, and never freed: threads outlive exit handlers.
 struct Reserve {
-  pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  std::mutex lock;
   // Held for a whole loan.
-  pthread_mutex_t loan_lock = PTHREAD_MUTEX_INITIALIZER;
+  std::mutex loan_lock;
   int spares[SpareFds::kSpares] = {-1, -1, -1};
   int users = 0;
   // Whether some may be missing: asked after each job, which must cost nothing.
@@ -45,7 +44,7 @@ struct Reserve {
   }
 };
 
-pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex start_lock;
 std::atomic<Reserve*> reserve{nullptr};
 
 }  // namespace
@@ -53,12 +52,12 @@ std::atomic<Reserve*> reserve{nullptr};
 Status SpareFds::acquire() {
   Status status = Status::success();
   {
-    MutexLock starting(start_lock);
+    std::lock_guard starting(start_lock);
     if (!reserve.load()) reserve.store(make_locked<Reserve>(status).release());
   }
   Reserve* r = reserve.load();
   if (!r) return status;
-  MutexLock held(r->lock);
+  std::lock_guard held(r->lock);
   r->users++;
   r->short_of.store(true);
   r->fill();
@@ -67,20 +66,20 @@ Status SpareFds::acquire() {
 
 void SpareFds::release() {
   Reserve& r = *reserve.load();
-  MutexLock held(r.lock);
+  std::lock_guard held(r.lock);
   if (--r.users == 0) r.close_all();
 }
 
 SpareFds::Loan::Loan() {
   Reserve& r = *reserve.load();
-  pthread_mutex_lock(&r.loan_lock);
-  MutexLock held(r.lock);
+  r.loan_lock.lock();
+  std::lock_guard held(r.lock);
   r.close_all();
 }
 
 SpareFds::Loan::~Loan() {
   refill();
-  pthread_mutex_unlock(&reserve.load()->loan_lock);
+  reserve.load()->loan_lock.unlock();
 }
 
 Fd SpareFds::open_at(int dir, const char* name, int flags) {
@@ -88,7 +87,7 @@ Fd SpareFds::open_at(int dir, const char* name, int flags) {
   if (opened || (opened.get() != -EMFILE && opened.get() != -ENFILE)) return opened;
   Reserve* r = reserve.load();
   if (!r) return opened;
-  MutexLock held(r->lock);
+  std::lock_guard held(r->lock);
   for (int& spare : r->spares) {
     if (spare < 0) continue;
     r->close_one(spare);
@@ -100,7 +99,7 @@ Fd SpareFds::open_at(int dir, const char* name, int flags) {
 void SpareFds::refill() {
   Reserve* r = reserve.load();
   if (!r || !r->short_of.load()) return;
-  MutexLock held(r->lock);
+  std::lock_guard held(r->lock);
   r->fill();
 }
 

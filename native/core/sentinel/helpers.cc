@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <climits>
+#include <mutex>
 
 #include "core/prepared/locked.h"
 #include "core/prepared/spare_fds.h"
@@ -86,7 +87,7 @@ struct Helper {
 
 Helper* helpers[kHelpers];
 Reaper* reaper;
-pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex start_lock;
 
 void answer(Command& command, Sentinel& sentinel) {
   auto& job = static_cast<Job&>(command);
@@ -164,20 +165,20 @@ void stop_one(T*& slot) {
 }  // namespace
 
 Status Helpers::start(Sentinel& sentinel) {
-  pthread_mutex_lock(&start_lock);
+  start_lock.lock();
   Status status = start_one(reaper, "oom-freer", &Reaper::main, nullptr);
   for (auto& helper : helpers) {
     if (status.ok()) status = start_one(helper, "oom-helper", &main, &sentinel);
   }
-  pthread_mutex_unlock(&start_lock);
+  start_lock.unlock();
   return status;
 }
 
 void Helpers::stop() {
-  pthread_mutex_lock(&start_lock);
+  start_lock.lock();
   for (auto& helper : helpers) stop_one(helper);
   stop_one(reaper);
-  pthread_mutex_unlock(&start_lock);
+  start_lock.unlock();
 }
 
 void Helpers::free_later(int pidfd) { reaper->push(pidfd); }

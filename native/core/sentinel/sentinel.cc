@@ -1,7 +1,6 @@
 #include "core/sentinel/sentinel.h"
 
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -11,6 +10,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <mutex>
 #include <utility>
 
 #include "core/sys/small_file.h"
@@ -19,7 +19,7 @@ namespace oom {
 namespace {
 
 // Guards the one instance; taken only while starting and stopping, never by the sentinel.
-pthread_mutex_t instance_lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex instance_lock;
 Sentinel* instance = nullptr;
 int users = 0;
 
@@ -33,30 +33,30 @@ constexpr int64_t kCostMost = 5'000'000;
 }  // namespace
 
 Sentinel* Sentinel::acquire(Status& status) {
-  pthread_mutex_lock(&instance_lock);
+  instance_lock.lock();
   if (!instance) {
     LockedPtr<Sentinel> made = make_inline(status);
     if (made) status = made->thread_.start("oom-sentinel", &Sentinel::main, made.get());
     if (!status.ok()) {
-      pthread_mutex_unlock(&instance_lock);
+      instance_lock.unlock();
       return nullptr;
     }
     instance = made.release();
   }
   users++;
   Sentinel* result = instance;
-  pthread_mutex_unlock(&instance_lock);
+  instance_lock.unlock();
   return result;
 }
 
 void Sentinel::release() {
-  pthread_mutex_lock(&instance_lock);
+  instance_lock.lock();
   if (--users == 0) {
     if (instance->before_stop_) instance->before_stop_();
     instance->stop();
     LockedDelete<Sentinel>()(std::exchange(instance, nullptr));
   }
-  pthread_mutex_unlock(&instance_lock);
+  instance_lock.unlock();
 }
 
 LockedPtr<Sentinel> Sentinel::make_inline(Status& status) {

@@ -1,11 +1,9 @@
 #include "core/tree/forest.h"
 
-#include <pthread.h>
-
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
-#include "core/sys/mutex_lock.h"
 #include "core/sys/small_file.h"
 #include "core/tree/inotify_hub.h"
 #include "core/tree/tree.h"
@@ -26,7 +24,7 @@ struct State {
 };
 
 // Held while a tree is in use, so that one that is removed is not.
-pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex lock;
 // Never freed: threads outlive exit handlers.
 State* state = nullptr;
 
@@ -44,7 +42,7 @@ void Pace::end(int64_t now) {
 }
 
 bool Forest::add(Tree& tree) {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   State& s = the_state();
   tree.place_ = s.trees.size();
   s.trees.push_back(&tree);
@@ -55,7 +53,7 @@ bool Forest::add(Tree& tree) {
 }
 
 void Forest::remove(Tree& tree) {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   State& s = the_state();
   if (!tree.planted_) return;
   tree.planted_ = false;
@@ -71,7 +69,7 @@ void Forest::ready(Tree& tree) {
 }
 
 bool Forest::events() {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   State& s = the_state();
   bool more = true;
   for (int i = 0; i < kReads && more; i++) more = InotifyHub::read();
@@ -83,7 +81,7 @@ bool Forest::events() {
 }
 
 int64_t Forest::tend(int64_t now) {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   State& s = the_state();
   int64_t next = INT64_MAX;
   if (Tree::incomplete_trees() > 0) {

@@ -1,17 +1,16 @@
 #include "core/tree/inotify_hub.h"
 
-#include <pthread.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <mutex>
 #include <unordered_map>
 #include <vector>
 
 #include "core/sys/fd.h"
-#include "core/sys/mutex_lock.h"
 #include "core/sys/small_file.h"
 
 namespace oom {
@@ -32,7 +31,7 @@ struct Hub {
   int refused = 0;  // why there is none before
 };
 
-pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex lock;
 // Never freed: threads outlive exit handlers.
 Hub* hub = nullptr;
 
@@ -93,7 +92,7 @@ void tell(Hub& h, const inotify_event& event) {
 }  // namespace
 
 int InotifyHub::set_reader(Reader* reader) {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   Hub& h = the_hub();
   if (h.fd && h.reader) h.reader->leave(h.fd.get());
   h.reader = reader;
@@ -103,7 +102,7 @@ int InotifyHub::set_reader(Reader* reader) {
 int InotifyHub::watch(int dir, const char* below, uint32_t mask, Subscriber& who, uint32_t tag) {
   char path[96];
   snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dir, below);
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   Hub& h = the_hub();
   if (h.refused != 0) {
     if (sys::now_ns() < h.next_try) return h.refused;
@@ -122,7 +121,7 @@ int InotifyHub::watch(int dir, const char* below, uint32_t mask, Subscriber& who
 }
 
 void InotifyHub::unwatch(int number, Subscriber& who, uint32_t tag) {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   Hub& h = the_hub();
   auto it = h.watches.find(number);
   if (it == h.watches.end()) return;
@@ -140,14 +139,14 @@ void InotifyHub::unwatch(int number, Subscriber& who, uint32_t tag) {
 }
 
 bool InotifyHub::may_try() {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   Hub& h = the_hub();
   return h.refused == 0 || sys::now_ns() >= h.next_try;
 }
 
 bool InotifyHub::read() {
   alignas(inotify_event) char buffer[16 * 1024];
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   Hub& h = the_hub();
   if (!h.fd) return false;
   ssize_t n = ::read(h.fd.get(), buffer, sizeof buffer);
@@ -160,7 +159,7 @@ bool InotifyHub::read() {
 }
 
 int InotifyHub::probe() {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   Hub& h = the_hub();
   Fd own;
   int fd = h.fd.get();

@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "core/prepared/spare_fds.h"
-#include "core/sys/mutex_lock.h"
 #include "core/sys/small_file.h"
 #include "core/tree/forest.h"
 #include "core/tree/tree_thread.h"
@@ -57,7 +56,7 @@ std::atomic<int> Tree::incomplete_trees_{0};
 std::atomic<int> Tree::unwatched_trees_{0};
 
 Status Tree::open(std::shared_ptr<const Fd> root, bool scouted) {
-  MutexLock life(life_);
+  std::lock_guard life(life_);
   return closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root), scouted);
 }
 
@@ -69,7 +68,7 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool scouted) {
   if (status.ok()) status = SpareFds::acquire();
   spares_ = status.ok();
   if (status.ok()) {
-    MutexLock lock(lock_);
+    std::lock_guard lock(lock_);
     unexplored_.push_back({0, ""});
     explore();
     status = failure_;
@@ -87,7 +86,7 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool scouted) {
 
 void Tree::close() {
   closing_ = true;
-  MutexLock life(life_);
+  std::lock_guard life(life_);
   closed_ = true;
   Forest::remove(*this);
   clear();
@@ -96,7 +95,7 @@ void Tree::close() {
 // Not in the forest.
 void Tree::clear() {
   {
-    MutexLock lock(lock_);
+    std::lock_guard lock(lock_);
     for (auto& [name, dir] : dirs_) unwatch(dir);
     dirs_.clear();
     names_.clear();
@@ -105,7 +104,7 @@ void Tree::clear() {
     root_.reset();
   }
   {
-    MutexLock lock(mail_lock_);
+    std::lock_guard lock(mail_lock_);
     mail_.clear();
   }
   if (std::exchange(spares_, false)) SpareFds::release();
@@ -123,7 +122,7 @@ void Tree::unwatched(int change) {
 }
 
 void Tree::rescan() {
-  MutexLock lock(lock_);
+  std::lock_guard lock(lock_);
   rescan_now();
 }
 
@@ -292,7 +291,7 @@ void Tree::list(const std::string& name, uint32_t id, Fd dir) {
 // one that was made in its place shows.
 void Tree::sweep() {
   if (unwatched_ == 0) return;
-  MutexLock lock(lock_);
+  std::lock_guard lock(lock_);
   std::vector<std::string> names;
   for (auto it = dirs_.rbegin(); it != dirs_.rend(); ++it) {
     if (it->second.watch < 0) names.push_back(it->first);
@@ -326,7 +325,7 @@ void Tree::told(uint32_t tag, uint32_t mask, const char* name) {
   bool touched = (tag & 1) != 0;
   if (!touched && !(mask & (IN_ISDIR | IN_IGNORED))) return;
   {
-    MutexLock lock(mail_lock_);
+    std::lock_guard lock(mail_lock_);
     // A file that is written again and again is one event until it has been looked at.
     if (touched && !mail_.empty() && mail_.back().tag == tag && mail_.back().mask == mask) return;
     if (mail_.size() >= kMostMail) {
@@ -340,23 +339,23 @@ void Tree::told(uint32_t tag, uint32_t mask, const char* name) {
 
 void Tree::overflowed() {
   {
-    MutexLock lock(mail_lock_);
+    std::lock_guard lock(mail_lock_);
     missed_ = true;
   }
   if (planted_) Forest::ready(*this);
 }
 
 bool Tree::has_mail() {
-  MutexLock lock(mail_lock_);
+  std::lock_guard lock(mail_lock_);
   return missed_ || !mail_.empty();
 }
 
 bool Tree::events() {
-  MutexLock lock(lock_);
+  std::lock_guard lock(lock_);
   for (size_t i = 0; i < kPiece && !closing_; i++) {
     Mail mail;
     {
-      MutexLock letters(mail_lock_);
+      std::lock_guard letters(mail_lock_);
       if (mail_.empty()) break;
       mail = std::move(mail_.front());
       mail_.pop_front();
@@ -365,7 +364,7 @@ bool Tree::events() {
   }
   bool missed;
   {
-    MutexLock letters(mail_lock_);
+    std::lock_guard letters(mail_lock_);
     if (!mail_.empty()) return true;
     missed = std::exchange(missed_, false);
   }

@@ -13,13 +13,12 @@
 // never comes here.
 #pragma once
 
-#include <pthread.h>
-
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -124,18 +123,18 @@ class Tree final : private InotifyHub::Subscriber {
   bool opened_ = false;  // written before the forest knows the tree
   bool closed_ = false;  // under life_
   bool scouted_ = false;
-  bool spares_ = false;                               // it holds on to the spare fds
-  std::atomic<bool> closing_{false};                  // cuts a long walk short
-  std::atomic<bool> incomplete_{false};               // something is to be tried again
-  std::atomic<int> unwatched_{0};                     // how many directories are swept
-  pthread_mutex_t life_ = PTHREAD_MUTEX_INITIALIZER;  // open() and close() exclude each other
-  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;  // the maps, while they are walked
-  Dirs dirs_;                                         // by name relative to the root
-  std::unordered_map<uint32_t, std::string> names_;   // by tag
+  bool spares_ = false;                              // it holds on to the spare fds
+  std::atomic<bool> closing_{false};                 // cuts a long walk short
+  std::atomic<bool> incomplete_{false};              // something is to be tried again
+  std::atomic<int> unwatched_{0};                    // how many directories are swept
+  std::mutex life_;                                  // open() and close() exclude each other
+  std::mutex lock_;                                  // the maps, while they are walked
+  Dirs dirs_;                                        // by name relative to the root
+  std::unordered_map<uint32_t, std::string> names_;  // by tag
   uint32_t last_tag_ = 0;
   std::vector<Unexplored> unexplored_;
 
-  pthread_mutex_t mail_lock_ = PTHREAD_MUTEX_INITIALIZER;
+  std::mutex mail_lock_;
   std::deque<Mail> mail_;  // what inotify has said, until it is this tree's turn
   bool missed_ = false;    // some of it was lost
 

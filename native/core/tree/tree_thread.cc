@@ -1,6 +1,5 @@
 #include "core/tree/tree_thread.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -9,11 +8,11 @@
 #include <atomic>
 #include <cerrno>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "core/prepared/thread.h"
 #include "core/sys/fd.h"
-#include "core/sys/mutex_lock.h"
 #include "core/sys/small_file.h"
 #include "core/tree/forest.h"
 #include "core/tree/inotify_hub.h"
@@ -42,10 +41,10 @@ struct ScoutState final : InotifyHub::Reader {
 };
 
 // Taken to start and stop, which one thread does after the other, and to be nudged.
-pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex lock;
 ScoutState* scout = nullptr;
 // Taken while the errand is done, so that one that has been released is not.
-pthread_mutex_t errand_lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex errand_lock;
 Scout::Errand* errand_now = nullptr;
 int errand_users = 0;
 
@@ -78,29 +77,29 @@ void end(ScoutState* state) {
 }  // namespace
 
 Status Scout::acquire(Errand* errand) {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   if (!scout) {
     if (Status status = start(&Scout::main); !status.ok()) return status;
   }
   scout->users++;
   if (!errand) return Status::success();
-  MutexLock busy(errand_lock);
+  std::lock_guard busy(errand_lock);
   errand_now = errand;
   errand_users++;
   return Status::success();
 }
 
 void Scout::release(Errand* errand) {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   if (errand) {
-    MutexLock busy(errand_lock);
+    std::lock_guard busy(errand_lock);
     if (--errand_users == 0) errand_now = nullptr;
   }
   if (--scout->users == 0) end(std::exchange(scout, nullptr));
 }
 
 void Scout::nudge() {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   if (scout) scout->ring();
 }
 
@@ -127,7 +126,7 @@ void* Scout::main(void* arg) {
     more = Forest::events();
     int64_t now = sys::now_ns();
     next = Forest::tend(now);
-    MutexLock busy(errand_lock);
+    std::lock_guard busy(errand_lock);
     if (!errand_now) continue;
     errand_now->after_events();
     next = std::min(next, errand_now->tend(now));

@@ -1,7 +1,6 @@
 // Kernel contract: rmdir(2) of a group gives IN_DELETE with its name on the group above.
 #include "core/watch/removals.h"
 
-#include <pthread.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,12 +10,12 @@
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <mutex>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "core/prepared/locked.h"
-#include "core/sys/mutex_lock.h"
 #include "core/sys/small_file.h"
 #include "core/tree/forest.h"
 #include "core/tree/inotify_hub.h"
@@ -56,7 +55,7 @@ Status name_of(int dir, char* buf, size_t size, std::string_view& name) {
   return Status::success();
 }
 
-pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+std::mutex lock;
 // By inode. Never freed: threads outlive exit handlers.
 std::unordered_map<uint64_t, GroupAbove>* above_all = nullptr;
 uint32_t last_tag = 0;
@@ -106,7 +105,7 @@ RemovalScout* scout = nullptr;  // never freed
 
 void RemovalScout::after_events() {
   if (!given_up_.empty()) {
-    MutexLock held(lock);
+    std::lock_guard held(lock);
     for (auto& [inode, above] : *above_all) {
       if (std::find(given_up_.begin(), given_up_.end(), above.tag) == given_up_.end()) continue;
       above.watch = -1;
@@ -168,7 +167,7 @@ int Removals::watch_above(GroupAbove& above, const Place& place) {
 
 // Whether one more is watched.
 bool Removals::try_again() {
-  MutexLock held(lock);
+  std::lock_guard held(lock);
   bool done = false;
   for (auto& [inode, above] : *above_all) {
     if (above.watch >= 0 || !above.first || !InotifyHub::may_try()) continue;
@@ -179,7 +178,7 @@ bool Removals::try_again() {
 
 Status Removals::follow(Removable& one) {
   {
-    MutexLock held(lock);
+    std::lock_guard held(lock);
     if (!above_all) above_all = new std::unordered_map<uint64_t, GroupAbove>();
     if (!scout) scout = new RemovalScout();
     Status status;
@@ -191,7 +190,7 @@ Status Removals::follow(Removable& one) {
   Status status;
   bool swept = false;
   {
-    MutexLock held(lock);
+    std::lock_guard held(lock);
     int err = one.place().with([&](int dir) {
       char buf[PATH_MAX];
       std::string_view name;
@@ -244,7 +243,7 @@ void Removals::unlink(Removable& one) {
 
 void Removals::unfollow(Removable& one) {
   {
-    MutexLock held(lock);
+    std::lock_guard held(lock);
     if (!one.above_) return;
     unlink(one);
     if (above_all->empty()) listening->on.store(nullptr);

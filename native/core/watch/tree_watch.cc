@@ -10,16 +10,7 @@
 namespace oom {
 namespace {
 
-class Lock {
- public:
-  explicit Lock(pthread_mutex_t& mutex) : mutex_(mutex) { pthread_mutex_lock(&mutex_); }
-  ~Lock() { pthread_mutex_unlock(&mutex_); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-
- private:
-  pthread_mutex_t& mutex_;
-};
+using Lock = std::lock_guard<std::mutex>;
 
 // How many watches the sentinel takes leave of at a time: it has others to serve.
 constexpr size_t kBatch = 64;

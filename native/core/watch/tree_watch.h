@@ -5,9 +5,8 @@
 // here.
 #pragma once
 
-#include <pthread.h>
-
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 
@@ -53,7 +52,7 @@ class TreeWatch final : public TreeListener {
   uint32_t target_;
   uint32_t wanted_;
   const WatchKind* kind_ = nullptr;  // of the root, and so of all
-  pthread_mutex_t lock_ = PTHREAD_MUTEX_INITIALIZER;
+  std::mutex lock_;
   std::unordered_map<uint32_t, LockedPtr<OomWatch>> watches_;
   uint32_t next_sub_ = kRootSub;
   bool closed_ = false;
