@@ -149,7 +149,11 @@ const mutants = [
     'void StandIn::fall_back(Sentinel& sentinel) {\n  thaw();',
     'void StandIn::fall_back(Sentinel& sentinel) {',
   ],
-  ['leaves it frozen', '  int err = back_end_->let_go();\n  thaw();', '  int err = back_end_->let_go();'],
+  [
+    'leaves it frozen',
+    '  int err = back_end_->let_go();\n  thaw();',
+    '  int err = back_end_->let_go();',
+  ],
   ['leaves it held', '  int err = back_end_->let_go();\n  thaw();', '  int err = 0;\n  thaw();'],
   [
     'leaves it held where the call fails',
@@ -164,7 +168,11 @@ const mutants = [
     '  err = repay();\n',
   ],
   ['an end that the sentinel has seen is none', 'if (seen_over() && ', 'if (false && '],
-  ['the kernel has no time', 'if (seen_over() && back_end_->held_again() == 1) {', 'if (seen_over()) {'],
+  [
+    'the kernel has no time',
+    'if (seen_over() && back_end_->held_again() == 1) {',
+    'if (seen_over()) {',
+  ],
   [
     'what it has ended itself is over',
     'spent_in_ == machine_.id() ? seen_over() : is_over()',

@@ -39,7 +39,8 @@ const BackEndKind& back_end_kind(int version);
 // A BackEnd of either version, within whoever owns it.
 class BackEndHolder {
  public:
-  BackEndHolder(const BackEndKind& kind, const HoldConfig& hold) : back_end_(kind.make(room_, hold)) {}
+  BackEndHolder(const BackEndKind& kind, const HoldConfig& hold)
+      : back_end_(kind.make(room_, hold)) {}
   ~BackEndHolder() { back_end_->~BackEnd(); }
   BackEndHolder(const BackEndHolder&) = delete;
   BackEndHolder& operator=(const BackEndHolder&) = delete;

@@ -5,8 +5,8 @@
 #include <atomic>
 #include <memory>
 
-#include "core/memcg/freezer_v1_warm.h"
 #include "core/memcg/back_end.h"
+#include "core/memcg/freezer_v1_warm.h"
 
 namespace oom {
 
