@@ -1,7 +1,13 @@
-// Removes the rules of a source one by one and demands that a simulation notices, or else the unit
-// tests, where there are some.
-import { execFile, execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+// Removes the rules of native/core/rules and of the guardian's driver one by one, and demands that
+// the unit tests or a simulation notice: tests that pass whatever a rule says prove nothing.
+//
+//   node test/native/mutants.mjs [FILE…]   all, or those of files whose names contain FILE
+//   node test/native/mutants.mjs --check   only whether the exceptions still stand in the sources
+//
+// A mutant is one statement that is left out, or one condition that never holds. All of them are
+// compiled into one program at once, where the environment variable OOM_MUTANT chooses one.
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,107 +15,219 @@ import { promisify } from 'node:util'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const run = promisify(execFile)
-const compiler = process.env.CXX ?? 'g++'
-const flags = [
-  '-std=c++20',
-  '-O1',
-  '-ffunction-sections',
-  '-D_GNU_SOURCE',
-  `-I${join(root, 'native')}`,
-  `-I${join(root, 'test/native')}`,
-]
+const RULES = 'native/core/rules'
+const DRIVER = 'native/guardian/stand_in.cc'
 
-/** How a test program ended: undefined if it passed. Some mutants never end, or take all memory. */
-async function failure(program, args) {
-  const limited = ['-c', 'ulimit -v 4000000; exec "$0" "$@"', program, ...args]
-  try {
-    await run('sh', limited, { timeout: 600_000, maxBuffer: 1 << 24 })
-    return undefined
-  } catch (error) {
-    if (error.killed) return 'did not end'
-    const line = String(error.stdout)
-      .split('\n')
-      .find(l => /seed \d+|ERROR/.test(l))
-    return line?.trim() ?? String(error.signal ?? error.code)
+// Files without rules, or whose rules are tried by tests against a model.
+const LEFT_OUT = ['invariant.h', 'config.h', 'traits.h', 'outcome.h', 'sample.h', 'timer.h']
+
+// [file, the line as it stands there, why no test can notice]
+const EXCEPTIONS = []
+
+// One line each, as clang-format lays them out. What goes over several lines is left alone.
+const CONDITION = /^(\s*(?:\} else |else )?if \()(.+)(\) (?:\{|return\b.*;|[^{}]*;))$/
+const STATEMENT = /^\s+(?:\*?this\s=|[\w.>[\]-]+(?:\s[|&+-]?=\s.*|\(.*\)|\+\+|--)|(?:\+\+|--)\w+);$/
+const BEGINS = /(^\s*$|[;{}:]|^\s*\/\/.*)$/
+
+const balanced = text => {
+  let depth = 0
+  for (const c of text) {
+    if (c === '(') depth++
+    if (c === ')' && --depth < 0) return false
   }
+  return depth === 0
 }
 
-/**
- * @param {object} what
- * @param {string[]} what.sources the files that the rules are in
- * @param {[string, string, string][]} what.mutants name, what stands there, what stands there
- *   without the rule; each must match exactly once, in one of them
- * @param {string} what.schedules how many of them a rule must be found in
- * @param {string[]} what.simulation the sources of the simulation alone
- * @param {string[]} what.core what both need besides
- * @param {string[]} what.units the sources of the unit tests of `sources`
- */
-export async function runMutants({ sources, mutants, schedules, simulation, core, units }) {
-  const texts = sources.map(source => readFileSync(join(root, source), 'utf8'))
-  const dir = mkdtempSync(join(tmpdir(), 'mutants-'))
-  process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
+/** The text with each mutant in it, and what they are. */
+function mutate(file, firstIndex) {
+  const lines = readFileSync(join(root, file), 'utf8').split('\n')
+  const mutants = []
+  let depth = 0
+  const changed = lines.map((line, i) => {
+    const inFunction = depth > 0
+    const own = line.replace(/\/\/.*/, '')
+    const begins = i === 0 || BEGINS.test(lines[i - 1])
+    depth = Math.max(0, depth + own.split('{').length - own.split('}').length)
+    if (!inFunction || !begins || line.includes('OOM_INVARIANT')) return line
+    const index = firstIndex + mutants.length
+    const condition = CONDITION.exec(own)
+    if (condition && balanced(condition[2]) && !/[^=!<>]=[^=]|;/.test(condition[2])) {
+      mutants.push({ index, file, line: i + 1, text: line.trim(), kind: 'never' })
+      return `${condition[1]}oom_mutant != ${index} && (${condition[2]})${condition[3]}`
+    }
+    if (STATEMENT.test(own) && !/^\s+(return|break|continue|default|static_assert)\b/.test(own)) {
+      mutants.push({ index, file, line: i + 1, text: line.trim(), kind: 'left out' })
+      return `if (oom_mutant != ${index}) { ${own.trim()} }`
+    }
+    return line
+  })
+  const at = changed.findIndex(line => line.startsWith('#include'))
+  changed.splice(at, 0, '#include "mutant.h"')
+  return { text: changed.join('\n'), mutants }
+}
 
-  for (const [name, from] of mutants) {
-    const matches = texts.reduce((sum, text) => sum + text.split(from).length - 1, 0)
-    if (matches !== 1) throw new Error(`'${name}' matches ${matches} times`)
-  }
-  const wanted = process.argv.slice(2)
-  // Whether the rules still are where the list says: cheap enough for every change.
-  if (wanted.includes('--check')) return
-  const list = mutants.filter(([name]) => wanted.length === 0 || wanted.includes(name))
-  if (list.length === 0) throw new Error('no such mutant')
+const sources = [
+  ...readdirSync(join(root, RULES))
+    .filter(name => !LEFT_OUT.includes(name))
+    .map(name => `${RULES}/${name}`),
+  DRIVER,
+]
+const mutated = []
+let count = 0
+for (const file of sources) {
+  const { text, mutants } = mutate(file, count + 1)
+  count += mutants.length
+  mutated.push({ file, text, mutants })
+}
+const all = mutated.flatMap(({ mutants }) => mutants)
 
-  // What is the same for all, once.
-  const objects = files =>
-    files.map(file => {
-      const object = join(dir, `${basename(file)}.o`)
-      execFileSync(compiler, [...flags, '-c', join(root, file), '-o', object], { stdio: 'inherit' })
-      return object
-    })
-  const coreObjects = objects(core)
-  const sound = objects(sources)
-  const simObjects = [...objects(simulation), ...coreObjects]
-  const unitObjects = [...objects(units), ...coreObjects]
+for (const [file, text, why] of EXCEPTIONS) {
+  const there = all.filter(m => basename(m.file) === file && m.text === text)
+  if (there.length === 0 || !why) throw new Error(`${file} has no mutant '${text}'`)
+  for (const mutant of there) mutant.excepted = true
+}
+const wanted = process.argv.slice(2)
+if (wanted.includes('--check')) {
+  console.log(`mutants: ${all.length}, ${EXCEPTIONS.length} exceptions`)
+  process.exit(0)
+}
 
-  async function link(name, files) {
-    const program = join(dir, name)
-    await run(compiler, [...files, '-pthread', '-Wl,--gc-sections', '-o', program])
-    return program
-  }
+const dir = mkdtempSync(join(tmpdir(), 'mutants-'))
+process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
+mkdirSync(join(dir, 'core/rules'), { recursive: true })
+mkdirSync(join(dir, 'guardian'))
+writeFileSync(
+  join(dir, 'mutant.h'),
+  `#pragma once
+#include <cstdlib>
+inline const int oom_mutant = [] {
+  const char* chosen = std::getenv("OOM_MUTANT");
+  return chosen ? std::atoi(chosen) : 0;
+}();
+`,
+)
+for (const { file, text } of mutated) writeFileSync(join(dir, file.replace('native/', '')), text)
 
-  /** Who notices the mutant: 'simulation', 'unit tests' or undefined. */
-  async function verdict(index, [, from, to]) {
-    const file = join(dir, `mutant-${index}.cc`)
-    const changed = texts.findIndex(text => text.includes(from))
-    writeFileSync(file, texts[changed].split(from).join(to))
-    await run(compiler, [...flags, '-c', file, '-o', `${file}.o`])
-    const mutant = sound.with(changed, `${file}.o`)
-    const sim = await link(`sim-${index}`, [...mutant, ...simObjects])
-    const found = await failure(sim, ['--schedules', schedules, '--failures', '1'])
-    if (found !== undefined) return ['simulation', found]
-    if (units.length === 0) return undefined
-    const unit = await failure(await link(`unit-${index}`, [...mutant, ...unitObjects]), [])
-    return unit === undefined ? undefined : ['unit tests', unit]
-  }
+const flags = ['-std=c++20', '-O1', '-ffunction-sections', '-D_GNU_SOURCE', '-DOOM_INVARIANTS']
+flags.push(`-I${dir}`, `-I${join(root, 'native')}`, `-I${join(root, 'test/native')}`)
 
-  const tally = { simulation: 0, 'unit tests': 0 }
-  let next = 0
-  let survivors = 0
+async function inTurns(items, task) {
+  const left = [...items]
+  const results = []
   await Promise.all(
     Array.from({ length: availableParallelism() }, async () => {
-      while (next < list.length) {
-        const index = next++
-        const found = await verdict(index, list[index])
-        if (found === undefined) survivors++
-        else tally[found[0]]++
-        console.log(
-          `${found ? 'found   ' : 'SURVIVES'} ${list[index][0]}${found ? `: ${found.join(', ')}` : ''}`,
-        )
-      }
+      for (let item; (item = left.shift()) !== undefined; ) results.push(await task(item))
     }),
   )
-  console.log(
-    `${list.length} rules of ${sources.join(', ')} removed: ${tally.simulation} found by the simulation, ${tally['unit tests']} by the unit tests, ${survivors} by nobody`,
-  )
-  process.exitCode = survivors === 0 ? 0 : 1
+  return results
 }
+
+let objects = 0
+async function compile(file) {
+  const from = mutated.some(m => m.file === file)
+    ? join(dir, file.replace('native/', ''))
+    : join(root, file)
+  const object = join(dir, `${objects++}.o`)
+  await run(process.env.CXX ?? 'g++', [...flags, '-c', from, '-o', object])
+  return object
+}
+async function link(name, parts) {
+  const program = join(dir, name)
+  const args = [...parts, '-pthread', '-Wl,--gc-sections', '-o', program]
+  await run(process.env.CXX ?? 'g++', args)
+  return program
+}
+
+const shared = [
+  ...sources.filter(file => file.endsWith('.cc')),
+  'native/core/simulation/sim_group.cc',
+  'native/core/simulation/sim_driver.cc',
+  'native/core/simulation/sim_driver_steps.cc',
+  'native/core/sentinel/sentinel.cc',
+  'native/core/sys/small_file.cc',
+  'native/core/sys/parse.cc',
+  'native/core/sys/codes.h',
+  'native/core/prepared/thread.cc',
+  'native/core/prepared/locked.cc',
+  'native/core/prepared/mlock.cc',
+  'native/core/prepared/image_ranges.cc',
+].filter(file => file.endsWith('.cc'))
+const names = ['episode', 'stand_in', 'hold_line', 'limits_v1', 'limits_v2', 'origin_v1']
+const units = [
+  ...names,
+  ...['clock', 'headroom', 'relief', 'kernel_turn', 'plan_cursor', 'switch', 'own_oom'],
+  ...['turn', 'timer', 'presence'],
+].map(name => `test/native/${name}_test.cc`)
+
+console.log(`${all.length} mutants in ${sources.length} files`)
+const core = await inTurns(shared, compile)
+const main = await compile('test/native/main.cc')
+const programs = [
+  ...(await inTurns(units, async unit => ({
+    name: basename(unit, '.cc'),
+    program: await link(basename(unit, '.cc'), [await compile(unit), main, ...core]),
+    args: [],
+  }))),
+  {
+    name: 'episode_sim',
+    program: await link('episode_sim', [
+      await compile('test/native/episode_sim_test.cc'),
+      ...core,
+    ]),
+    args: ['--schedules', '300000', '--failures', '1'],
+  },
+  {
+    name: 'guardian_sim',
+    program: await link('guardian_sim', [
+      ...(await inTurns(
+        [
+          'test/native/guardian_sim_test.cc',
+          'test/native/guardian_schedule.cc',
+          'test/native/guardian_oracle.cc',
+        ],
+        compile,
+      )),
+      ...core,
+    ]),
+    args: ['--schedules', '200000', '--failures', '1'],
+  },
+]
+
+/** Whether the program fails with the mutant: some never end, or take all memory. */
+async function fails({ program, args }, index) {
+  const limited = ['-c', 'ulimit -v 4000000; exec "$0" "$@"', program, ...args]
+  const env = { ...process.env, OOM_MUTANT: String(index) }
+  try {
+    await run('sh', limited, { timeout: 300_000, maxBuffer: 1 << 24, env })
+    return false
+  } catch {
+    return true
+  }
+}
+
+for (const program of programs) {
+  if (await fails(program, 0)) throw new Error(`${program.name} fails without a mutant`)
+}
+const list = all.filter(
+  m => !m.excepted && (wanted.length === 0 || wanted.some(name => m.file.includes(name))),
+)
+let survivors = 0
+let next = 0
+await Promise.all(
+  Array.from({ length: availableParallelism() }, async () => {
+    while (next < list.length) {
+      const mutant = list[next++]
+      let found
+      for (const program of programs) {
+        if (!(await fails(program, mutant.index))) continue
+        found = program.name
+        break
+      }
+      if (found) continue
+      survivors++
+      console.log(`SURVIVES ${mutant.file}:${mutant.line} (${mutant.kind}) ${mutant.text}`)
+    }
+  }),
+)
+console.log(`${list.length} rules removed: ${list.length - survivors} found, ${survivors} not`)
+process.exitCode = survivors === 0 ? 0 : 1

@@ -285,6 +285,24 @@ t.test('SIGSTOP of the guardian: whoever needs its answer replaces it', async t 
   t.ok(isHeld(dir) && isHeld(second))
 })
 
+t.test('setDelay() does not wait for a guardian that is stopped', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const second = scratch(t, 16 * MiB)
+  const remote = await Remote.start(t)
+  const { guardian } = await remote.guard(dir, { delayMs: DELAY })
+  await stop(guardian)
+  // Its answer to the second guard is waited for on another thread, for 5 s.
+  const took = await remote.run<number>(`
+    const armed = guardGroup(${JSON.stringify(second)}, { delayMs: ${DELAY} })
+    await new Promise(resolve => setTimeout(resolve, 500))
+    const from = performance.now()
+    guards[0].setDelay(${2 * DELAY})
+    const took = performance.now() - from
+    await armed
+    return took`)
+  t.ok(took < 2500, `${took.toFixed(1)} ms`)
+})
+
 t.test('a supervisor inside the group: the guardian is moved out', async t => {
   const top = scratch(t, 256 * MiB)
   const dir = child(top, 'guarded', 192 * MiB)
