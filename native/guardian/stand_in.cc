@@ -145,6 +145,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
   hear_of_end(sentinel, input);
   if (!done_) follow_delay(sentinel, now, input);
+  if (!done_) hear_of_act(sentinel, now, input);
   if (!done_ && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -188,6 +189,18 @@ void StandIn::hear_of_end(Sentinel& sentinel, const Input& input) {
   Input over = input;
   over.fact = Fact::kSeenOver;
   drive(sentinel, terms_.hands->now(), over);
+}
+
+// The sentinel has acted beside this process, in an episode that it had not told of before.
+void StandIn::hear_of_act(Sentinel& sentinel, int64_t now, const Input& input) {
+  SlotView view = slot_view();
+  bool acted = view.there && view.claimant == Claimant::kSentinel && view.claimed_at > acted_at_;
+  if (machine_.phase() != EpisodeMachine::Phase::kFallingBack || !acted) return;
+  acted_at_ = view.claimed_at;
+  Input act = input;
+  act.fact = Fact::kGuardianActed;
+  act.ns = view.claimed_at;
+  drive(sentinel, now, act);
 }
 
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
@@ -299,6 +312,7 @@ bool StandIn::is_parents_turn() {
 }
 
 void StandIn::fall_back(Sentinel& sentinel) {
+  acted_at_ = terms_.hands->now();
   thaw();
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;

@@ -85,6 +85,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   void look_for_members(int64_t now, Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
   void follow_delay(Sentinel& sentinel, int64_t now, const Input& input);
+  void hear_of_act(Sentinel& sentinel, int64_t now, const Input& input);
   void hear_of_end(Sentinel& sentinel, const Input& input);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);
@@ -116,6 +117,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   Switch switch_{Grip::kHeld};
   OwnOom own_{0};
   Turn turn_;
+  int64_t acted_at_ = 0;  // when this process or the sentinel has last carried out a fallback
   hold::AskRule ask_;
   Presence presence_;
   uint64_t kills_ = 0;  // as of the last look

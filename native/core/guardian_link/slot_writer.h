@@ -31,6 +31,9 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan&
   if (uint32_t id = machine.id(); slot.claim.load() >> 2 != id) {
     slot.claim.store(SharedSlot::word(id, Claimant::kNobody));
   }
+  // A guard that is being disposed has seen no end: until the killer is back, the guardian keeps to
+  // the deadline that it knows.
+  if (machine.phase() == EpisodeMachine::Phase::kOver) return;
   bool kernel = machine.phase() == EpisodeMachine::Phase::kKernel;
   slot.state.store(kernel                          ? SlotState::kKernel
                    : machine.active()              ? SlotState::kEpisode
