@@ -13,16 +13,16 @@ namespace oom {
 
 class Sentinel;
 
-class Witness {
+class LastLook {
  public:
   // Returns when all have looked. The group is told by its directory's inode.
   static void look_once_more(uint64_t inode);
 
  protected:
-  explicit Witness(uint64_t inode);
-  ~Witness();
-  Witness(const Witness&) = delete;
-  Witness& operator=(const Witness&) = delete;
+  explicit LastLook(uint64_t inode);
+  ~LastLook();
+  LastLook(const LastLook&) = delete;
+  LastLook& operator=(const LastLook&) = delete;
 
   // Null: no longer. Not made or unmade while listening.
   void listen(Sentinel* sentinel) { sentinel_.store(sentinel); }
@@ -32,7 +32,7 @@ class Witness {
  private:
   uint64_t inode_;
   std::atomic<Sentinel*> sentinel_{nullptr};
-  Witness* next_ = nullptr;
+  LastLook* next_ = nullptr;
 };
 
 }  // namespace oom

@@ -27,7 +27,7 @@ struct WatchSpec {
   uint32_t wanted = 0;  // what else to tell of: kHigh, kMax
 };
 
-class OomWatch : public Source, public Witness {
+class OomWatch : public Source, public LastLook {
  public:
   // Any thread: registers with the kernel, reads the base line. Nothing is lost from its return on.
   // `newborn`: the group is younger than the watch of its tree, all that happened in it counts.
@@ -42,7 +42,9 @@ class OomWatch : public Source, public Witness {
   bool patient() const override { return true; }
 
  protected:
-  explicit OomWatch(const WatchSpec& spec) : Witness(spec.place.inode()) { channel = spec.channel; }
+  explicit OomWatch(const WatchSpec& spec) : LastLook(spec.place.inode()) {
+    channel = spec.channel;
+  }
 };
 
 }  // namespace oom
