@@ -1,6 +1,6 @@
 // All trees of the process (tree.h), and who turns what inotify(7) has said into their events.
 //
-// One thread serves them: the scout in an addon, the loop in the guardian. What has been read lies
+// One thread serves them: the tree thread in an addon, the loop in the guardian. What has been read lies
 // with the tree that it is for until that has its turn, so that a storm below one of them keeps no
 // other waiting, and a tree that is still being opened keeps nobody waiting.
 //

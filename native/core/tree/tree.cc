@@ -55,16 +55,16 @@ int stat_directory(const Fd& root, const std::string& name, struct stat& st) {
 std::atomic<int> Tree::incomplete_trees_{0};
 std::atomic<int> Tree::unwatched_trees_{0};
 
-Status Tree::open(std::shared_ptr<const Fd> root, bool scouted) {
+Status Tree::open(std::shared_ptr<const Fd> root, bool on_tree_thread) {
   std::lock_guard life(life_);
-  return closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root), scouted);
+  return closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root), on_tree_thread);
 }
 
-Status Tree::open_now(std::shared_ptr<const Fd> root, bool scouted) {
+Status Tree::open_now(std::shared_ptr<const Fd> root, bool on_tree_thread) {
   root_ = std::move(root);
   Status status;
-  if (scouted) status = Scout::acquire();
-  scouted_ = scouted && status.ok();
+  if (on_tree_thread) status = TreeThread::acquire();
+  on_tree_thread_ = on_tree_thread && status.ok();
   if (status.ok()) status = SpareFds::acquire();
   spares_ = status.ok();
   if (status.ok()) {
@@ -78,8 +78,8 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool scouted) {
   }
   if (!status.ok()) {
     clear();
-  } else if (Forest::add(*this) && scouted_) {
-    Scout::nudge();
+  } else if (Forest::add(*this) && on_tree_thread_) {
+    TreeThread::nudge();
   }
   return status;
 }
@@ -108,7 +108,7 @@ void Tree::clear() {
     mail_.clear();
   }
   if (std::exchange(spares_, false)) SpareFds::release();
-  if (std::exchange(scouted_, false)) Scout::release();
+  if (std::exchange(on_tree_thread_, false)) TreeThread::release();
 }
 
 void Tree::set_incomplete(bool value) {

@@ -56,8 +56,8 @@ class Tree final : private InotifyHub::Subscriber {
   Tree& operator=(const Tree&) = delete;
 
   // Reports the root and everything below it, then keeps watching. -ECANCELED when closed
-  // meanwhile. `scouted`: the scout serves the forest, else whoever calls this.
-  Status open(std::shared_ptr<const Fd> root, bool scouted = true);
+  // meanwhile. `on_tree_thread`: the tree thread serves the forest, else whoever calls this.
+  Status open(std::shared_ptr<const Fd> root, bool on_tree_thread = true);
   // Once more over everything: reports what was missed.
   void rescan();
   // No more reports once it has returned.
@@ -67,7 +67,7 @@ class Tree final : private InotifyHub::Subscriber {
 
  private:
   friend class Forest;
-  Status open_now(std::shared_ptr<const Fd> root, bool scouted);
+  Status open_now(std::shared_ptr<const Fd> root, bool on_tree_thread);
   struct Dir {
     uint64_t inode;
     uint32_t id;
@@ -122,7 +122,7 @@ class Tree final : private InotifyHub::Subscriber {
   Status failure_;       // the first of open()
   bool opened_ = false;  // written before the forest knows the tree
   bool closed_ = false;  // under life_
-  bool scouted_ = false;
+  bool on_tree_thread_ = false;
   bool spares_ = false;                              // it holds on to the spare fds
   std::atomic<bool> closing_{false};                 // cuts a long walk short
   std::atomic<bool> incomplete_{false};              // something is to be tried again

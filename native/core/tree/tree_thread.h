@@ -1,4 +1,4 @@
-// The "oom-scout" thread of an addon: serves the trees (forest.h), and whoever else hears of groups
+// The "oom-tree" thread of an addon: serves the trees (forest.h), and whoever else hears of groups
 // through inotify(7). Started with the first that needs it, stopped with the last.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace oom {
 
-class Scout {
+class TreeThread {
  public:
   // Something else that it does.
   class Errand {
@@ -22,7 +22,7 @@ class Scout {
     ~Errand() = default;
   };
 
-  // Any thread that may sleep, without a lock that the scout takes. `errand` is done until as many
+  // Any thread that may sleep, without a lock that the tree thread takes. `errand` is done until as many
   // release() with it; null: the trees alone.
   static Status acquire(Errand* errand = nullptr);
   static void release(Errand* errand = nullptr);

@@ -4,7 +4,7 @@
 // how often).
 //
 // Threads: follow() and unfollow() on any that may allocate; add(), remove() and what is told on
-// the sentinel, which finds a group by its name's hash and allocates nothing; the scout hands over
+// the sentinel, which finds a group by its name's hash and allocates nothing; the tree thread hands over
 // what inotify has said.
 #pragma once
 
@@ -47,7 +47,7 @@ class Removals {
   static void remove(Sentinel& sentinel, Removable& one);
 
  private:
-  friend class RemovalScout;
+  friend class RemovalErrand;
   static int watch_above(GroupAbove& above, const Place& place);
   static void unlink(Removable& one);
   static void tell(Sentinel& sentinel, int64_t now, uint32_t hash);

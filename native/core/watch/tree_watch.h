@@ -1,6 +1,6 @@
 // A watch of a tree: one OomWatch for the root and each group below it, new ones as they appear.
 //
-// Threads: open() and close() on any one that may sleep, appeared() also on the scout, path_of()
+// Threads: open() and close() on any one that may sleep, appeared() also on the tree thread, path_of()
 // and forget() on the consumer's. The sentinel runs the groups' watches and never takes the lock
 // here.
 #pragma once
