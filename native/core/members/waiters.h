@@ -13,12 +13,12 @@
 
 namespace oom {
 
-class Census {
+class Waiters {
  public:
   static constexpr int kMost = 32;
   static constexpr int kTasks = 1024;
   void take(const MemberList& members, bool frozen);
-  bool somebody_gone(const MemberList& members) const;
+  bool any_gone(const MemberList& members) const;
   void clear() { count_ = 0; }
   bool empty() const { return count_ == 0; }
 
