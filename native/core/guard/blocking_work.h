@@ -16,7 +16,7 @@ namespace oom {
 
 // What the groups of one guard share on helpers' threads. In locked memory.
 struct SharedWork {
-  Roster<GroupMembers> groups;
+  GroupList<GroupMembers> groups;
   GuardBallast ballast;
 };
 
