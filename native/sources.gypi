@@ -110,7 +110,7 @@
       "native/guardian/decider.cc",
       "native/guardian/guardian.cc",
       "native/guardian/stand_in.cc",
-      "native/guardian/ward.cc"
+      "native/guardian/guarded_tree.cc"
     ]
   }
 }

@@ -33,7 +33,7 @@
 #include "core/sys/small_file.h"
 #include "core/tree/forest.h"
 #include "core/tree/inotify_hub.h"
-#include "guardian/ward.h"
+#include "guardian/guarded_tree.h"
 
 namespace oom::guardian {
 namespace {
@@ -113,7 +113,7 @@ class Guardian final : private InotifyHub::Reader {
     house_.parent_alive = false;
     // At its end of file it stays readable.
     house_.loop->remove(kSocketFd);
-    for (auto& [id, ward] : wards_) ward->parent_gone();
+    for (auto& [id, tree] : trees_) tree->parent_gone();
     leave_if_done();
   }
 
@@ -125,12 +125,12 @@ class Guardian final : private InotifyHub::Reader {
     if (poll(&parent, 1, 0) > 0) parent_ended();
     if (house_.parent_alive) house_.loop->remove(kSocketFd);
     house_.parent_alive = false;
-    for (auto& [id, ward] : wards_) ward->put_back();
+    for (auto& [id, tree] : trees_) tree->put_back();
     leave_if_done();
   }
 
   // InotifyHub::Reader.
-  int listen(int fd) override { return house_.loop->add(fd, trees_, EPOLLIN); }
+  int listen(int fd) override { return house_.loop->add(fd, inotify_, EPOLLIN); }
   void leave(int fd) override { house_.loop->remove(fd); }
 
   // A piece at a time: a storm of new groups makes nobody's deadline late.
@@ -140,9 +140,9 @@ class Guardian final : private InotifyHub::Reader {
     int64_t next = Forest::tend(now);
     if (more) next = now;
     if (next == INT64_MAX) {
-      house_.loop->clear_timer(trees_);
+      house_.loop->clear_timer(inotify_);
     } else {
-      house_.loop->set_timer(trees_, next);
+      house_.loop->set_timer(inotify_, next);
     }
     leave_if_done();
   }
@@ -156,10 +156,10 @@ class Guardian final : private InotifyHub::Reader {
   // Not in the middle of a decision: it would leave memory.max lowered.
   void leave_if_done() {
     if (house_.parent_alive || decider_->busy()) return;
-    for (auto& [id, ward] : wards_) {
-      if (!ward->done()) return;
+    for (auto& [id, tree] : trees_) {
+      if (!tree->done()) return;
     }
-    for (auto& [id, ward] : wards_) ward->last_look();
+    for (auto& [id, tree] : trees_) tree->last_look();
     _exit(0);
   }
 
@@ -233,13 +233,13 @@ class Guardian final : private InotifyHub::Reader {
     if (question.version == 2) decider_->prepare();
     // First of all: what is allocated from here on is charged to where it lives.
     if (int err = settle(root.get(), place)) return err;
-    auto ward = std::make_shared<Ward>(house_, question);
-    Status status = ward->open(std::move(root), std::move(freezer));
+    auto tree = std::make_shared<GuardedTree>(house_, question);
+    Status status = tree->open(std::move(root), std::move(freezer));
     if (!status.ok()) {
-      yard_->bury(std::move(ward));
+      yard_->bury(std::move(tree));
       return status.err;
     }
-    wards_[question.guard] = std::move(ward);
+    trees_[question.guard] = std::move(tree);
     // Some of it may have to be swept.
     serve_trees();
     return 0;
@@ -254,8 +254,8 @@ class Guardian final : private InotifyHub::Reader {
       inode = st.st_ino;
       // It lives there already: that is outside of all that it has been told of since.
       if (inode != home_) {
-        for (auto& [id, ward] : wards_) {
-          if (residence(ward->root(), inode).procs) return -EDEADLK;
+        for (auto& [id, tree] : trees_) {
+          if (residence(tree->root(), inode).procs) return -EDEADLK;
         }
       }
     }
@@ -280,11 +280,11 @@ class Guardian final : private InotifyHub::Reader {
   }
 
   void remove(const Question& question) {
-    auto it = wards_.find(question.guard);
-    if (it == wards_.end()) return answer(0, question.guard);
+    auto it = trees_.find(question.guard);
+    if (it == trees_.end()) return answer(0, question.guard);
     it->second->retire(question.held != 0);
     removed_[question.guard] = std::move(it->second);
-    wards_.erase(it);
+    trees_.erase(it);
     answer_removed();
   }
 
@@ -319,14 +319,15 @@ class Guardian final : private InotifyHub::Reader {
   std::unique_ptr<Graveyard> yard_;
   Victims victims_;
   std::unique_ptr<Decider> decider_;
-  std::unordered_map<uint32_t, std::shared_ptr<Ward>> wards_;
+  std::unordered_map<uint32_t, std::shared_ptr<GuardedTree>> trees_;
   uint64_t home_ = 0;  // of the cgroup.procs that it was told to move to, and has
-  std::unordered_map<uint32_t, std::shared_ptr<Ward>> removed_;  // while the kernel decides there
+  std::unordered_map<uint32_t, std::shared_ptr<GuardedTree>>
+      removed_;  // while the kernel decides there
   Fd signals_;
   Watched<Guardian> socket_{*this, &Guardian::question};
   Watched<Guardian> parent_{*this, &Guardian::parent_ended};
   Watched<Guardian> terminate_{*this, &Guardian::put_everything_back};
-  Watched<Guardian> trees_{*this, &Guardian::serve_trees};
+  Watched<Guardian> inotify_{*this, &Guardian::serve_trees};
 };
 
 // Before Linux 5.9 there is no close_range(2).

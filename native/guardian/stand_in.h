@@ -23,7 +23,7 @@ namespace oom::guardian {
 
 class StandIn;
 
-// What a StandIn needs besides the group's own files: the ward's, or a simulation's.
+// What a StandIn needs besides the group's own files: the guarded tree's, or a simulation's.
 class Hands {
  public:
   virtual ~Hands() = default;

@@ -1,4 +1,4 @@
-#include "guardian/ward.h"
+#include "guardian/guarded_tree.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -32,7 +32,7 @@ void Graveyard::bury(std::shared_ptr<void> dead) {
   loop_.post(sweep_);
 }
 
-Ward::Ward(House& house, const Question& question)
+GuardedTree::GuardedTree(House& house, const Question& question)
     : house_(house),
       kind_(back_end_kind(static_cast<int>(question.version))),
       guard_descendants_(question.guard_descendants != 0) {
@@ -47,9 +47,9 @@ Ward::Ward(House& house, const Question& question)
   terms_.episode.fallback = static_cast<Fallback>(question.fallback);
 }
 
-Ward::~Ward() { retire(false); }
+GuardedTree::~GuardedTree() { retire(false); }
 
-Status Ward::open(Fd root, Fd freezer) {
+Status GuardedTree::open(Fd root, Fd freezer) {
   freezer_ = std::move(freezer);
   root_ = std::make_shared<const Fd>(std::move(root));
   Status status = tree_.open(root_, false);
@@ -58,35 +58,35 @@ Status Ward::open(Fd root, Fd freezer) {
   return status;
 }
 
-void Ward::parent_gone() {
+void GuardedTree::parent_gone() {
   terms_.parent_alive = false;
   for (auto& [id, group] : groups_) group->parent_gone(*house_.loop);
 }
 
-void Ward::put_back() {
+void GuardedTree::put_back() {
   for (auto& [id, group] : groups_) group->put_back(*house_.loop, true);
 }
 
-void Ward::retire(bool held) {
+void GuardedTree::retire(bool held) {
   tree_.close();
   for (auto& [id, group] : groups_) group->retire(*house_.loop, held);
 }
 
-bool Ward::done() const {
+bool GuardedTree::done() const {
   for (auto& [id, group] : groups_) {
     if (!group->done()) return false;
   }
   return true;
 }
 
-bool Ward::deciding() const {
+bool GuardedTree::deciding() const {
   for (auto& [id, group] : groups_) {
     if (group->decision().under_way()) return true;
   }
   return false;
 }
 
-uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
+uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
   bool guarded = parent == 0 || (guard_descendants_ && house_.parent_alive);
   // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
   if (!guarded && !opening_) kind_.release(dir);
@@ -116,7 +116,7 @@ uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
   return 0;
 }
 
-void Ward::vanished(uint32_t id) {
+void GuardedTree::vanished(uint32_t id) {
   auto it = groups_.find(id);
   if (it == groups_.end()) return;
   it->second->retire(*house_.loop, false);
@@ -125,7 +125,7 @@ void Ward::vanished(uint32_t id) {
 }
 
 // A group that this process cannot look after is the kernel's: nobody may hang.
-bool Ward::out_of_sight(int err, const Place&, int dir) {
+bool GuardedTree::out_of_sight(int err, const Place&, int dir) {
   if (!opening_) {
     kind_.release(dir);
   } else if (failure_.ok()) {
@@ -134,10 +134,10 @@ bool Ward::out_of_sight(int err, const Place&, int dir) {
   return true;
 }
 
-int64_t Ward::now() { return sys::now_ns(); }
+int64_t GuardedTree::now() { return sys::now_ns(); }
 
 // As the sentinel would.
-int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
+int GuardedTree::kill(const StandIn& top, bool largest, uint32_t& killed) {
   Victims& victims = *house_.victims;
   auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
@@ -153,11 +153,11 @@ int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
   return err;
 }
 
-void Ward::thaw(const StandIn& group) {
+void GuardedTree::thaw(const StandIn& group) {
   if (freezer_) freezer_v1::thaw_at(freezer_.get(), group.name());
 }
 
-bool Ward::any_member(const StandIn& top) {
+bool GuardedTree::any_member(const StandIn& top) {
   for (auto& [id, group] : groups_) {
     if (!group->below(top)) continue;
     int found = any_member_now(group->back_end().members());
@@ -166,7 +166,7 @@ bool Ward::any_member(const StandIn& top) {
   return false;
 }
 
-void Ward::ask_kernel(StandIn& group, const Asking& asking) {
+void GuardedTree::ask_kernel(StandIn& group, const Asking& asking) {
   Decision& decision = group.decision();
   if (decision.under_way()) return;
   decision.group = group.shared_from_this();

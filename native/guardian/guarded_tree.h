@@ -34,7 +34,7 @@ class Graveyard {
   std::vector<std::shared_ptr<void>> dead_;
 };
 
-// What all wards share.
+// What all guarded trees share.
 struct House {
   Sentinel* loop = nullptr;
   Graveyard* yard = nullptr;
@@ -60,10 +60,10 @@ class Watched final : public Source {
   void (T::*call_)();
 };
 
-class Ward final : public TreeListener, public Hands {
+class GuardedTree final : public TreeListener, public Hands {
  public:
-  Ward(House& house, const Question& question);
-  ~Ward() override;
+  GuardedTree(House& house, const Question& question);
+  ~GuardedTree() override;
 
   // `freezer` may be none.
   Status open(Fd root, Fd freezer);
