@@ -17,21 +17,6 @@
 
 namespace oom::guardian {
 
-void Graveyard::bury(std::shared_ptr<void> dead) {
-  dead_.push_back(std::move(dead));
-  if (sweep_.posted) return;
-  sweep_.posted = true;
-  sweep_.yard = this;
-  sweep_.run = [](Command& command, Sentinel&) {
-    auto& sweep = static_cast<Sweep&>(command);
-    sweep.posted = false;
-    // Outside of the list: what dies may bury what it had.
-    std::vector<std::shared_ptr<void>> dead;
-    dead.swap(sweep.yard->dead_);
-  };
-  loop_.post(sweep_);
-}
-
 GuardedTree::GuardedTree(House& house, const Question& question)
     : house_(house),
       kind_(back_end_kind(static_cast<int>(question.version))),
@@ -120,7 +105,7 @@ void GuardedTree::vanished(uint32_t id) {
   auto it = groups_.find(id);
   if (it == groups_.end()) return;
   it->second->retire(*house_.loop, false);
-  house_.yard->bury(std::move(it->second));
+  house_.deferred_free->add(std::move(it->second));
   groups_.erase(it);
 }
 

@@ -1,43 +1,27 @@
 // One guard as the guardian has it: the guarded group and those below it, each with its StandIn.
 //
 // Runs on the guardian's only thread. Groups appear and vanish with the tree's events; what the
-// running round of the loop may still point to is buried, not freed.
+// running round of the loop may still point to is freed after that round.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
-#include <vector>
 
 #include "core/guardian_link/protocol.h"
 #include "core/members/victims.h"
 #include "core/memcg/back_end_kind.h"
 #include "core/tree/tree.h"
 #include "guardian/decider.h"
+#include "guardian/deferred_free.h"
 #include "guardian/stand_in.h"
 
 namespace oom::guardian {
 
-// What was taken away while the loop may still have an event for it: freed after the round.
-class Graveyard {
- public:
-  explicit Graveyard(Sentinel& loop) : loop_(loop) {}
-  void bury(std::shared_ptr<void> dead);
-
- private:
-  struct Sweep : Command {
-    Graveyard* yard = nullptr;
-    bool posted = false;
-  };
-  Sentinel& loop_;
-  Sweep sweep_;
-  std::vector<std::shared_ptr<void>> dead_;
-};
-
 // What all guarded trees share.
 struct House {
   Sentinel* loop = nullptr;
-  Graveyard* yard = nullptr;
+  DeferredFree* deferred_free = nullptr;
   SharedState* shared = nullptr;
   Victims* victims = nullptr;
   Decider* decider = nullptr;

@@ -62,11 +62,11 @@ class Guardian final : private InotifyHub::Reader {
     Status status;
     house_.loop = Sentinel::make_inline(status).release();
     if (!status.ok()) return status;
-    yard_ = std::make_unique<Graveyard>(*house_.loop);
+    deferred_free_ = std::make_unique<DeferredFree>(*house_.loop);
     decider_ = std::make_unique<Decider>(
         *house_.loop, [](void* self) { static_cast<Guardian*>(self)->decided(); }, this);
     house_.decider = decider_.get();
-    house_.yard = yard_.get();
+    house_.deferred_free = deferred_free_.get();
     house_.shared = shared;
     house_.victims = &victims_;
     // Of ten thousand groups that are put back in one round the last is asked for once.
@@ -236,7 +236,7 @@ class Guardian final : private InotifyHub::Reader {
     auto tree = std::make_shared<GuardedTree>(house_, question);
     Status status = tree->open(std::move(root), std::move(freezer));
     if (!status.ok()) {
-      yard_->bury(std::move(tree));
+      deferred_free_->add(std::move(tree));
       return status.err;
     }
     trees_[question.guard] = std::move(tree);
@@ -296,7 +296,7 @@ class Guardian final : private InotifyHub::Reader {
         continue;
       }
       uint32_t guard = it->first;
-      yard_->bury(std::move(it->second));
+      deferred_free_->add(std::move(it->second));
       it = removed_.erase(it);
       answer(0, guard);
     }
@@ -316,7 +316,7 @@ class Guardian final : private InotifyHub::Reader {
 
   House house_;
   Leaving leaving_;
-  std::unique_ptr<Graveyard> yard_;
+  std::unique_ptr<DeferredFree> deferred_free_;
   Victims victims_;
   std::unique_ptr<Decider> decider_;
   std::unordered_map<uint32_t, std::shared_ptr<GuardedTree>> trees_;
