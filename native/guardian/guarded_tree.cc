@@ -17,17 +17,17 @@
 
 namespace oom::guardian {
 
-GuardedTree::GuardedTree(House& house, const Question& question)
-    : house_(house),
+GuardedTree::GuardedTree(GuardianContext& context, const Question& question)
+    : context_(context),
       kind_(back_end_kind(static_cast<int>(question.version))),
       guard_descendants_(question.guard_descendants != 0) {
   hold_.band = question.band;
-  terms_.shared = house.shared;
+  terms_.shared = context.shared;
   terms_.hands = this;
   terms_.grace_ns = question.grace_ns;
-  terms_.parent_alive = house.parent_alive;
-  terms_.on_done = house.on_done;
-  terms_.on_done_arg = house.on_done_arg;
+  terms_.parent_alive = context.parent_alive;
+  terms_.on_done = context.on_done;
+  terms_.on_done_arg = context.on_done_arg;
   terms_.episode.delay_ns = terms_.episode.max_delay_ns = question.delay_ns;
   terms_.episode.fallback = static_cast<Fallback>(question.fallback);
 }
@@ -45,16 +45,16 @@ Status GuardedTree::open(Fd root, Fd freezer) {
 
 void GuardedTree::parent_gone() {
   terms_.parent_alive = false;
-  for (auto& [id, group] : groups_) group->parent_gone(*house_.loop);
+  for (auto& [id, group] : groups_) group->parent_gone(*context_.loop);
 }
 
 void GuardedTree::put_back() {
-  for (auto& [id, group] : groups_) group->put_back(*house_.loop, true);
+  for (auto& [id, group] : groups_) group->put_back(*context_.loop, true);
 }
 
 void GuardedTree::retire(bool held) {
   tree_.close();
-  for (auto& [id, group] : groups_) group->retire(*house_.loop, held);
+  for (auto& [id, group] : groups_) group->retire(*context_.loop, held);
 }
 
 bool GuardedTree::done() const {
@@ -72,7 +72,7 @@ bool GuardedTree::deciding() const {
 }
 
 uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
-  bool guarded = parent == 0 || (guard_descendants_ && house_.parent_alive);
+  bool guarded = parent == 0 || (guard_descendants_ && context_.parent_alive);
   // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
   if (!guarded && !opening_) kind_.release(dir);
   struct stat st;
@@ -87,9 +87,9 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
     auto group = std::make_shared<StandIn>(terms_, std::move(back_end),
                                            above == groups_.end() ? nullptr : above->second,
                                            st.st_ino, place.name());
-    if (status.ok() && guarded) status = Status::of(group->attach(*house_.loop), "epoll_ctl");
+    if (status.ok() && guarded) status = Status::of(group->attach(*context_.loop), "epoll_ctl");
     // Known only for kills in the groups above.
-    if (!guarded) group->retire(*house_.loop, false);
+    if (!guarded) group->retire(*context_.loop, false);
     if (status.ok()) {
       groups_[++last_id_] = std::move(group);
       return last_id_;
@@ -104,8 +104,8 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
 void GuardedTree::vanished(uint32_t id) {
   auto it = groups_.find(id);
   if (it == groups_.end()) return;
-  it->second->retire(*house_.loop, false);
-  house_.deferred_free->add(std::move(it->second));
+  it->second->retire(*context_.loop, false);
+  context_.deferred_free->add(std::move(it->second));
   groups_.erase(it);
 }
 
@@ -123,7 +123,7 @@ int64_t GuardedTree::now() { return sys::now_ns(); }
 
 // As the sentinel would.
 int GuardedTree::kill(const StandIn& top, bool largest, uint32_t& killed) {
-  Victims& victims = *house_.victims;
+  Victims& victims = *context_.victims;
   auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
       if (group->below(top)) use(group->back_end().members());
@@ -157,7 +157,7 @@ void GuardedTree::ask_kernel(StandIn& group, const Asking& asking) {
   decision.group = group.shared_from_this();
   decision.hold = &group.back_end();
   decision.asking = asking;
-  house_.decider->ask(decision);
+  context_.decider->ask(decision);
 }
 
 Residence residence(int dir, uint64_t procs_inode) {

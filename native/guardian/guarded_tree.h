@@ -19,7 +19,7 @@
 namespace oom::guardian {
 
 // What all guarded trees share.
-struct House {
+struct GuardianContext {
   Sentinel* loop = nullptr;
   DeferredFree* deferred_free = nullptr;
   SharedState* shared = nullptr;
@@ -46,7 +46,7 @@ class Watched final : public Source {
 
 class GuardedTree final : public TreeListener, public Hands {
  public:
-  GuardedTree(House& house, const Question& question);
+  GuardedTree(GuardianContext& context, const Question& question);
   ~GuardedTree() override;
 
   // `freezer` may be none.
@@ -74,7 +74,7 @@ class GuardedTree final : public TreeListener, public Hands {
   void ask_kernel(StandIn& group, const Asking& asking) override;
 
  private:
-  House& house_;
+  GuardianContext& context_;
   const BackEndKind& kind_;
   HoldConfig hold_;
   Terms terms_;

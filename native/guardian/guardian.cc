@@ -60,24 +60,24 @@ class Guardian final : private InotifyHub::Reader {
  public:
   Status start(SharedState* shared) {
     Status status;
-    house_.loop = Sentinel::make_inline(status).release();
+    context_.loop = Sentinel::make_inline(status).release();
     if (!status.ok()) return status;
-    deferred_free_ = std::make_unique<DeferredFree>(*house_.loop);
+    deferred_free_ = std::make_unique<DeferredFree>(*context_.loop);
     decider_ = std::make_unique<Decider>(
-        *house_.loop, [](void* self) { static_cast<Guardian*>(self)->decided(); }, this);
-    house_.decider = decider_.get();
-    house_.deferred_free = deferred_free_.get();
-    house_.shared = shared;
-    house_.victims = &victims_;
+        *context_.loop, [](void* self) { static_cast<Guardian*>(self)->decided(); }, this);
+    context_.decider = decider_.get();
+    context_.deferred_free = deferred_free_.get();
+    context_.shared = shared;
+    context_.victims = &victims_;
     // Of ten thousand groups that are put back in one round the last is asked for once.
-    house_.on_done = [](void* self) { static_cast<Guardian*>(self)->leave_soon(); };
+    context_.on_done = [](void* self) { static_cast<Guardian*>(self)->leave_soon(); };
     leaving_.run = [](Command& command, Sentinel&) {
       auto& leaving = static_cast<Leaving&>(command);
       leaving.posted = false;
       leaving.self->leave_if_done();
     };
     leaving_.self = this;
-    house_.on_done_arg = this;
+    context_.on_done_arg = this;
 
     sigset_t term;
     sigemptyset(&term);
@@ -89,49 +89,49 @@ class Guardian final : private InotifyHub::Reader {
     }
     signals_.reset(signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) return Status::last("signalfd");
-    int err = house_.loop->add(signals_.get(), terminate_, EPOLLIN);
-    if (err == 0) err = house_.loop->add(kSocketFd, socket_, EPOLLIN);
-    if (err == 0) err = house_.loop->add(kParentFd, parent_, EPOLLIN | EPOLLONESHOT);
+    int err = context_.loop->add(signals_.get(), terminate_, EPOLLIN);
+    if (err == 0) err = context_.loop->add(kSocketFd, socket_, EPOLLIN);
+    if (err == 0) err = context_.loop->add(kParentFd, parent_, EPOLLIN | EPOLLONESHOT);
     if (err == 0) err = InotifyHub::set_reader(this);
     return Status::of(err, "epoll_ctl");
   }
   void run() {
     answer(0, kHello);
-    house_.loop->run();
+    context_.loop->run();
   }
 
  private:
   // What it has said last counts: a delay, a guard given up.
   void parent_ended() {
-    while (house_.parent_alive && hear()) {
+    while (context_.parent_alive && hear()) {
     }
     parent_gone();
   }
 
   void parent_gone() {
-    if (!house_.parent_alive) return;
-    house_.parent_alive = false;
+    if (!context_.parent_alive) return;
+    context_.parent_alive = false;
     // At its end of file it stays readable.
-    house_.loop->remove(kSocketFd);
+    context_.loop->remove(kSocketFd);
     for (auto& [id, tree] : trees_) tree->parent_gone();
     leave_if_done();
   }
 
   // Hears nothing more: its parent, if there is one, has another guardian.
   void put_everything_back() {
-    house_.loop->remove(signals_.get());
+    context_.loop->remove(signals_.get());
     // Both may have come at once, and a dead parent takes nothing back itself.
     pollfd parent{kParentFd, POLLIN, 0};
     if (poll(&parent, 1, 0) > 0) parent_ended();
-    if (house_.parent_alive) house_.loop->remove(kSocketFd);
-    house_.parent_alive = false;
+    if (context_.parent_alive) context_.loop->remove(kSocketFd);
+    context_.parent_alive = false;
     for (auto& [id, tree] : trees_) tree->put_back();
     leave_if_done();
   }
 
   // InotifyHub::Reader.
-  int listen(int fd) override { return house_.loop->add(fd, inotify_, EPOLLIN); }
-  void leave(int fd) override { house_.loop->remove(fd); }
+  int listen(int fd) override { return context_.loop->add(fd, inotify_, EPOLLIN); }
+  void leave(int fd) override { context_.loop->remove(fd); }
 
   // A piece at a time: a storm of new groups makes nobody's deadline late.
   void serve_trees() {
@@ -140,22 +140,22 @@ class Guardian final : private InotifyHub::Reader {
     int64_t next = Forest::tend(now);
     if (more) next = now;
     if (next == INT64_MAX) {
-      house_.loop->clear_timer(inotify_);
+      context_.loop->clear_timer(inotify_);
     } else {
-      house_.loop->set_timer(inotify_, next);
+      context_.loop->set_timer(inotify_, next);
     }
     leave_if_done();
   }
 
   void leave_soon() {
-    if (house_.parent_alive || leaving_.posted) return;
+    if (context_.parent_alive || leaving_.posted) return;
     leaving_.posted = true;
-    house_.loop->post(leaving_);
+    context_.loop->post(leaving_);
   }
 
   // Not in the middle of a decision: it would leave memory.max lowered.
   void leave_if_done() {
-    if (house_.parent_alive || decider_->busy()) return;
+    if (context_.parent_alive || decider_->busy()) return;
     for (auto& [id, tree] : trees_) {
       if (!tree->done()) return;
     }
@@ -233,7 +233,7 @@ class Guardian final : private InotifyHub::Reader {
     if (question.version == 2) decider_->prepare();
     // First of all: what is allocated from here on is charged to where it lives.
     if (int err = settle(root.get(), place)) return err;
-    auto tree = std::make_shared<GuardedTree>(house_, question);
+    auto tree = std::make_shared<GuardedTree>(context_, question);
     Status status = tree->open(std::move(root), std::move(freezer));
     if (!status.ok()) {
       deferred_free_->add(std::move(tree));
@@ -314,7 +314,7 @@ class Guardian final : private InotifyHub::Reader {
     bool posted = false;
   };
 
-  House house_;
+  GuardianContext context_;
   Leaving leaving_;
   std::unique_ptr<DeferredFree> deferred_free_;
   Victims victims_;
