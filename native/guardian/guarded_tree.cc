@@ -23,7 +23,7 @@ GuardedTree::GuardedTree(GuardianContext& context, const Question& question)
       guard_descendants_(question.guard_descendants != 0) {
   hold_.band = question.band;
   terms_.shared = context.shared;
-  terms_.hands = this;
+  terms_.effects = this;
   terms_.grace_ns = question.grace_ns;
   terms_.parent_alive = context.parent_alive;
   terms_.on_done = context.on_done;

@@ -44,7 +44,7 @@ class Watched final : public Source {
   void (T::*call_)();
 };
 
-class GuardedTree final : public TreeListener, public Hands {
+class GuardedTree final : public TreeListener, public Effects {
  public:
   GuardedTree(GuardianContext& context, const Question& question);
   ~GuardedTree() override;

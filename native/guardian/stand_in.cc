@@ -39,7 +39,7 @@ int StandIn::attach(Sentinel& sentinel) {
   int err = sentinel.add(back_end_->event_fd(), *this, back_end_->event_mask());
   attached_ = err == 0;
   if (attached_ && back_end_->traits().idle_sample_ns != kNever) {
-    sentinel.set_timer(*this, terms_.hands->now() + kLookAgain);
+    sentinel.set_timer(*this, terms_.effects->now() + kLookAgain);
   }
   return err;
 }
@@ -66,7 +66,7 @@ int StandIn::look(Sample& sample) {
     if (runs && fill(sample) > own) sample.need = std::max(sample.need, Need::kStarved);
   }
   sample.need = own_.judge(
-      terms_.hands->now(), sample.need, [&] { return back_end_->at_limit(sample); },
+      terms_.effects->now(), sample.need, [&] { return back_end_->at_limit(sample); },
       [&] {
         for (StandIn* above = above_.get(); above; above = above->above_.get()) {
           Sample theirs;
@@ -80,14 +80,14 @@ int StandIn::look(Sample& sample) {
 // An episode that nobody waits for is the sentinel's to end, as long as it has time to.
 void StandIn::look_for_members(int64_t now, Sample& sample) {
   if (!machine_.active()) return;
-  if (presence_.due(now, 0)) presence_.reported(!terms_.hands->any_member(*this));
+  if (presence_.due(now, 0)) presence_.reported(!terms_.effects->any_member(*this));
   bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
   sample.deserted = presence_.deserted() && (!terms_.parent_alive || !deciding);
 }
 
 // What is known of the group now: 0 or -errno.
 int StandIn::see(Input& input) {
-  int64_t now = terms_.hands->now();
+  int64_t now = terms_.effects->now();
   int err = look(input.sample);
   if (err == 0) {
     relieved_ = false;
@@ -132,7 +132,7 @@ void StandIn::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) 
 void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
   if (leaving_) return put_back(sentinel, true);
-  if (terms_.hands->now() >= unheld_at_) free_members();
+  if (terms_.effects->now() >= unheld_at_) free_members();
   Input input;
   input.fact = fact;
   input.result = result;
@@ -140,7 +140,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   int err = see(input);
   if (is_gone(err)) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
-  int64_t now = terms_.hands->now();
+  int64_t now = terms_.effects->now();
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
   hear_of_end(sentinel, input);
@@ -187,7 +187,7 @@ void StandIn::hear_of_end(Sentinel& sentinel, const Input& input) {
   if (!seen_over() || back_end_->held_again() != 1) return;
   Input over = input;
   over.fact = Fact::kSeenOver;
-  drive(sentinel, terms_.hands->now(), over);
+  drive(sentinel, terms_.effects->now(), over);
 }
 
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
@@ -241,7 +241,7 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kEnd:
         // Only v2 has members that a raised limit does not wake.
         if (back_end_->traits().kernel_must_be_asked)
-          unheld_at_ = terms_.hands->now() + terms_.grace_ns;
+          unheld_at_ = terms_.effects->now() + terms_.grace_ns;
         break;
       case Do::kStep:
       case Do::kLowerLimit:
@@ -293,7 +293,7 @@ void StandIn::witness(Do what) {
 // which we have not heard yet.
 bool StandIn::is_parents_turn() {
   if (!terms_.parent_alive || machine_.config().delay_ns != 0) return false;
-  int64_t now = terms_.hands->now();
+  int64_t now = terms_.effects->now();
   if (wanted_at_ == 0) wanted_at_ = now;
   return now < wanted_at_ + terms_.grace_ns;
 }
@@ -302,7 +302,7 @@ void StandIn::fall_back(Sentinel& sentinel) {
   thaw();
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
-  int err = terms_.hands->kill(*this, largest, killed);
+  int err = terms_.effects->kill(*this, largest, killed);
   step(sentinel, Fact::kFallbackDone, err, killed);
 }
 
@@ -319,11 +319,11 @@ int StandIn::let_go() {
   held_ &= err != 0;
   thaw();
   if (back_end_->traits().kernel_must_be_asked &&
-      ask_.due(machine_.id(), terms_.hands->now(), kills_, usage_)) {
+      ask_.due(machine_.id(), terms_.effects->now(), kills_, usage_)) {
     SharedSlot* slot = this->slot();
     uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
     uint64_t base = machine_.base_limit();
-    terms_.hands->ask_kernel(*this, {base, std::max(base, lent), kills_});
+    terms_.effects->ask_kernel(*this, {base, std::max(base, lent), kills_});
   }
   if (!terms_.parent_alive) repay();
   return err;
@@ -332,7 +332,7 @@ int StandIn::let_go() {
 void StandIn::thaw() {
   SharedSlot* slot = this->slot();
   if (slot && slot->hold.frozen.load() != 0 && back_end_->freeze(false) != 0)
-    terms_.hands->thaw(*this);
+    terms_.effects->thaw(*this);
 }
 
 void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
@@ -365,7 +365,7 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
 }
 
 void StandIn::again(Sentinel& sentinel, int64_t ns) {
-  sentinel.set_timer(*this, terms_.hands->now() + ns);
+  sentinel.set_timer(*this, terms_.effects->now() + ns);
 }
 
 void StandIn::retire(Sentinel& sentinel, bool held) {

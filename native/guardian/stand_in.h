@@ -24,9 +24,9 @@ namespace oom::guardian {
 class StandIn;
 
 // What a StandIn needs besides the group's own files: the guarded tree's, or a simulation's.
-class Hands {
+class Effects {
  public:
-  virtual ~Hands() = default;
+  virtual ~Effects() = default;
   virtual int64_t now() = 0;
   // SIGKILL to the largest or to all of the members here and below: 0 or -errno.
   virtual int kill(const StandIn& top, bool largest, uint32_t& killed) = 0;
@@ -41,7 +41,7 @@ class Hands {
 // What all groups of one guard share.
 struct Terms {
   SharedState* shared = nullptr;
-  Hands* hands = nullptr;
+  Effects* effects = nullptr;
   int64_t grace_ns = 0;
   EpisodeConfig episode;
   bool parent_alive = true;

@@ -115,7 +115,7 @@ class SimBackEnd final : public BackEnd {
   bool in_use_ = false;
 };
 
-class GuardianProcess final : public guardian::Hands {
+class GuardianProcess final : public guardian::Effects {
  public:
   enum class Word : uint8_t { kRemove, kTerminate, kParentGone };
 
@@ -123,7 +123,7 @@ class GuardianProcess final : public guardian::Hands {
                   const EpisodeConfig& guard, int64_t grace_ns)
       : group_(group), loop_(loop), hooks_(hooks) {
     terms_.shared = &shared;
-    terms_.hands = this;
+    terms_.effects = this;
     terms_.grace_ns = grace_ns;
     terms_.episode.delay_ns = terms_.episode.max_delay_ns = guard.delay_ns;
     terms_.episode.fallback = guard.fallback;
