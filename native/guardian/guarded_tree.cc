@@ -22,14 +22,14 @@ GuardedTree::GuardedTree(GuardianContext& context, const Question& question)
       kind_(back_end_kind(static_cast<int>(question.version))),
       guard_descendants_(question.guard_descendants != 0) {
   hold_.band = question.band;
-  terms_.shared = context.shared;
-  terms_.effects = this;
-  terms_.grace_ns = question.grace_ns;
-  terms_.parent_alive = context.parent_alive;
-  terms_.on_done = context.on_done;
-  terms_.on_done_arg = context.on_done_arg;
-  terms_.episode.delay_ns = terms_.episode.max_delay_ns = question.delay_ns;
-  terms_.episode.fallback = static_cast<Fallback>(question.fallback);
+  config_.shared = context.shared;
+  config_.effects = this;
+  config_.grace_ns = question.grace_ns;
+  config_.parent_alive = context.parent_alive;
+  config_.on_done = context.on_done;
+  config_.on_done_arg = context.on_done_arg;
+  config_.episode.delay_ns = config_.episode.max_delay_ns = question.delay_ns;
+  config_.episode.fallback = static_cast<Fallback>(question.fallback);
 }
 
 GuardedTree::~GuardedTree() { retire(false); }
@@ -44,7 +44,7 @@ Status GuardedTree::open(Fd root, Fd freezer) {
 }
 
 void GuardedTree::parent_gone() {
-  terms_.parent_alive = false;
+  config_.parent_alive = false;
   for (auto& [id, group] : groups_) group->parent_gone(*context_.loop);
 }
 
@@ -84,7 +84,7 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
     if (guarded) status = back_end->arm(place, dir, {});
     if (status.err == code::kNotAMemoryCgroup && parent != 0) guarded = false;
     if (!guarded) status = back_end->arm_members(place, dir, {});
-    auto group = std::make_shared<StandIn>(terms_, std::move(back_end),
+    auto group = std::make_shared<StandIn>(config_, std::move(back_end),
                                            above == groups_.end() ? nullptr : above->second,
                                            st.st_ino, place.name());
     if (status.ok() && guarded) status = Status::of(group->attach(*context_.loop), "epoll_ctl");

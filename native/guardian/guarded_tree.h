@@ -77,7 +77,7 @@ class GuardedTree final : public TreeListener, public Effects {
   GuardianContext& context_;
   const BackEndKind& kind_;
   HoldConfig hold_;
-  Terms terms_;
+  GroupConfig config_;
   bool guard_descendants_;
   bool opening_ = true;
   Status failure_;

@@ -18,28 +18,28 @@ constexpr int64_t kLookAgain = 100 * kMs;
 // What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
 
-EpisodeConfig config_of(const Terms& terms, const BackEnd& back_end) {
-  EpisodeConfig config = terms.episode;
+EpisodeConfig config_of(const GroupConfig& group, const BackEnd& back_end) {
+  EpisodeConfig config = group.episode;
   config.traits = back_end.traits();
   return config;
 }
 
 }  // namespace
 
-StandIn::StandIn(const Terms& terms, std::unique_ptr<BackEnd> back_end,
+StandIn::StandIn(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
                  std::shared_ptr<StandIn> above, uint64_t inode, std::string name)
-    : terms_(terms),
+    : config_(config),
       above_(std::move(above)),
       inode_(inode),
       name_(std::move(name)),
       back_end_(std::move(back_end)),
-      machine_(config_of(terms, *back_end_)) {}
+      machine_(config_of(config, *back_end_)) {}
 
 int StandIn::attach(Sentinel& sentinel) {
   int err = sentinel.add(back_end_->event_fd(), *this, back_end_->event_mask());
   attached_ = err == 0;
   if (attached_ && back_end_->traits().idle_sample_ns != kNever) {
-    sentinel.set_timer(*this, terms_.effects->now() + kLookAgain);
+    sentinel.set_timer(*this, config_.effects->now() + kLookAgain);
   }
   return err;
 }
@@ -66,7 +66,7 @@ int StandIn::look(Sample& sample) {
     if (runs && fill(sample) > own) sample.need = std::max(sample.need, Need::kStarved);
   }
   sample.need = own_.judge(
-      terms_.effects->now(), sample.need, [&] { return back_end_->at_limit(sample); },
+      config_.effects->now(), sample.need, [&] { return back_end_->at_limit(sample); },
       [&] {
         for (StandIn* above = above_.get(); above; above = above->above_.get()) {
           Sample theirs;
@@ -80,14 +80,14 @@ int StandIn::look(Sample& sample) {
 // An episode that nobody waits for is the sentinel's to end, as long as it has time to.
 void StandIn::look_for_members(int64_t now, Sample& sample) {
   if (!machine_.active()) return;
-  if (presence_.due(now, 0)) presence_.reported(!terms_.effects->any_member(*this));
+  if (presence_.due(now, 0)) presence_.reported(!config_.effects->any_member(*this));
   bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
-  sample.deserted = presence_.deserted() && (!terms_.parent_alive || !deciding);
+  sample.deserted = presence_.deserted() && (!config_.parent_alive || !deciding);
 }
 
 // What is known of the group now: 0 or -errno.
 int StandIn::see(Input& input) {
-  int64_t now = terms_.effects->now();
+  int64_t now = config_.effects->now();
   int err = look(input.sample);
   if (err == 0) {
     relieved_ = false;
@@ -132,7 +132,7 @@ void StandIn::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) 
 void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
   if (leaving_) return put_back(sentinel, true);
-  if (terms_.effects->now() >= unheld_at_) free_members();
+  if (config_.effects->now() >= unheld_at_) free_members();
   Input input;
   input.fact = fact;
   input.result = result;
@@ -140,7 +140,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   int err = see(input);
   if (is_gone(err)) return finish(sentinel);
   // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
-  int64_t now = terms_.effects->now();
+  int64_t now = config_.effects->now();
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
   hear_of_end(sentinel, input);
@@ -153,7 +153,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   }
   if (!done_) drive(sentinel, now, input);
   if (done_) return;
-  if (!terms_.parent_alive && !machine_.active()) return put_back(sentinel, false);
+  if (!config_.parent_alive && !machine_.active()) return put_back(sentinel, false);
 
   int64_t again = switch_.next(machine_.wish());
   int64_t wake = std::min({machine_.next_wake(), again, unheld_at_});
@@ -172,7 +172,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
 void StandIn::free_members() {
   unheld_at_ = kNever;
   SharedSlot* slot = this->slot();
-  if (!terms_.parent_alive || !slot || slot->state.load() != SlotState::kEpisode) return;
+  if (!config_.parent_alive || !slot || slot->state.load() != SlotState::kEpisode) return;
   thaw();
   hold();
 }
@@ -187,7 +187,7 @@ void StandIn::hear_of_end(Sentinel& sentinel, const Input& input) {
   if (!seen_over() || back_end_->held_again() != 1) return;
   Input over = input;
   over.fact = Fact::kSeenOver;
-  drive(sentinel, terms_.effects->now(), over);
+  drive(sentinel, config_.effects->now(), over);
 }
 
 void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
@@ -221,7 +221,7 @@ void StandIn::apply_grip(int64_t now) {
   bool released = slot_view().state == SlotState::kReleased;
   if (want != Grip::kHeld) {
     if ((held_ && released) || !is_parents_turn()) err = let_go();
-  } else if (terms_.parent_alive && let_go_ && !released) {
+  } else if (config_.parent_alive && let_go_ && !released) {
     err = hold();
     let_go_ = err != 0;
     held_ = err == 0;
@@ -241,7 +241,7 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kEnd:
         // Only v2 has members that a raised limit does not wake.
         if (back_end_->traits().kernel_must_be_asked)
-          unheld_at_ = terms_.effects->now() + terms_.grace_ns;
+          unheld_at_ = config_.effects->now() + config_.grace_ns;
         break;
       case Do::kStep:
       case Do::kLowerLimit:
@@ -261,12 +261,12 @@ OwnEpisode StandIn::own_episode() const {
 }
 
 bool StandIn::seen_over() const {
-  return terms_.parent_alive && turn_.seen_over(slot_view(), own_episode());
+  return config_.parent_alive && turn_.seen_over(slot_view(), own_episode());
 }
 
 int64_t StandIn::deadline(int64_t now) {
-  int64_t when = turn_.deadline(now, slot_view(), machine_.config().delay_ns, terms_.grace_ns);
-  return terms_.parent_alive ? when + terms_.grace_ns : when;
+  int64_t when = turn_.deadline(now, slot_view(), machine_.config().delay_ns, config_.grace_ns);
+  return config_.parent_alive ? when + config_.grace_ns : when;
 }
 
 bool StandIn::may_act(int64_t now) {
@@ -283,7 +283,7 @@ void StandIn::witness(Do what) {
     int64_t now = machine_.started_at(), whole = now + machine_.config().delay_ns;
     int64_t until = machine_.deadline();
     // What is left of the one before has its grace in it.
-    if (until < whole && terms_.parent_alive) until = std::max(until - terms_.grace_ns, now);
+    if (until < whole && config_.parent_alive) until = std::max(until - config_.grace_ns, now);
     turn_.begins(now, until, slot_view());
   }
   if (what == Do::kEnd) turn_.ends(machine_.end().at);
@@ -292,17 +292,17 @@ void StandIn::witness(Do what) {
 // A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
 // which we have not heard yet.
 bool StandIn::is_parents_turn() {
-  if (!terms_.parent_alive || machine_.config().delay_ns != 0) return false;
-  int64_t now = terms_.effects->now();
+  if (!config_.parent_alive || machine_.config().delay_ns != 0) return false;
+  int64_t now = config_.effects->now();
   if (wanted_at_ == 0) wanted_at_ = now;
-  return now < wanted_at_ + terms_.grace_ns;
+  return now < wanted_at_ + config_.grace_ns;
 }
 
 void StandIn::fall_back(Sentinel& sentinel) {
   thaw();
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
-  int err = terms_.effects->kill(*this, largest, killed);
+  int err = config_.effects->kill(*this, largest, killed);
   step(sentinel, Fact::kFallbackDone, err, killed);
 }
 
@@ -319,20 +319,20 @@ int StandIn::let_go() {
   held_ &= err != 0;
   thaw();
   if (back_end_->traits().kernel_must_be_asked &&
-      ask_.due(machine_.id(), terms_.effects->now(), kills_, usage_)) {
+      ask_.due(machine_.id(), config_.effects->now(), kills_, usage_)) {
     SharedSlot* slot = this->slot();
     uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
     uint64_t base = machine_.base_limit();
-    terms_.effects->ask_kernel(*this, {base, std::max(base, lent), kills_});
+    config_.effects->ask_kernel(*this, {base, std::max(base, lent), kills_});
   }
-  if (!terms_.parent_alive) repay();
+  if (!config_.parent_alive) repay();
   return err;
 }
 
 void StandIn::thaw() {
   SharedSlot* slot = this->slot();
   if (slot && slot->hold.frozen.load() != 0 && back_end_->freeze(false) != 0)
-    terms_.effects->thaw(*this);
+    config_.effects->thaw(*this);
 }
 
 void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
@@ -358,14 +358,14 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   // A group that needs more than it has a right to: the kernel decides about it again, its limit
   // comes down as soon as it can.
   // A living parent takes back itself what it has lent, and must not be surprised.
-  err = terms_.parent_alive ? 0 : repay();
+  err = config_.parent_alive ? 0 : repay();
   if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY))
     return again(sentinel, kRepayRetry);
   finish(sentinel);
 }
 
 void StandIn::again(Sentinel& sentinel, int64_t ns) {
-  sentinel.set_timer(*this, terms_.effects->now() + ns);
+  sentinel.set_timer(*this, config_.effects->now() + ns);
 }
 
 void StandIn::retire(Sentinel& sentinel, bool held) {
@@ -380,7 +380,7 @@ void StandIn::retire(Sentinel& sentinel, bool held) {
 void StandIn::finish(Sentinel& sentinel) {
   done_ = true;
   detach(sentinel);
-  terms_.on_done(terms_.on_done_arg);
+  config_.on_done(config_.on_done_arg);
 }
 
 }  // namespace oom::guardian

@@ -39,7 +39,7 @@ class Effects {
 };
 
 // What all groups of one guard share.
-struct Terms {
+struct GroupConfig {
   SharedState* shared = nullptr;
   Effects* effects = nullptr;
   int64_t grace_ns = 0;
@@ -53,8 +53,8 @@ struct Terms {
 class StandIn final : public Source, public std::enable_shared_from_this<StandIn> {
  public:
   // `back_end` is armed; `name` is relative to the guarded group.
-  StandIn(const Terms& terms, std::unique_ptr<BackEnd> back_end, std::shared_ptr<StandIn> above,
-          uint64_t inode, std::string name);
+  StandIn(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
+          std::shared_ptr<StandIn> above, uint64_t inode, std::string name);
   // The guardian never forks.
   static void* operator new(size_t size) { return ::operator new(size); }
 
@@ -104,9 +104,9 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   int repay();
   void again(Sentinel& sentinel, int64_t ns);
   void finish(Sentinel& sentinel);
-  SharedSlot* slot() const { return terms_.shared->find(inode_); }
+  SharedSlot* slot() const { return config_.shared->find(inode_); }
 
-  const Terms& terms_;
+  const GroupConfig& config_;
   std::shared_ptr<StandIn> above_;
   uint64_t inode_;
   std::string name_;

@@ -122,17 +122,17 @@ class GuardianProcess final : public guardian::Effects {
   GuardianProcess(SimGroup& group, SharedState& shared, Sentinel& loop, GuardianHooks& hooks,
                   const EpisodeConfig& guard, int64_t grace_ns)
       : group_(group), loop_(loop), hooks_(hooks) {
-    terms_.shared = &shared;
-    terms_.effects = this;
-    terms_.grace_ns = grace_ns;
-    terms_.episode.delay_ns = terms_.episode.max_delay_ns = guard.delay_ns;
-    terms_.episode.fallback = guard.fallback;
-    terms_.on_done = [](void* self) { static_cast<GuardianProcess*>(self)->leave_if_done(); };
-    terms_.on_done_arg = this;
+    config_.shared = &shared;
+    config_.effects = this;
+    config_.grace_ns = grace_ns;
+    config_.episode.delay_ns = config_.episode.max_delay_ns = guard.delay_ns;
+    config_.episode.fallback = guard.fallback;
+    config_.on_done = [](void* self) { static_cast<GuardianProcess*>(self)->leave_if_done(); };
+    config_.on_done_arg = this;
     auto back_end = std::make_unique<SimBackEnd>(group, hooks);
     back_end_ = back_end.get();
     stand_in_ =
-        std::make_unique<guardian::StandIn>(terms_, std::move(back_end), nullptr, kInode, "");
+        std::make_unique<guardian::StandIn>(config_, std::move(back_end), nullptr, kInode, "");
     // The kernel tells at once who registers in the middle of an OOM.
     seen_ = group.notifications();
     if (group.under_oom()) notice_at_ = group.now();
@@ -143,12 +143,12 @@ class GuardianProcess final : public guardian::Effects {
   void die(SharedState& nowhere) {
     gone_ = true;
     back_end_->die();
-    terms_.shared = &nowhere;
+    config_.shared = &nowhere;
   }
   bool gone() const { return gone_; }
   bool retired() const { return retired_; }
   const EpisodeMachine& machine() const { return stand_in_->machine(); }
-  bool parent_alive() const { return terms_.parent_alive; }
+  bool parent_alive() const { return config_.parent_alive; }
   bool terminating() const { return terminating_; }
   bool left_owing() const { return terminating_ && back_end_->in_use(); }
 
@@ -244,7 +244,7 @@ class GuardianProcess final : public guardian::Effects {
   }
   void hear(const Message& m) {
     bool said = m.what == Word::kRemove;
-    if (said && (terminating_ || !terms_.parent_alive)) return;
+    if (said && (terminating_ || !config_.parent_alive)) return;
     switch (m.what) {
       case Word::kRemove:
         stand_in_->retire(loop_, true);
@@ -255,7 +255,7 @@ class GuardianProcess final : public guardian::Effects {
         if (std::any_of(words_.begin(), words_.end(),
                         [](const Message& m) { return m.what == Word::kParentGone; })) {
           hear_out();
-          terms_.parent_alive = false;
+          config_.parent_alive = false;
         }
         terminating_ = true;
         if (!retired_) stand_in_->put_back(loop_, true);
@@ -263,14 +263,14 @@ class GuardianProcess final : public guardian::Effects {
         break;
       case Word::kParentGone:
         hear_out();
-        terms_.parent_alive = false;
+        config_.parent_alive = false;
         if (!retired_) stand_in_->parent_gone(loop_);
         leave_if_done();
         break;
     }
   }
   void leave_if_done() {
-    if ((terminating_ || !terms_.parent_alive) && (retired_ || stand_in_->done())) leave();
+    if ((terminating_ || !config_.parent_alive) && (retired_ || stand_in_->done())) leave();
   }
   void leave() {
     if (gone_) return;
@@ -281,7 +281,7 @@ class GuardianProcess final : public guardian::Effects {
   SimGroup& group_;
   Sentinel& loop_;
   GuardianHooks& hooks_;
-  guardian::Terms terms_;
+  guardian::GroupConfig config_;
   SimBackEnd* back_end_ = nullptr;
   std::unique_ptr<guardian::StandIn> stand_in_;
   std::vector<Message> words_;
