@@ -109,7 +109,7 @@
     "guardian_sources": [
       "native/guardian/decider.cc",
       "native/guardian/guardian.cc",
-      "native/guardian/stand_in.cc",
+      "native/guardian/guardian_group.cc",
       "native/guardian/guarded_tree.cc"
     ]
   }

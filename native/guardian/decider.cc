@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "guardian/stand_in.h"
+#include "guardian/guardian_group.h"
 
 namespace oom::guardian {
 
@@ -65,7 +65,7 @@ void Decider::finished(Command& command, Sentinel&) {
 void Decider::end(Decision& decision) {
   under_way_--;
   // The group may be nobody else's any more, and the decision goes with it.
-  std::shared_ptr<StandIn> group = std::move(decision.group);
+  std::shared_ptr<GuardianGroup> group = std::move(decision.group);
   over_(arg_);
 }
 

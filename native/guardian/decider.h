@@ -22,12 +22,12 @@
 namespace oom::guardian {
 
 class Decider;
-class StandIn;
+class GuardianGroup;
 
 // Lies in its group, one at a time; the loop's, but for what a thread reads while it decides.
 struct Decision : Command {
-  std::shared_ptr<StandIn> group;  // from being asked for until it is over
-  Hold* hold = nullptr;            // of the group
+  std::shared_ptr<GuardianGroup> group;  // from being asked for until it is over
+  Hold* hold = nullptr;                  // of the group
   Asking asking;
   Decider* decider = nullptr;
   int thread = -1;

@@ -84,9 +84,9 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
     if (guarded) status = back_end->arm(place, dir, {});
     if (status.err == code::kNotAMemoryCgroup && parent != 0) guarded = false;
     if (!guarded) status = back_end->arm_members(place, dir, {});
-    auto group = std::make_shared<StandIn>(config_, std::move(back_end),
-                                           above == groups_.end() ? nullptr : above->second,
-                                           st.st_ino, place.name());
+    auto group = std::make_shared<GuardianGroup>(config_, std::move(back_end),
+                                                 above == groups_.end() ? nullptr : above->second,
+                                                 st.st_ino, place.name());
     if (status.ok() && guarded) status = Status::of(group->attach(*context_.loop), "epoll_ctl");
     // Known only for kills in the groups above.
     if (!guarded) group->retire(*context_.loop, false);
@@ -122,7 +122,7 @@ bool GuardedTree::out_of_sight(int err, const Place&, int dir) {
 int64_t GuardedTree::now() { return sys::now_ns(); }
 
 // As the sentinel would.
-int GuardedTree::kill(const StandIn& top, bool largest, uint32_t& killed) {
+int GuardedTree::kill(const GuardianGroup& top, bool largest, uint32_t& killed) {
   Victims& victims = *context_.victims;
   auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
@@ -138,11 +138,11 @@ int GuardedTree::kill(const StandIn& top, bool largest, uint32_t& killed) {
   return err;
 }
 
-void GuardedTree::thaw(const StandIn& group) {
+void GuardedTree::thaw(const GuardianGroup& group) {
   if (freezer_) freezer_v1::thaw_at(freezer_.get(), group.name());
 }
 
-bool GuardedTree::any_member(const StandIn& top) {
+bool GuardedTree::any_member(const GuardianGroup& top) {
   for (auto& [id, group] : groups_) {
     if (!group->below(top)) continue;
     int found = any_member_now(group->back_end().members());
@@ -151,7 +151,7 @@ bool GuardedTree::any_member(const StandIn& top) {
   return false;
 }
 
-void GuardedTree::ask_kernel(StandIn& group, const Asking& asking) {
+void GuardedTree::ask_kernel(GuardianGroup& group, const Asking& asking) {
   Decision& decision = group.decision();
   if (decision.under_way()) return;
   decision.group = group.shared_from_this();

@@ -1,4 +1,4 @@
-// One guard as the guardian has it: the guarded group and those below it, each with its StandIn.
+// One guard as the guardian has it: the guarded group and those below it, each with its GuardianGroup.
 //
 // Runs on the guardian's only thread. Groups appear and vanish with the tree's events; what the
 // running round of the loop may still point to is freed after that round.
@@ -14,7 +14,7 @@
 #include "core/tree/tree.h"
 #include "guardian/decider.h"
 #include "guardian/deferred_free.h"
-#include "guardian/stand_in.h"
+#include "guardian/guardian_group.h"
 
 namespace oom::guardian {
 
@@ -68,10 +68,10 @@ class GuardedTree final : public TreeListener, public Effects {
   bool out_of_sight(int err, const Place& place, int dir) override;
 
   int64_t now() override;
-  int kill(const StandIn& top, bool largest, uint32_t& killed) override;
-  void thaw(const StandIn& group) override;
-  bool any_member(const StandIn& top) override;
-  void ask_kernel(StandIn& group, const Asking& asking) override;
+  int kill(const GuardianGroup& top, bool largest, uint32_t& killed) override;
+  void thaw(const GuardianGroup& group) override;
+  bool any_member(const GuardianGroup& top) override;
+  void ask_kernel(GuardianGroup& group, const Asking& asking) override;
 
  private:
   GuardianContext& context_;
@@ -84,7 +84,7 @@ class GuardedTree final : public TreeListener, public Effects {
   uint32_t last_id_ = 0;
   std::shared_ptr<const Fd> root_;
   Fd freezer_;
-  std::unordered_map<uint32_t, std::shared_ptr<StandIn>> groups_;
+  std::unordered_map<uint32_t, std::shared_ptr<GuardianGroup>> groups_;
   Tree tree_{*this};
 };
 

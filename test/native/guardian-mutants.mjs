@@ -1,5 +1,5 @@
-// Removes the rules of the guardian's side one by one (native/guardian/stand_in*.cc) and demands
-// that the simulation of both processes notices, or else the unit tests (stand_in_test.cc).
+// Removes the rules of the guardian's side one by one (native/guardian/guardian_group*.cc) and demands
+// that the simulation of both processes notices, or else the unit tests (guardian_group_test.cc).
 //   node test/native/guardian-mutants.mjs [name…]
 import { runMutants } from './mutants.mjs'
 
@@ -187,7 +187,7 @@ const mutants = [
 ]
 
 await runMutants({
-  sources: ['native/guardian/stand_in.cc', 'native/core/rules/turn.cc'],
+  sources: ['native/guardian/guardian_group.cc', 'native/core/rules/turn.cc'],
   mutants,
   schedules: '200000',
   simulation: [
@@ -209,5 +209,5 @@ await runMutants({
     'native/core/prepared/image_ranges.cc',
     'native/core/sys/parse.cc',
   ],
-  units: ['test/native/stand_in_test.cc', 'test/native/main.cc'],
+  units: ['test/native/guardian_group_test.cc', 'test/native/main.cc'],
 })

@@ -1,5 +1,5 @@
 // One random schedule of both processes: the sentinel's side (SimDriver, which publishes as real
-// guarded groups do) and the guardian's (StandIn), over one simulated group, with everything that
+// guarded groups do) and the guardian's (GuardianGroup), over one simulated group, with everything that
 // may happen to the group, to the calls and to the processes, all from one seed.
 //
 // Stopping a process within a call is a nested run of the world; a process that is killed within a

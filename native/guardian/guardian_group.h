@@ -21,21 +21,21 @@
 
 namespace oom::guardian {
 
-class StandIn;
+class GuardianGroup;
 
-// What a StandIn needs besides the group's own files: the guarded tree's, or a simulation's.
+// What a GuardianGroup needs besides the group's own files: the guarded tree's, or a simulation's.
 class Effects {
  public:
   virtual ~Effects() = default;
   virtual int64_t now() = 0;
   // SIGKILL to the largest or to all of the members here and below: 0 or -errno.
-  virtual int kill(const StandIn& top, bool largest, uint32_t& killed) = 0;
+  virtual int kill(const GuardianGroup& top, bool largest, uint32_t& killed) = 0;
   // SIGKILL of a frozen v1 task waits for this.
-  virtual void thaw(const StandIn& group) = 0;
+  virtual void thaw(const GuardianGroup& group) = 0;
   // Whether a process is left in `top` or below it; where that cannot be told: yes.
-  virtual bool any_member(const StandIn& top) = 0;
+  virtual bool any_member(const GuardianGroup& top) = 0;
   // BackEnd::decide(), which may take long.
-  virtual void ask_kernel(StandIn&, const Asking&) {}
+  virtual void ask_kernel(GuardianGroup&, const Asking&) {}
 };
 
 // What all groups of one guard share.
@@ -50,11 +50,11 @@ struct GroupConfig {
   void* on_done_arg = nullptr;
 };
 
-class StandIn final : public Source, public std::enable_shared_from_this<StandIn> {
+class GuardianGroup final : public Source, public std::enable_shared_from_this<GuardianGroup> {
  public:
   // `back_end` is armed; `name` is relative to the guarded group.
-  StandIn(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
-          std::shared_ptr<StandIn> above, uint64_t inode, std::string name);
+  GuardianGroup(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
+                std::shared_ptr<GuardianGroup> above, uint64_t inode, std::string name);
   // The guardian never forks.
   static void* operator new(size_t size) { return ::operator new(size); }
 
@@ -72,7 +72,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   void retire(Sentinel& sentinel, bool held);
   bool done() const { return done_; }
   // Whether it is `top` or below it.
-  bool below(const StandIn& top) const;
+  bool below(const GuardianGroup& top) const;
   const std::string& name() const { return name_; }
   const BackEnd& back_end() const { return *back_end_; }
   BackEnd& back_end() { return *back_end_; }
@@ -107,7 +107,7 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   SharedSlot* slot() const { return config_.shared->find(inode_); }
 
   const GroupConfig& config_;
-  std::shared_ptr<StandIn> above_;
+  std::shared_ptr<GuardianGroup> above_;
   uint64_t inode_;
   std::string name_;
   std::unique_ptr<BackEnd> back_end_;

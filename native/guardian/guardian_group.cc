@@ -1,4 +1,4 @@
-#include "guardian/stand_in.h"
+#include "guardian/guardian_group.h"
 
 #include <sys/epoll.h>
 
@@ -26,8 +26,8 @@ EpisodeConfig config_of(const GroupConfig& group, const BackEnd& back_end) {
 
 }  // namespace
 
-StandIn::StandIn(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
-                 std::shared_ptr<StandIn> above, uint64_t inode, std::string name)
+GuardianGroup::GuardianGroup(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
+                             std::shared_ptr<GuardianGroup> above, uint64_t inode, std::string name)
     : config_(config),
       above_(std::move(above)),
       inode_(inode),
@@ -35,7 +35,7 @@ StandIn::StandIn(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
       back_end_(std::move(back_end)),
       machine_(config_of(config, *back_end_)) {}
 
-int StandIn::attach(Sentinel& sentinel) {
+int GuardianGroup::attach(Sentinel& sentinel) {
   int err = sentinel.add(back_end_->event_fd(), *this, back_end_->event_mask());
   attached_ = err == 0;
   if (attached_ && back_end_->traits().idle_sample_ns != kNever) {
@@ -44,13 +44,13 @@ int StandIn::attach(Sentinel& sentinel) {
   return err;
 }
 
-void StandIn::detach(Sentinel& sentinel) {
+void GuardianGroup::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
   if (attached_) sentinel.remove(back_end_->event_fd());
   attached_ = false;
 }
 
-int StandIn::look(Sample& sample) {
+int GuardianGroup::look(Sample& sample) {
   SharedSlot* slot = this->slot();
   back_end_->share(slot ? &slot->hold : nullptr);
   if (int err = back_end_->sample(sample)) return err;
@@ -68,7 +68,7 @@ int StandIn::look(Sample& sample) {
   sample.need = own_.judge(
       config_.effects->now(), sample.need, [&] { return back_end_->at_limit(sample); },
       [&] {
-        for (StandIn* above = above_.get(); above; above = above->above_.get()) {
+        for (GuardianGroup* above = above_.get(); above; above = above->above_.get()) {
           Sample theirs;
           if (above->back_end_->sample(theirs) == 0 && theirs.starved()) return true;
         }
@@ -78,7 +78,7 @@ int StandIn::look(Sample& sample) {
 }
 
 // An episode that nobody waits for is the sentinel's to end, as long as it has time to.
-void StandIn::look_for_members(int64_t now, Sample& sample) {
+void GuardianGroup::look_for_members(int64_t now, Sample& sample) {
   if (!machine_.active()) return;
   if (presence_.due(now, 0)) presence_.reported(!config_.effects->any_member(*this));
   bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
@@ -86,7 +86,7 @@ void StandIn::look_for_members(int64_t now, Sample& sample) {
 }
 
 // What is known of the group now: 0 or -errno.
-int StandIn::see(Input& input) {
+int GuardianGroup::see(Input& input) {
   int64_t now = config_.effects->now();
   int err = look(input.sample);
   if (err == 0) {
@@ -102,7 +102,7 @@ int StandIn::see(Input& input) {
   return err;
 }
 
-void StandIn::ready(Sentinel& sentinel, int64_t) {
+void GuardianGroup::ready(Sentinel& sentinel, int64_t) {
   if (done_) return;
   back_end_->consume();
   presence_.notified();
@@ -112,10 +112,10 @@ void StandIn::ready(Sentinel& sentinel, int64_t) {
   step(sentinel, Fact::kNotified);
 }
 
-void StandIn::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
+void GuardianGroup::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
 
 // The delay is the program's, as the parent has published it.
-void StandIn::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) {
+void GuardianGroup::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) {
   SharedSlot* slot = this->slot();
   int64_t delay = slot ? slot->delay.load() : -1;
   if (delay < 0 || delay == machine_.config().delay_ns) return;
@@ -129,7 +129,7 @@ void StandIn::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) 
   carry_out(sentinel, actions);
 }
 
-void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
+void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
   if (leaving_) return put_back(sentinel, true);
   if (config_.effects->now() >= unheld_at_) free_members();
@@ -169,7 +169,7 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
 
 // An episode has ended, and the sentinel does not let the members go on: a limit that was raised
 // holds nobody any more.
-void StandIn::free_members() {
+void GuardianGroup::free_members() {
   unheld_at_ = kNever;
   SharedSlot* slot = this->slot();
   if (!config_.parent_alive || !slot || slot->state.load() != SlotState::kEpisode) return;
@@ -177,20 +177,20 @@ void StandIn::free_members() {
   hold();
 }
 
-int StandIn::hold() {
+int GuardianGroup::hold() {
   int err = back_end_->hold();
   return err == -EAGAIN ? back_end_->hold_slowly() : err;
 }
 
 // The sentinel has seen the end of what this process has ended in its place, and holds again.
-void StandIn::hear_of_end(Sentinel& sentinel, const Input& input) {
+void GuardianGroup::hear_of_end(Sentinel& sentinel, const Input& input) {
   if (!seen_over() || back_end_->held_again() != 1) return;
   Input over = input;
   over.fact = Fact::kSeenOver;
   drive(sentinel, config_.effects->now(), over);
 }
 
-void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
+void GuardianGroup::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   EpisodeMachine next = machine_;
   Actions actions;
   next.step(now, input, actions);
@@ -213,7 +213,7 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
 
 // A living parent holds and releases itself: here only what this process has done is undone, and
 // what the parent should have done is done late.
-void StandIn::apply_grip(int64_t now) {
+void GuardianGroup::apply_grip(int64_t now) {
   Grip want = machine_.grip();
   if (!switch_.due(now, machine_.wish())) return;
   int err = 0;
@@ -229,7 +229,7 @@ void StandIn::apply_grip(int64_t now) {
   switch_.applied(now, want, err == 0 || is_gone(err));
 }
 
-void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
+void GuardianGroup::carry_out(Sentinel& sentinel, const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
     witness(actions.list[i].what);
     switch (actions.list[i].what) {
@@ -250,26 +250,26 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
   }
 }
 
-SlotView StandIn::slot_view() const {
+SlotView GuardianGroup::slot_view() const {
   SharedSlot* slot = this->slot();
   return slot ? slot->view() : SlotView{};
 }
 
-OwnEpisode StandIn::own_episode() const {
+OwnEpisode GuardianGroup::own_episode() const {
   bool acted = machine_.active() && machine_.phase() != EpisodeMachine::Phase::kDelaying;
   return {machine_.id(), acted};
 }
 
-bool StandIn::seen_over() const {
+bool GuardianGroup::seen_over() const {
   return config_.parent_alive && turn_.seen_over(slot_view(), own_episode());
 }
 
-int64_t StandIn::deadline(int64_t now) {
+int64_t GuardianGroup::deadline(int64_t now) {
   int64_t when = turn_.deadline(now, slot_view(), machine_.config().delay_ns, config_.grace_ns);
   return config_.parent_alive ? when + config_.grace_ns : when;
 }
 
-bool StandIn::may_act(int64_t now) {
+bool GuardianGroup::may_act(int64_t now) {
   SharedSlot* slot = this->slot();
   return turn_.may_act(
       now, slot_view(), own_episode(),
@@ -278,7 +278,7 @@ bool StandIn::may_act(int64_t now) {
 }
 
 // When this process sees an OOM begin and end.
-void StandIn::witness(Do what) {
+void GuardianGroup::witness(Do what) {
   if (what == Do::kBegin) {
     int64_t now = machine_.started_at(), whole = now + machine_.config().delay_ns;
     int64_t until = machine_.deadline();
@@ -291,14 +291,14 @@ void StandIn::witness(Do what) {
 
 // A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
 // which we have not heard yet.
-bool StandIn::is_parents_turn() {
+bool GuardianGroup::is_parents_turn() {
   if (!config_.parent_alive || machine_.config().delay_ns != 0) return false;
   int64_t now = config_.effects->now();
   if (wanted_at_ == 0) wanted_at_ = now;
   return now < wanted_at_ + config_.grace_ns;
 }
 
-void StandIn::fall_back(Sentinel& sentinel) {
+void GuardianGroup::fall_back(Sentinel& sentinel) {
   thaw();
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
@@ -306,14 +306,14 @@ void StandIn::fall_back(Sentinel& sentinel) {
   step(sentinel, Fact::kFallbackDone, err, killed);
 }
 
-bool StandIn::below(const StandIn& top) const {
-  for (const StandIn* at = this; at; at = at->above_.get()) {
+bool GuardianGroup::below(const GuardianGroup& top) const {
+  for (const GuardianGroup* at = this; at; at = at->above_.get()) {
     if (at == &top) return true;
   }
   return false;
 }
 
-int StandIn::let_go() {
+int GuardianGroup::let_go() {
   int err = back_end_->pause_hold();
   let_go_ |= err == 0;
   held_ &= err != 0;
@@ -329,15 +329,15 @@ int StandIn::let_go() {
   return err;
 }
 
-void StandIn::thaw() {
+void GuardianGroup::thaw() {
   SharedSlot* slot = this->slot();
   if (slot && slot->hold.frozen.load() != 0 && back_end_->freeze(false) != 0)
     config_.effects->thaw(*this);
 }
 
-void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
+void GuardianGroup::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
 
-int StandIn::repay() {
+int GuardianGroup::repay() {
   SharedSlot* slot = this->slot();
   if (!slot || slot->own_limit.load() == 0) return 0;
   int err = back_end_->restore_limit_for(slot->own_limit.load(), slot->own_memsw.load(),
@@ -346,7 +346,7 @@ int StandIn::repay() {
   return err;
 }
 
-void StandIn::put_back(Sentinel& sentinel, bool last) {
+void GuardianGroup::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
   leaving_ |= last;
   SharedSlot* slot = this->slot();
@@ -364,11 +364,11 @@ void StandIn::put_back(Sentinel& sentinel, bool last) {
   finish(sentinel);
 }
 
-void StandIn::again(Sentinel& sentinel, int64_t ns) {
+void GuardianGroup::again(Sentinel& sentinel, int64_t ns) {
   sentinel.set_timer(*this, config_.effects->now() + ns);
 }
 
-void StandIn::retire(Sentinel& sentinel, bool held) {
+void GuardianGroup::retire(Sentinel& sentinel, bool held) {
   if (held && !done_ && back_end_->held() == 1) {
     back_end_->release();
     back_end_->unmark();
@@ -377,7 +377,7 @@ void StandIn::retire(Sentinel& sentinel, bool held) {
   detach(sentinel);
 }
 
-void StandIn::finish(Sentinel& sentinel) {
+void GuardianGroup::finish(Sentinel& sentinel) {
   done_ = true;
   detach(sentinel);
   config_.on_done(config_.on_done_arg);

@@ -1,6 +1,6 @@
 // The guardian's rules of one group that a random schedule hardly ever meets: its process and group
 // simulated, the sentinel's side of the slot written by hand.
-#include "guardian/stand_in.h"
+#include "guardian/guardian_group.h"
 
 #include <doctest/doctest.h>
 
