@@ -63,7 +63,7 @@ class OomControlBackEnd final : public BackEnd {
   int above_fds_[kAbove] = {};
   int above_count_ = 0;
   uint64_t slack_ = 0;  // how far below its limit a full group may stand
-  freezer_v1::Twin freezer_;
+  freezer_v1::FreezerGroup freezer_;
   std::atomic<bool> frozen_{false};
   // What headroom has changed. The sentinel lends, a helper puts back: both may be at it when one
   // episode follows another.
