@@ -107,7 +107,7 @@ void GuardianGroup::ready(Sentinel& sentinel, int64_t) {
   back_end_->consume();
   presence_.notified();
   // Its next look is never further away than that.
-  static_assert(hold::Respite::kPause <= kLookAgain);
+  static_assert(hold::PollBackoff::kPause <= kLookAgain);
   if (!machine_.active() && back_end_->quiet_until() != 0) return;
   step(sentinel, Fact::kNotified);
 }

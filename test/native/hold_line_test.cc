@@ -51,16 +51,16 @@ TEST_CASE("page cache beyond the line is no OOM") {
 
 TEST_CASE("a group that was fine a moment ago is left alone, as long as it stays near the line") {
   constexpr uint64_t kLine = 60 * kMiB, kBand = 4 * kMiB;
-  constexpr int64_t kEnd = 5 + hold::Respite::kPause;
-  hold::Respite respite;
-  CHECK(respite.until(5, 0) == 0);
-  respite.fine(5, kLine, kBand);
-  CHECK(respite.until(5, kLine) == kEnd);
-  CHECK(respite.until(kEnd - 1, kLine + kBand / 8 - 1) == kEnd);
-  CHECK(respite.until(kEnd, kLine) == 0);
-  CHECK(respite.until(6, kLine + kBand / 8) == 0);
-  respite.none();
-  CHECK(respite.until(6, kLine) == 0);
+  constexpr int64_t kEnd = 5 + hold::PollBackoff::kPause;
+  hold::PollBackoff poll_backoff;
+  CHECK(poll_backoff.until(5, 0) == 0);
+  poll_backoff.fine(5, kLine, kBand);
+  CHECK(poll_backoff.until(5, kLine) == kEnd);
+  CHECK(poll_backoff.until(kEnd - 1, kLine + kBand / 8 - 1) == kEnd);
+  CHECK(poll_backoff.until(kEnd, kLine) == 0);
+  CHECK(poll_backoff.until(6, kLine + kBand / 8) == 0);
+  poll_backoff.none();
+  CHECK(poll_backoff.until(6, kLine) == 0);
 }
 
 TEST_CASE("where the kernel decides there is no room for what CPUs had charged ahead") {

@@ -108,7 +108,7 @@ class MemoryHighBackEnd final : public BackEnd {
   Fd own_dir_;    // where the guard's group has none already
   int dir_ = -1;  // for the mark, and for cgroup.kill
   hold::FreezeRule rule_;
-  hold::Respite respite_;
+  hold::PollBackoff poll_backoff_;
   hold::Edge edge_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};

@@ -65,7 +65,7 @@ class Edge {
 
 // A load of page cache is told of a hundred times a second: while it has been fine a moment ago,
 // and is no further past the line than reclaim leaves it, that is no reason to look.
-class Respite {
+class PollBackoff {
  public:
   static constexpr int64_t kPause = 100'000'000;
   void none() { until_ = 0; }
