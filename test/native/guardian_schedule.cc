@@ -42,7 +42,7 @@ void GuardianSchedule::start_guardian() {
   EpisodeConfig guard = config_;
   guard.delay_ns = guard.max_delay_ns = delay_;
   guardian_stopped_until_ = 0;
-  guardian_edge_ = {};
+  guardian_dip_filter_ = {};
   guardian_ = std::make_unique<GuardianProcess>(group_, shared_, loop_, *this, guard, grace_);
   added_ = true;
 }

@@ -140,14 +140,14 @@ int MemoryHighBackEnd::judge(Sample& out) {
   if (!held) return 0;
   int64_t now = sys::now_ns();
   bool past = out.usage >= line;
-  uint64_t edge = past ? line : hold::Edge::at(line, out.band, ahead_);
+  uint64_t edge = past ? line : hold::DipFilter::at(line, out.band, ahead_);
   bool starved = false;
   if (out.usage >= edge || raised()) {
     if (int err = reclaimable_.count(out.reclaimable)) return err;
     starved = hold::starved(out.usage, out.reclaimable, edge);
   }
   bool stands = starved && !past && stopped();
-  out.need = edge_.judge(now, starved, past, stands);
+  out.need = dip_filter_.judge(now, starved, past, stands);
   if (!starved) poll_backoff_.fine(now, line, out.band);
   return 0;
 }

@@ -109,7 +109,7 @@ class MemoryHighBackEnd final : public BackEnd {
   int dir_ = -1;  // for the mark, and for cgroup.kill
   hold::FreezeRule rule_;
   hold::PollBackoff poll_backoff_;
-  hold::Edge edge_;
+  hold::DipFilter dip_filter_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};
   Fd events_, usage_, max_, high_;  // the sentinel's
