@@ -321,7 +321,7 @@ int GuardianGroup::let_go() {
   if (back_end_->traits().kernel_must_be_asked &&
       ask_.due(machine_.id(), config_.effects->now(), kills_, usage_)) {
     SharedSlot* slot = this->slot();
-    uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
+    uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->raised_to.load() : 0;
     uint64_t base = machine_.base_limit();
     config_.effects->ask_kernel(*this, {base, std::max(base, lent), kills_});
   }
@@ -341,7 +341,7 @@ int GuardianGroup::repay() {
   SharedSlot* slot = this->slot();
   if (!slot || slot->own_limit.load() == 0) return 0;
   int err = back_end_->restore_limit_for(slot->own_limit.load(), slot->own_memsw.load(),
-                                         slot->lent_to.load());
+                                         slot->raised_to.load());
   if (err == 0) slot->own_limit.store(0);
   return err;
 }

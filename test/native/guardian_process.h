@@ -60,12 +60,12 @@ class SimBackEnd final : public BackEnd {
   int hold() override { return set(true); }
   int release() override { return set(false); }
   // As OomControlBackEnd does.
-  int restore_limit_for(uint64_t base, uint64_t, uint64_t lent_to) override {
+  int restore_limit_for(uint64_t base, uint64_t, uint64_t raised_to) override {
     if (int err = enter(GuardianCall::kLimit)) {
       in_use_ = err == -EBUSY;
       return err;
     }
-    if (group_.limit() > lent_to || base >= group_.limit()) return 0;
+    if (group_.limit() > raised_to || base >= group_.limit()) return 0;
     int err = group_.set_limit(base);
     in_use_ = err == -EBUSY;
     if (err == -EBUSY && group_.usage() < group_.limit()) group_.set_limit(group_.usage() + 4095);

@@ -26,7 +26,7 @@ struct alignas(16) SharedSlot {
   std::atomic<int64_t> started_at{0};
   std::atomic<uint64_t> own_limit{0};  // before headroom was lent; 0: none is
   std::atomic<uint64_t> own_memsw{0};
-  std::atomic<uint64_t> lent_to{0};  // what the limit was raised to, at most
+  std::atomic<uint64_t> raised_to{0};  // what the limit was raised to, at most
   HoldNote hold;
 
   // In the reverse order of publishing (slot_writer.h): a claim that succeeds is for the episode

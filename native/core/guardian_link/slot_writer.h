@@ -12,7 +12,7 @@
 
 namespace oom {
 
-struct Loan {
+struct RaisedLimit {
   bool open = false;    // the limit is or may be raised
   uint64_t to = 0;      // so far, at most
   uint64_t memsw = 0;   // what swap was limited to; 0: it was not touched
@@ -20,14 +20,14 @@ struct Loan {
 };
 
 // What belongs to an episode is there before its number is, and the number before the state.
-inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan& loan) {
+inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const RaisedLimit& raised) {
   slot.delay.store(machine.config().delay_ns);
   slot.deadline.store(machine.deadline());
   slot.started_at.store(machine.started_at());
-  slot.lent_to.store(loan.to);
-  slot.own_memsw.store(loan.memsw);
-  slot.own_limit.store(loan.open ? machine.base_limit() : 0);
-  slot.hold.frozen.store(loan.frozen);
+  slot.raised_to.store(raised.to);
+  slot.own_memsw.store(raised.memsw);
+  slot.own_limit.store(raised.open ? machine.base_limit() : 0);
+  slot.hold.frozen.store(raised.frozen);
   if (uint32_t id = machine.id(); slot.claim.load() >> 2 != id) {
     slot.claim.store(SharedSlot::word(id, Claimant::kNobody));
   }
@@ -39,9 +39,10 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan&
 }
 
 // Before the limit is raised: should this process end in between, somebody has to know.
-inline void announce_loan(SharedSlot& slot, const EpisodeMachine& machine, const Loan& loan) {
-  slot.lent_to.store(loan.to);
-  slot.own_memsw.store(loan.memsw);
+inline void announce_headroom(SharedSlot& slot, const EpisodeMachine& machine,
+                              const RaisedLimit& raised) {
+  slot.raised_to.store(raised.to);
+  slot.own_memsw.store(raised.memsw);
   slot.own_limit.store(machine.base_limit());
 }
 

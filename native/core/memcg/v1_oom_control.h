@@ -36,7 +36,7 @@ class OomControlBackEnd final : public BackEnd {
   int raise_to(uint64_t bytes) override;
   bool raised() const override { return set_limit_.load() != 0; }
   int restore_limit(uint64_t base) override;
-  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
+  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t raised_to) override;
   uint64_t raised_to() const override { return set_limit_.load(); }
   uint64_t own_memsw() const override { return own_memsw_.load(); }
   // memory.memsw.limit_in_bytes as it was before anything was lent; 0: there is none.

@@ -62,7 +62,7 @@ class MemoryHighBackEnd final : public BackEnd {
   bool raised() const override { return set_max_.load() != 0; }
   uint64_t raised_to() const override { return set_max_.load(); }
   int restore_limit(uint64_t base) override;
-  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
+  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t raised_to) override;
   int freeze(bool frozen) override;
   bool frozen() const override { return frozen_.load(); }
   int reclaim() override;
