@@ -73,7 +73,8 @@ bool GuardedTree::deciding() const {
 
 uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
   bool guarded = parent == 0 || (guard_descendants_ && context_.parent_alive);
-  // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
+  // A new group inherits the disabled killer: if no guard covers it, release it. A group that
+  // existed before keeps its setting.
   if (!guarded && !opening_) kind_.release(dir);
   struct stat st;
   if (fstat(dir, &st) != 0) return 0;
@@ -88,7 +89,7 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
                                                  above == groups_.end() ? nullptr : above->second,
                                                  st.st_ino, place.name());
     if (status.ok() && guarded) status = Status::of(group->attach(*context_.loop), "epoll_ctl");
-    // Known only for kills in the groups above.
+    // An unguarded group is kept only for kills in the groups above.
     if (!guarded) group->retire(*context_.loop, false);
     if (status.ok()) {
       groups_[++last_id_] = std::move(group);
@@ -109,7 +110,7 @@ void GuardedTree::vanished(uint32_t id) {
   groups_.erase(it);
 }
 
-// A group that this process cannot look after is the kernel's: nobody may hang.
+// If this process cannot guard a new group, it releases it to the kernel: no task may hang.
 bool GuardedTree::out_of_sight(int err, const Place&, int dir) {
   if (!opening_) {
     kind_.release(dir);
@@ -121,7 +122,7 @@ bool GuardedTree::out_of_sight(int err, const Place&, int dir) {
 
 int64_t GuardedTree::now() { return sys::now_ns(); }
 
-// As the sentinel would.
+// Kills as the sentinel does.
 int GuardedTree::kill(const GuardianGroup& top, bool largest, uint32_t& killed) {
   Victims& victims = *context_.victims;
   auto lists = [&](auto&& use) {
@@ -166,7 +167,7 @@ Residence residence(int dir, uint64_t procs_inode) {
   struct stat st;
   if (procs && fstat(procs.get(), &st) == 0) {
     found.procs = procs_inode != 0 && st.st_ino == procs_inode;
-    // Opened anew at each look: the kernel would repeat what it said first.
+    // Open the file for each read: the kernel repeats the first list on the same open file.
     each_listed(procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
   }
   int own = sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY);

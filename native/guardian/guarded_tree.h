@@ -1,4 +1,4 @@
-// One guard as the guardian has it: the guarded group and those below it, each with its GuardianGroup.
+// One guard as the guardian has it: a GuardianGroup for the guarded group and each one below it.
 //
 // Runs on the guardian's only thread. Groups appear and vanish with the tree's events; what the
 // running round of the loop may still point to is freed after that round.

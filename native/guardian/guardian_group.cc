@@ -15,7 +15,8 @@ constexpr int64_t kRepayRetry = 100 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
 constexpr int64_t kLookAgain = 100 * kMs;
 
-// What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
+// Returns the bytes that count against the limit: v2 keeps a band free, and reclaimable memory
+// needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
 
 EpisodeConfig config_of(const GroupConfig& group, const BackEnd& back_end) {
@@ -58,8 +59,8 @@ int GuardianGroup::look(Sample& sample) {
   usage_ = sample.usage;
   uint64_t own = slot ? slot->own_limit.load() : 0;
   if (own != 0 && sample.limit > own) {
-    // Headroom is lent: out of memory is what does not fit into the limit without it. The kernel,
-    // once it decides, sees those that wait.
+    // If headroom has been raised, the group is out of memory as long as its usage does not fit
+    // into the limit without it. Once the kernel decides, it sees the waiting tasks.
     sample.limit = own;
     bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
     bool runs = !kernel && slot->state.load() == SlotState::kEpisode;
@@ -77,7 +78,7 @@ int GuardianGroup::look(Sample& sample) {
   return 0;
 }
 
-// An episode that nobody waits for is the sentinel's to end, as long as it has time to.
+// If no member is left, the sentinel ends the episode as long as its deadline has not passed.
 void GuardianGroup::look_for_members(int64_t now, Sample& sample) {
   if (!machine_.active()) return;
   if (presence_.due(now, 0)) presence_.reported(!config_.effects->any_member(*this));
@@ -85,7 +86,7 @@ void GuardianGroup::look_for_members(int64_t now, Sample& sample) {
   sample.deserted = presence_.deserted() && (!config_.parent_alive || !deciding);
 }
 
-// What is known of the group now: 0 or -errno.
+// Samples the group into `input`: 0 or -errno.
 int GuardianGroup::see(Input& input) {
   int64_t now = config_.effects->now();
   int err = look(input.sample);
@@ -106,7 +107,7 @@ void GuardianGroup::ready(Sentinel& sentinel, int64_t) {
   if (done_) return;
   back_end_->consume();
   presence_.notified();
-  // Its next look is never further away than that.
+  // The next sample is never further away than that.
   static_assert(hold::PollBackoff::kPause <= kLookAgain);
   if (!machine_.active() && back_end_->quiet_until() != 0) return;
   step(sentinel, Fact::kNotified);
@@ -114,7 +115,7 @@ void GuardianGroup::ready(Sentinel& sentinel, int64_t) {
 
 void GuardianGroup::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
 
-// The delay is the program's, as the parent has published it.
+// Takes over the delay that the parent has published in the slot.
 void GuardianGroup::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) {
   SharedSlot* slot = this->slot();
   int64_t delay = slot ? slot->delay.load() : -1;
@@ -139,7 +140,8 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   input.killed = killed;
   int err = see(input);
   if (is_gone(err)) return finish(sentinel);
-  // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
+  // Read the clock after the sample: if this process is stopped in between, an OOM that has begun
+  // meanwhile must not seem old.
   int64_t now = config_.effects->now();
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
@@ -158,7 +160,7 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   int64_t again = switch_.next(machine_.wish());
   int64_t wake = std::min({machine_.next_wake(), again, unheld_at_});
   if (err != 0) wake = std::min(wake, now + kRetry);
-  // What the sentinel has stopped tells of nothing more.
+  // Members that the sentinel has stopped cause no more events.
   if (back_end_->traits().idle_sample_ns != kNever) wake = std::min(wake, now + kLookAgain);
   if (wake == kNever) {
     sentinel.clear_timer(*this);
@@ -167,8 +169,8 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   }
 }
 
-// An episode has ended, and the sentinel does not let the members go on: a limit that was raised
-// holds nobody any more.
+// If the episode has ended and the sentinel has not let its members continue, thaws them and holds
+// again: after the limit was raised, no member needs to wait.
 void GuardianGroup::free_members() {
   unheld_at_ = kNever;
   SharedSlot* slot = this->slot();
@@ -182,7 +184,8 @@ int GuardianGroup::hold() {
   return err == -EAGAIN ? back_end_->hold_slowly() : err;
 }
 
-// The sentinel has seen the end of what this process has ended in its place, and holds again.
+// If the sentinel has seen the end of an episode that this process ended in its place, and holds
+// again, passes that on to the machine.
 void GuardianGroup::hear_of_end(Sentinel& sentinel, const Input& input) {
   if (!seen_over() || back_end_->held_again() != 1) return;
   Input over = input;
@@ -198,7 +201,7 @@ void GuardianGroup::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   bool acts = machine_.phase() == Phase::kDelaying &&
               (next.phase() == Phase::kFallingBack || next.phase() == Phase::kKernel);
   if (acts && !may_act(now)) {
-    // The sentinel has claimed it: put off.
+    // The sentinel has claimed the episode: put the deadline off.
     Input wait = input;
     wait.fact = Fact::kSetDeadline;
     wait.ns = turn_.put_off();
@@ -211,13 +214,13 @@ void GuardianGroup::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   carry_out(sentinel, actions);
 }
 
-// A living parent holds and releases itself: here only what this process has done is undone, and
-// what the parent should have done is done late.
+// A living parent holds and releases the group itself: this process only undoes its own changes,
+// and does what the parent has failed to do in time.
 void GuardianGroup::apply_grip(int64_t now) {
   Grip want = machine_.grip();
   if (!switch_.due(now, machine_.wish())) return;
   int err = 0;
-  // What the parent wants stands in the slot before its message arrives here.
+  // The parent publishes the state in the slot before its message arrives here.
   bool released = slot_view().state == SlotState::kReleased;
   if (want != Grip::kHeld) {
     if ((held_ && released) || !is_parents_turn()) err = let_go();
@@ -239,7 +242,7 @@ void GuardianGroup::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kEnd:
-        // Only v2 has members that a raised limit does not wake.
+        // Only on v2 does a raised limit leave members asleep.
         if (back_end_->traits().kernel_must_be_asked)
           unheld_at_ = config_.effects->now() + config_.grace_ns;
         break;
@@ -277,20 +280,20 @@ bool GuardianGroup::may_act(int64_t now) {
       [&](uint32_t episode) { slot->take_from_sentinel(episode, now); });
 }
 
-// When this process sees an OOM begin and end.
+// Records when this process sees an OOM begin and end.
 void GuardianGroup::witness(Do what) {
   if (what == Do::kBegin) {
     int64_t now = machine_.started_at(), whole = now + machine_.config().delay_ns;
     int64_t until = machine_.deadline();
-    // What is left of the one before has its grace in it.
+    // A deadline carried over from the previous episode already includes the grace.
     if (until < whole && config_.parent_alive) until = std::max(until - config_.grace_ns, now);
     turn_.begins(now, until, slot_view());
   }
   if (what == Do::kEnd) turn_.ends(machine_.end().at);
 }
 
-// A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
-// which we have not heard yet.
+// If the delay is 0, a living parent has the grace to carry it out first: it may have set another
+// delay that has not arrived here yet.
 bool GuardianGroup::is_parents_turn() {
   if (!config_.parent_alive || machine_.config().delay_ns != 0) return false;
   int64_t now = config_.effects->now();
@@ -353,11 +356,10 @@ void GuardianGroup::put_back(Sentinel& sentinel, bool last) {
   back_end_->share(slot ? &slot->hold : nullptr);
   int err = back_end_->release();
   thaw();
-  // Nobody comes after this process: what it leaves held stays held.
+  // No other process comes after this one: a group that it leaves held stays held.
   if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);
-  // A group that needs more than it has a right to: the kernel decides about it again, its limit
-  // comes down as soon as it can.
-  // A living parent takes back itself what it has lent, and must not be surprised.
+  // If the group uses more than its own limit, the kernel decides about it again, and the limit is
+  // restored as soon as the kernel accepts it. A living parent restores the limit itself.
   err = config_.parent_alive ? 0 : repay();
   if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY))
     return again(sentinel, kRepayRetry);

@@ -64,8 +64,8 @@ int64_t field(const char*& at) {
 }
 
 // In a full group an exec does not wait: the kernel refuses its allocations (ENOMEM, or E2BIG for
-// those of the arguments). Page faults do wait until there is room or somebody is killed. So the
-// room is asked for by touching it, and given back for the exec to take.
+// those of the arguments). Page faults do wait until there is room or a member is killed. So the
+// launcher gets the room by touching it, and frees it for the exec to use.
 void wait_for_room(size_t bytes) {
   for (size_t i = 0; i < bytes; i += 4096) static_cast<volatile unsigned char*>(room)[i] = 1;
   madvise(room, bytes, MADV_DONTNEED);
@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
   if (joined < 0) fail(status, LaunchStage::kJoin, errno);
 
   // As libuv does it, where a failing setgroups is no error. A full group has no memory for
-  // credentials: that is waited for, never taken for an answer.
+  // credentials: the launcher retries instead of failing.
   if (uid >= 0 || gid >= 0) {
     while (setgroups(0, nullptr) != 0 && errno == ENOMEM) wait_for_room(kUnit);
   }

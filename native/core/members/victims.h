@@ -10,13 +10,13 @@
 // that share its address space (clone(2) with CLONE_VM, vfork(2)), as the kernel's own killer does;
 // one that shares it with a process that may not be killed, or with its parent outside of the
 // group, frees nothing and is passed over. And where a member cannot be looked at (another pid
-// namespace, hidepid), nobody is called the largest: kUnseenMembers, and the kernel, who sees all,
+// namespace, hidepid), no process is chosen: kUnseenMembers, and the kernel, which sees all,
 // decides.
 //
 // Kernel contract (v1): the members that an open cgroup.procs gives are remembered by the kernel
-// for a second after the last read and given again, dead or not; only a new open file looks anew.
-// So the file is opened again for each look; where that fails (in a starved group every open does),
-// the one that is kept open has to do (member_list.h).
+// for a second after the last read and given again, dead or not; only a new open file gives a
+// current list. So the file is opened for each read; if that fails (in a starved group every open
+// does), the one that is kept open is used (member_list.h).
 #pragma once
 
 #include <signal.h>
@@ -58,16 +58,16 @@ class Victims {
   // for each of them. 0: signalled. -ESRCH: none may be.
   template <class Each>
   int signal_largest(Each&& each, int signal);
-  // Signals every member of those groups that may be; SIGKILL goes on until nobody new appears.
+  // Signals every member of those groups that may be; SIGKILL repeats until no new member appears.
   // Where there are some that cannot be named, kill_tree() is called, which is to kill all there
-  // are, unless there is one that is to be spared. 0: somebody was signalled.
+  // are, unless there is one that is to be spared. 0: a process was signalled.
   template <class Each, class KillTree>
   int signal_all(Each&& each, int signal, KillTree&& kill_tree);
   // Signals one pid, if it is a member. -EPERM: it may not be killed.
   int signal_member(const MemberList& members, pid_t pid, int signal);
   // process_mrelease(2) on those killed: frees their memory before they are scheduled. Sleeps.
   void reap();
-  // The same, by somebody else, who closes the fds.
+  // Passes the pidfds of those killed to `use`, which calls process_mrelease(2) and closes them.
   template <class Use>
   void hand_over(Use&& use) {
     for (int i = 0; i < reap_count_; i++) use(reap_[i]);

@@ -22,7 +22,7 @@ bool Waiters::any_gone(const MemberList& members) const {
   int listed = each_member_now(members, [&](pid_t pid) {
     for (int i = 0; i < count_; i++) here[i] |= waiting_[i] == pid;
   });
-  // Removed meanwhile: nobody is left.
+  // If the group has been removed meanwhile, no member is left.
   if (listed != 0) return listed == -ENODEV;
   for (int i = 0; i < count_; i++) {
     Proc::Memory memory;

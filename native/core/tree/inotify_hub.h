@@ -28,7 +28,7 @@ class InotifyHub {
    protected:
     ~Subscriber() = default;
   };
-  // Who waits for the instance's descriptor: told, with the hub's lock, when there is one, and
+  // Waits for the instance's descriptor. Called with the hub's lock, when it has been opened and
   // before it is closed.
   class Reader {
    public:
@@ -45,11 +45,11 @@ class InotifyHub {
   // refusal for want of instances, watches or memory, others are refused without a try for
   // kRetryNs.
   static int watch(int dir, const char* below, uint32_t mask, Subscriber& who, uint32_t tag);
-  // The subscriber hears nothing more of this one when it has returned. Any number of times.
+  // After it has returned, the subscriber gets no more events of this watch. Idempotent.
   static void unwatch(int number, Subscriber& who, uint32_t tag);
   // Whether watch() would try now.
   static bool may_try();
-  // Reads once and tells whom it concerns. Whether there may be more.
+  // Reads once and notifies the subscribers. Returns whether there may be more.
   static bool read();
   // Whether a new program of this user could watch: 0 or -errno.
   static int probe();

@@ -43,7 +43,7 @@ struct TreeThreadState final : InotifyHub::Reader {
 // Taken to start and stop, which one thread does after the other, and to be nudged.
 std::mutex lock;
 TreeThreadState* running = nullptr;
-// Taken while the errand is done, so that one that has been released is not.
+// Held while the errand runs, so that none runs after its release.
 std::mutex errand_lock;
 TreeThread::Errand* errand_now = nullptr;
 int errand_users = 0;

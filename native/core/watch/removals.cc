@@ -28,14 +28,14 @@ struct GroupAbove {
   uint64_t inode = 0;
   uint32_t tag = 0;
   int watch = -1;                 // the hub's number
-  std::atomic<bool> swept{true};  // those below are looked at
+  std::atomic<bool> swept{true};  // those below are polled
   Removable* first = nullptr;
 };
 
 namespace {
 
 constexpr uint32_t kBuckets = 4096;
-// How many buckets are looked through at a time: the sentinel has others to serve.
+// How many buckets are polled at a time: the sentinel has other groups to serve.
 constexpr uint32_t kPiece = 64;
 
 uint32_t hash_of(uint32_t above, std::string_view name) {
@@ -145,7 +145,7 @@ int64_t RemovalErrand::tend(int64_t now) {
   if (!pace_.due(now)) return pace_.next();
   pace_.begin();
   int64_t began = sys::now_ns();
-  // What is watched from now on has to be looked at once more.
+  // If more groups are watched now, poll all once more.
   bool watched = Removals::try_again();
   look(*sentinel, watched);
   int64_t over = sys::now_ns();
@@ -207,7 +207,7 @@ Status Removals::follow(Removable& one) {
         above.inode = st.st_ino;
         above.tag = ++last_tag;
         swept_count++;
-        // Where it cannot be watched those below are looked at.
+        // If it cannot be watched, the groups below it are polled.
         (void)watch_above(above, one.place());
       }
       one.hash_ = hash_of(above.tag, name);
@@ -268,7 +268,7 @@ void Removals::remove(Sentinel&, Removable& one) {
 }
 
 void Removals::tell(Sentinel& sentinel, int64_t now, uint32_t hash) {
-  // One that is told may take itself out.
+  // The callback may remove the group from the list.
   for (Removable *one = listening->buckets[hash % kBuckets], *next; one; one = next) {
     next = one->next_;
     if (one->hash_ == hash) one->maybe_removed(sentinel, now);
