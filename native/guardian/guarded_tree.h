@@ -60,7 +60,7 @@ class GuardedTree final : public TreeListener, public Effects {
   // The parent has put it back: nothing of it is touched any more.
   void retire(bool held);
   bool done() const;
-  // The kernel has been asked about one of its groups, and has not decided.
+  // Returns whether a decision about one of its groups is under way.
   bool deciding() const;
 
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;

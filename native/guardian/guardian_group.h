@@ -1,8 +1,8 @@
 // One group as the guardian sees it: the same warm files and the same episode machine as the
 // sentinel's, with a later deadline while its parent lives.
 //
-// Runs on the guardian's loop. rules/turn.h decides whether the sentinel or the guardian acts. After
-// the parent's end, an episode in progress keeps its deadline; then the group is restored.
+// Runs on the guardian's loop. rules/turn.h decides whether the sentinel or the guardian acts. If
+// the parent has ended, an episode in progress keeps its deadline; then the group is restored.
 #pragma once
 
 #include <cstdint>
@@ -126,7 +126,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   bool attached_ = false;
   bool let_go_ = false;
   bool held_ = false;     // again, by this process
-  bool leaving_ = false;  // whatever is running, it is put back now
+  bool leaving_ = false;  // it is restored now, even during an episode
   bool done_ = false;
 };
 

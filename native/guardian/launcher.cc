@@ -1,4 +1,4 @@
-// oom-launcher: joins a group, then becomes the command that spawn() was asked for.
+// oom-launcher: joins a group, then becomes the command of spawn().
 //
 // Runs as the child of child_process.spawn(), in a process of its own with one thread, between
 // Node's fork and the command's first instruction: what the command allocates and forks is charged
@@ -18,7 +18,7 @@
 //
 // SCORE is the oom_score_adj to start with, plus 1000; "-": as inherited.
 //
-// Both descriptors are closed by the exec: the command sees those that its parent asked for.
+// Both descriptors are closed by the exec: the command sees only those that its parent passes to it.
 #include "guardian/launcher.h"
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-// The guardian as a child process of this one: started, asked, ended.
+// The guardian as a child process of this one: start, question, end.
 //
 // The guardian inherits only its end of the socket, the shared state, and a pidfd of this process.
 // This class has no thread and no lock: the guardian's link calls it under its own lock. All calls

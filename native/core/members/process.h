@@ -1,4 +1,4 @@
-// What /proc says of a process, and where it is silent. No allocator; opens files: helpers'
+// What /proc reports of a process, and what it does not. No allocator; opens files: helpers'
 // threads, the guardian and cold paths.
 //
 // Kernel contract: /proc/PID/statm and /proc/PID/stat speak of the main thread. Where that has

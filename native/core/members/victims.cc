@@ -79,8 +79,8 @@ void Victims::consider(const MemberList& members) {
   if (err != 0 && err != -ENODEV) failed_ = err;
 }
 
-// 0: there is one to be signalled. Where some could not be looked at for want of memory, the
-// largest of the others will do.
+// 0: there is one to be signalled. If some could not be read for want of memory, the
+// largest of the others is chosen.
 int Victims::found() {
   if (unseen_ > 0) return code::kUnseenMembers;
   if (largest_.pid == 0) return failed_ != 0 ? failed_ : -ESRCH;

@@ -9,7 +9,7 @@
 // Memory goes with the last process that has it. So the largest is killed together with all members
 // that share its address space (clone(2) with CLONE_VM, vfork(2)), as the kernel's own killer does;
 // one that shares it with a process that may not be killed, or with its parent outside of the
-// group, frees nothing and is passed over. And where a member cannot be looked at (another pid
+// group, frees nothing and is passed over. And if a member cannot be read (another pid
 // namespace, hidepid), no process is chosen: kUnseenMembers, and the kernel, which sees all,
 // decides.
 //
@@ -123,9 +123,9 @@ class Victims {
   pid_t sharing_parent_ = 0;  // of the largest; 0: it shares no memory with its parent
   bool parent_is_member_ = false;
   bool headless_ = false;    // there is a member whose main thread has ended before others
-  uint32_t unseen_ = 0;      // members that cannot be looked at, or cannot be named
+  uint32_t unseen_ = 0;      // members that cannot be read, or cannot be named
   bool met_spared_ = false;  // there is a member that is to be spared
-  int failed_ = 0;           // why a member could not be looked at, or signalled
+  int failed_ = 0;           // why a member could not be read, or signalled
   pid_t passed_over_[kPassedOver];
   int passed_over_count_ = 0;
   // Those of whom it cannot be known whether they share the largest one's memory, and could.

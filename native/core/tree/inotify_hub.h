@@ -1,10 +1,10 @@
-// The process's one inotify(7) instance: whoever wants to hear of a directory or a file subscribes
-// to it here, trees (tree.h) and removals (removals.h) alike. A user has 128 instances by default,
+// The process's one inotify(7) instance: trees (tree.h) and removals (removals.h) subscribe here to
+// the events of a directory or a file. A user has 128 instances by default,
 // for all of his programs together: one a tree would be 64 guards.
 //
 // Kernel contract: an inode that is watched twice has one watch and one mask, hence IN_MASK_ADD,
 // and inotify_rm_watch(2) by the last of its subscribers alone. Watch numbers are not used again
-// for 2^31 watches. A queue that overflows says so once, with memory set aside for it.
+// for 2^31 watches. If the queue overflows, the kernel reports it once, with memory set aside for it.
 //
 // Threads: watch(), unwatch() and probe() on any that may sleep; read() on the one that reads
 // (forest.h), which hands on what it has read. The lock here is the innermost. The sentinel never

@@ -2,7 +2,7 @@
 // (each directory is watched before it is listed; inotify(7) on cgroupfs reports mkdir and rmdir).
 //
 // inotify is a convenience: a directory that cannot be watched (another program of this user has
-// all instances, or all watches are used) is swept instead, forest.h says how often. Its
+// all instances, or all watches are used) is swept instead (forest.h has the interval). Its
 // subdirectories are counted by its links, so that a sweep of a directory is one stat(2) as long as
 // nothing has changed. What cannot be opened (out of fds) is reported to the listener and tried
 // again a few times a second. v1 groups that are renamed, rename(2), are seen as new only after the
@@ -56,7 +56,7 @@ class Tree final : private InotifyHub::Subscriber {
   Tree& operator=(const Tree&) = delete;
 
   // Reports the root and everything below it, then keeps watching. -ECANCELED when closed
-  // meanwhile. `on_tree_thread`: the tree thread serves the forest, else whoever calls this.
+  // meanwhile. `on_tree_thread`: the tree thread serves the forest, else the caller.
   Status open(std::shared_ptr<const Fd> root, bool on_tree_thread = true);
   // Once more over everything: reports what was missed.
   void rescan();

@@ -8,8 +8,8 @@
 namespace oom {
 namespace {
 
-// Lists by inode, so that thousands of watches cost a removal nothing. The lock keeps the watches in
-// the lists alive, also during a call to the sentinel, which never takes it.
+// Lists by inode, so that thousands of watches cost a removal nothing. The lock keeps the listed
+// watches alive, also during a call to the sentinel, which never takes it.
 constexpr size_t kLists = 1024;
 std::mutex lists_lock;
 LastLook* lists[kLists];

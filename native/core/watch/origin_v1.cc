@@ -104,7 +104,7 @@ struct Reader {
   }
 };
 
-// A kill is counted in the group of whom it hits, which may be one below.
+// A kill is counted in the victim's group, which may be one below.
 bool has_children(int dir) {
   struct stat st;
   return fstat(dir, &st) != 0 || st.st_nlink > 2;

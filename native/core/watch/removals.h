@@ -1,6 +1,6 @@
 // Finds removed v2 groups: before Linux 7.1 the kernel does not wake a process that polls a group's
-// files when it is removed. So the groups above are watched with inotify(7), each once, however many
-// are below. If a group cannot be watched, those below it are polled instead (forest.h says how
+// files when it is removed. So the groups above are watched with inotify(7), each once for all the
+// groups below. If a group cannot be watched, those below it are polled instead (forest.h says how
 // often).
 //
 // Threads: follow() and unfollow() on any that may allocate; add(), remove() and the callbacks on
@@ -21,7 +21,7 @@ struct GroupAbove;
 // A group whose removal matters, linked where it lies.
 class Removable {
  public:
-  // On the sentinel: a group with the same hash of its name was removed from the group above. Checks
+  // On the sentinel: a group whose name has this hash was removed from the group above. Checks
   // whether it is this one.
   virtual void maybe_removed(Sentinel& sentinel, int64_t now) = 0;
   virtual const Place& place() const = 0;
@@ -39,7 +39,7 @@ class Removable {
 
 class Removals {
  public:
-  // Begins to watch the group above this one. Then: attach, and look whether it still exists.
+  // Begins to watch the group above this one. Then: attach, and check that it still exists.
   static Status follow(Removable& one);
   static void unfollow(Removable& one);
   static void add(Sentinel& sentinel, Removable& one);

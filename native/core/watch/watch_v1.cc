@@ -114,8 +114,8 @@ void OomWatchV1::detach(Sentinel& sentinel) {
 
 void OomWatchV1::ready(Sentinel& sentinel, int64_t now) {
   if (done_) return;
-  // Check existence before and after reading the eventfd: on removal the files disappear first, then
-  // the signal comes.
+  // Check existence before and after reading the eventfd: on removal the files disappear first,
+  // then the signal comes.
   int there = removed_ ? 0 : exists();
   uint64_t signals = 0;
   if (::read(eventfd_.get(), &signals, sizeof signals) < 0) return;

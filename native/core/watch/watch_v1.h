@@ -16,7 +16,7 @@
 
 namespace oom {
 
-// What a v1 group says of itself in memory.oom_control and memory.failcnt.
+// A v1 group's counters in memory.oom_control and memory.failcnt.
 struct GroupCounters {
   uint64_t kills = 0;
   uint64_t failcnt = 0;

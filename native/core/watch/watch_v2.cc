@@ -16,8 +16,8 @@ namespace {
 constexpr const char* kLocal = "memory.events.local";
 constexpr const char* kEvents = "memory.events";
 // After a notification the kernel sends no other for up to 10 ms, and in that time a group that met
-// its limit may be out of memory, lose its victim and be removed, counters and all. So it is sampled
-// each millisecond until the kernel can notify again.
+// its limit may be out of memory, lose its victim and be removed, counters and all. So it is
+// sampled each millisecond until the kernel can notify again.
 constexpr uint8_t kLooks = 12;
 constexpr int64_t kLookStep = 1'000'000;
 // What a sample may cost, with a margin: the more watches sample, the less often each does.

@@ -1,6 +1,6 @@
 // A watch of a v2 group (watch.h has the rules). The kernel's side (Documentation/admin-guide/
 // cgroup-v2.rst; measured on 5.10 to 7.3): memory.events.local counts what this group's own limit
-// and its own members met, wakes whoever polls it at most once in 10 ms (later, not never) and
+// and its own members met, wakes its pollers at most once in 10 ms (later, not never) and
 // vanishes with the group, counts and all. Before 7.1 a removal wakes no poll: see removals.h.
 //
 // An OOM is this group's own when its local count grew. A member killed without one fell to the
