@@ -18,7 +18,7 @@
 //
 // SCORE is the oom_score_adj to start with, plus 1000; "-": as inherited.
 //
-// Both descriptors are closed by the exec: the command sees only those that its parent passes to it.
+// Both descriptors are closed by the exec: the command sees only those that its parent passes.
 #include "guardian/launcher.h"
 
 #include <fcntl.h>

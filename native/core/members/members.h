@@ -18,7 +18,7 @@ Status descendants(int dir, std::vector<std::string>& out);
 // The processes of the group, with those of all descendants if `recursive`.
 struct List {
   std::vector<pid_t> pids;  // sorted, each once
-  size_t unseen = 0;        // how many more are in other pid namespaces, where the kernel reports it
+  size_t unseen = 0;        // how many more are in other pid namespaces, if the kernel lists them
 };
 // Threaded groups (v2) are skipped: their processes are those of the nearest domain above.
 Status list(int dir, bool recursive, List& out);

@@ -49,8 +49,8 @@ class Victims {
   // A new job.
   void begin();
 
-  // Signals a pid, all (kAll) or the largest (kLargest) of the members of a group and of those below
-  // it: 0 or -errno. each(use) and kill_tree() are as below; with kAll each group is gone through
+  // Signals a pid, all (kAll) or the largest (kLargest) of the members of a group and of those
+  // below it: 0 or -errno. each(use) and kill_tree() are as below; with kAll each group is gone through
   // once.
   template <class Each, class KillTree>
   int signal(Each&& each, int32_t target, int signal, KillTree&& kill_tree);

@@ -4,7 +4,7 @@
 //
 // Kernel contract: an inode that is watched twice has one watch and one mask, hence IN_MASK_ADD,
 // and inotify_rm_watch(2) by the last of its subscribers alone. Watch numbers are not used again
-// for 2^31 watches. If the queue overflows, the kernel reports it once, with memory set aside for it.
+// for 2^31 watches. If the queue overflows, the kernel reports it once, with reserved memory.
 //
 // Threads: watch(), unwatch() and probe() on any that may sleep; read() on the one that reads
 // (forest.h), which hands on what it has read. The lock here is the innermost. The sentinel never

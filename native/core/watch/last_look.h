@@ -1,6 +1,6 @@
 // A last sample of a group's counters: the kernel removes them with the group, and on a busy
-// machine the sentinel may not have read them yet. Before this process removes a group itself, all watches
-// of it take a last sample.
+// machine the sentinel may not have read them yet. Before this process removes a group itself, all
+// watches of it take a last sample.
 //
 // Threads: construction, destruction and look_once_more() on any that may wait, never on the
 // sentinel; listen() wherever listening begins and ends.
