@@ -70,7 +70,7 @@ await measure(`groups: ${GROUPS} of them watched`, async b => {
   }
   for (const group of groups) mkdirSync(group)
 
-  // A first watch starts what is there once: the sentinel, the scout.
+  // A first watch starts what is there once: the sentinel, the tree thread.
   const small = scratch(b)
   const first = watchTree(small)
   await first.ready

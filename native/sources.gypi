@@ -109,8 +109,8 @@
     "guardian_sources": [
       "native/guardian/decider.cc",
       "native/guardian/guardian.cc",
-      "native/guardian/stand_in.cc",
-      "native/guardian/ward.cc"
+      "native/guardian/guardian_group.cc",
+      "native/guardian/guarded_tree.cc"
     ]
   }
 }

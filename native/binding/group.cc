@@ -258,7 +258,7 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
   }
   Napi::Value remove(Info info) {
     return run(info, [tree = info[0].As<Napi::Boolean>().Value()](Group& group) {
-      return group.remove(tree, &Witness::look_once_more);
+      return group.remove(tree, &LastLook::look_once_more);
     });
   }
   Napi::Value occupied(Info info) {

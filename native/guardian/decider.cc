@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "guardian/stand_in.h"
+#include "guardian/guardian_group.h"
 
 namespace oom::guardian {
 
@@ -43,7 +43,7 @@ bool Decider::start(Decision& decision) {
 
 void* Decider::main(void* arg) {
   auto& self = *static_cast<Worker*>(arg);
-  // Without one what it would interrupt takes its time.
+  // Without an alarm, calls that it would interrupt may take longer.
   (void)self.alarm.open();
   for (;;) {
     if (sem_wait(&self.bell) != 0) continue;
@@ -64,8 +64,8 @@ void Decider::finished(Command& command, Sentinel&) {
 
 void Decider::end(Decision& decision) {
   under_way_--;
-  // The group may be nobody else's any more, and the decision goes with it.
-  std::shared_ptr<StandIn> group = std::move(decision.group);
+  // This may be the last reference to the group, which owns the decision.
+  std::shared_ptr<GuardianGroup> group = std::move(decision.group);
   over_(arg_);
 }
 

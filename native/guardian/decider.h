@@ -1,12 +1,12 @@
 // Makes the kernel decide (BackEnd::decide(), v2) on threads of its own: the write returns only
-// when a victim has ended, and meanwhile the guardian's loop has other groups' deadlines.
+// when a victim has ended, and meanwhile the guardian's loop serves other groups' deadlines.
 //
-// No process is forked for that: it would make every page of the guardian copy-on-write, and its
-// next steps wait for memory. Two threads, prepared with the first v2 guard; more decisions wait
-// for one of them. Where no thread can be had the loop itself decides.
+// The guardian forks no process for a decision: a fork makes each of its pages copy-on-write, so
+// that its next steps would wait for memory. Two threads are prepared with the first v2 guard;
+// further decisions queue for them. If no thread can be started, the loop itself decides.
 //
 // Life cycle: ask() on the loop → decide() on a thread → over() on the loop. The group lives until
-// then, also when the guard has been taken away.
+// then, even if its guard has been removed.
 #pragma once
 
 #include <semaphore.h>
@@ -22,12 +22,13 @@
 namespace oom::guardian {
 
 class Decider;
-class StandIn;
+class GuardianGroup;
 
-// Lies in its group, one at a time; the loop's, but for what a thread reads while it decides.
+// Part of its group, which has at most one decision under way. Only the loop writes it; a thread
+// reads it while it decides.
 struct Decision : Command {
-  std::shared_ptr<StandIn> group;  // from being asked for until it is over
-  Hold* hold = nullptr;            // of the group
+  std::shared_ptr<GuardianGroup> group;  // from ask() until over()
+  Hold* hold = nullptr;                  // of the group
   Asking asking;
   Decider* decider = nullptr;
   int thread = -1;

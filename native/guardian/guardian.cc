@@ -1,12 +1,12 @@
 // oom-guardian: the small process that keeps a guard's promise when the process that made it
 // cannot.
 //
-// One behind each process that guards, however many guards it has; started before the first killer
-// is disabled. It lives outside of what is guarded, holds its own warm files and registrations, and
-// leaves when its parent has: then episodes in progress keep their deadline and everything is put
-// back, groups below included. SIGTERM: the same, at once. One loop, no Node.js; what it touches
-// is locked. It never forks: v2's decisions, which take time, have threads of their own
-// (decider.h). unix(7), pidfd_open(2), signalfd(2), mlockall(2).
+// Each process that guards has one guardian for all its guards. It is started before the first
+// killer is disabled, lives outside of the guarded groups, and has warm files and registrations of
+// its own. When its parent has ended, episodes in progress keep their deadline, all groups are
+// restored, those below included, and it exits. SIGTERM does the same at once. It has one loop and
+// no Node.js; the memory it touches is locked. It never forks: v2's decisions, which take time,
+// have threads of their own (decider.h). unix(7), pidfd_open(2), signalfd(2), mlockall(2).
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -33,7 +33,7 @@
 #include "core/sys/small_file.h"
 #include "core/tree/forest.h"
 #include "core/tree/inotify_hub.h"
-#include "guardian/ward.h"
+#include "guardian/guarded_tree.h"
 
 namespace oom::guardian {
 namespace {
@@ -46,8 +46,8 @@ bool may_lock_without_limit() {
   return syscall(SYS_capget, &header, data) == 0 && data[0].effective & 1u << CAP_IPC_LOCK;
 }
 
-// What is there by now. Under a limit MCL_FUTURE would make a later allocation fatal: then it is
-// asked for again whenever there is more.
+// Locks the memory mapped so far. Under RLIMIT_MEMLOCK, MCL_FUTURE would make a later allocation
+// fail: then this is called again after each growth.
 void lock_memory() {
   if (may_lock_without_limit()) {
     mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
@@ -60,106 +60,106 @@ class Guardian final : private InotifyHub::Reader {
  public:
   Status start(SharedState* shared) {
     Status status;
-    house_.loop = Sentinel::make_inline(status).release();
+    context_.loop = Sentinel::make_inline(status).release();
     if (!status.ok()) return status;
-    yard_ = std::make_unique<Graveyard>(*house_.loop);
+    deferred_free_ = std::make_unique<DeferredFree>(*context_.loop);
     decider_ = std::make_unique<Decider>(
-        *house_.loop, [](void* self) { static_cast<Guardian*>(self)->decided(); }, this);
-    house_.decider = decider_.get();
-    house_.yard = yard_.get();
-    house_.shared = shared;
-    house_.victims = &victims_;
-    // Of ten thousand groups that are put back in one round the last is asked for once.
-    house_.on_done = [](void* self) { static_cast<Guardian*>(self)->leave_soon(); };
+        *context_.loop, [](void* self) { static_cast<Guardian*>(self)->decided(); }, this);
+    context_.decider = decider_.get();
+    context_.deferred_free = deferred_free_.get();
+    context_.shared = shared;
+    context_.victims = &victims_;
+    // If ten thousand groups are restored in one iteration, one check for the last one is enough.
+    context_.on_done = [](void* self) { static_cast<Guardian*>(self)->leave_soon(); };
     leaving_.run = [](Command& command, Sentinel&) {
       auto& leaving = static_cast<Leaving&>(command);
       leaving.posted = false;
       leaving.self->leave_if_done();
     };
     leaving_.self = this;
-    house_.on_done_arg = this;
+    context_.on_done_arg = this;
 
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    // With each question who asks, as the kernel knows him.
+    // The kernel adds the sender's credentials to each question.
     int on = 1;
     if (setsockopt(kSocketFd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) {
       return Status::last("setsockopt");
     }
     signals_.reset(signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!signals_) return Status::last("signalfd");
-    int err = house_.loop->add(signals_.get(), terminate_, EPOLLIN);
-    if (err == 0) err = house_.loop->add(kSocketFd, socket_, EPOLLIN);
-    if (err == 0) err = house_.loop->add(kParentFd, parent_, EPOLLIN | EPOLLONESHOT);
+    int err = context_.loop->add(signals_.get(), terminate_, EPOLLIN);
+    if (err == 0) err = context_.loop->add(kSocketFd, socket_, EPOLLIN);
+    if (err == 0) err = context_.loop->add(kParentFd, parent_, EPOLLIN | EPOLLONESHOT);
     if (err == 0) err = InotifyHub::set_reader(this);
     return Status::of(err, "epoll_ctl");
   }
   void run() {
     answer(0, kHello);
-    house_.loop->run();
+    context_.loop->run();
   }
 
  private:
-  // What it has said last counts: a delay, a guard given up.
+  // Questions that the parent sent before its end still count: a delay, a removed guard.
   void parent_ended() {
-    while (house_.parent_alive && hear()) {
+    while (context_.parent_alive && hear()) {
     }
     parent_gone();
   }
 
   void parent_gone() {
-    if (!house_.parent_alive) return;
-    house_.parent_alive = false;
-    // At its end of file it stays readable.
-    house_.loop->remove(kSocketFd);
-    for (auto& [id, ward] : wards_) ward->parent_gone();
+    if (!context_.parent_alive) return;
+    context_.parent_alive = false;
+    // At end of file the socket stays readable.
+    context_.loop->remove(kSocketFd);
+    for (auto& [id, tree] : trees_) tree->parent_gone();
     leave_if_done();
   }
 
-  // Hears nothing more: its parent, if there is one, has another guardian.
+  // Reads no further questions: if the parent lives, it has another guardian.
   void put_everything_back() {
-    house_.loop->remove(signals_.get());
-    // Both may have come at once, and a dead parent takes nothing back itself.
+    context_.loop->remove(signals_.get());
+    // SIGTERM and the parent's end may come together; a dead parent restores nothing itself.
     pollfd parent{kParentFd, POLLIN, 0};
     if (poll(&parent, 1, 0) > 0) parent_ended();
-    if (house_.parent_alive) house_.loop->remove(kSocketFd);
-    house_.parent_alive = false;
-    for (auto& [id, ward] : wards_) ward->put_back();
+    if (context_.parent_alive) context_.loop->remove(kSocketFd);
+    context_.parent_alive = false;
+    for (auto& [id, tree] : trees_) tree->put_back();
     leave_if_done();
   }
 
   // InotifyHub::Reader.
-  int listen(int fd) override { return house_.loop->add(fd, trees_, EPOLLIN); }
-  void leave(int fd) override { house_.loop->remove(fd); }
+  int listen(int fd) override { return context_.loop->add(fd, inotify_, EPOLLIN); }
+  void leave(int fd) override { context_.loop->remove(fd); }
 
-  // A piece at a time: a storm of new groups makes nobody's deadline late.
+  // Handles one piece at a time: a storm of new groups must not delay other groups' deadlines.
   void serve_trees() {
     bool more = Forest::events();
     int64_t now = sys::now_ns();
     int64_t next = Forest::tend(now);
     if (more) next = now;
     if (next == INT64_MAX) {
-      house_.loop->clear_timer(trees_);
+      context_.loop->clear_timer(inotify_);
     } else {
-      house_.loop->set_timer(trees_, next);
+      context_.loop->set_timer(inotify_, next);
     }
     leave_if_done();
   }
 
   void leave_soon() {
-    if (house_.parent_alive || leaving_.posted) return;
+    if (context_.parent_alive || leaving_.posted) return;
     leaving_.posted = true;
-    house_.loop->post(leaving_);
+    context_.loop->post(leaving_);
   }
 
-  // Not in the middle of a decision: it would leave memory.max lowered.
+  // If a decision is under way, exiting would leave memory.max lowered.
   void leave_if_done() {
-    if (house_.parent_alive || decider_->busy()) return;
-    for (auto& [id, ward] : wards_) {
-      if (!ward->done()) return;
+    if (context_.parent_alive || decider_->busy()) return;
+    for (auto& [id, tree] : trees_) {
+      if (!tree->done()) return;
     }
-    for (auto& [id, ward] : wards_) ward->last_look();
+    for (auto& [id, tree] : trees_) tree->last_look();
     _exit(0);
   }
 
@@ -170,7 +170,7 @@ class Guardian final : private InotifyHub::Reader {
 
   void question() { hear(); }
 
-  // Whether there was a question; the end of file is none.
+  // Returns whether a question was read; end of file is not a question.
   bool hear() {
     Question question;
     alignas(cmsghdr) char control[CMSG_SPACE(kMostSent * sizeof(int)) + CMSG_SPACE(sizeof(ucred))];
@@ -182,8 +182,8 @@ class Guardian final : private InotifyHub::Reader {
     message.msg_controllen = sizeof control;
     ssize_t n = recvmsg(kSocketFd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return false;
-    // End of file: every copy of the other end is closed. The parent is gone, or has become another
-    // program.
+    // At end of file, every copy of the other end is closed: the parent has ended, or executes
+    // another program.
     if (n != sizeof question) {
       parent_gone();
       return false;
@@ -202,7 +202,7 @@ class Guardian final : private InotifyHub::Reader {
     }
     switch (question.ask) {
       case Ask::kAdd: {
-        // No room for what was sent.
+        // MSG_CTRUNC: this process has no free descriptors for those sent.
         int err = message.msg_flags & MSG_CTRUNC ? -EMFILE
                   : !may_ask(asking)             ? -EPERM
                                                  : add(question, received);
@@ -217,8 +217,8 @@ class Guardian final : private InotifyHub::Reader {
     return true;
   }
 
-  // A parent that has become another user since may let this process, which has not, open files for
-  // him: nothing new, then.
+  // If the parent has become another user, this process, which has not, could open files for that
+  // user: it accepts no new guard.
   static bool may_ask(const ucred& asking) {
     return asking.uid == getuid() && asking.gid == getgid();
   }
@@ -231,31 +231,31 @@ class Guardian final : private InotifyHub::Reader {
     auto& [root, place, freezer] = sent;
     if (!root) return -EBADF;
     if (question.version == 2) decider_->prepare();
-    // First of all: what is allocated from here on is charged to where it lives.
+    // Move first: what is allocated from here on is charged to the group the guardian lives in.
     if (int err = settle(root.get(), place)) return err;
-    auto ward = std::make_shared<Ward>(house_, question);
-    Status status = ward->open(std::move(root), std::move(freezer));
+    auto tree = std::make_shared<GuardedTree>(context_, question);
+    Status status = tree->open(std::move(root), std::move(freezer));
     if (!status.ok()) {
-      yard_->bury(std::move(ward));
+      deferred_free_->add(std::move(tree));
       return status.err;
     }
-    wards_[question.guard] = std::move(ward);
-    // Some of it may have to be swept.
+    trees_[question.guard] = std::move(tree);
+    // Some directories may have to be swept.
     serve_trees();
     return 0;
   }
 
-  // It may not wait in the queue of those that it is to let go.
+  // The guardian must not be a member of a group it guards.
   int settle(int root, const Fd& place) {
     uint64_t inode = 0;
     if (place) {
       struct stat st;
       if (fstat(place.get(), &st) != 0) return -errno;
       inode = st.st_ino;
-      // It lives there already: that is outside of all that it has been told of since.
+      // If it lives there already, that place is outside of every group added since.
       if (inode != home_) {
-        for (auto& [id, ward] : wards_) {
-          if (residence(ward->root(), inode).procs) return -EDEADLK;
+        for (auto& [id, tree] : trees_) {
+          if (residence(tree->root(), inode).procs) return -EDEADLK;
         }
       }
     }
@@ -268,7 +268,7 @@ class Guardian final : private InotifyHub::Reader {
       return err;
     }
     if (!where.process) return 0;
-    // The nearest that takes it: on v2 a group with others below it has no members.
+    // Take the nearest group above that accepts it: on v2 a group with groups below has no members.
     std::string above = "../cgroup.procs";
     for (int level = 0; level < kMostLevels; level++, above.insert(0, "../")) {
       Fd procs(sys::open_at(root, above.c_str(), O_WRONLY));
@@ -280,15 +280,15 @@ class Guardian final : private InotifyHub::Reader {
   }
 
   void remove(const Question& question) {
-    auto it = wards_.find(question.guard);
-    if (it == wards_.end()) return answer(0, question.guard);
+    auto it = trees_.find(question.guard);
+    if (it == trees_.end()) return answer(0, question.guard);
     it->second->retire(question.held != 0);
     removed_[question.guard] = std::move(it->second);
-    wards_.erase(it);
+    trees_.erase(it);
     answer_removed();
   }
 
-  // What is answered is touched by nobody here any more, and by no decision.
+  // Answers only for guards that neither the loop nor a decision will touch again.
   void answer_removed() {
     for (auto it = removed_.begin(); it != removed_.end();) {
       if (it->second->deciding()) {
@@ -296,7 +296,7 @@ class Guardian final : private InotifyHub::Reader {
         continue;
       }
       uint32_t guard = it->first;
-      yard_->bury(std::move(it->second));
+      deferred_free_->add(std::move(it->second));
       it = removed_.erase(it);
       answer(0, guard);
     }
@@ -314,22 +314,24 @@ class Guardian final : private InotifyHub::Reader {
     bool posted = false;
   };
 
-  House house_;
+  GuardianContext context_;
   Leaving leaving_;
-  std::unique_ptr<Graveyard> yard_;
+  std::unique_ptr<DeferredFree> deferred_free_;
   Victims victims_;
   std::unique_ptr<Decider> decider_;
-  std::unordered_map<uint32_t, std::shared_ptr<Ward>> wards_;
-  uint64_t home_ = 0;  // of the cgroup.procs that it was told to move to, and has
-  std::unordered_map<uint32_t, std::shared_ptr<Ward>> removed_;  // while the kernel decides there
+  std::unordered_map<uint32_t, std::shared_ptr<GuardedTree>> trees_;
+  // Inode of the cgroup.procs that it was asked to move to and has joined; 0: none.
+  uint64_t home_ = 0;
+  std::unordered_map<uint32_t, std::shared_ptr<GuardedTree>>
+      removed_;  // while the kernel decides there
   Fd signals_;
   Watched<Guardian> socket_{*this, &Guardian::question};
   Watched<Guardian> parent_{*this, &Guardian::parent_ended};
   Watched<Guardian> terminate_{*this, &Guardian::put_everything_back};
-  Watched<Guardian> trees_{*this, &Guardian::serve_trees};
+  Watched<Guardian> inotify_{*this, &Guardian::serve_trees};
 };
 
-// Before Linux 5.9 there is no close_range(2).
+// Linux before 5.9 has no close_range(2).
 void close_others() {
   if (syscall(SYS_close_range, kParentFd + 1, ~0u, 0) == 0) return;
   DIR* fds = opendir("/proc/self/fd");
@@ -341,7 +343,7 @@ void close_others() {
   closedir(fds);
 }
 
-// SIGTERM was blocked when this program was started, and comes through a file.
+// SIGTERM was blocked when this program was started; it is read from a signalfd(2).
 void arrange_signals() {
   for (int ignored : {SIGPIPE, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
                       SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGCHLD}) {
@@ -355,7 +357,7 @@ void arrange_signals() {
 
 void protect_self() {
   prctl(PR_SET_NAME, "oom-guardian");
-  // Where that is not allowed it goes on without: it is small, and outside of what it guards.
+  // If this is not permitted, it runs on without: it is small, and outside of what it guards.
   sys::write_at(AT_FDCWD, "/proc/self/oom_score_adj", "-1000");
   // Up to twenty files a group.
   rlimit files;

@@ -1,4 +1,4 @@
-// oom-launcher: joins a group, then becomes the command that spawn() was asked for.
+// oom-launcher: joins a group, then becomes the command of spawn().
 //
 // Runs as the child of child_process.spawn(), in a process of its own with one thread, between
 // Node's fork and the command's first instruction: what the command allocates and forks is charged
@@ -18,7 +18,7 @@
 //
 // SCORE is the oom_score_adj to start with, plus 1000; "-": as inherited.
 //
-// Both descriptors are closed by the exec: the command sees those that its parent asked for.
+// Both descriptors are closed by the exec: the command sees only those that its parent passes.
 #include "guardian/launcher.h"
 
 #include <fcntl.h>
@@ -64,8 +64,8 @@ int64_t field(const char*& at) {
 }
 
 // In a full group an exec does not wait: the kernel refuses its allocations (ENOMEM, or E2BIG for
-// those of the arguments). Page faults do wait until there is room or somebody is killed. So the
-// room is asked for by touching it, and given back for the exec to take.
+// those of the arguments). Page faults do wait until there is room or a member is killed. So the
+// launcher gets the room by touching it, and frees it for the exec to use.
 void wait_for_room(size_t bytes) {
   for (size_t i = 0; i < bytes; i += 4096) static_cast<volatile unsigned char*>(room)[i] = 1;
   madvise(room, bytes, MADV_DONTNEED);
@@ -125,7 +125,7 @@ int main(int argc, char** argv) {
   if (joined < 0) fail(status, LaunchStage::kJoin, errno);
 
   // As libuv does it, where a failing setgroups is no error. A full group has no memory for
-  // credentials: that is waited for, never taken for an answer.
+  // credentials: the launcher retries instead of failing.
   if (uid >= 0 || gid >= 0) {
     while (setgroups(0, nullptr) != 0 && errno == ENOMEM) wait_for_room(kUnit);
   }

@@ -6,8 +6,8 @@
 
 namespace oom {
 
-// kStarted is no failure: the launcher says it first, so that an end without it is known to be that
-// of something else.
+// kStarted is no failure: the launcher writes it first, so that an exit without it is known to be
+// another program's.
 enum class LaunchStage : int32_t {
   kStarted = 0,
   kJoin = 1,

@@ -82,7 +82,7 @@ class Schedule final : public SimHooks {
   bool v2_ = false;  // as it is seen
   Dips dips_;
   int64_t dip_end_ = -1;  // of the last one that has ended
-  hold::Edge edge_;
+  hold::DipFilter dip_filter_;
 
   // What the oracle knows.
   bool dry_ = false, disposing_ = false, removed_ = false, step_failed_ = false;
@@ -337,7 +337,7 @@ inline void Schedule::dip() {
 }
 
 inline void Schedule::sees(Sample& s) {
-  if (v2_) dips_.show(group_, edge_, s);
+  if (v2_) dips_.show(group_, dip_filter_, s);
 }
 
 inline void Schedule::run_steps(int64_t at) {

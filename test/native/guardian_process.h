@@ -1,7 +1,7 @@
-// The guardian's process in a simulation: the StandIn that really stands in, on a simulated group,
+// The guardian's process in a simulation: the real GuardianGroup, on a simulated group,
 // and what else such a process is: its wake-ups, its socket, its end.
 //
-// A dead process keeps its StandIn until the schedule's end, since it may die within any call: what
+// A dead process keeps its GuardianGroup until the schedule's end, since it may die within any call: what
 // it still does then reaches nobody.
 #pragma once
 
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/simulation/sim_group.h"
-#include "guardian/stand_in.h"
+#include "guardian/guardian_group.h"
 
 namespace oom::test {
 
@@ -60,12 +60,12 @@ class SimBackEnd final : public BackEnd {
   int hold() override { return set(true); }
   int release() override { return set(false); }
   // As OomControlBackEnd does.
-  int restore_limit_for(uint64_t base, uint64_t, uint64_t lent_to) override {
+  int restore_limit_for(uint64_t base, uint64_t, uint64_t raised_to) override {
     if (int err = enter(GuardianCall::kLimit)) {
       in_use_ = err == -EBUSY;
       return err;
     }
-    if (group_.limit() > lent_to || base >= group_.limit()) return 0;
+    if (group_.limit() > raised_to || base >= group_.limit()) return 0;
     int err = group_.set_limit(base);
     in_use_ = err == -EBUSY;
     if (err == -EBUSY && group_.usage() < group_.limit()) group_.set_limit(group_.usage() + 4095);
@@ -115,40 +115,40 @@ class SimBackEnd final : public BackEnd {
   bool in_use_ = false;
 };
 
-class GuardianProcess final : public guardian::Hands {
+class GuardianProcess final : public guardian::Effects {
  public:
   enum class Word : uint8_t { kRemove, kTerminate, kParentGone };
 
   GuardianProcess(SimGroup& group, SharedState& shared, Sentinel& loop, GuardianHooks& hooks,
                   const EpisodeConfig& guard, int64_t grace_ns)
       : group_(group), loop_(loop), hooks_(hooks) {
-    terms_.shared = &shared;
-    terms_.hands = this;
-    terms_.grace_ns = grace_ns;
-    terms_.episode.delay_ns = terms_.episode.max_delay_ns = guard.delay_ns;
-    terms_.episode.fallback = guard.fallback;
-    terms_.on_done = [](void* self) { static_cast<GuardianProcess*>(self)->leave_if_done(); };
-    terms_.on_done_arg = this;
+    config_.shared = &shared;
+    config_.effects = this;
+    config_.grace_ns = grace_ns;
+    config_.episode.delay_ns = config_.episode.max_delay_ns = guard.delay_ns;
+    config_.episode.fallback = guard.fallback;
+    config_.on_done = [](void* self) { static_cast<GuardianProcess*>(self)->leave_if_done(); };
+    config_.on_done_arg = this;
     auto back_end = std::make_unique<SimBackEnd>(group, hooks);
     back_end_ = back_end.get();
-    stand_in_ =
-        std::make_unique<guardian::StandIn>(terms_, std::move(back_end), nullptr, kInode, "");
+    guardian_group_ = std::make_unique<guardian::GuardianGroup>(config_, std::move(back_end),
+                                                                nullptr, kInode, "");
     // The kernel tells at once who registers in the middle of an OOM.
     seen_ = group.notifications();
     if (group.under_oom()) notice_at_ = group.now();
   }
-  ~GuardianProcess() override { stand_in_->detach(loop_); }
+  ~GuardianProcess() override { guardian_group_->detach(loop_); }
 
   // SIGKILL, wherever it is. `nowhere`: shared memory in which nothing is told.
   void die(SharedState& nowhere) {
     gone_ = true;
     back_end_->die();
-    terms_.shared = &nowhere;
+    config_.shared = &nowhere;
   }
   bool gone() const { return gone_; }
   bool retired() const { return retired_; }
-  const EpisodeMachine& machine() const { return stand_in_->machine(); }
-  bool parent_alive() const { return terms_.parent_alive; }
+  const EpisodeMachine& machine() const { return guardian_group_->machine(); }
+  bool parent_alive() const { return config_.parent_alive; }
   bool terminating() const { return terminating_; }
   bool left_owing() const { return terminating_ && back_end_->in_use(); }
 
@@ -156,7 +156,7 @@ class GuardianProcess final : public guardian::Hands {
   void notice() {
     if (gone_ || retired_ || group_.notifications() == seen_) return;
     seen_ = group_.notifications();
-    bool looks_go_on = stand_in_->set() && stand_in_->when() <= group_.now() + 10 * kMs;
+    bool looks_go_on = guardian_group_->set() && guardian_group_->when() <= group_.now() + 10 * kMs;
     if (looks_go_on && hooks_.guardian_loses()) return;
     wake();
   }
@@ -171,7 +171,7 @@ class GuardianProcess final : public guardian::Hands {
 
   int64_t next_event() {
     if (gone_) return kNever;
-    int64_t when = stand_in_->set() ? stand_in_->when() : kNever;
+    int64_t when = guardian_group_->set() ? guardian_group_->when() : kNever;
     if (when != timer_for_) {
       timer_for_ = when;
       timer_at_ = when == kNever ? kNever : when + hooks_.guardian_late();
@@ -185,11 +185,11 @@ class GuardianProcess final : public guardian::Hands {
     int64_t now = group_.now();
     if (timer_at_ <= now) {
       timer_for_ = timer_at_ = kNever;
-      loop_.clear_timer(*stand_in_);
-      stand_in_->due(loop_, now);
+      loop_.clear_timer(*guardian_group_);
+      guardian_group_->due(loop_, now);
     } else if (notice_at_ <= now) {
       notice_at_ = kNever;
-      if (!retired_) stand_in_->ready(loop_, now);
+      if (!retired_) guardian_group_->ready(loop_, now);
     } else {
       auto it = std::find_if(words_.begin(), words_.end(),
                              [now](const Message& m) { return m.at <= now; });
@@ -201,7 +201,7 @@ class GuardianProcess final : public guardian::Hands {
   }
 
   int64_t now() override { return group_.now(); }
-  int kill(const guardian::StandIn&, bool largest, uint32_t& killed) override {
+  int kill(const guardian::GuardianGroup&, bool largest, uint32_t& killed) override {
     killed = 0;
     hooks_.guardian_passes();
     if (gone_) return -EIO;
@@ -215,11 +215,11 @@ class GuardianProcess final : public guardian::Hands {
     hooks_.guardian_passes();
     return killed > 0 ? 0 : -ESRCH;
   }
-  void thaw(const guardian::StandIn&) override {
+  void thaw(const guardian::GuardianGroup&) override {
     hooks_.guardian_passes();
     if (!gone_) group_.thaw();
   }
-  bool any_member(const guardian::StandIn&) override {
+  bool any_member(const guardian::GuardianGroup&) override {
     return gone_ || group_.removed() || !group_.processes().empty();
   }
 
@@ -244,10 +244,10 @@ class GuardianProcess final : public guardian::Hands {
   }
   void hear(const Message& m) {
     bool said = m.what == Word::kRemove;
-    if (said && (terminating_ || !terms_.parent_alive)) return;
+    if (said && (terminating_ || !config_.parent_alive)) return;
     switch (m.what) {
       case Word::kRemove:
-        stand_in_->retire(loop_, true);
+        guardian_group_->retire(loop_, true);
         retired_ = !gone_;
         break;
       case Word::kTerminate:
@@ -255,22 +255,22 @@ class GuardianProcess final : public guardian::Hands {
         if (std::any_of(words_.begin(), words_.end(),
                         [](const Message& m) { return m.what == Word::kParentGone; })) {
           hear_out();
-          terms_.parent_alive = false;
+          config_.parent_alive = false;
         }
         terminating_ = true;
-        if (!retired_) stand_in_->put_back(loop_, true);
+        if (!retired_) guardian_group_->put_back(loop_, true);
         leave_if_done();
         break;
       case Word::kParentGone:
         hear_out();
-        terms_.parent_alive = false;
-        if (!retired_) stand_in_->parent_gone(loop_);
+        config_.parent_alive = false;
+        if (!retired_) guardian_group_->parent_gone(loop_);
         leave_if_done();
         break;
     }
   }
   void leave_if_done() {
-    if ((terminating_ || !terms_.parent_alive) && (retired_ || stand_in_->done())) leave();
+    if ((terminating_ || !config_.parent_alive) && (retired_ || guardian_group_->done())) leave();
   }
   void leave() {
     if (gone_) return;
@@ -281,9 +281,9 @@ class GuardianProcess final : public guardian::Hands {
   SimGroup& group_;
   Sentinel& loop_;
   GuardianHooks& hooks_;
-  guardian::Terms terms_;
+  guardian::GroupConfig config_;
   SimBackEnd* back_end_ = nullptr;
-  std::unique_ptr<guardian::StandIn> stand_in_;
+  std::unique_ptr<guardian::GuardianGroup> guardian_group_;
   std::vector<Message> words_;
   uint64_t seen_ = 0;
   int64_t said_at_ = 0;

@@ -42,7 +42,7 @@ void GuardianSchedule::start_guardian() {
   EpisodeConfig guard = config_;
   guard.delay_ns = guard.max_delay_ns = delay_;
   guardian_stopped_until_ = 0;
-  guardian_edge_ = {};
+  guardian_dip_filter_ = {};
   guardian_ = std::make_unique<GuardianProcess>(group_, shared_, loop_, *this, guard, grace_);
   added_ = true;
 }
@@ -248,11 +248,11 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       bool up = random_.percent(60);
       uint64_t bytes = group_.limit(), before = intended_;
       bytes =
-          up ? std::max(bytes, lent ? slot_->lent_to.load() : 0) +
+          up ? std::max(bytes, lent ? slot_->raised_to.load() : 0) +
                    static_cast<uint64_t>(random_.range(1, 4096)) * 4096
              : bytes - std::min(bytes / 2, static_cast<uint64_t>(random_.range(1, 1024)) * 4096);
       // Between the look at a limit and the write of a higher one nobody can be heard.
-      bool lending = lent && group_.limit() < slot_->lent_to.load();
+      bool lending = lent && group_.limit() < slot_->raised_to.load();
       if (disposing_ || lending || (lent && !up) || group_.set_limit(bytes) != 0) break;
       note("outsider sets the limit");
       intended_ = group_.limit();

@@ -1,5 +1,5 @@
 // One random schedule of both processes: the sentinel's side (SimDriver, which publishes as real
-// guarded groups do) and the guardian's (StandIn), over one simulated group, with everything that
+// guarded groups do) and the guardian's (GuardianGroup), over one simulated group, with everything that
 // may happen to the group, to the calls and to the processes, all from one seed.
 //
 // Stopping a process within a call is a nested run of the world; a process that is killed within a
@@ -100,7 +100,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t wakes_late() override { return late_ns_ == 0 ? 0 : random_.range(0, late_ns_); }
   bool loses_notification() override { return lose(); }
   void sees(Sample& s) override {
-    if (v2_) dips_.show(group_, sentinel_edge_, s);
+    if (v2_) dips_.show(group_, sentinel_dip_filter_, s);
   }
   void passes() override;
 
@@ -110,7 +110,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t guardian_late() override { return wakes_late(); }
   bool guardian_loses() override { return lose(); }
   void guardian_doubts(Sample& s) override {
-    if (v2_) dips_.show(group_, guardian_edge_, s);
+    if (v2_) dips_.show(group_, guardian_dip_filter_, s);
   }
   void guardian_switched(bool disabled) override;
   void guardian_killed(uint32_t count) override;
@@ -159,7 +159,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   Danger sentinel_danger_, guardian_danger_;
   bool v2_ = false;  // as it is seen
   Dips dips_;
-  hold::Edge sentinel_edge_, guardian_edge_;
+  hold::DipFilter sentinel_dip_filter_, guardian_dip_filter_;
 
   // The processes.
   int happenings_ = 0;

@@ -51,16 +51,16 @@ TEST_CASE("page cache beyond the line is no OOM") {
 
 TEST_CASE("a group that was fine a moment ago is left alone, as long as it stays near the line") {
   constexpr uint64_t kLine = 60 * kMiB, kBand = 4 * kMiB;
-  constexpr int64_t kEnd = 5 + hold::Respite::kPause;
-  hold::Respite respite;
-  CHECK(respite.until(5, 0) == 0);
-  respite.fine(5, kLine, kBand);
-  CHECK(respite.until(5, kLine) == kEnd);
-  CHECK(respite.until(kEnd - 1, kLine + kBand / 8 - 1) == kEnd);
-  CHECK(respite.until(kEnd, kLine) == 0);
-  CHECK(respite.until(6, kLine + kBand / 8) == 0);
-  respite.none();
-  CHECK(respite.until(6, kLine) == 0);
+  constexpr int64_t kEnd = 5 + hold::PollBackoff::kPause;
+  hold::PollBackoff poll_backoff;
+  CHECK(poll_backoff.until(5, 0) == 0);
+  poll_backoff.fine(5, kLine, kBand);
+  CHECK(poll_backoff.until(5, kLine) == kEnd);
+  CHECK(poll_backoff.until(kEnd - 1, kLine + kBand / 8 - 1) == kEnd);
+  CHECK(poll_backoff.until(kEnd, kLine) == 0);
+  CHECK(poll_backoff.until(6, kLine + kBand / 8) == 0);
+  poll_backoff.none();
+  CHECK(poll_backoff.until(6, kLine) == 0);
 }
 
 TEST_CASE("where the kernel decides there is no room for what CPUs had charged ahead") {
@@ -74,29 +74,29 @@ TEST_CASE("where the kernel decides there is no room for what CPUs had charged a
 
 TEST_CASE("what CPUs have given back is nothing to speak of, up to a quarter of the band") {
   constexpr uint64_t kLine = 60 * kMiB;
-  CHECK(hold::Edge::at(kLine, 4 * kMiB, 512 * 1024) == kLine - 512 * 1024);
-  CHECK(hold::Edge::at(kLine, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
-  CHECK(hold::Edge::at(kMiB, 16 * kMiB, 64 * kMiB) == 0);
+  CHECK(hold::DipFilter::at(kLine, 4 * kMiB, 512 * 1024) == kLine - 512 * 1024);
+  CHECK(hold::DipFilter::at(kLine, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
+  CHECK(hold::DipFilter::at(kMiB, 16 * kMiB, 64 * kMiB) == 0);
 }
 
 TEST_CASE("below the line stopped members are out of memory, throttled ones for a moment") {
-  using hold::Edge;
-  Edge edge;
+  using hold::DipFilter;
+  DipFilter filter;
   // It has never been past it.
-  CHECK(edge.judge(0, true, false, false) == Need::kNear);
-  CHECK(edge.judge(0, true, false, true) == Need::kStarved);
-  CHECK(edge.judge(1, true, true, false) == Need::kStarved);
-  CHECK(edge.judge(Edge::kDip, true, false, false) == Need::kStarved);
-  CHECK(edge.judge(1 + Edge::kDip, true, false, false) == Need::kUnclear);
-  CHECK(edge.judge(1 + Edge::kDip, true, false, true) == Need::kStarved);
-  CHECK(edge.judge(Edge::kSleep, true, false, false) == Need::kUnclear);
-  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Need::kNear);
+  CHECK(filter.judge(0, true, false, false) == Need::kNear);
+  CHECK(filter.judge(0, true, false, true) == Need::kStarved);
+  CHECK(filter.judge(1, true, true, false) == Need::kStarved);
+  CHECK(filter.judge(DipFilter::kDip, true, false, false) == Need::kStarved);
+  CHECK(filter.judge(1 + DipFilter::kDip, true, false, false) == Need::kUnclear);
+  CHECK(filter.judge(1 + DipFilter::kDip, true, false, true) == Need::kStarved);
+  CHECK(filter.judge(DipFilter::kSleep, true, false, false) == Need::kUnclear);
+  CHECK(filter.judge(1 + DipFilter::kSleep, true, false, false) == Need::kNear);
   // Past it again: anew.
-  CHECK(edge.judge(Edge::kSleep, true, true, false) == Need::kStarved);
-  CHECK(edge.judge(1 + Edge::kSleep, true, false, false) == Need::kStarved);
+  CHECK(filter.judge(DipFilter::kSleep, true, true, false) == Need::kStarved);
+  CHECK(filter.judge(1 + DipFilter::kSleep, true, false, false) == Need::kStarved);
   // What has been freed meanwhile is an end.
-  CHECK(edge.judge(2 + Edge::kSleep, false, false, false) == Need::kFine);
-  CHECK(edge.judge(3 + Edge::kSleep, true, false, false) == Need::kNear);
+  CHECK(filter.judge(2 + DipFilter::kSleep, false, false, false) == Need::kFine);
+  CHECK(filter.judge(3 + DipFilter::kSleep, true, false, false) == Need::kNear);
 }
 
 TEST_CASE("anonymous memory can be reclaimed as far as there is swap") {

@@ -16,7 +16,7 @@ import { promisify } from 'node:util'
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const run = promisify(execFile)
 const RULES = 'native/core/rules'
-const DRIVER = 'native/guardian/stand_in.cc'
+const DRIVER = 'native/guardian/guardian_group.cc'
 
 // Files without rules, or whose rules are tried by tests against a model.
 const LEFT_OUT = ['invariant.h', 'config.h', 'traits.h', 'outcome.h', 'sample.h', 'timer.h']
@@ -151,7 +151,7 @@ const shared = [
   'native/core/prepared/mlock.cc',
   'native/core/prepared/image_ranges.cc',
 ]
-const names = ['episode', 'stand_in', 'hold_line', 'limits_v1', 'limits_v2', 'origin_v1']
+const names = ['episode', 'guardian_group', 'hold_line', 'limits_v1', 'limits_v2', 'origin_v1']
 const units = [
   ...names,
   ...['clock', 'headroom', 'relief', 'kernel_turn', 'plan_cursor', 'switch', 'own_oom'],

@@ -242,8 +242,8 @@ TEST_CASE("looks that take longer than their pace leave room for all else") {
 }
 
 TEST_CASE("before a group is removed those that watch it look once more, and nobody else") {
-  struct Watching final : Witness {
-    Watching(uint64_t inode, Sentinel* sentinel) : Witness(inode) { listen(sentinel); }
+  struct Watching final : LastLook {
+    Watching(uint64_t inode, Sentinel* sentinel) : LastLook(inode) { listen(sentinel); }
     void stop() { listen(nullptr); }
     void last_look(Sentinel&, int64_t now) override {
       CHECK(now <= sys::now_ns());
@@ -256,13 +256,13 @@ TEST_CASE("before a group is removed those that watch it look once more, and nob
   // In the same list, and not yet listening.
   Watching far(7 + 1024, running.sentinel), early(7, nullptr);
   { Watching gone(7, running.sentinel); }
-  Witness::look_once_more(7);
+  LastLook::look_once_more(7);
   CHECK(one.looks == 1);
   CHECK(same.looks == 1);
   CHECK(other.looks + far.looks + early.looks == 0);
   same.stop();
-  Witness::look_once_more(7);
-  Witness::look_once_more(9);
+  LastLook::look_once_more(7);
+  LastLook::look_once_more(9);
   CHECK(one.looks == 2);
   CHECK(same.looks == 1);
 }

@@ -20,12 +20,12 @@ class Dips {
   int64_t end() const { return list_.empty() ? -1 : list_.back().to; }
 
   // What one of the processes sees, which has been told `s`.
-  void show(const SimGroup& group, hold::Edge& edge, Sample& s) {
+  void show(const SimGroup& group, hold::DipFilter& filter, Sample& s) {
     int64_t now = group.now();
     // Usage says it, as on v2: that a waiter was woken and tries again is not to be seen there.
     bool full = s.usage + kChargeBatch >= s.limit && group.killer_disabled() && group.stuck();
     bool starved = s.starved() || (full && on(now));
-    s.need = edge.judge(now, starved, !on(now), group.frozen());
+    s.need = filter.judge(now, starved, !on(now), group.frozen());
     if (full) s.need = std::max(s.need, Need::kNear);
     if (on(now) && !s.starved()) list_.back().unseen_from = std::min(list_.back().unseen_from, now);
   }

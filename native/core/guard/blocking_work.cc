@@ -29,11 +29,11 @@ void BlockingWork::run(GroupJob& job, Victims& victims, Alarm& alarm) {
     case JobKind::kDecide:
       job.result = hold_.decide(order.asking, alarm);
       break;
-    case JobKind::kCensus:
-      census_.take(members_.own(), !waits_in_fault_);
+    case JobKind::kWaiters:
+      waiters_.take(members_.own(), !waits_in_fault_);
       break;
     case JobKind::kVerdict:
-      job.count = census_.somebody_gone(members_.own());
+      job.count = waiters_.any_gone(members_.own());
       break;
     case JobKind::kPresence:
       job.count = members_.any();

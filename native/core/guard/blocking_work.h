@@ -16,15 +16,15 @@ namespace oom {
 
 // What the groups of one guard share on helpers' threads. In locked memory.
 struct SharedWork {
-  Roster<GroupMembers> groups;
+  GroupList<GroupMembers> groups;
   GuardBallast ballast;
 };
 
 class BlockingWork {
  public:
-  // `census` is the sentinel's while no census is under way.
+  // `waiters` is the sentinel's while no job of theirs is under way.
   BlockingWork(BackEnd& back_end, GroupMembers& members, GuardBallast& ballast, GuardianSlot& slot,
-               Census& census)
+               Waiters& waiters)
       : hold_(back_end),
         headroom_(back_end),
         freezer_(back_end),
@@ -32,7 +32,7 @@ class BlockingWork {
         members_(members),
         ballast_(ballast),
         slot_(slot),
-        census_(census),
+        waiters_(waiters),
         waits_in_fault_(back_end.traits().waits_in_fault) {}
 
   void run(GroupJob& job, Victims& victims, Alarm& alarm);
@@ -49,7 +49,7 @@ class BlockingWork {
   GroupMembers& members_;
   GuardBallast& ballast_;
   GuardianSlot& slot_;
-  Census& census_;
+  Waiters& waiters_;
   bool waits_in_fault_;
 };
 

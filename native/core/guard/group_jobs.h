@@ -24,7 +24,7 @@ enum class JobKind : uint8_t {
   kFreeze,
   kThaw,
   kDecide,    // the kernel's killer is made to choose
-  kCensus,    // note who waits for memory
+  kWaiters,   // note who waits for memory
   kVerdict,   // whether one of those was killed: count 1
   kPresence,  // whether any process is left here or below: count 1
   // Slow.
@@ -42,9 +42,9 @@ enum class JobPurpose : uint8_t {
   kRestore,   // the limit, after headroom
   kRefill,    // the ballast
   kThaw,
-  kCensus,  // and the verdict
-  kStop,    // the members, who would not be held otherwise
-  kHold,    // where that has to wait for reclaim
+  kWaiters,  // and the verdict
+  kStop,     // the members, who would not be held otherwise
+  kHold,     // where that has to wait for reclaim
   kDecide,
   kPresence,
 };

@@ -9,12 +9,12 @@ namespace oom {
 
 // Where a list goes through T.
 template <class T>
-struct RosterNode {
+struct GroupListNode {
   T* next = nullptr;
 };
 
 template <class T>
-class Roster {
+class GroupList {
  public:
   void add(T& one) {
     pthread_rwlock_wrlock(&lock_);

@@ -18,7 +18,7 @@ int GroupMembers::signal(Victims& victims, int signal, int32_t target) {
   }
   const bool all_die = signal == SIGKILL && target == Victims::kAll;
   auto lists = [&](auto&& use) {
-    roster_.each_below(*this, [&](GroupMembers& group) {
+    group_list_.each_below(*this, [&](GroupMembers& group) {
       if (all_die) group.thaw_to_kill();
       use(group.own());
     });
@@ -28,7 +28,7 @@ int GroupMembers::signal(Victims& victims, int signal, int32_t target) {
 
 bool GroupMembers::any() {
   bool any = false;
-  roster_.each_below(*this, [&](GroupMembers& group) {
+  group_list_.each_below(*this, [&](GroupMembers& group) {
     int found = any ? 1 : any_member_now(group.own());
     any |= found > 0 || (found < 0 && found != -ENODEV);
   });

@@ -2,7 +2,7 @@
 // them, and to see whether any is left.
 //
 // Runs on helpers, and in Guard::kill() on the caller's thread; never on the sentinel. The groups
-// of a guard are found through a roster of these objects, so that a walk touches locked memory and
+// of a guard are found through a list of these objects, so that a walk touches locked memory and
 // nothing that belongs to the sentinel.
 #pragma once
 
@@ -16,9 +16,9 @@ namespace oom {
 
 class GroupMembers {
  public:
-  // `roster` has all groups of the guard; this one is added by whoever keeps them.
-  GroupMembers(Roster<GroupMembers>& roster, GroupMembers* parent, BackEnd& back_end)
-      : roster_(roster),
+  // `group_list` has all groups of the guard; this one is added by whoever keeps them.
+  GroupMembers(GroupList<GroupMembers>& group_list, GroupMembers* parent, BackEnd& back_end)
+      : group_list_(group_list),
         parent_(parent),
         source_(back_end),
         freezer_(back_end),
@@ -34,12 +34,12 @@ class GroupMembers {
   const MemberList& own() const { return source_.members(); }
 
   const GroupMembers* parent() const { return parent_; }
-  RosterNode<GroupMembers> listed;
+  GroupListNode<GroupMembers> listed;
 
  private:
   void thaw_to_kill();
 
-  Roster<GroupMembers>& roster_;
+  GroupList<GroupMembers>& group_list_;
   GroupMembers* parent_;
   FactSource& source_;
   Freezer& freezer_;

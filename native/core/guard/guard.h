@@ -6,8 +6,8 @@
 // and locked; when arming fails everything is as it was. Groups made below a held one are born held
 // by the kernel: each is taken over as it appears, or given its killer back.
 //
-// Order of locks: life_, the guardian link's or the tree's, lock_, the roster's; the sentinel takes
-// none of them.
+// Order of locks: life_, the guardian link's or the tree's, lock_, the group list's; the sentinel
+// takes none of them.
 #pragma once
 
 #include <memory>

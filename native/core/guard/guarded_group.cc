@@ -35,7 +35,7 @@ GuardedGroup::GuardedGroup(const GroupTerms& terms, GuardedGroup* parent, uint32
       machine_(config_of(terms)),
       slot_(*back_end_, *back_end_),
       members_(terms.shared.groups, parent ? &parent->members_ : nullptr, *back_end_),
-      blocking_(*back_end_, members_, terms.shared.ballast, slot_, census_),
+      blocking_(*back_end_, members_, terms.shared.ballast, slot_, waiters_),
       jobs_(machine_, blocking_, *this),
       hold_(machine_, *back_end_, jobs_),
       standstill_(machine_, *back_end_, jobs_, slot_),
@@ -220,18 +220,19 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
 
 void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
   reports_.begin(sentinel, machine_);
-  if (!jobs_.busy(JobPurpose::kCensus)) census_.clear();
+  if (!jobs_.busy(JobPurpose::kWaiters)) waiters_.clear();
   if (machine_.config().dry_run) return steps_.rehearse(sentinel);
   if (kind_.traits().waits_in_fault) {
-    jobs_.start(JobPurpose::kCensus, now, {.kind = JobKind::kCensus});
+    jobs_.start(JobPurpose::kWaiters, now, {.kind = JobKind::kWaiters});
   }
 }
 
 // After an episode; true when a helper has been asked who ended it.
 bool GuardedGroup::clear_up(const EpisodeEnd& how) {
   bool ask =
-      how.outcome == Outcome::kRecovered && !jobs_.busy(JobPurpose::kCensus) && !census_.empty() &&
-      jobs_.start(JobPurpose::kCensus, how.at, {.kind = JobKind::kVerdict, .episode = how.id});
+      how.outcome == Outcome::kRecovered && !jobs_.busy(JobPurpose::kWaiters) &&
+      !waiters_.empty() &&
+      jobs_.start(JobPurpose::kWaiters, how.at, {.kind = JobKind::kVerdict, .episode = how.id});
   restore_limit(how.at);
   standstill_.thaw(how.at);
   return ask;
@@ -258,7 +259,7 @@ void GuardedGroup::job_done(Sentinel& sentinel, GroupJob& job) {
   if (fallback && result == -ECANCELED) {
     guardian_has_acted(slot_.claimed_at(), order.episode,
                        [&](const Input& acted) { command(sentinel, acted); });
-  } else if (purpose != JobPurpose::kCensus) {
+  } else if (purpose != JobPurpose::kWaiters) {
     bool kills =
         order.kind == JobKind::kKill || (order.kind == JobKind::kSignal && order.signal == SIGKILL);
     Input input;
@@ -288,7 +289,7 @@ void GuardedGroup::use_answer(Sentinel& sentinel, int64_t now, const JobOrder& o
       break;
     case JobKind::kFreeze:
       if (standstill_.freeze_answered(now, result) && !kind_.traits().waits_in_fault) {
-        jobs_.start(JobPurpose::kCensus, now, {.kind = JobKind::kCensus});
+        jobs_.start(JobPurpose::kWaiters, now, {.kind = JobKind::kWaiters});
       }
       break;
     case JobKind::kThaw:

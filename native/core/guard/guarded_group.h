@@ -105,7 +105,7 @@ class GuardedGroup final : public Source, public JobOwner {
   BackEndHolder back_end_;
   EpisodeMachine machine_;
   GuardianSlot slot_;
-  Census census_;
+  Waiters waiters_;
   GroupMembers members_;
   BlockingWork blocking_;
   GroupJobs jobs_;

@@ -27,7 +27,7 @@ Status GuardianRegistration::add(GuardianClient& client, const GuardConfig& conf
   terms.place = config.place;
   Fd freezer;
   std::string path;
-  if (config.episode.plans(StepKind::kFreeze) && kind.twin_freezer() &&
+  if (config.episode.plans(StepKind::kFreeze) && kind.separate_freezer() &&
       freezer_v1::open_directory(group->path(), freezer, path).ok()) {
     terms.freezer = std::make_shared<const Fd>(std::move(freezer));
   }

@@ -28,7 +28,7 @@ void GuardianSlot::publish(const EpisodeMachine& machine, bool frozen) {
 
 void GuardianSlot::announce_headroom(const EpisodeMachine& machine, uint64_t bytes) {
   if (!slot_) return;
-  oom::announce_loan(
+  oom::announce_headroom(
       *slot_, machine,
       {.to = std::max(bytes, headroom_.raised_to()), .memsw = headroom_.memsw_before()});
 }

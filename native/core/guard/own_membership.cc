@@ -26,13 +26,13 @@ Status OwnMembership::check(const Group& group, const BackEndKind& kind,
   inside_ = std::binary_search(pids.begin(), pids.end(), getpid());
   if (inside_) inside_count++;
   bool freezes = config.plans(StepKind::kFreeze);
-  if (freezes && kind.twin_freezer()) {
+  if (freezes && kind.separate_freezer()) {
     if (Status s = freezer_v1::check(group); !s.ok()) return s;
   }
   if (config.dry_run || config.max_delay_ns == 0) return Status::success();
   if (!inside_) return Status::success();
   freezes |= hold.freeze == HoldFreeze::kAlways;
-  if (freezes && !kind.twin_freezer()) return code::fail(code::kSelfInGroup);
+  if (freezes && !kind.separate_freezer()) return code::fail(code::kSelfInGroup);
   const PlanStep& first = config.plan[0];
   bool helps = config.plan_size > 0 && first.after_ns == 0 &&
                (first.kind == StepKind::kHeadroom || first.kind == StepKind::kBallast);

@@ -20,7 +20,7 @@ using guardian::Answer;
 using guardian::Ask;
 using guardian::Question;
 
-// An answer that takes longer comes from nobody: the guardian is ended and replaced.
+// If the guardian does not answer within 5 s, it is ended and replaced.
 constexpr int kPatienceMs = 5000;
 
 int pidfd_open(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
@@ -41,11 +41,12 @@ bool GuardianChild::kill() const {
   return syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0) == 0;
 }
 
-// The zombie is ours to reap, unless somebody else in this process reaps whatever comes. A frozen
-// one dies when it is thawed.
+// Reaps the zombie, unless other code in this process reaps every child. A frozen guardian dies
+// when it is thawed.
 void GuardianChild::end() {
   if (pid_ == 0) return;
-  // Whoever has become another user may not kill it. It leaves when its socket has come to an end.
+  // If this process has become another user, it may not kill the guardian, which then exits at the
+  // socket's end of file.
   if (!kill()) socket_.reset();
   if (!pidfd_ || readable(pidfd_.get(), kPatienceMs)) {
     while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
@@ -117,7 +118,7 @@ Status GuardianChild::start(const char* program, int shared_fd) {
   posix_spawnattr_init(&attr);
   posix_spawnattr_setflags(&attr,
                            POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  // It unblocks what it has arranged for.
+  // The guardian unblocks the signals that it handles.
   sigset_t all;
   sigfillset(&all);
   posix_spawnattr_setsigmask(&attr, &all);

@@ -1,8 +1,8 @@
-// The guardian as a child process of this one: started, asked, ended.
+// The guardian as a child process of this one: start, question, end.
 //
-// It inherits nothing but what it is for: its end of the socket, the shared state, and a pidfd of
-// this process. No thread and no lock of its own: for the guardian's link, under its lock. All
-// calls but kill() may sleep, since an answer is waited for.
+// The guardian inherits only its end of the socket, the shared state, and a pidfd of this process.
+// This class has no thread and no lock: the guardian's link calls it under its own lock. All calls
+// but kill() may sleep, since they wait for an answer.
 #pragma once
 
 #include <sys/types.h>
@@ -20,7 +20,7 @@ struct GuardianFds {
 
 class GuardianChild {
  public:
-  // Returns once it has said that it is ready.
+  // Returns once the guardian has reported that it is ready.
   Status start(const char* program, int shared_fd);
   // Kills and reaps whatever is there.
   void end();
@@ -34,7 +34,7 @@ class GuardianChild {
 
   // Its answer: 0 or -errno.
   int ask(const guardian::Question& question, const GuardianFds* fds = nullptr);
-  // Whether such an answer says that there is nobody to talk to.
+  // Whether this error of ask() means that no guardian answers.
   static bool is_nobody(int err);
 
  private:

@@ -67,7 +67,8 @@ Status tell(Link& l, uint32_t id, const Registration& guard) {
                     "oom-guardian");
 }
 
-// Starts another one and tells it everything. -EPIPE and the like: it has not lived to hear it.
+// Starts another guardian and registers all guards with it. -EPIPE and the like: the new guardian
+// has died before it answered.
 Status start_over(Link& l, std::map<uint32_t, Status>& refused) {
   l.child.end();
   l.shared->disclaim();
@@ -77,13 +78,13 @@ Status start_over(Link& l, std::map<uint32_t, Status>& refused) {
   for (auto& [id, guard] : l.guards) {
     Status told = tell(l, id, guard);
     if (GuardianChild::is_nobody(told.err)) return told;
-    // A group that is gone needs nobody.
+    // A removed group needs no guardian.
     if (!told.ok() && told.err != -ENODEV && told.err != -ENOENT) refused[id] = told;
   }
   return Status::success();
 }
 
-// The old one is dead: another, with all that the old one had. Called with the lock.
+// Replaces a dead guardian: the new one gets all its guards. Called with the lock.
 void replace(Link& l) {
   Status status;
   std::map<uint32_t, Status> refused;
@@ -117,7 +118,7 @@ void* keep(void* arg) {
     if (fds[0].revents && read(l.wake.get(), &count, sizeof count) > 0 && !l.running.load())
       return nullptr;
     Lock hold(lock);
-    // A dead one may have been replaced by somebody who noticed first.
+    // Another thread may have noticed first and have replaced the dead guardian.
     if (l.child.has_died()) replace(l);
   }
 }
@@ -133,8 +134,8 @@ Status make(std::unique_ptr<Link>& made) {
   made->shared_fd.reset(memfd_create("cgroup-oom", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!made->shared_fd) return Status::last("memfd_create");
   if (ftruncate(made->shared_fd.get(), sizeof(SharedState)) != 0) return Status::last("ftruncate");
-  // Whoever reaches it through /proc/PID/fd shall not take it away from under those who have it
-  // mapped: they would die of SIGBUS.
+  // Another process could open it through /proc/PID/fd. Without seals it could shrink the file, and
+  // the processes that have it mapped would die of SIGBUS.
   if (fcntl(made->shared_fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
     return Status::last("fcntl");
   }
@@ -241,7 +242,7 @@ void GuardianLink::remove(uint32_t id, bool held) {
   if (!link || link->guards.erase(id) == 0 || link->child.pid() == 0) return;
   Question question = question_of(id, {}, Ask::kRemove);
   question.held = held;
-  // One that does not answer may still write: it has to go, and what it had is told to another.
+  // A guardian that does not answer may still write: replace it, and register its guards again.
   if (link->child.ask(question) != 0) {
     replace(*link);
     nudge(*link);

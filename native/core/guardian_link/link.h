@@ -1,5 +1,5 @@
-// This process's side of the guardian: starts it, tells it what is guarded, notices when it dies
-// and starts another.
+// This process's side of the guardian: starts it, registers the guards with it, and replaces it
+// when it dies.
 //
 // One per process, made with the first guard that wants one, ended with the last environment. All
 // calls may sleep and come from threads that may (libuv's pool, environment cleanup). "oom-keeper"
@@ -18,13 +18,13 @@
 
 namespace oom {
 
-// Who is told when the guardian was replaced, or could not be.
+// Is notified when the guardian has been replaced, or could not be.
 class GuardianClient {
  public:
   virtual ~GuardianClient() = default;
-  // A new guardian stands behind it: what the old one has put back on leaving is held again.
+  // A new guardian has its guard: hold again the groups that the old one restored when it exited.
   virtual void guardian_replaced() = 0;
-  // There is none: nothing may stay held.
+  // There is no guardian: release all groups.
   virtual void guardian_lost(const Status& why) = 0;
 };
 
@@ -45,9 +45,9 @@ class GuardianLink {
  public:
   // The program's path: once, before the first start().
   static void set_program(const std::string& path);
-  // One user more. The guardian runs when this returns success; then there are slots.
+  // Adds a user. If this returns success, the guardian runs and slots can be taken.
   static Status start();
-  // One user less: with the last the guardian ends.
+  // Removes a user; with the last one the guardian ends.
   static void release();
   // The memory that the guardian sees of one group. -ENOSPC: all are taken. Any thread that may
   // sleep, also inside of other locks.
@@ -55,8 +55,8 @@ class GuardianLink {
   static void free_slot(SharedSlot& slot);
   // -EDEADLK: it would live inside of what it guards, and cannot be moved out.
   static Status add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id);
-  // Returns when the guardian touches nothing of it any more. `held`: the groups have been held,
-  // and the guardian lets go of what it has held itself.
+  // Returns when the guardian no longer touches the guard's groups. `held`: the groups have been
+  // held, and the guardian releases those that it has held itself.
   static void remove(uint32_t id, bool held);
   static void stop();
   // The guardian's pid; 0: none.

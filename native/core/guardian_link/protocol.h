@@ -1,6 +1,6 @@
-// What parent and guardian say to each other, over a SOCK_SEQPACKET pair: one message a packet. The
-// parent asks, the guardian answers each question with one Answer. Both are built from
-// one tree and never meet another version: there is nothing to negotiate.
+// The messages between parent and guardian, over a SOCK_SEQPACKET pair: one message a packet. The
+// parent sends Questions, and the guardian replies to each with one Answer. Both are built from the
+// same sources, so no version is negotiated.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,10 @@ constexpr int kSharedFd = 4;  // SharedState
 constexpr int kParentFd = 5;  // pidfd of the process it stands behind
 
 enum class Ask : uint32_t {
-  kAdd = 1,  // with descriptors as SCM_RIGHTS, in the order of `Sent`
-  kRemove,   // forget it; `held`: whatever is found held is let go of first
+  // Comes with descriptors as SCM_RIGHTS, in the order of `Sent`.
+  kAdd = 1,
+  // Disposes the guard. `held`: releases the groups that are found held first.
+  kRemove,
 };
 
 // Which descriptors come with kAdd.

@@ -1,10 +1,11 @@
-// What the sentinel tells the guardian, in memory that both have mapped and locked: for each held
-// group, whether an episode is running, until when, and who carries out its fallback.
+// The state that the sentinel publishes for the guardian, in memory that both have mapped and
+// locked: for each held group, whether an episode is running, until when, and which process carries
+// out its fallback.
 //
-// One writer per field except `claim`, which is taken by compare-and-swap: an episode's fallback is
-// carried out by whoever claims it, the other one leaves it alone. Lock-free, so that a process
-// that is stopped anywhere blocks no other. A group that has no slot yet is treated by the guardian
-// with the delay that the guard was made with.
+// Each field has one writer except `claim`, which is taken by compare-and-swap: the process that
+// claims an episode carries out its fallback, and the other one does not. Lock-free, so that a
+// process that is stopped anywhere blocks no other. If a group has no slot yet, the guardian uses
+// the delay that the guard was made with.
 #pragma once
 
 #include <atomic>
@@ -24,13 +25,13 @@ struct alignas(16) SharedSlot {
   std::atomic<int64_t> claimed_at{0};  // when it was last claimed, or a little before
   std::atomic<int64_t> deadline{0};
   std::atomic<int64_t> started_at{0};
-  std::atomic<uint64_t> own_limit{0};  // before headroom was lent; 0: none is
+  std::atomic<uint64_t> own_limit{0};  // before headroom was raised; 0: it is not raised
   std::atomic<uint64_t> own_memsw{0};
-  std::atomic<uint64_t> lent_to{0};  // what the limit was raised to, at most
+  std::atomic<uint64_t> raised_to{0};  // what the limit was raised to, at most
   HoldNote hold;
 
-  // In the reverse order of publishing (slot_writer.h): a claim that succeeds is for the episode
-  // whose deadline was read.
+  // Reads in the reverse order of publishing (slot_writer.h): if a claim succeeds, it is for the
+  // episode whose deadline was read.
   SlotView view() const {
     uint32_t word = claim.load();
     SlotView out;
@@ -49,12 +50,13 @@ struct alignas(16) SharedSlot {
   // Whether the fallback of this episode is the caller's.
   bool claim_for(uint32_t episode, Claimant who, int64_t now) {
     uint32_t expected = word(episode, Claimant::kNobody);
-    // Before the claim: whoever sees the claim finds the time.
+    // Store the time before the claim: a reader that sees the claim also sees its time.
     if (claim.load() == expected) claimed_at.store(now);
     return claim.compare_exchange_strong(expected, word(episode, who)) ||
            expected == word(episode, who);
   }
-  // Takes it from the sentinel, which has not followed: should it come to it yet, it leaves it.
+  // Takes a claim over from the sentinel, which has not acted on it. If the sentinel gets to it
+  // later, it finds the guardian's claim and does not act.
   void take_from_sentinel(uint32_t episode, int64_t now) {
     uint32_t expected = word(episode, Claimant::kSentinel);
     claimed_at.store(now);
@@ -114,7 +116,7 @@ struct SharedState {
     }
     slot.state.store(SlotState::kFree);
   }
-  // The guardian is dead: what it has claimed is decided anew.
+  // Clears the claims of a dead guardian: those episodes can be claimed again.
   void disclaim() {
     for (size_t i = 0; i < segment_count.load(); i++) {
       for (SharedSlot& slot : segments[i].slots) {

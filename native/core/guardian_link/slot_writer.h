@@ -1,8 +1,8 @@
-// What a sentinel tells the guardian of one group, and how it claims a fallback: the writing half
-// of shared_state.h, the same for real groups and for simulated ones.
+// Publishes one group's state for the guardian and claims a fallback: the writing half of
+// shared_state.h, the same for real groups and for simulated ones.
 //
-// Runs on the sentinel. Before and after each turn of the machine is carried out, publish() is
-// called: a process that ends in between leaves nothing behind that nobody knows of.
+// Runs on the sentinel, which calls publish() before and after it carries out each turn of the
+// machine: if it ends in between, the guardian knows of every change that it has made.
 #pragma once
 
 #include <algorithm>
@@ -12,22 +12,22 @@
 
 namespace oom {
 
-struct Loan {
+struct RaisedLimit {
   bool open = false;    // the limit is or may be raised
-  uint64_t to = 0;      // so far, at most
-  uint64_t memsw = 0;   // what swap was limited to; 0: it was not touched
-  bool frozen = false;  // the members stand still
+  uint64_t to = 0;      // the highest value it was raised to
+  uint64_t memsw = 0;   // the limit with swap before the raise; 0: unchanged
+  bool frozen = false;  // the members are frozen
 };
 
-// What belongs to an episode is there before its number is, and the number before the state.
-inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan& loan) {
+// Publishes the episode's fields, then its id, then the state; readers load in reverse order.
+inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const RaisedLimit& raised) {
   slot.delay.store(machine.config().delay_ns);
   slot.deadline.store(machine.deadline());
   slot.started_at.store(machine.started_at());
-  slot.lent_to.store(loan.to);
-  slot.own_memsw.store(loan.memsw);
-  slot.own_limit.store(loan.open ? machine.base_limit() : 0);
-  slot.hold.frozen.store(loan.frozen);
+  slot.raised_to.store(raised.to);
+  slot.own_memsw.store(raised.memsw);
+  slot.own_limit.store(raised.open ? machine.base_limit() : 0);
+  slot.hold.frozen.store(raised.frozen);
   if (uint32_t id = machine.id(); slot.claim.load() >> 2 != id) {
     slot.claim.store(SharedSlot::word(id, Claimant::kNobody));
   }
@@ -41,10 +41,11 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Loan&
                                                    : SlotState::kArmed);
 }
 
-// Before the limit is raised: should this process end in between, somebody has to know.
-inline void announce_loan(SharedSlot& slot, const EpisodeMachine& machine, const Loan& loan) {
-  slot.lent_to.store(loan.to);
-  slot.own_memsw.store(loan.memsw);
+// Call before raising the limit: if this process ends in between, the guardian restores it.
+inline void announce_headroom(SharedSlot& slot, const EpisodeMachine& machine,
+                              const RaisedLimit& raised) {
+  slot.raised_to.store(raised.to);
+  slot.own_memsw.store(raised.memsw);
   slot.own_limit.store(machine.base_limit());
 }
 
@@ -54,7 +55,7 @@ inline bool claimed_by_guardian(const SharedSlot& slot, const EpisodeMachine& ma
   return deciding && slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
 }
 
-// What the machine is told where its fallback was not ours to carry out.
+// Reports to the machine that the guardian has carried out the fallback.
 template <class Answer>
 void guardian_has_acted(int64_t claimed_at, uint32_t episode, Answer&& answer) {
   Input input;
@@ -67,7 +68,8 @@ void guardian_has_acted(int64_t claimed_at, uint32_t episode, Answer&& answer) {
   answer(input);
 }
 
-// Whether this episode's fallback is ours; if not, `answer` has the machine told whose it was.
+// Returns whether the sentinel has this episode's fallback; if not, `answer` reports the guardian's
+// act to the machine.
 template <class Answer>
 bool claim(SharedSlot& slot, const EpisodeMachine& machine, int64_t now, Answer&& answer) {
   if (!machine.active() || slot.claim_for(machine.id(), Claimant::kSentinel, now)) return true;

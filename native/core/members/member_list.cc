@@ -25,7 +25,7 @@ Status MemberList::arm(const Place& place, int dir, bool keep) {
   if (!kept_) return Status::of(kept_.release(), "open", kFile);
   // The first read makes the kernel allocate the read buffer.
   char text[4096];
-  // A threaded group (v2) may not be asked: its processes are members of a group above.
+  // The list of a threaded group (v2) cannot be read: its processes are members of a group above.
   if (pread(kept_.get(), text, sizeof text, 0) >= 0 || errno == EOPNOTSUPP) {
     return Status::success();
   }

@@ -1,5 +1,5 @@
-// The members of one group: its cgroup.procs, opened for each look, or open already where this
-// process may not be able to open it when it matters (members_warm.h has how it is read).
+// The members of one group: its cgroup.procs, opened for each read, and kept open if this process
+// may be unable to open it during an OOM (members_warm.h has how it is read).
 #pragma once
 
 #include <utility>
@@ -14,8 +14,8 @@ class MemberList {
  public:
   // `keep`: opens and reads it now.
   Status arm(const Place& place, int dir, bool keep);
-  // A new open file, which looks anew; where none can be had the one that is kept, if one is. The
-  // number to read from, or -errno; -ENODEV: the group is gone.
+  // Opens the file again, for a current list; if that fails, uses the one that is kept open, if
+  // any. Returns the fd to read from, or -errno; -ENODEV: the group has been removed.
   int open(Fd& fresh) const;
 
  private:

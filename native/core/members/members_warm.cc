@@ -34,7 +34,7 @@ int any_member_now(const MemberList& members) {
   // A threaded group has threads only; their processes are members of a group above.
   if (n < 0) return errno == EOPNOTSUPP ? 0 : -errno;
   if (n > 0) return 1;
-  // What a file that was read before says may be a second old on v1: no proof.
+  // On v1, a file that was read before may repeat a list that is 1 s old: no proof.
   return fresh && lists_everybody(fd) ? 0 : -ENODATA;
 }
 

@@ -1,5 +1,5 @@
 // The members of a group as they are now: the contents of its cgroup.procs, without an allocator.
-// See victims.h for why the file is opened for each look. Helpers' threads.
+// See victims.h for why the file is opened for each read. Helpers' threads.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +14,7 @@
 namespace oom {
 
 // Calls use(pid_t) for each that an open cgroup.procs lists, with 0 for one that is not visible in
-// this pid namespace (v2; v1 leaves those out). A threaded group (v2) lists nobody: its processes
+// this pid namespace (v2; v1 leaves those out). A threaded group (v2) lists none: its processes
 // are those of the nearest domain above. 0 or -errno.
 template <class Use>
 int each_listed(int fd, Use&& use) {
@@ -33,7 +33,7 @@ int each_listed(int fd, Use&& use) {
   }
 }
 
-// The same with a look of now.
+// The same for a newly opened list.
 template <class Use>
 int each_member_now(const MemberList& members, Use&& use) {
   Fd fresh;
@@ -41,13 +41,13 @@ int each_member_now(const MemberList& members, Use&& use) {
   return fd < 0 ? fd : each_listed(fd, use);
 }
 
-// Whether the lists of this file system leave nobody out: v1 does not list members of other pid
+// Whether the lists of this file system are complete: v1 does not list members of other pid
 // namespaces, so that there an empty list proves something in the first one alone. `fd` is any file
 // of a group, or its directory.
 bool lists_everybody(int fd);
 
 // Whether the group itself, without those below it, has a member, also one that cannot be named:
-// 1, 0 or -errno. -ENODATA: that cannot be told here (v1 in a pid namespace of its own, or from a
+// 1, 0 or -errno. -ENODATA: unknown here (v1 in a pid namespace of its own, or from a
 // file that was not opened for this). One whose threads have all begun to end is none any more.
 // Opens a file: helpers' threads, and not often.
 int any_member_now(const MemberList& members);

@@ -1,9 +1,9 @@
-// What /proc says of a process, and where it is silent. No allocator; opens files: helpers'
+// What /proc reports of a process, and what it does not. No allocator; opens files: helpers'
 // threads, the guardian and cold paths.
 //
 // Kernel contract: /proc/PID/statm and /proc/PID/stat speak of the main thread. Where that has
-// ended and others live on (pthread_exit(3) in main), the first says 0 and the second 'Z', and what
-// the process has is told by a thread in /proc/PID/task. A mount of /proc shows the processes of
+// ended and others live on (pthread_exit(3) in main), the first reads 0 and the second 'Z'; a
+// thread in /proc/PID/task has the process's numbers. A mount of /proc shows the processes of
 // one pid namespace, which need not be this process's, and with hidepid=1 or 2 only those that this
 // process may trace: a process can exist and be signalled all the same. kcmp(2) compares the
 // address spaces of two threads; it needs leave to trace both (PTRACE_MODE_READ), and CONFIG_KCMP.

@@ -13,7 +13,7 @@ namespace oom {
 void Victims::begin() {
   count_ = 0;
   search();
-  // Parents change when one dies: asked anew for each job. The nearest is known without /proc.
+  // Parents change when one dies: read them again for each job. The nearest is known without /proc.
   parent_count_ = 0;
   parents_[parent_count_++] = getpid();
   for (pid_t pid = getppid(); pid > 1 && parent_count_ < 64; pid = proc_.parent(pid)) {
@@ -64,7 +64,7 @@ void Victims::consider(const MemberList& members) {
       unseen_++;
       return;
     }
-    // Somebody who was killed in this job is on his way.
+    // A process that was killed in this job is still dying.
     if (untouchable(pid) || known(pid) || passed_over(pid)) return;
     Proc::Memory memory;
     int why = proc_.memory(pid, memory);
@@ -79,8 +79,8 @@ void Victims::consider(const MemberList& members) {
   if (err != 0 && err != -ENODEV) failed_ = err;
 }
 
-// 0: there is one to be signalled. Where some could not be looked at for want of memory, the
-// largest of the others will do.
+// 0: there is one to be signalled. If some could not be read for want of memory, the
+// largest of the others is chosen.
 int Victims::found() {
   if (unseen_ > 0) return code::kUnseenMembers;
   if (largest_.pid == 0) return failed_ != 0 ? failed_ : -ESRCH;
@@ -198,7 +198,7 @@ int Victims::signal_batch(const MemberList& members, int signal) {
 }
 
 int Victims::signal_all_of(const MemberList& members, int signal) {
-  // A fork may have slipped in between two looks. The bound is for a fork bomb, and for members
+  // A member may have forked between two reads. The bound is for a fork bomb, and for members
   // that this process has no right to signal.
   int result = 0;
   const uint32_t unseen_before = unseen_;

@@ -9,14 +9,14 @@
 // Memory goes with the last process that has it. So the largest is killed together with all members
 // that share its address space (clone(2) with CLONE_VM, vfork(2)), as the kernel's own killer does;
 // one that shares it with a process that may not be killed, or with its parent outside of the
-// group, frees nothing and is passed over. And where a member cannot be looked at (another pid
-// namespace, hidepid), nobody is called the largest: kUnseenMembers, and the kernel, who sees all,
+// group, frees nothing and is passed over. And if a member cannot be read (another pid
+// namespace, hidepid), no process is chosen: kUnseenMembers, and the kernel, which sees all,
 // decides.
 //
 // Kernel contract (v1): the members that an open cgroup.procs gives are remembered by the kernel
-// for a second after the last read and given again, dead or not; only a new open file looks anew.
-// So the file is opened again for each look; where that fails (in a starved group every open does),
-// the one that is kept open has to do (member_list.h).
+// for a second after the last read and given again, dead or not; only a new open file gives a
+// current list. So the file is opened for each read; if that fails (in a starved group every open
+// does), the one that is kept open is used (member_list.h).
 #pragma once
 
 #include <signal.h>
@@ -49,8 +49,8 @@ class Victims {
   // A new job.
   void begin();
 
-  // Signals a pid, all (kAll) or the largest (kLargest) of the members of a group and of those below
-  // it: 0 or -errno. each(use) and kill_tree() are as below; with kAll each group is gone through
+  // Signals a pid, all (kAll) or the largest (kLargest) of the members of a group and of those
+  // below it: 0 or -errno. each(use) and kill_tree() are as below; with kAll each group is gone through
   // once.
   template <class Each, class KillTree>
   int signal(Each&& each, int32_t target, int signal, KillTree&& kill_tree);
@@ -58,16 +58,16 @@ class Victims {
   // for each of them. 0: signalled. -ESRCH: none may be.
   template <class Each>
   int signal_largest(Each&& each, int signal);
-  // Signals every member of those groups that may be; SIGKILL goes on until nobody new appears.
+  // Signals every member of those groups that may be; SIGKILL repeats until no new member appears.
   // Where there are some that cannot be named, kill_tree() is called, which is to kill all there
-  // are, unless there is one that is to be spared. 0: somebody was signalled.
+  // are, unless there is one that is to be spared. 0: a process was signalled.
   template <class Each, class KillTree>
   int signal_all(Each&& each, int signal, KillTree&& kill_tree);
   // Signals one pid, if it is a member. -EPERM: it may not be killed.
   int signal_member(const MemberList& members, pid_t pid, int signal);
   // process_mrelease(2) on those killed: frees their memory before they are scheduled. Sleeps.
   void reap();
-  // The same, by somebody else, who closes the fds.
+  // Passes the pidfds of those killed to `use`, which calls process_mrelease(2) and closes them.
   template <class Use>
   void hand_over(Use&& use) {
     for (int i = 0; i < reap_count_; i++) use(reap_[i]);
@@ -123,9 +123,9 @@ class Victims {
   pid_t sharing_parent_ = 0;  // of the largest; 0: it shares no memory with its parent
   bool parent_is_member_ = false;
   bool headless_ = false;    // there is a member whose main thread has ended before others
-  uint32_t unseen_ = 0;      // members that cannot be looked at, or cannot be named
+  uint32_t unseen_ = 0;      // members that cannot be read, or cannot be named
   bool met_spared_ = false;  // there is a member that is to be spared
-  int failed_ = 0;           // why a member could not be looked at, or signalled
+  int failed_ = 0;           // why a member could not be read, or signalled
   pid_t passed_over_[kPassedOver];
   int passed_over_count_ = 0;
   // Those of whom it cannot be known whether they share the largest one's memory, and could.

@@ -5,7 +5,7 @@
 
 namespace oom {
 
-void Census::take(const MemberList& members, bool frozen) {
+void Waiters::take(const MemberList& members, bool frozen) {
   count_ = 0;
   Proc proc;
   int found = 0, tasks = kTasks;
@@ -16,13 +16,13 @@ void Census::take(const MemberList& members, bool frozen) {
   count_ = found;
 }
 
-bool Census::somebody_gone(const MemberList& members) const {
+bool Waiters::any_gone(const MemberList& members) const {
   Proc proc;
   bool here[kMost] = {};
   int listed = each_member_now(members, [&](pid_t pid) {
     for (int i = 0; i < count_; i++) here[i] |= waiting_[i] == pid;
   });
-  // Removed meanwhile: nobody is left.
+  // If the group has been removed meanwhile, no member is left.
   if (listed != 0) return listed == -ENODEV;
   for (int i = 0; i < count_; i++) {
     Proc::Memory memory;

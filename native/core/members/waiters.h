@@ -1,10 +1,10 @@
-// Whether somebody from outside has killed a member that waited for memory. The kernel tells
-// nobody: so those that wait are noted when an episode begins, and looked for when it has ended by
-// itself. One that waits in its page fault cannot end in any other way than by SIGKILL. On v2 who
-// waits is throttled only, and may end as he likes: there all are noted once they are frozen.
+// Detects that another process has killed a member that waited for memory. The kernel does not
+// report it, so the waiting members are noted when an episode begins and looked up when it has
+// ended by itself. A member that waits in its page fault can end only by SIGKILL. On v2 a waiting
+// member is only throttled and may end by itself: there all members are noted once they are frozen.
 //
-// On a helper, in the group's locked memory. An answer of false is no proof: members beyond the
-// first kMost that wait, and threads beyond the first kTasks that are looked at, are not seen.
+// Runs on a helper, in the group's locked memory. A result of false is no proof: waiting members
+// beyond the first 32 (kMost), and threads beyond the first 1024 (kTasks), are not seen.
 #pragma once
 
 #include <sys/types.h>
@@ -13,12 +13,12 @@
 
 namespace oom {
 
-class Census {
+class Waiters {
  public:
   static constexpr int kMost = 32;
   static constexpr int kTasks = 1024;
   void take(const MemberList& members, bool frozen);
-  bool somebody_gone(const MemberList& members) const;
+  bool any_gone(const MemberList& members) const;
   void clear() { count_ = 0; }
   bool empty() const { return count_ == 0; }
 

@@ -23,7 +23,7 @@ class KindV1 final : public BackEndKind {
   // The kernel tells of what matters.
   const char* touched_file() const override { return nullptr; }
   bool tells_removal() const override { return true; }
-  bool twin_freezer() const override { return true; }
+  bool separate_freezer() const override { return true; }
   bool freezes(const HoldConfig&) const override { return false; }
 };
 
@@ -44,7 +44,7 @@ class KindV2 final : public BackEndKind {
   const char* touched_file() const override { return "memory.max"; }
   // Not before 7.1.
   bool tells_removal() const override { return false; }
-  bool twin_freezer() const override { return false; }
+  bool separate_freezer() const override { return false; }
   bool freezes(const HoldConfig& hold) const override { return hold.freeze != HoldFreeze::kNever; }
 };
 

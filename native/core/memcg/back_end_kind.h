@@ -26,7 +26,7 @@ class BackEndKind {
   // Whether the kernel tells of a group's removal through the group's own events.
   virtual bool tells_removal() const = 0;
   // Whether it can only be frozen through a group of another hierarchy: freezer_v1.h.
-  virtual bool twin_freezer() const = 0;
+  virtual bool separate_freezer() const = 0;
   // Whether holding may stop the members, so that a freezer is wanted even without a plan.
   virtual bool freezes(const HoldConfig& hold) const = 0;
 

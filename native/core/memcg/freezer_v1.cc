@@ -25,7 +25,7 @@ namespace {
 constexpr const char* kState = "freezer.state";
 constexpr const char* kParent = "freezer.parent_freezing";
 
-Status open_twin(const Group& group, Fd& out) {
+Status open_freezer_group(const Group& group, Fd& out) {
   // The path says nothing once the group is gone: it may be another group's by now.
   uint64_t usage = 0;
   if (Status s = group.usage(usage); !s.ok()) return s;
@@ -73,7 +73,7 @@ Status freeze(const Group& group, bool& done) {
   Fd dir;
   parse::FreezerState state{};
   uint64_t self = 0;
-  if (Status s = open_twin(group, dir); !s.ok()) return s;
+  if (Status s = open_freezer_group(group, dir); !s.ok()) return s;
   if (Status s = control::read_number(dir.get(), "freezer.self_freezing", self); !s.ok()) return s;
   if (self == 0) {
     if (Status s = check_members(group, dir.get()); !s.ok()) return s;
@@ -88,7 +88,7 @@ Status thaw(const Group& group, bool& done) {
   Fd dir;
   parse::FreezerState state{};
   uint64_t parent = 0;
-  if (Status s = open_twin(group, dir); !s.ok()) return s;
+  if (Status s = open_freezer_group(group, dir); !s.ok()) return s;
   if (Status s = thaw_one(dir.get()); !s.ok()) return s;
   if (Status s = read_state(dir.get(), state); !s.ok()) return s;
   done = state == parse::FreezerState::kThawed;
@@ -99,7 +99,7 @@ Status thaw(const Group& group, bool& done) {
 
 Status let_die(const Group& group) {
   Fd dir;
-  if (Status s = open_twin(group, dir); !s.ok()) {
+  if (Status s = open_freezer_group(group, dir); !s.ok()) {
     return s.err == code::kNoFreezer ? Status::success() : s;
   }
   uint64_t parent = 0;
@@ -118,7 +118,7 @@ Status let_die(const Group& group) {
 
 Status check(const Group& group) {
   Fd dir;
-  if (Status s = open_twin(group, dir); !s.ok()) return s;
+  if (Status s = open_freezer_group(group, dir); !s.ok()) return s;
   return check_members(group, dir.get());
 }
 

@@ -35,27 +35,27 @@ Status open_directory(const std::string& memory_path, Fd& out, std::string& path
   return Status::success();
 }
 
-Status find(const std::string& memory_path, Twin& out) {
+Status find(const std::string& memory_path, FreezerGroup& out) {
   Fd dir;
   if (Status s = open_directory(memory_path, dir, out.path); !s.ok()) return s;
   out.state.reset(sys::open_at(dir.get(), kState, O_WRONLY));
   return out.state ? Status::success() : Status::of(out.state.release(), "open", kState);
 }
 
-int write(const Twin& twin, bool frozen) {
-  if (!twin.state) return -ENOENT;
+int write(const FreezerGroup& group, bool frozen) {
+  if (!group.state) return -ENOENT;
   if (frozen) {
     char text[4096];
     std::string_view own;
     ssize_t n = sys::read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof text);
     if (n < 0) return static_cast<int>(n);
     if (parse::cgroup_path({text, static_cast<size_t>(n)}, "freezer", own) == 0 &&
-        own.starts_with(twin.path) &&
-        (own.size() == twin.path.size() || own[twin.path.size()] == '/')) {
+        own.starts_with(group.path) &&
+        (own.size() == group.path.size() || own[group.path.size()] == '/')) {
       return -EDEADLK;
     }
   }
-  return sys::write_small(twin.state.get(), frozen ? "FROZEN" : "THAWED");
+  return sys::write_small(group.state.get(), frozen ? "FROZEN" : "THAWED");
 }
 
 int thaw_at(int dir, const std::string& below) {

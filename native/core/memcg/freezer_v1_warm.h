@@ -10,16 +10,16 @@
 
 namespace oom::freezer_v1 {
 
-struct Twin {
+struct FreezerGroup {
   Fd state;          // freezer.state
   std::string path;  // within the freezer's hierarchy
 };
 
 // The twin of the memory group at this absolute path: ERR_NO_FREEZER.
 Status open_directory(const std::string& memory_path, Fd& out, std::string& path);
-Status find(const std::string& memory_path, Twin& out);
+Status find(const std::string& memory_path, FreezerGroup& out);
 // 0, -ENOENT: there is none; -EDEADLK: this process is in it. Returns before all have stopped.
-int write(const Twin& twin, bool frozen);
+int write(const FreezerGroup& group, bool frozen);
 // Where `dir` is a twin's directory, and `below` a path from there or empty: 0 or -errno.
 int thaw_at(int dir, const std::string& below);
 

@@ -188,10 +188,10 @@ void OomControlBackEnd::repay_swap(uint64_t base) {
   own_memsw_.store(0);
 }
 
-int OomControlBackEnd::restore_limit_for(uint64_t base, uint64_t memsw, uint64_t lent_to) {
+int OomControlBackEnd::restore_limit_for(uint64_t base, uint64_t memsw, uint64_t raised_to) {
   uint64_t limit, swap = 0;
   if (int err = read_number(limit_, limit)) return err;
-  if (limit > lent_to) base = limit;  // somebody has raised it since
+  if (limit > raised_to) base = limit;  // somebody has raised it since
   set_limit_.store(limit);
   if (memsw != 0 && read_number(memsw_limit_, swap) == 0 && swap != memsw) {
     own_memsw_.store(memsw);

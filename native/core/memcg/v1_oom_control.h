@@ -36,7 +36,7 @@ class OomControlBackEnd final : public BackEnd {
   int raise_to(uint64_t bytes) override;
   bool raised() const override { return set_limit_.load() != 0; }
   int restore_limit(uint64_t base) override;
-  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
+  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t raised_to) override;
   uint64_t raised_to() const override { return set_limit_.load(); }
   uint64_t own_memsw() const override { return own_memsw_.load(); }
   // memory.memsw.limit_in_bytes as it was before anything was lent; 0: there is none.
@@ -63,7 +63,7 @@ class OomControlBackEnd final : public BackEnd {
   int above_fds_[kAbove] = {};
   int above_count_ = 0;
   uint64_t slack_ = 0;  // how far below its limit a full group may stand
-  freezer_v1::Twin freezer_;
+  freezer_v1::FreezerGroup freezer_;
   std::atomic<bool> frozen_{false};
   // What headroom has changed. The sentinel lends, a helper puts back: both may be at it when one
   // episode follows another.

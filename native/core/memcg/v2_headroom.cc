@@ -71,10 +71,10 @@ int MemoryHighBackEnd::restore_limit(uint64_t base) {
   return -EBUSY;
 }
 
-int MemoryHighBackEnd::restore_limit_for(uint64_t base, uint64_t, uint64_t lent_to) {
+int MemoryHighBackEnd::restore_limit_for(uint64_t base, uint64_t, uint64_t raised_to) {
   uint64_t max;
   if (int err = limit(max)) return err;
-  if (max > lent_to) return 0;  // somebody has raised it since
+  if (max > raised_to) return 0;  // somebody has raised it since
   set_max_.store(max);
   return restore_limit(base);
 }

@@ -116,7 +116,7 @@ bool MemoryHighBackEnd::oom_since_last() {
 int64_t MemoryHighBackEnd::quiet_until() {
   uint64_t usage;
   if (!noted() || raised() || told_kills_ != kills_ || read_limit(usage_, usage) != 0) return 0;
-  return respite_.until(sys::now_ns(), usage);
+  return poll_backoff_.until(sys::now_ns(), usage);
 }
 
 int MemoryHighBackEnd::sample(Sample& out) {
@@ -136,19 +136,19 @@ int MemoryHighBackEnd::judge(Sample& out) {
   out.reclaimable = 0;
   out.need = Need::kFine;
   out.band = held ? out.limit - line : 0;
-  respite_.none();
+  poll_backoff_.none();
   if (!held) return 0;
   int64_t now = sys::now_ns();
   bool past = out.usage >= line;
-  uint64_t edge = past ? line : hold::Edge::at(line, out.band, ahead_);
+  uint64_t edge = past ? line : hold::DipFilter::at(line, out.band, ahead_);
   bool starved = false;
   if (out.usage >= edge || raised()) {
     if (int err = reclaimable_.count(out.reclaimable)) return err;
     starved = hold::starved(out.usage, out.reclaimable, edge);
   }
   bool stands = starved && !past && stopped();
-  out.need = edge_.judge(now, starved, past, stands);
-  if (!starved) respite_.fine(now, line, out.band);
+  out.need = dip_filter_.judge(now, starved, past, stands);
+  if (!starved) poll_backoff_.fine(now, line, out.band);
   return 0;
 }
 

@@ -62,7 +62,7 @@ class MemoryHighBackEnd final : public BackEnd {
   bool raised() const override { return set_max_.load() != 0; }
   uint64_t raised_to() const override { return set_max_.load(); }
   int restore_limit(uint64_t base) override;
-  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t lent_to) override;
+  int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t raised_to) override;
   int freeze(bool frozen) override;
   bool frozen() const override { return frozen_.load(); }
   int reclaim() override;
@@ -108,8 +108,8 @@ class MemoryHighBackEnd final : public BackEnd {
   Fd own_dir_;    // where the guard's group has none already
   int dir_ = -1;  // for the mark, and for cgroup.kill
   hold::FreezeRule rule_;
-  hold::Respite respite_;
-  hold::Edge edge_;
+  hold::PollBackoff poll_backoff_;
+  hold::DipFilter dip_filter_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};
   Fd events_, usage_, max_, high_;  // the sentinel's

@@ -49,11 +49,11 @@ bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line) {
   return needed + std::min(line / kResidue, 4 * kMiB) >= line;
 }
 
-uint64_t Edge::at(uint64_t line, uint64_t band, uint64_t ahead) {
+uint64_t DipFilter::at(uint64_t line, uint64_t band, uint64_t ahead) {
   return line - std::min({line, band / 4, ahead});
 }
 
-Need Edge::judge(int64_t now, bool starved, bool past_line, bool stopped) {
+Need DipFilter::judge(int64_t now, bool starved, bool past_line, bool stopped) {
   if (!starved) {
     past_at_ = -kSleep;
     return Need::kFine;

@@ -50,7 +50,7 @@ bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
 // there as well. Throttled ones charge anew when their sleep ends, of two seconds at most, and they
 // get to run: soon after they were past the line they are still out of memory, then it is open, at
 // last they only are near.
-class Edge {
+class DipFilter {
  public:
   static constexpr int64_t kDip = 250'000'000;
   static constexpr int64_t kSleep = 2'500'000'000;
@@ -65,7 +65,7 @@ class Edge {
 
 // A load of page cache is told of a hundred times a second: while it has been fine a moment ago,
 // and is no further past the line than reclaim leaves it, that is no reason to look.
-class Respite {
+class PollBackoff {
  public:
   static constexpr int64_t kPause = 100'000'000;
   void none() { until_ = 0; }

@@ -31,12 +31,12 @@ Sample SimDriver::sample() {
   return s;
 }
 
-Loan SimDriver::loan() const {
+RaisedLimit SimDriver::raised_limit() const {
   return {.open = set_limit_ != 0, .to = set_limit_, .memsw = 0, .frozen = frozen_};
 }
 
 void SimDriver::publish() {
-  if (slot_) oom::publish(*slot_, machine_, loan());
+  if (slot_) oom::publish(*slot_, machine_, raised_limit());
 }
 
 bool SimDriver::claim() {

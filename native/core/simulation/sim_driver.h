@@ -93,7 +93,7 @@ class SimDriver {
   };
 
   Sample sample();
-  Loan loan() const;
+  RaisedLimit raised_limit() const;
   void publish();
   bool claim();
   void tell_ns(Fact fact, int64_t ns);

@@ -58,9 +58,9 @@ int32_t SimDriver::run_step(const PlanStep& step, const Job& job, SimStep& repor
     case StepKind::kHeadroom: {
       if (job.target <= group_->limit()) return 0;
       if (slot_) {
-        Loan loan;
-        loan.to = std::max(job.target, set_limit_);
-        announce_loan(*slot_, machine_, loan);
+        RaisedLimit raised;
+        raised.to = std::max(job.target, set_limit_);
+        announce_headroom(*slot_, machine_, raised);
       }
       hooks_->passes();
       int32_t err = group_->set_limit(job.target);

@@ -1,11 +1,11 @@
-// All trees of the process (tree.h), and who turns what inotify(7) has said into their events.
+// All trees of the process (tree.h): turns what inotify(7) has reported into their events.
 //
-// One thread serves them: the scout in an addon, the loop in the guardian. What has been read lies
-// with the tree that it is for until that has its turn, so that a storm below one of them keeps no
-// other waiting, and a tree that is still being opened keeps nobody waiting.
+// One thread serves them: the tree thread in an addon, the loop in the guardian. Events that have
+// been read are queued with their tree until its turn, so that a storm below one tree, or a tree
+// that is still being opened, delays no other tree.
 //
-// Directories that could not be watched are swept: looked at again and again, each kSweep while
-// that takes less than one part in kShare of the thread's time, else as much less often. With 100
+// Directories that could not be watched are swept: polled each kSweep while that takes less than
+// one part in kShare of the thread's time, else as much less often. With 100
 // directories that is every 100 ms, with 10,000 about once a second.
 #pragma once
 
@@ -40,7 +40,7 @@ class Forest {
   static void ready(Tree& tree);
 };
 
-// When something is looked at again that costs so much each time.
+// Schedules the rounds of a poll by what each round costs.
 class Pace {
  public:
   // Whether a round has begun, or goes on.

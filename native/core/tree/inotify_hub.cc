@@ -133,7 +133,7 @@ void InotifyHub::unwatch(int number, Subscriber& who, uint32_t tag) {
   drop_subscriber(h, &who);
   if (!list.empty()) return;
   h.watches.erase(it);
-  // The kernel keeps the watch, and the inode, for as long as it is not told.
+  // The kernel keeps the watch, and the inode, until inotify_rm_watch(2).
   inotify_rm_watch(h.fd.get(), number);
   close_if_idle(h);
 }
@@ -168,7 +168,7 @@ int InotifyHub::probe() {
     if (!own) return -errno;
     fd = own.get();
   }
-  // A directory that nobody of ours watches.
+  // A directory that no subscriber watches.
   int number = inotify_add_watch(fd, "/proc/self", IN_DELETE_SELF | IN_ONLYDIR);
   if (number < 0) return -errno;
   inotify_rm_watch(fd, number);

@@ -1,10 +1,10 @@
-// The process's one inotify(7) instance: whoever wants to hear of a directory or a file subscribes
-// to it here, trees (tree.h) and removals (removals.h) alike. A user has 128 instances by default,
+// The process's one inotify(7) instance: trees (tree.h) and removals (removals.h) subscribe here to
+// the events of a directory or a file. A user has 128 instances by default,
 // for all of his programs together: one a tree would be 64 guards.
 //
 // Kernel contract: an inode that is watched twice has one watch and one mask, hence IN_MASK_ADD,
 // and inotify_rm_watch(2) by the last of its subscribers alone. Watch numbers are not used again
-// for 2^31 watches. A queue that overflows says so once, with memory set aside for it.
+// for 2^31 watches. If the queue overflows, the kernel reports it once, with reserved memory.
 //
 // Threads: watch(), unwatch() and probe() on any that may sleep; read() on the one that reads
 // (forest.h), which hands on what it has read. The lock here is the innermost. The sentinel never
@@ -28,7 +28,7 @@ class InotifyHub {
    protected:
     ~Subscriber() = default;
   };
-  // Who waits for the instance's descriptor: told, with the hub's lock, when there is one, and
+  // Waits for the instance's descriptor. Called with the hub's lock, when it has been opened and
   // before it is closed.
   class Reader {
    public:
@@ -45,11 +45,11 @@ class InotifyHub {
   // refusal for want of instances, watches or memory, others are refused without a try for
   // kRetryNs.
   static int watch(int dir, const char* below, uint32_t mask, Subscriber& who, uint32_t tag);
-  // The subscriber hears nothing more of this one when it has returned. Any number of times.
+  // After it has returned, the subscriber gets no more events of this watch. Idempotent.
   static void unwatch(int number, Subscriber& who, uint32_t tag);
   // Whether watch() would try now.
   static bool may_try();
-  // Reads once and tells whom it concerns. Whether there may be more.
+  // Reads once and notifies the subscribers. Returns whether there may be more.
   static bool read();
   // Whether a new program of this user could watch: 0 or -errno.
   static int probe();

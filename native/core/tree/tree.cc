@@ -55,16 +55,16 @@ int stat_directory(const Fd& root, const std::string& name, struct stat& st) {
 std::atomic<int> Tree::incomplete_trees_{0};
 std::atomic<int> Tree::unwatched_trees_{0};
 
-Status Tree::open(std::shared_ptr<const Fd> root, bool scouted) {
+Status Tree::open(std::shared_ptr<const Fd> root, bool on_tree_thread) {
   std::lock_guard life(life_);
-  return closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root), scouted);
+  return closed_ ? Status::of(-ECANCELED, nullptr) : open_now(std::move(root), on_tree_thread);
 }
 
-Status Tree::open_now(std::shared_ptr<const Fd> root, bool scouted) {
+Status Tree::open_now(std::shared_ptr<const Fd> root, bool on_tree_thread) {
   root_ = std::move(root);
   Status status;
-  if (scouted) status = Scout::acquire();
-  scouted_ = scouted && status.ok();
+  if (on_tree_thread) status = TreeThread::acquire();
+  on_tree_thread_ = on_tree_thread && status.ok();
   if (status.ok()) status = SpareFds::acquire();
   spares_ = status.ok();
   if (status.ok()) {
@@ -78,8 +78,8 @@ Status Tree::open_now(std::shared_ptr<const Fd> root, bool scouted) {
   }
   if (!status.ok()) {
     clear();
-  } else if (Forest::add(*this) && scouted_) {
-    Scout::nudge();
+  } else if (Forest::add(*this) && on_tree_thread_) {
+    TreeThread::nudge();
   }
   return status;
 }
@@ -108,7 +108,7 @@ void Tree::clear() {
     mail_.clear();
   }
   if (std::exchange(spares_, false)) SpareFds::release();
-  if (std::exchange(scouted_, false)) Scout::release();
+  if (std::exchange(on_tree_thread_, false)) TreeThread::release();
 }
 
 void Tree::set_incomplete(bool value) {
@@ -178,7 +178,7 @@ void Tree::found(uint32_t parent, const std::string& name) {
   names_[made.tag] = name;
   unwatched(1);
   watch(made, dir.get());
-  // Told of even when what will be below it is only seen by sweeping.
+  // Report it even if the groups below it will only be seen by sweeping.
   made.id = listener_.appeared(parent, Place(root_, name, st.st_ino), dir.get());
   if (made.id == 0) {
     unwatch(made);
@@ -189,8 +189,8 @@ void Tree::found(uint32_t parent, const std::string& name) {
   bool watched = made.watch >= 0;
   dirs_[name] = made;
   if (Dir* one = above(name)) one->below++;
-  // On cgroupfs the links of a directory are its subdirectories, itself and its entry: nothing
-  // below it yet, and what comes from now on is told.
+  // On cgroupfs the links of a directory are its subdirectories, itself and its entry. If there are
+  // 2, nothing is below it yet, and inotify reports what comes from now on.
   if (watched && fstat(dir.get(), &st) == 0 && st.st_nlink == 2) return;
   list(name, id, std::move(dir));
 }
@@ -234,9 +234,9 @@ void Tree::trouble(int err, const char* syscall) {
   }
 }
 
-// Tells of a group that cannot be opened, and then of all below it, since nothing else will:
-// whether they are left at that. With the spare descriptors: one for a directory, one for whoever
-// is told.
+// Reports a group that cannot be opened, and then all groups below it, since no event will. Returns
+// whether the listener accepts that. Uses the spare descriptors: one for a directory, one for the
+// listener.
 bool Tree::give_up(int err, const std::string& name) {
   SpareFds::Loan loan;
   bool left = false;
@@ -255,8 +255,8 @@ bool Tree::give_up(int err, const std::string& name) {
   return left;
 }
 
-// With all below it that is gone, too: the events that would tell of those may come after the watch
-// that they belong to has been given up here.
+// Forgets the group and all removed groups below it: their events may come after the watch that
+// they belong to has been removed here.
 void Tree::lost(const std::string& name) {
   const std::string end = name + static_cast<char>('/' + 1);
   std::vector<std::string> gone{name};
@@ -312,7 +312,7 @@ void Tree::sweep_one(const std::string& name) {
   if (!again && st.st_nlink == it->second.below + 2) return;
   Fd dir = open_directory(*root_, name);
   if (!dir) return trouble(dir.get(), "open");
-  // Removed and made again in between: the next look sees that.
+  // If it was removed and made again in between, the next sweep sees that.
   if (fstat(dir.get(), &st) != 0 || st.st_ino != it->second.inode) return;
   if (again) watch(it->second, dir.get());
   if (fstat(dir.get(), &st) == 0 && st.st_nlink == it->second.below + 2) return;
@@ -326,7 +326,7 @@ void Tree::told(uint32_t tag, uint32_t mask, const char* name) {
   if (!touched && !(mask & (IN_ISDIR | IN_IGNORED))) return;
   {
     std::lock_guard lock(mail_lock_);
-    // A file that is written again and again is one event until it has been looked at.
+    // Repeated writes to a file are one event until it has been handled.
     if (touched && !mail_.empty() && mail_.back().tag == tag && mail_.back().mask == mask) return;
     if (mail_.size() >= kMostMail) {
       missed_ = true;
@@ -378,7 +378,7 @@ void Tree::event(const Mail& mail) {
   if (above == names_.end()) return;
   Dir& dir = dirs_[above->second];
   if (mail.mask & IN_IGNORED) {
-    // The kernel has given the watch up, with what it was of: that shows in a sweep, or is told.
+    // The kernel has removed the watch, with its directory: a sweep finds that, or an event does.
     int& number = touched ? dir.file_watch : dir.watch;
     if (!touched && number >= 0) unwatched(1);
     number = -1;

@@ -1,12 +1,12 @@
 // The groups below a group: those there are, and new ones as they appear, with no window in between
-// (each directory is watched before it is listed; inotify(7) on cgroupfs tells mkdir and rmdir).
+// (each directory is watched before it is listed; inotify(7) on cgroupfs reports mkdir and rmdir).
 //
 // inotify is a convenience: a directory that cannot be watched (another program of this user has
-// all instances, or all watches are used) is swept instead, forest.h says how often. Its
+// all instances, or all watches are used) is swept instead (forest.h has the interval). Its
 // subdirectories are counted by its links, so that a sweep of a directory is one stat(2) as long as
-// nothing has changed. What cannot be opened (out of fds) is told to the listener and tried again a
-// few times a second. v1 groups that are renamed, rename(2), are seen as new only after the next
-// rescan.
+// nothing has changed. What cannot be opened (out of fds) is reported to the listener and tried
+// again a few times a second. v1 groups that are renamed, rename(2), are seen as new only after the
+// next rescan.
 //
 // Threads: open(), rescan() and close() belong to any one thread that may sleep; new groups are
 // reported on the thread that serves the forest. A tree's own lock keeps both apart. The sentinel
@@ -36,15 +36,15 @@ class TreeListener {
   // A group was found; `dir` is open only during the call, `parent` what the listener returned for
   // the group above. Returns a number above 0 for it; 0: not wanted, nothing below it either.
   virtual uint32_t appeared(uint32_t parent, const Place& place, int dir) = 0;
-  // It is gone from the tree; what its own files and events have to say may still come.
+  // The group has left the tree; events of its own files may still come.
   virtual void vanished(uint32_t id) = 0;
-  // A file of each group whose changes by anybody are told of, or null; a literal.
+  // A file of each group whose changes by any process are reported, or null; a literal.
   virtual const char* touched_file() { return nullptr; }
   virtual void touched(uint32_t) {}
   // After open(): something in the tree could not be opened. It will be tried again.
   virtual void failed(const Status&) {}
-  // A group was found that cannot be looked after now: there is no fd for it. True: then it is not
-  // told of until there is one, and this is called for what is below it now.
+  // A group was found that cannot be opened now: there is no fd for it. If this returns true, it is
+  // reported once there is one, and this is called for the groups below it now.
   virtual bool out_of_sight(int, const Place&, int) { return false; }
 };
 
@@ -56,8 +56,8 @@ class Tree final : private InotifyHub::Subscriber {
   Tree& operator=(const Tree&) = delete;
 
   // Reports the root and everything below it, then keeps watching. -ECANCELED when closed
-  // meanwhile. `scouted`: the scout serves the forest, else whoever calls this.
-  Status open(std::shared_ptr<const Fd> root, bool scouted = true);
+  // meanwhile. `on_tree_thread`: the tree thread serves the forest, else the caller.
+  Status open(std::shared_ptr<const Fd> root, bool on_tree_thread = true);
   // Once more over everything: reports what was missed.
   void rescan();
   // No more reports once it has returned.
@@ -67,7 +67,7 @@ class Tree final : private InotifyHub::Subscriber {
 
  private:
   friend class Forest;
-  Status open_now(std::shared_ptr<const Fd> root, bool scouted);
+  Status open_now(std::shared_ptr<const Fd> root, bool on_tree_thread);
   struct Dir {
     uint64_t inode;
     uint32_t id;
@@ -122,7 +122,7 @@ class Tree final : private InotifyHub::Subscriber {
   Status failure_;       // the first of open()
   bool opened_ = false;  // written before the forest knows the tree
   bool closed_ = false;  // under life_
-  bool scouted_ = false;
+  bool on_tree_thread_ = false;
   bool spares_ = false;                              // it holds on to the spare fds
   std::atomic<bool> closing_{false};                 // cuts a long walk short
   std::atomic<bool> incomplete_{false};              // something is to be tried again
@@ -135,7 +135,7 @@ class Tree final : private InotifyHub::Subscriber {
   std::vector<Unexplored> unexplored_;
 
   std::mutex mail_lock_;
-  std::deque<Mail> mail_;  // what inotify has said, until it is this tree's turn
+  std::deque<Mail> mail_;  // events of inotify, until it is this tree's turn
   bool missed_ = false;    // some of it was lost
 
   // The forest's, with its lock.

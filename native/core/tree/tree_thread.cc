@@ -20,7 +20,7 @@
 namespace oom {
 namespace {
 
-struct ScoutState final : InotifyHub::Reader {
+struct TreeThreadState final : InotifyHub::Reader {
   PreparedThread thread;
   Fd epoll, wake;
   std::atomic<bool> stopping{false};
@@ -42,14 +42,14 @@ struct ScoutState final : InotifyHub::Reader {
 
 // Taken to start and stop, which one thread does after the other, and to be nudged.
 std::mutex lock;
-ScoutState* scout = nullptr;
-// Taken while the errand is done, so that one that has been released is not.
+TreeThreadState* running = nullptr;
+// Held while the errand runs, so that none runs after its release.
 std::mutex errand_lock;
-Scout::Errand* errand_now = nullptr;
+TreeThread::Errand* errand_now = nullptr;
 int errand_users = 0;
 
 Status start(void* (*main)(void*)) {
-  auto made = std::make_unique<ScoutState>();
+  auto made = std::make_unique<TreeThreadState>();
   made->epoll.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!made->epoll) return Status::last("epoll_create1");
   made->wake.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -57,16 +57,16 @@ Status start(void* (*main)(void*)) {
   int err = made->add(made->wake.get());
   if (err == 0) err = InotifyHub::set_reader(made.get());
   Status status = Status::of(err, "epoll_ctl");
-  if (status.ok()) status = made->thread.start("oom-scout", main, made.get());
+  if (status.ok()) status = made->thread.start("oom-tree", main, made.get());
   if (status.ok()) {
-    scout = made.release();
+    running = made.release();
   } else {
     InotifyHub::set_reader(nullptr);
   }
   return status;
 }
 
-void end(ScoutState* state) {
+void end(TreeThreadState* state) {
   state->stopping = true;
   state->ring();
   state->thread.join();
@@ -76,12 +76,12 @@ void end(ScoutState* state) {
 
 }  // namespace
 
-Status Scout::acquire(Errand* errand) {
+Status TreeThread::acquire(Errand* errand) {
   std::lock_guard held(lock);
-  if (!scout) {
-    if (Status status = start(&Scout::main); !status.ok()) return status;
+  if (!running) {
+    if (Status status = start(&TreeThread::main); !status.ok()) return status;
   }
-  scout->users++;
+  running->users++;
   if (!errand) return Status::success();
   std::lock_guard busy(errand_lock);
   errand_now = errand;
@@ -89,22 +89,22 @@ Status Scout::acquire(Errand* errand) {
   return Status::success();
 }
 
-void Scout::release(Errand* errand) {
+void TreeThread::release(Errand* errand) {
   std::lock_guard held(lock);
   if (errand) {
     std::lock_guard busy(errand_lock);
     if (--errand_users == 0) errand_now = nullptr;
   }
-  if (--scout->users == 0) end(std::exchange(scout, nullptr));
+  if (--running->users == 0) end(std::exchange(running, nullptr));
 }
 
-void Scout::nudge() {
+void TreeThread::nudge() {
   std::lock_guard held(lock);
-  if (scout) scout->ring();
+  if (running) running->ring();
 }
 
-void* Scout::main(void* arg) {
-  auto* self = static_cast<ScoutState*>(arg);
+void* TreeThread::main(void* arg) {
+  auto* self = static_cast<TreeThreadState*>(arg);
   int64_t next = INT64_MAX;
   bool more = false;
   while (!self->stopping) {

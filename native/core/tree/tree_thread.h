@@ -1,5 +1,5 @@
-// The "oom-scout" thread of an addon: serves the trees (forest.h), and whoever else hears of groups
-// through inotify(7). Started with the first that needs it, stopped with the last.
+// The "oom-tree" thread of an addon: serves the trees (forest.h), and the removals, which also use
+// inotify(7). It is started with the first user and stopped with the last.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace oom {
 
-class Scout {
+class TreeThread {
  public:
   // Something else that it does.
   class Errand {
@@ -22,8 +22,8 @@ class Scout {
     ~Errand() = default;
   };
 
-  // Any thread that may sleep, without a lock that the scout takes. `errand` is done until as many
-  // release() with it; null: the trees alone.
+  // Any thread that may sleep, without a lock that the tree thread takes. The errand runs until
+  // release() was called as often with it; null: the trees alone.
   static Status acquire(Errand* errand = nullptr);
   static void release(Errand* errand = nullptr);
   // There is something to do.

@@ -1,9 +1,9 @@
-// A look in the last moment: the kernel's counters go with their group, and on a busy machine the
-// sentinel may not have come to read what they say. Where this process removes a group itself, all
-// that watch it look once more before.
+// A last sample of a group's counters: the kernel removes them with the group, and on a busy
+// machine the sentinel may not have read them yet. Before this process removes a group itself, all
+// watches of it take a last sample.
 //
-// Threads: made and unmade, and look_once_more(), on any that may wait, never on the sentinel;
-// listen() wherever listening begins and ends.
+// Threads: construction, destruction and look_once_more() on any that may wait, never on the
+// sentinel; listen() wherever listening begins and ends.
 #pragma once
 
 #include <atomic>
@@ -13,18 +13,18 @@ namespace oom {
 
 class Sentinel;
 
-class Witness {
+class LastLook {
  public:
-  // Returns when all have looked. The group is told by its directory's inode.
+  // Returns when all watches have sampled. `inode` is that of the group's directory.
   static void look_once_more(uint64_t inode);
 
  protected:
-  explicit Witness(uint64_t inode);
-  ~Witness();
-  Witness(const Witness&) = delete;
-  Witness& operator=(const Witness&) = delete;
+  explicit LastLook(uint64_t inode);
+  ~LastLook();
+  LastLook(const LastLook&) = delete;
+  LastLook& operator=(const LastLook&) = delete;
 
-  // Null: no longer. Not made or unmade while listening.
+  // Null: stops listening. Listening ends before destruction.
   void listen(Sentinel* sentinel) { sentinel_.store(sentinel); }
   // On the sentinel.
   virtual void last_look(Sentinel& sentinel, int64_t now) = 0;
@@ -32,7 +32,7 @@ class Witness {
  private:
   uint64_t inode_;
   std::atomic<Sentinel*> sentinel_{nullptr};
-  Witness* next_ = nullptr;
+  LastLook* next_ = nullptr;
 };
 
 }  // namespace oom

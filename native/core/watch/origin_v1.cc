@@ -17,10 +17,10 @@
 namespace oom {
 namespace {
 
-// From a refused charge to its OOM being told: what is refused may have been found with the OOM
-// before.
+// How long after a refused charge its OOM may be notified: the refusal may already have been found
+// with the previous OOM.
 constexpr int64_t kReclaim = 250'000'000;
-// A charge that is refused stands within a page of the limit; a little may be freed before we look.
+// A charge is refused within a page of the limit; a little may be freed before the sample.
 constexpr uint64_t kSlack = 64 * 4096;
 constexpr uint64_t kNoLimit = uint64_t{1} << 62;
 
@@ -104,7 +104,7 @@ struct Reader {
   }
 };
 
-// A kill is counted in the group of whom it hits, which may be one below.
+// A kill is counted in the victim's group, which may be one below.
 bool has_children(int dir) {
   struct stat st;
   return fstat(dir, &st) != 0 || st.st_nlink > 2;

@@ -14,7 +14,7 @@ class OriginV1 {
   // The base line, when the watch begins. `young`: the group's charges are all of interest, and the
   // watch may be later than the first refusal.
   void start(int dir, bool young, int64_t now);
-  // Of an OOM that was told at `now`. `kills`: the group's own, before it.
+  // Returns the origin of an OOM that was notified at `now`. `kills`: the group's own, before it.
   Origin find(int dir, uint64_t kills, int64_t now);
 
  private:

@@ -28,14 +28,14 @@ struct GroupAbove {
   uint64_t inode = 0;
   uint32_t tag = 0;
   int watch = -1;                 // the hub's number
-  std::atomic<bool> swept{true};  // those below are looked at
+  std::atomic<bool> swept{true};  // those below are polled
   Removable* first = nullptr;
 };
 
 namespace {
 
 constexpr uint32_t kBuckets = 4096;
-// How many buckets are looked through at a time: the sentinel has others to serve.
+// How many buckets are polled at a time: the sentinel has other groups to serve.
 constexpr uint32_t kPiece = 64;
 
 uint32_t hash_of(uint32_t above, std::string_view name) {
@@ -69,8 +69,8 @@ Listening* listening = nullptr;
 
 }  // namespace
 
-// On the scout: from the hub to the sentinel.
-class RemovalScout final : public InotifyHub::Subscriber, public Scout::Errand {
+// On the tree thread: from the hub to the sentinel.
+class RemovalErrand final : public InotifyHub::Subscriber, public TreeThread::Errand {
  public:
   void told(uint32_t tag, uint32_t mask, const char* name) override {
     if (mask & IN_IGNORED) {
@@ -99,11 +99,11 @@ class RemovalScout final : public InotifyHub::Subscriber, public Scout::Errand {
 
 namespace {
 
-RemovalScout* scout = nullptr;  // never freed
+RemovalErrand* errand = nullptr;  // never freed
 
 }  // namespace
 
-void RemovalScout::after_events() {
+void RemovalErrand::after_events() {
   if (!given_up_.empty()) {
     std::lock_guard held(lock);
     for (auto& [inode, above] : *above_all) {
@@ -131,7 +131,7 @@ void RemovalScout::after_events() {
   hashes_.clear();
 }
 
-void RemovalScout::look(Sentinel& sentinel, bool all) {
+void RemovalErrand::look(Sentinel& sentinel, bool all) {
   for (uint32_t from = 0; from < kBuckets; from += kPiece) {
     sentinel.call([](Sentinel& s, uint32_t first,
                      bool each) { Removals::look(s, sys::now_ns(), first, kPiece, each); },
@@ -139,13 +139,13 @@ void RemovalScout::look(Sentinel& sentinel, bool all) {
   }
 }
 
-int64_t RemovalScout::tend(int64_t now) {
+int64_t RemovalErrand::tend(int64_t now) {
   Sentinel* sentinel = listening->on.load();
   if (swept_count.load() == 0 || !sentinel) return INT64_MAX;
   if (!pace_.due(now)) return pace_.next();
   pace_.begin();
   int64_t began = sys::now_ns();
-  // What is watched from now on has to be looked at once more.
+  // If more groups are watched now, poll all once more.
   bool watched = Removals::try_again();
   look(*sentinel, watched);
   int64_t over = sys::now_ns();
@@ -157,7 +157,7 @@ int64_t RemovalScout::tend(int64_t now) {
 // The group above, through an open directory of one below it: 0 or -errno. With the lock.
 int Removals::watch_above(GroupAbove& above, const Place& place) {
   return place.with([&](int dir) {
-    int number = InotifyHub::watch(dir, "..", IN_DELETE | IN_ONLYDIR, *scout, above.tag);
+    int number = InotifyHub::watch(dir, "..", IN_DELETE | IN_ONLYDIR, *errand, above.tag);
     if (number < 0) return number;
     above.watch = number;
     if (above.swept.exchange(false)) swept_count--;
@@ -180,13 +180,13 @@ Status Removals::follow(Removable& one) {
   {
     std::lock_guard held(lock);
     if (!above_all) above_all = new std::unordered_map<uint64_t, GroupAbove>();
-    if (!scout) scout = new RemovalScout();
+    if (!errand) errand = new RemovalErrand();
     Status status;
     if (!listening) listening = make_apart<Listening>(status).release();
     if (!listening) return status;
   }
-  // Without the lock, which the scout takes.
-  if (Status status = Scout::acquire(scout); !status.ok()) return status;
+  // Without the lock, which the tree thread takes.
+  if (Status status = TreeThread::acquire(errand); !status.ok()) return status;
   Status status;
   bool swept = false;
   {
@@ -207,7 +207,7 @@ Status Removals::follow(Removable& one) {
         above.inode = st.st_ino;
         above.tag = ++last_tag;
         swept_count++;
-        // Where it cannot be watched those below are looked at.
+        // If it cannot be watched, the groups below it are polled.
         (void)watch_above(above, one.place());
       }
       one.hash_ = hash_of(above.tag, name);
@@ -221,9 +221,9 @@ Status Removals::follow(Removable& one) {
     if (err != 0 && status.ok()) status = Status::of(err, "open");
   }
   if (!status.ok()) {
-    Scout::release(scout);
+    TreeThread::release(errand);
   } else if (swept) {
-    Scout::nudge();
+    TreeThread::nudge();
   }
   return status;
 }
@@ -236,7 +236,7 @@ void Removals::unlink(Removable& one) {
   one.left_ = one.right_ = nullptr;
   one.above_ = nullptr;
   if (above.first) return;
-  InotifyHub::unwatch(above.watch, *scout, above.tag);
+  InotifyHub::unwatch(above.watch, *errand, above.tag);
   if (above.swept.load()) swept_count--;
   above_all->erase(above.inode);
 }
@@ -248,7 +248,7 @@ void Removals::unfollow(Removable& one) {
     unlink(one);
     if (above_all->empty()) listening->on.store(nullptr);
   }
-  Scout::release(scout);
+  TreeThread::release(errand);
 }
 
 void Removals::add(Sentinel& sentinel, Removable& one) {
@@ -268,7 +268,7 @@ void Removals::remove(Sentinel&, Removable& one) {
 }
 
 void Removals::tell(Sentinel& sentinel, int64_t now, uint32_t hash) {
-  // One that is told may take itself out.
+  // The callback may remove the group from the list.
   for (Removable *one = listening->buckets[hash % kBuckets], *next; one; one = next) {
     next = one->next_;
     if (one->hash_ == hash) one->maybe_removed(sentinel, now);

@@ -1,11 +1,11 @@
-// Which groups have been removed, for v2: the kernel tells nobody who waits for a group's files
-// (before 7.1), so the groups above are watched with inotify(7), each once, however many are below.
-// Where one cannot be watched, those below it are looked at again and again instead (forest.h says
-// how often).
+// Finds removed v2 groups: before Linux 7.1 the kernel does not wake a process that polls a group's
+// files when it is removed. So the groups above are watched with inotify(7), each once for all the
+// groups below. If a group cannot be watched, those below it are polled instead (forest.h says how
+// often).
 //
-// Threads: follow() and unfollow() on any that may allocate; add(), remove() and what is told on
-// the sentinel, which finds a group by its name's hash and allocates nothing; the scout hands over
-// what inotify has said.
+// Threads: follow() and unfollow() on any that may allocate; add(), remove() and the callbacks on
+// the sentinel, which finds a group by its name's hash and allocates nothing; the tree thread hands
+// over the events of inotify.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct GroupAbove;
 // A group whose removal matters, linked where it lies.
 class Removable {
  public:
-  // On the sentinel: a group of that name was removed from the group above. Look whether it is this
-  // one.
+  // On the sentinel: a group whose name has this hash was removed from the group above. Checks
+  // whether it is this one.
   virtual void maybe_removed(Sentinel& sentinel, int64_t now) = 0;
   virtual const Place& place() const = 0;
 
@@ -39,7 +39,7 @@ class Removable {
 
 class Removals {
  public:
-  // Begins to watch the group above this one. Then: attach, and look whether it still exists.
+  // Begins to watch the group above this one. Then: attach, and check that it still exists.
   static Status follow(Removable& one);
   static void unfollow(Removable& one);
   static void add(Sentinel& sentinel, Removable& one);
@@ -47,11 +47,11 @@ class Removals {
   static void remove(Sentinel& sentinel, Removable& one);
 
  private:
-  friend class RemovalScout;
+  friend class RemovalErrand;
   static int watch_above(GroupAbove& above, const Place& place);
   static void unlink(Removable& one);
   static void tell(Sentinel& sentinel, int64_t now, uint32_t hash);
-  // Those of some buckets: all of them, or those that are not told otherwise.
+  // Polls the groups of some buckets: all of them, or only those without an inotify watch above.
   static void look(Sentinel& sentinel, int64_t now, uint32_t from, uint32_t count, bool all);
   static bool try_again();
 };

@@ -54,7 +54,7 @@ class InboxWatch final : public Subscription {
     event.pressure = {.total_us = 0};
     happened(sentinel, event);
   }
-  // What was written into a FIFO comes back, unless somebody else has read it.
+  // The text written into a FIFO can be read back, unless another process has read it.
   bool is_own(std::string_view text) {
     std::string_view own = std::string_view(own_).substr(seen_);
     std::string_view head = text.substr(0, own.size());

@@ -71,7 +71,7 @@ Status EventWatchV1::arm(const char* file, const char* args) {
 int EventWatchV1::attach(Sentinel& sentinel) { return sentinel.add(fd_.get(), *this, EPOLLIN); }
 
 void EventWatchV1::ready(Sentinel& sentinel, int64_t now) {
-  // A removal signals too, after the files have vanished: asked before and behind the read.
+  // A removal signals too, after the files have vanished: check before and after the read.
   const char* file =
       kind_ == RecordKind::kUsage ? "memory.usage_in_bytes" : "memory.pressure_level";
   bool gone = is_gone(place_.exists(file));

@@ -1,5 +1,5 @@
 // The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), v2
-// usage thresholds (looked at from time to time), PSI triggers (poll) and delay timers. Each sends
+// usage thresholds (polled), PSI triggers (poll) and delay timers. Each sends
 // one kind of record and coalesces while there is no room.
 #pragma once
 
@@ -55,7 +55,7 @@ class EventWatchV1 final : public Subscription {
   Fd usage_;
 };
 
-// memory.current (v2), which has no thresholds: looked at ten times a second, less often where
+// memory.current (v2), which has no thresholds: polled ten times a second, less often where
 // there are very many. A crossing there and back in between is not seen.
 class UsageWatchV2 final : public Subscription {
  public:

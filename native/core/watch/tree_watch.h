@@ -1,8 +1,8 @@
 // A watch of a tree: one OomWatch for the root and each group below it, new ones as they appear.
 //
-// Threads: open() and close() on any one that may sleep, appeared() also on the scout, path_of()
-// and forget() on the consumer's. The sentinel runs the groups' watches and never takes the lock
-// here.
+// Threads: open() and close() on any one that may sleep, appeared() also on the tree thread,
+// path_of() and forget() on the consumer's. The sentinel runs the groups' watches and never takes
+// the lock here.
 #pragma once
 
 #include <memory>
@@ -36,11 +36,11 @@ class TreeWatch final : public TreeListener {
   bool path_of(uint32_t sub, std::string& out);
   // The consumer has seen the group's removal: how many are left.
   size_t forget(uint32_t sub);
-  // What could not be watched after open(), and was told with a record of kTrouble.
+  // What could not be watched after open(), and was reported with a record of kTrouble.
   Status trouble();
 
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
-  // Its watch tells, in order with its events.
+  // The group's watch reports its removal, in order with its events.
   void vanished(uint32_t) override {}
   void failed(const Status& status) override;
 

@@ -2,8 +2,9 @@
 // is done on either version.
 //
 // Contract rules kept there: `at` is the kernel's wake-up; an OOM from before the watch is not
-// told; a removal is never told as an OOM, and an OOM directly followed by removal is told as both;
-// counts are deltas; what does not fit into the channel waits in the watch and coalesces.
+// reported; a removal is never reported as an OOM, and an OOM directly followed by removal is
+// reported as both; counts are deltas; records that do not fit into the channel wait in the watch
+// and coalesce.
 #pragma once
 
 #include <cstdint>
@@ -24,16 +25,17 @@ struct WatchSpec {
   uint32_t target;
   uint32_t sub;
   Place place;
-  uint32_t wanted = 0;  // what else to tell of: kHigh, kMax
+  uint32_t wanted = 0;  // what else to report: kHigh, kMax
 };
 
-class OomWatch : public Source, public Witness {
+class OomWatch : public Source, public LastLook {
  public:
   // Any thread: registers with the kernel, reads the base line. Nothing is lost from its return on.
   // `newborn`: the group is younger than the watch of its tree, all that happened in it counts.
   virtual Status arm(bool newborn) = 0;
   virtual const std::string& name() const = 0;
-  // Starts listening; any thread where nothing is to be told yet (quiet), else on the sentinel.
+  // Starts listening: on any thread if there is nothing to report yet (quiet()), else on the
+  // sentinel.
   virtual int attach(Sentinel& sentinel) = 0;
   virtual bool quiet() const = 0;
   // On the sentinel: stops listening.
@@ -42,7 +44,9 @@ class OomWatch : public Source, public Witness {
   bool patient() const override { return true; }
 
  protected:
-  explicit OomWatch(const WatchSpec& spec) : Witness(spec.place.inode()) { channel = spec.channel; }
+  explicit OomWatch(const WatchSpec& spec) : LastLook(spec.place.inode()) {
+    channel = spec.channel;
+  }
 };
 
 }  // namespace oom

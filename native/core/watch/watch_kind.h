@@ -22,7 +22,7 @@ class WatchKind {
                              LockedPtr<Subscription>& out) const = 0;
   virtual Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
                              LockedPtr<Subscription>& out) const = 0;
-  // Where stalls are told: the group's own directory, or -1 where only the system's are.
+  // Where stalls are reported: the group's own directory, or -1 if only the system's are.
   virtual int stalls_at(int dir) const = 0;
 
  protected:

@@ -17,12 +17,12 @@ namespace {
 
 constexpr const char* kFile = "memory.oom_control";
 // The killer counts its victim some microseconds to milliseconds after it has notified (it prints a
-// report first), and the group may be removed as soon as the victim is gone: looks each half
+// report first), and the group may be removed as soon as the victim is gone: samples each half
 // millisecond first, then after 1, 2, 4 … 512 ms.
 constexpr uint8_t kQuickLooks = 16;
 constexpr uint8_t kLooks = kQuickLooks + 10;
 constexpr int64_t kQuickStep = 500'000;
-// What a look may cost, with a margin: many watches that look do so less often.
+// What a sample may cost, with a margin: the more watches sample, the less often each does.
 constexpr int64_t kLookCost = 40'000;
 // When it could not be seen whether the group is still there.
 constexpr int64_t kRetry = 10'000'000;
@@ -41,7 +41,8 @@ int read_u64(int dir, const char* name, uint64_t& out) {
 OomWatchV1::OomWatchV1(WatchSpec spec)
     : OomWatch(spec), place_(std::move(spec.place)), target_(spec.target), sub_(spec.sub) {}
 
-// Where it cannot be read (out of memory ourselves, out of fds, gone) the last counters stand.
+// If it cannot be read (this process is out of memory or fds, or it was removed), the last counters
+// stay.
 void OomWatchV1::look(GroupCounters& out) const {
   out = last_;
   place_.with([&](int dir) {
@@ -113,8 +114,8 @@ void OomWatchV1::detach(Sentinel& sentinel) {
 
 void OomWatchV1::ready(Sentinel& sentinel, int64_t now) {
   if (done_) return;
-  // Asking must come before reading: after removal the files vanish first, then the signal comes.
-  // And once more behind it: the removal may have come in between.
+  // Check existence before and after reading the eventfd: on removal the files disappear first,
+  // then the signal comes.
   int there = removed_ ? 0 : exists();
   uint64_t signals = 0;
   if (::read(eventfd_.get(), &signals, sizeof signals) < 0) return;
@@ -147,7 +148,7 @@ void OomWatchV1::vanished(Sentinel& sentinel, int64_t now) {
   sentinel.set_timer(*this, std::max(now, sys::now_ns()) + kRemovalSettles);
 }
 
-// Unknown where it cannot be looked at any more.
+// Unknown if the group's files cannot be read any more.
 Origin OomWatchV1::origin(int64_t now) {
   Origin result = Origin::kUnknown;
   place_.with([&](int dir) {
@@ -208,7 +209,7 @@ void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
 
 void OomWatchV1::last_look(Sentinel& sentinel, int64_t now) {
   if (done_ || removed_) return;
-  // An OOM is told before its kill.
+  // Report an OOM before its kill.
   ready(sentinel, now);
   if (removed_ || unsure_ > 0) return;
   GroupCounters c;

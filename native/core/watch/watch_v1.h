@@ -2,7 +2,7 @@
 // Documentation/admin-guide/cgroup-v1/memory.rst, section 10; measured): the eventfd counts
 // notifications, removal adds one more about 20 ms after the control files have vanished, and kills
 // are counted in the group's own memory.oom_control a little after the notification. Kills of the
-// system's own OOM (not of a group's) are told to nobody: they are found at the next look.
+// system's own OOM (not of a group's) cause no notification: they are found at the next sample.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace oom {
 
-// What a v1 group says of itself in memory.oom_control and memory.failcnt.
+// A v1 group's counters in memory.oom_control and memory.failcnt.
 struct GroupCounters {
   uint64_t kills = 0;
   uint64_t failcnt = 0;
@@ -67,10 +67,10 @@ class OomWatchV1 final : public OomWatch {
   bool done_ = false;
   // Signals of which it is not known yet whether one of them is the removal's.
   uint64_t unsure_ = 0;
-  // A newborn's OOMs so far. Each of its kills had one, told to us or too early for it.
+  // A new group's OOMs so far. Each of its kills had one, notified or before the registration.
   uint64_t newborn_ooms_ = 0;
   bool newborn_ = false;
-  // Looks for kills that are still to come.
+  // Samples left for kills that are still to come.
   uint8_t looks_left_ = 0;
 };
 

@@ -15,12 +15,12 @@ namespace {
 
 constexpr const char* kLocal = "memory.events.local";
 constexpr const char* kEvents = "memory.events";
-// The kernel is silent for up to 10 ms after it has told of something, and in that time a group
-// that met its limit may be out of memory, lose its victim and be removed, counters and all. So it
-// is looked at each millisecond until the kernel would speak again.
+// After a notification the kernel sends no other for up to 10 ms, and in that time a group that met
+// its limit may be out of memory, lose its victim and be removed, counters and all. So it is
+// sampled each millisecond until the kernel can notify again.
 constexpr uint8_t kLooks = 12;
 constexpr int64_t kLookStep = 1'000'000;
-// What a look may cost, with a margin: many watches that look do so less often.
+// What a sample may cost, with a margin: the more watches sample, the less often each does.
 constexpr int64_t kLookCost = 20'000;
 // When the counters could not be read.
 constexpr int64_t kRetry = 10'000'000;
@@ -60,7 +60,8 @@ Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool
   if (now.ooms > before.ooms) {
     return {std::min(now.ooms - before.ooms, kills), Origin::kAncestor};
   }
-  // Nobody above that can be seen: its own, a group outside of this namespace, or the system.
+  // No visible group above has had an OOM: it was its own, one outside of this namespace, or the
+  // system's.
   return own || now.whole ? Foreign{} : Foreign{1, Origin::kUnknown};
 }
 
@@ -75,7 +76,8 @@ int OomWatchV2::read_local(parse::MemoryEvents& out) const {
   return read_fields(events_.get(), out);
 }
 
-// Where they cannot be read (out of memory ourselves, out of fds, gone) the last ones stand.
+// If they cannot be read (this process is out of memory or fds, or the group was removed), the last
+// ones stay.
 void OomWatchV2::read_counters() {
   place_.with([&](int dir) { return read_fields_at(dir, kEvents, counters_); });
 }

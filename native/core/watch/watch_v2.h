@@ -1,7 +1,7 @@
 // A watch of a v2 group (watch.h has the rules). The kernel's side (Documentation/admin-guide/
 // cgroup-v2.rst; measured on 5.10 to 7.3): memory.events.local counts what this group's own limit
-// and its own members met, wakes whoever polls it at most once in 10 ms (later, not never) and
-// vanishes with the group, counts and all. Nobody is woken for a removal before 7.1: removals.h.
+// and its own members met, wakes its pollers at most once in 10 ms (later, not never) and
+// vanishes with the group, counts and all. Before 7.1 a removal wakes no poll: see removals.h.
 //
 // An OOM is this group's own when its local count grew. A member killed without one fell to the
 // limit of a group above, whose local count says so, or to the system's own OOM.
@@ -17,7 +17,7 @@
 
 namespace oom {
 
-// What happened between two readings of a group's local counters, and how it is told. Pure.
+// What happened between two readings of a group's local counters, and how it is reported. Pure.
 struct EventDelta {
   uint64_t ooms = 0;
   uint64_t kills = 0;

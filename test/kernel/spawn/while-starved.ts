@@ -90,7 +90,7 @@ for (const [name, options] of Object.entries(SCENES)) {
       'oom-freer',
       'oom-helper',
       'oom-keeper',
-      'oom-scout',
+      'oom-tree',
       'oom-sentinel',
     ])
     await withoutFault(t, remote, () => ooms(t, remote, dir, OOMS))

@@ -45,7 +45,7 @@ for (const [name, end] of Object.entries(endings)) {
     const dir = scratch(t)
     child(dir, 'below')
     await using group = await MemoryGroup.open(dir)
-    // The sentinel and the scout have fds of their own.
+    // The sentinel and the tree thread have fds of their own.
     await using other = watchTree(dir)
     await other.ready
     for (const make of [(o: object) => group.watch(o), (o: object) => watchTree(dir, o)]) {

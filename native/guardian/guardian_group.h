@@ -1,8 +1,8 @@
 // One group as the guardian sees it: the same warm files and the same episode machine as the
 // sentinel's, with a later deadline while its parent lives.
 //
-// Runs on the guardian's only thread. Whose turn it is says rules/turn.h. Without a parent an episode
-// in progress keeps its deadline, then everything is put back.
+// Runs on the guardian's loop. rules/turn.h decides whether the sentinel or the guardian acts. If
+// the parent has ended, an episode in progress keeps its deadline; then the group is restored.
 #pragma once
 
 #include <cstdint>
@@ -21,40 +21,40 @@
 
 namespace oom::guardian {
 
-class StandIn;
+class GuardianGroup;
 
-// What a StandIn needs besides the group's own files: the ward's, or a simulation's.
-class Hands {
+// What a GuardianGroup needs besides the group's own files: the guarded tree's, or a simulation's.
+class Effects {
  public:
-  virtual ~Hands() = default;
+  virtual ~Effects() = default;
   virtual int64_t now() = 0;
   // SIGKILL to the largest or to all of the members here and below: 0 or -errno.
-  virtual int kill(const StandIn& top, bool largest, uint32_t& killed) = 0;
-  // SIGKILL of a frozen v1 task waits for this.
-  virtual void thaw(const StandIn& group) = 0;
-  // Whether a process is left in `top` or below it; where that cannot be told: yes.
-  virtual bool any_member(const StandIn& top) = 0;
-  // BackEnd::decide(), which may take long.
-  virtual void ask_kernel(StandIn&, const Asking&) {}
+  virtual int kill(const GuardianGroup& top, bool largest, uint32_t& killed) = 0;
+  // Thaws the group: a frozen v1 task dies of SIGKILL only after that.
+  virtual void thaw(const GuardianGroup& group) = 0;
+  // Returns whether a process is left in `top` or below it; true if that cannot be read.
+  virtual bool any_member(const GuardianGroup& top) = 0;
+  // Runs BackEnd::decide(), which returns only when a victim has ended.
+  virtual void ask_kernel(GuardianGroup&, const Asking&) {}
 };
 
 // What all groups of one guard share.
-struct Terms {
+struct GroupConfig {
   SharedState* shared = nullptr;
-  Hands* hands = nullptr;
+  Effects* effects = nullptr;
   int64_t grace_ns = 0;
   EpisodeConfig episode;
   bool parent_alive = true;
-  // Called when a group has been put back or is gone.
+  // Called when a group has been restored or removed.
   void (*on_done)(void*) = nullptr;
   void* on_done_arg = nullptr;
 };
 
-class StandIn final : public Source, public std::enable_shared_from_this<StandIn> {
+class GuardianGroup final : public Source, public std::enable_shared_from_this<GuardianGroup> {
  public:
   // `back_end` is armed; `name` is relative to the guarded group.
-  StandIn(const Terms& terms, std::unique_ptr<BackEnd> back_end, std::shared_ptr<StandIn> above,
-          uint64_t inode, std::string name);
+  GuardianGroup(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
+                std::shared_ptr<GuardianGroup> above, uint64_t inode, std::string name);
   // The guardian never forks.
   static void* operator new(size_t size) { return ::operator new(size); }
 
@@ -63,16 +63,16 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
 
-  // The parent is gone: at once if no episode is running, else after its end.
+  // The parent has ended: restores the group at once if no episode is running, else after its end.
   void parent_gone(Sentinel& sentinel);
-  // Whatever is running: now. What cannot be put back yet is tried again: `last` does not wait
-  // for memory that is in use.
+  // Restores the group now, even during an episode, and retries what fails. With `last`, a limit
+  // that cannot be lowered because the memory is in use is left.
   void put_back(Sentinel& sentinel, bool last);
-  // The parent has put it back itself. `held`: what was held again meanwhile is let go of.
+  // The parent has restored the group itself. `held`: releases it if it has been held again since.
   void retire(Sentinel& sentinel, bool held);
   bool done() const { return done_; }
-  // Whether it is `top` or below it.
-  bool below(const StandIn& top) const;
+  // Returns whether this group is `top` or below it.
+  bool below(const GuardianGroup& top) const;
   const std::string& name() const { return name_; }
   const BackEnd& back_end() const { return *back_end_; }
   BackEnd& back_end() { return *back_end_; }
@@ -105,10 +105,10 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   int repay();
   void again(Sentinel& sentinel, int64_t ns);
   void finish(Sentinel& sentinel);
-  SharedSlot* slot() const { return terms_.shared->find(inode_); }
+  SharedSlot* slot() const { return config_.shared->find(inode_); }
 
-  const Terms& terms_;
-  std::shared_ptr<StandIn> above_;
+  const GroupConfig& config_;
+  std::shared_ptr<GuardianGroup> above_;
   uint64_t inode_;
   std::string name_;
   std::unique_ptr<BackEnd> back_end_;
@@ -120,15 +120,15 @@ class StandIn final : public Source, public std::enable_shared_from_this<StandIn
   int64_t acted_at_ = 0;  // when this process or the sentinel has last carried out a fallback
   hold::AskRule ask_;
   Presence presence_;
-  uint64_t kills_ = 0;  // as of the last look
+  uint64_t kills_ = 0;  // as of the last sample
   uint64_t usage_ = 0;
   int64_t unheld_at_ = kNever;  // when the members have to be free
-  int64_t wanted_at_ = 0;       // since when it waits although the delay is 0
+  int64_t wanted_at_ = 0;       // since when it waits although the delay is 0; 0: it does not
   bool relieved_ = false;       // the sentinel has seen the end of an OOM that cannot be read here
   bool attached_ = false;
   bool let_go_ = false;
   bool held_ = false;     // again, by this process
-  bool leaving_ = false;  // whatever is running, it is put back now
+  bool leaving_ = false;  // it is restored now, even during an episode
   bool done_ = false;
 };
 

@@ -1,43 +1,27 @@
-// One guard as the guardian has it: the guarded group and those below it, each with its StandIn.
+// One guard as the guardian has it: a GuardianGroup for the guarded group and each one below it.
 //
 // Runs on the guardian's only thread. Groups appear and vanish with the tree's events; what the
-// running round of the loop may still point to is buried, not freed.
+// running round of the loop may still point to is freed after that round.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <unordered_map>
-#include <vector>
 
 #include "core/guardian_link/protocol.h"
 #include "core/members/victims.h"
 #include "core/memcg/back_end_kind.h"
 #include "core/tree/tree.h"
 #include "guardian/decider.h"
-#include "guardian/stand_in.h"
+#include "guardian/deferred_free.h"
+#include "guardian/guardian_group.h"
 
 namespace oom::guardian {
 
-// What was taken away while the loop may still have an event for it: freed after the round.
-class Graveyard {
- public:
-  explicit Graveyard(Sentinel& loop) : loop_(loop) {}
-  void bury(std::shared_ptr<void> dead);
-
- private:
-  struct Sweep : Command {
-    Graveyard* yard = nullptr;
-    bool posted = false;
-  };
-  Sentinel& loop_;
-  Sweep sweep_;
-  std::vector<std::shared_ptr<void>> dead_;
-};
-
-// What all wards share.
-struct House {
+// What all guarded trees share.
+struct GuardianContext {
   Sentinel* loop = nullptr;
-  Graveyard* yard = nullptr;
+  DeferredFree* deferred_free = nullptr;
   SharedState* shared = nullptr;
   Victims* victims = nullptr;
   Decider* decider = nullptr;
@@ -60,10 +44,10 @@ class Watched final : public Source {
   void (T::*call_)();
 };
 
-class Ward final : public TreeListener, public Hands {
+class GuardedTree final : public TreeListener, public Effects {
  public:
-  Ward(House& house, const Question& question);
-  ~Ward() override;
+  GuardedTree(GuardianContext& context, const Question& question);
+  ~GuardedTree() override;
 
   // `freezer` may be none.
   Status open(Fd root, Fd freezer);
@@ -76,7 +60,7 @@ class Ward final : public TreeListener, public Hands {
   // The parent has put it back: nothing of it is touched any more.
   void retire(bool held);
   bool done() const;
-  // The kernel has been asked about one of its groups, and has not decided.
+  // Returns whether a decision about one of its groups is under way.
   bool deciding() const;
 
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
@@ -84,23 +68,23 @@ class Ward final : public TreeListener, public Hands {
   bool out_of_sight(int err, const Place& place, int dir) override;
 
   int64_t now() override;
-  int kill(const StandIn& top, bool largest, uint32_t& killed) override;
-  void thaw(const StandIn& group) override;
-  bool any_member(const StandIn& top) override;
-  void ask_kernel(StandIn& group, const Asking& asking) override;
+  int kill(const GuardianGroup& top, bool largest, uint32_t& killed) override;
+  void thaw(const GuardianGroup& group) override;
+  bool any_member(const GuardianGroup& top) override;
+  void ask_kernel(GuardianGroup& group, const Asking& asking) override;
 
  private:
-  House& house_;
+  GuardianContext& context_;
   const BackEndKind& kind_;
   HoldConfig hold_;
-  Terms terms_;
+  GroupConfig config_;
   bool guard_descendants_;
   bool opening_ = true;
   Status failure_;
   uint32_t last_id_ = 0;
   std::shared_ptr<const Fd> root_;
   Fd freezer_;
-  std::unordered_map<uint32_t, std::shared_ptr<StandIn>> groups_;
+  std::unordered_map<uint32_t, std::shared_ptr<GuardianGroup>> groups_;
   Tree tree_{*this};
 };
 

@@ -1,4 +1,4 @@
-#include "guardian/stand_in.h"
+#include "guardian/guardian_group.h"
 
 #include <sys/epoll.h>
 
@@ -15,42 +15,43 @@ constexpr int64_t kRepayRetry = 100 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
 constexpr int64_t kLookAgain = 100 * kMs;
 
-// What counts against the limit: v2 keeps a band free, and what can be reclaimed needs no room.
+// Returns the bytes that count against the limit: v2 keeps a band free, and reclaimable memory
+// needs no room.
 uint64_t fill(const Sample& s) { return s.usage + s.band - std::min(s.usage, s.reclaimable); }
 
-EpisodeConfig config_of(const Terms& terms, const BackEnd& back_end) {
-  EpisodeConfig config = terms.episode;
+EpisodeConfig config_of(const GroupConfig& group, const BackEnd& back_end) {
+  EpisodeConfig config = group.episode;
   config.traits = back_end.traits();
   return config;
 }
 
 }  // namespace
 
-StandIn::StandIn(const Terms& terms, std::unique_ptr<BackEnd> back_end,
-                 std::shared_ptr<StandIn> above, uint64_t inode, std::string name)
-    : terms_(terms),
+GuardianGroup::GuardianGroup(const GroupConfig& config, std::unique_ptr<BackEnd> back_end,
+                             std::shared_ptr<GuardianGroup> above, uint64_t inode, std::string name)
+    : config_(config),
       above_(std::move(above)),
       inode_(inode),
       name_(std::move(name)),
       back_end_(std::move(back_end)),
-      machine_(config_of(terms, *back_end_)) {}
+      machine_(config_of(config, *back_end_)) {}
 
-int StandIn::attach(Sentinel& sentinel) {
+int GuardianGroup::attach(Sentinel& sentinel) {
   int err = sentinel.add(back_end_->event_fd(), *this, back_end_->event_mask());
   attached_ = err == 0;
   if (attached_ && back_end_->traits().idle_sample_ns != kNever) {
-    sentinel.set_timer(*this, terms_.hands->now() + kLookAgain);
+    sentinel.set_timer(*this, config_.effects->now() + kLookAgain);
   }
   return err;
 }
 
-void StandIn::detach(Sentinel& sentinel) {
+void GuardianGroup::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
   if (attached_) sentinel.remove(back_end_->event_fd());
   attached_ = false;
 }
 
-int StandIn::look(Sample& sample) {
+int GuardianGroup::look(Sample& sample) {
   SharedSlot* slot = this->slot();
   back_end_->share(slot ? &slot->hold : nullptr);
   if (int err = back_end_->sample(sample)) return err;
@@ -58,17 +59,17 @@ int StandIn::look(Sample& sample) {
   usage_ = sample.usage;
   uint64_t own = slot ? slot->own_limit.load() : 0;
   if (own != 0 && sample.limit > own) {
-    // Headroom is lent: out of memory is what does not fit into the limit without it. The kernel,
-    // once it decides, sees those that wait.
+    // If headroom has been raised, the group is out of memory as long as its usage does not fit
+    // into the limit without it. Once the kernel decides, it sees the waiting tasks.
     sample.limit = own;
     bool kernel = machine_.phase() == EpisodeMachine::Phase::kKernel;
     bool runs = !kernel && slot->state.load() == SlotState::kEpisode;
     if (runs && fill(sample) > own) sample.need = std::max(sample.need, Need::kStarved);
   }
   sample.need = own_.judge(
-      terms_.hands->now(), sample.need, [&] { return back_end_->at_limit(sample); },
+      config_.effects->now(), sample.need, [&] { return back_end_->at_limit(sample); },
       [&] {
-        for (StandIn* above = above_.get(); above; above = above->above_.get()) {
+        for (GuardianGroup* above = above_.get(); above; above = above->above_.get()) {
           Sample theirs;
           if (above->back_end_->sample(theirs) == 0 && theirs.starved()) return true;
         }
@@ -77,17 +78,17 @@ int StandIn::look(Sample& sample) {
   return 0;
 }
 
-// An episode that nobody waits for is the sentinel's to end, as long as it has time to.
-void StandIn::look_for_members(int64_t now, Sample& sample) {
+// If no member is left, the sentinel ends the episode as long as its deadline has not passed.
+void GuardianGroup::look_for_members(int64_t now, Sample& sample) {
   if (!machine_.active()) return;
-  if (presence_.due(now, 0)) presence_.reported(!terms_.hands->any_member(*this));
+  if (presence_.due(now, 0)) presence_.reported(!config_.effects->any_member(*this));
   bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
-  sample.deserted = presence_.deserted() && (!terms_.parent_alive || !deciding);
+  sample.deserted = presence_.deserted() && (!config_.parent_alive || !deciding);
 }
 
-// What is known of the group now: 0 or -errno.
-int StandIn::see(Input& input) {
-  int64_t now = terms_.hands->now();
+// Samples the group into `input`: 0 or -errno.
+int GuardianGroup::see(Input& input) {
+  int64_t now = config_.effects->now();
   int err = look(input.sample);
   if (err == 0) {
     relieved_ = false;
@@ -102,20 +103,20 @@ int StandIn::see(Input& input) {
   return err;
 }
 
-void StandIn::ready(Sentinel& sentinel, int64_t) {
+void GuardianGroup::ready(Sentinel& sentinel, int64_t) {
   if (done_) return;
   back_end_->consume();
   presence_.notified();
-  // Its next look is never further away than that.
-  static_assert(hold::Respite::kPause <= kLookAgain);
+  // The next sample is never further away than that.
+  static_assert(hold::PollBackoff::kPause <= kLookAgain);
   if (!machine_.active() && back_end_->quiet_until() != 0) return;
   step(sentinel, Fact::kNotified);
 }
 
-void StandIn::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
+void GuardianGroup::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
 
-// The delay is the program's, as the parent has published it.
-void StandIn::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) {
+// Takes over the delay that the parent has published in the slot.
+void GuardianGroup::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) {
   SharedSlot* slot = this->slot();
   int64_t delay = slot ? slot->delay.load() : -1;
   if (delay < 0 || delay == machine_.config().delay_ns) return;
@@ -129,18 +130,19 @@ void StandIn::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) 
   carry_out(sentinel, actions);
 }
 
-void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
+void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
   if (leaving_) return put_back(sentinel, true);
-  if (terms_.hands->now() >= unheld_at_) free_members();
+  if (config_.effects->now() >= unheld_at_) free_members();
   Input input;
   input.fact = fact;
   input.result = result;
   input.killed = killed;
   int err = see(input);
   if (is_gone(err)) return finish(sentinel);
-  // Not before the look: who is stopped in between must not take what has begun meanwhile for old.
-  int64_t now = terms_.hands->now();
+  // Read the clock after the sample: if this process is stopped in between, an OOM that has begun
+  // meanwhile must not seem old.
+  int64_t now = config_.effects->now();
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
   hear_of_end(sentinel, input);
@@ -154,12 +156,12 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   }
   if (!done_) drive(sentinel, now, input);
   if (done_) return;
-  if (!terms_.parent_alive && !machine_.active()) return put_back(sentinel, false);
+  if (!config_.parent_alive && !machine_.active()) return put_back(sentinel, false);
 
   int64_t again = switch_.next(machine_.wish());
   int64_t wake = std::min({machine_.next_wake(), again, unheld_at_});
   if (err != 0) wake = std::min(wake, now + kRetry);
-  // What the sentinel has stopped tells of nothing more.
+  // Members that the sentinel has stopped cause no more events.
   if (back_end_->traits().idle_sample_ns != kNever) wake = std::min(wake, now + kLookAgain);
   if (wake == kNever) {
     sentinel.clear_timer(*this);
@@ -168,31 +170,32 @@ void StandIn::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t kille
   }
 }
 
-// An episode has ended, and the sentinel does not let the members go on: a limit that was raised
-// holds nobody any more.
-void StandIn::free_members() {
+// If the episode has ended and the sentinel has not let its members continue, thaws them and holds
+// again: after the limit was raised, no member needs to wait.
+void GuardianGroup::free_members() {
   unheld_at_ = kNever;
   SharedSlot* slot = this->slot();
-  if (!terms_.parent_alive || !slot || slot->state.load() != SlotState::kEpisode) return;
+  if (!config_.parent_alive || !slot || slot->state.load() != SlotState::kEpisode) return;
   thaw();
   hold();
 }
 
-int StandIn::hold() {
+int GuardianGroup::hold() {
   int err = back_end_->hold();
   return err == -EAGAIN ? back_end_->hold_slowly() : err;
 }
 
-// The sentinel has seen the end of what this process has ended in its place, and holds again.
-void StandIn::hear_of_end(Sentinel& sentinel, const Input& input) {
+// If the sentinel has seen the end of an episode that this process ended in its place, and holds
+// again, passes that on to the machine.
+void GuardianGroup::hear_of_end(Sentinel& sentinel, const Input& input) {
   if (!seen_over() || back_end_->held_again() != 1) return;
   Input over = input;
   over.fact = Fact::kSeenOver;
-  drive(sentinel, terms_.hands->now(), over);
+  drive(sentinel, config_.effects->now(), over);
 }
 
 // The sentinel has acted beside this process, in an episode that it had not told of before.
-void StandIn::hear_of_act(Sentinel& sentinel, int64_t now, const Input& input) {
+void GuardianGroup::hear_of_act(Sentinel& sentinel, int64_t now, const Input& input) {
   SlotView view = slot_view();
   bool acted = view.there && view.claimant == Claimant::kSentinel && view.claimed_at > acted_at_;
   if (machine_.phase() != EpisodeMachine::Phase::kFallingBack || !acted) return;
@@ -203,7 +206,7 @@ void StandIn::hear_of_act(Sentinel& sentinel, int64_t now, const Input& input) {
   drive(sentinel, now, act);
 }
 
-void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
+void GuardianGroup::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   EpisodeMachine next = machine_;
   Actions actions;
   next.step(now, input, actions);
@@ -211,7 +214,7 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   bool acts = machine_.phase() == Phase::kDelaying &&
               (next.phase() == Phase::kFallingBack || next.phase() == Phase::kKernel);
   if (acts && !may_act(now)) {
-    // The sentinel has claimed it: put off.
+    // The sentinel has claimed the episode: put the deadline off.
     Input wait = input;
     wait.fact = Fact::kSetDeadline;
     wait.ns = turn_.put_off();
@@ -224,17 +227,17 @@ void StandIn::drive(Sentinel& sentinel, int64_t now, const Input& input) {
   carry_out(sentinel, actions);
 }
 
-// A living parent holds and releases itself: here only what this process has done is undone, and
-// what the parent should have done is done late.
-void StandIn::apply_grip(int64_t now) {
+// A living parent holds and releases the group itself: this process only undoes its own changes,
+// and does what the parent has failed to do in time.
+void GuardianGroup::apply_grip(int64_t now) {
   Grip want = machine_.grip();
   if (!switch_.due(now, machine_.wish())) return;
   int err = 0;
-  // What the parent wants stands in the slot before its message arrives here.
+  // The parent publishes the state in the slot before its message arrives here.
   bool released = slot_view().state == SlotState::kReleased;
   if (want != Grip::kHeld) {
     if ((held_ && released) || !is_parents_turn()) err = let_go();
-  } else if (terms_.parent_alive && let_go_ && !released) {
+  } else if (config_.parent_alive && let_go_ && !released) {
     err = hold();
     let_go_ = err != 0;
     held_ = err == 0;
@@ -242,7 +245,7 @@ void StandIn::apply_grip(int64_t now) {
   switch_.applied(now, want, err == 0 || is_gone(err));
 }
 
-void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
+void GuardianGroup::carry_out(Sentinel& sentinel, const Actions& actions) {
   for (uint8_t i = 0; i < actions.size; i++) {
     witness(actions.list[i].what);
     switch (actions.list[i].what) {
@@ -252,9 +255,9 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kEnd:
-        // Only v2 has members that a raised limit does not wake.
+        // Only on v2 does a raised limit leave members asleep.
         if (back_end_->traits().kernel_must_be_asked)
-          unheld_at_ = terms_.hands->now() + terms_.grace_ns;
+          unheld_at_ = config_.effects->now() + config_.grace_ns;
         break;
       case Do::kStep:
       case Do::kLowerLimit:
@@ -263,26 +266,26 @@ void StandIn::carry_out(Sentinel& sentinel, const Actions& actions) {
   }
 }
 
-SlotView StandIn::slot_view() const {
+SlotView GuardianGroup::slot_view() const {
   SharedSlot* slot = this->slot();
   return slot ? slot->view() : SlotView{};
 }
 
-OwnEpisode StandIn::own_episode() const {
+OwnEpisode GuardianGroup::own_episode() const {
   bool acted = machine_.active() && machine_.phase() != EpisodeMachine::Phase::kDelaying;
   return {machine_.id(), acted};
 }
 
-bool StandIn::seen_over() const {
-  return terms_.parent_alive && turn_.seen_over(slot_view(), own_episode());
+bool GuardianGroup::seen_over() const {
+  return config_.parent_alive && turn_.seen_over(slot_view(), own_episode());
 }
 
-int64_t StandIn::deadline(int64_t now) {
-  int64_t when = turn_.deadline(now, slot_view(), machine_.config().delay_ns, terms_.grace_ns);
-  return terms_.parent_alive ? when + terms_.grace_ns : when;
+int64_t GuardianGroup::deadline(int64_t now) {
+  int64_t when = turn_.deadline(now, slot_view(), machine_.config().delay_ns, config_.grace_ns);
+  return config_.parent_alive ? when + config_.grace_ns : when;
 }
 
-bool StandIn::may_act(int64_t now) {
+bool GuardianGroup::may_act(int64_t now) {
   SharedSlot* slot = this->slot();
   return turn_.may_act(
       now, slot_view(), own_episode(),
@@ -290,99 +293,98 @@ bool StandIn::may_act(int64_t now) {
       [&](uint32_t episode) { slot->take_from_sentinel(episode, now); });
 }
 
-// When this process sees an OOM begin and end.
-void StandIn::witness(Do what) {
+// Records when this process sees an OOM begin and end.
+void GuardianGroup::witness(Do what) {
   if (what == Do::kBegin) {
     int64_t now = machine_.started_at(), whole = now + machine_.config().delay_ns;
     int64_t until = machine_.deadline();
-    // What is left of the one before has its grace in it.
-    if (until < whole && terms_.parent_alive) until = std::max(until - terms_.grace_ns, now);
+    // A deadline carried over from the previous episode already includes the grace.
+    if (until < whole && config_.parent_alive) until = std::max(until - config_.grace_ns, now);
     turn_.begins(now, until, slot_view());
   }
   if (what == Do::kEnd) turn_.ends(machine_.end().at);
 }
 
-// A delay of 0 is the parent's to carry out, while it does: it may have set another one since, of
-// which we have not heard yet.
-bool StandIn::is_parents_turn() {
-  if (!terms_.parent_alive || machine_.config().delay_ns != 0) return false;
-  int64_t now = terms_.hands->now();
+// If the delay is 0, a living parent has the grace to carry it out first: it may have set another
+// delay that has not arrived here yet.
+bool GuardianGroup::is_parents_turn() {
+  if (!config_.parent_alive || machine_.config().delay_ns != 0) return false;
+  int64_t now = config_.effects->now();
   if (wanted_at_ == 0) wanted_at_ = now;
-  return now < wanted_at_ + terms_.grace_ns;
+  return now < wanted_at_ + config_.grace_ns;
 }
 
-void StandIn::fall_back(Sentinel& sentinel) {
-  acted_at_ = terms_.hands->now();
+void GuardianGroup::fall_back(Sentinel& sentinel) {
+  acted_at_ = config_.effects->now();
   thaw();
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
-  int err = terms_.hands->kill(*this, largest, killed);
+  int err = config_.effects->kill(*this, largest, killed);
   step(sentinel, Fact::kFallbackDone, err, killed);
 }
 
-bool StandIn::below(const StandIn& top) const {
-  for (const StandIn* at = this; at; at = at->above_.get()) {
+bool GuardianGroup::below(const GuardianGroup& top) const {
+  for (const GuardianGroup* at = this; at; at = at->above_.get()) {
     if (at == &top) return true;
   }
   return false;
 }
 
-int StandIn::let_go() {
+int GuardianGroup::let_go() {
   int err = back_end_->pause_hold();
   let_go_ |= err == 0;
   held_ &= err != 0;
   thaw();
   if (back_end_->traits().kernel_must_be_asked &&
-      ask_.due(machine_.id(), terms_.hands->now(), kills_, usage_)) {
+      ask_.due(machine_.id(), config_.effects->now(), kills_, usage_)) {
     SharedSlot* slot = this->slot();
-    uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->lent_to.load() : 0;
+    uint64_t lent = slot && slot->own_limit.load() != 0 ? slot->raised_to.load() : 0;
     uint64_t base = machine_.base_limit();
-    terms_.hands->ask_kernel(*this, {base, std::max(base, lent), kills_});
+    config_.effects->ask_kernel(*this, {base, std::max(base, lent), kills_});
   }
-  if (!terms_.parent_alive) repay();
+  if (!config_.parent_alive) repay();
   return err;
 }
 
-void StandIn::thaw() {
+void GuardianGroup::thaw() {
   SharedSlot* slot = this->slot();
   if (slot && slot->hold.frozen.load() != 0 && back_end_->freeze(false) != 0)
-    terms_.hands->thaw(*this);
+    config_.effects->thaw(*this);
 }
 
-void StandIn::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
+void GuardianGroup::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
 
-int StandIn::repay() {
+int GuardianGroup::repay() {
   SharedSlot* slot = this->slot();
   if (!slot || slot->own_limit.load() == 0) return 0;
   int err = back_end_->restore_limit_for(slot->own_limit.load(), slot->own_memsw.load(),
-                                         slot->lent_to.load());
+                                         slot->raised_to.load());
   if (err == 0) slot->own_limit.store(0);
   return err;
 }
 
-void StandIn::put_back(Sentinel& sentinel, bool last) {
+void GuardianGroup::put_back(Sentinel& sentinel, bool last) {
   if (done_) return;
   leaving_ |= last;
   SharedSlot* slot = this->slot();
   back_end_->share(slot ? &slot->hold : nullptr);
   int err = back_end_->release();
   thaw();
-  // Nobody comes after this process: what it leaves held stays held.
+  // No other process comes after this one: a group that it leaves held stays held.
   if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);
-  // A group that needs more than it has a right to: the kernel decides about it again, its limit
-  // comes down as soon as it can.
-  // A living parent takes back itself what it has lent, and must not be surprised.
-  err = terms_.parent_alive ? 0 : repay();
+  // If the group uses more than its own limit, the kernel decides about it again, and the limit is
+  // restored as soon as the kernel accepts it. A living parent restores the limit itself.
+  err = config_.parent_alive ? 0 : repay();
   if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY))
     return again(sentinel, kRepayRetry);
   finish(sentinel);
 }
 
-void StandIn::again(Sentinel& sentinel, int64_t ns) {
-  sentinel.set_timer(*this, terms_.hands->now() + ns);
+void GuardianGroup::again(Sentinel& sentinel, int64_t ns) {
+  sentinel.set_timer(*this, config_.effects->now() + ns);
 }
 
-void StandIn::retire(Sentinel& sentinel, bool held) {
+void GuardianGroup::retire(Sentinel& sentinel, bool held) {
   if (held && !done_ && back_end_->held() == 1) {
     back_end_->release();
     back_end_->unmark();
@@ -391,10 +393,10 @@ void StandIn::retire(Sentinel& sentinel, bool held) {
   detach(sentinel);
 }
 
-void StandIn::finish(Sentinel& sentinel) {
+void GuardianGroup::finish(Sentinel& sentinel) {
   done_ = true;
   detach(sentinel);
-  terms_.on_done(terms_.on_done_arg);
+  config_.on_done(config_.on_done_arg);
 }
 
 }  // namespace oom::guardian

@@ -1,4 +1,4 @@
-#include "guardian/ward.h"
+#include "guardian/guarded_tree.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -17,39 +17,24 @@
 
 namespace oom::guardian {
 
-void Graveyard::bury(std::shared_ptr<void> dead) {
-  dead_.push_back(std::move(dead));
-  if (sweep_.posted) return;
-  sweep_.posted = true;
-  sweep_.yard = this;
-  sweep_.run = [](Command& command, Sentinel&) {
-    auto& sweep = static_cast<Sweep&>(command);
-    sweep.posted = false;
-    // Outside of the list: what dies may bury what it had.
-    std::vector<std::shared_ptr<void>> dead;
-    dead.swap(sweep.yard->dead_);
-  };
-  loop_.post(sweep_);
-}
-
-Ward::Ward(House& house, const Question& question)
-    : house_(house),
+GuardedTree::GuardedTree(GuardianContext& context, const Question& question)
+    : context_(context),
       kind_(back_end_kind(static_cast<int>(question.version))),
       guard_descendants_(question.guard_descendants != 0) {
   hold_.band = question.band;
-  terms_.shared = house.shared;
-  terms_.hands = this;
-  terms_.grace_ns = question.grace_ns;
-  terms_.parent_alive = house.parent_alive;
-  terms_.on_done = house.on_done;
-  terms_.on_done_arg = house.on_done_arg;
-  terms_.episode.delay_ns = terms_.episode.max_delay_ns = question.delay_ns;
-  terms_.episode.fallback = static_cast<Fallback>(question.fallback);
+  config_.shared = context.shared;
+  config_.effects = this;
+  config_.grace_ns = question.grace_ns;
+  config_.parent_alive = context.parent_alive;
+  config_.on_done = context.on_done;
+  config_.on_done_arg = context.on_done_arg;
+  config_.episode.delay_ns = config_.episode.max_delay_ns = question.delay_ns;
+  config_.episode.fallback = static_cast<Fallback>(question.fallback);
 }
 
-Ward::~Ward() { retire(false); }
+GuardedTree::~GuardedTree() { retire(false); }
 
-Status Ward::open(Fd root, Fd freezer) {
+Status GuardedTree::open(Fd root, Fd freezer) {
   freezer_ = std::move(freezer);
   root_ = std::make_shared<const Fd>(std::move(root));
   Status status = tree_.open(root_, false);
@@ -58,37 +43,38 @@ Status Ward::open(Fd root, Fd freezer) {
   return status;
 }
 
-void Ward::parent_gone() {
-  terms_.parent_alive = false;
-  for (auto& [id, group] : groups_) group->parent_gone(*house_.loop);
+void GuardedTree::parent_gone() {
+  config_.parent_alive = false;
+  for (auto& [id, group] : groups_) group->parent_gone(*context_.loop);
 }
 
-void Ward::put_back() {
-  for (auto& [id, group] : groups_) group->put_back(*house_.loop, true);
+void GuardedTree::put_back() {
+  for (auto& [id, group] : groups_) group->put_back(*context_.loop, true);
 }
 
-void Ward::retire(bool held) {
+void GuardedTree::retire(bool held) {
   tree_.close();
-  for (auto& [id, group] : groups_) group->retire(*house_.loop, held);
+  for (auto& [id, group] : groups_) group->retire(*context_.loop, held);
 }
 
-bool Ward::done() const {
+bool GuardedTree::done() const {
   for (auto& [id, group] : groups_) {
     if (!group->done()) return false;
   }
   return true;
 }
 
-bool Ward::deciding() const {
+bool GuardedTree::deciding() const {
   for (auto& [id, group] : groups_) {
     if (group->decision().under_way()) return true;
   }
   return false;
 }
 
-uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
-  bool guarded = parent == 0 || (guard_descendants_ && house_.parent_alive);
-  // Born held, by inheritance, and nobody's. One that was there before keeps what it has.
+uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
+  bool guarded = parent == 0 || (guard_descendants_ && context_.parent_alive);
+  // A new group inherits the disabled killer: if no guard covers it, release it. A group that
+  // existed before keeps its setting.
   if (!guarded && !opening_) kind_.release(dir);
   struct stat st;
   if (fstat(dir, &st) != 0) return 0;
@@ -99,12 +85,12 @@ uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
     if (guarded) status = back_end->arm(place, dir, {});
     if (status.err == code::kNotAMemoryCgroup && parent != 0) guarded = false;
     if (!guarded) status = back_end->arm_members(place, dir, {});
-    auto group = std::make_shared<StandIn>(terms_, std::move(back_end),
-                                           above == groups_.end() ? nullptr : above->second,
-                                           st.st_ino, place.name());
-    if (status.ok() && guarded) status = Status::of(group->attach(*house_.loop), "epoll_ctl");
-    // Known only for kills in the groups above.
-    if (!guarded) group->retire(*house_.loop, false);
+    auto group = std::make_shared<GuardianGroup>(config_, std::move(back_end),
+                                                 above == groups_.end() ? nullptr : above->second,
+                                                 st.st_ino, place.name());
+    if (status.ok() && guarded) status = Status::of(group->attach(*context_.loop), "epoll_ctl");
+    // An unguarded group is kept only for kills in the groups above.
+    if (!guarded) group->retire(*context_.loop, false);
     if (status.ok()) {
       groups_[++last_id_] = std::move(group);
       return last_id_;
@@ -116,16 +102,16 @@ uint32_t Ward::appeared(uint32_t parent, const Place& place, int dir) {
   return 0;
 }
 
-void Ward::vanished(uint32_t id) {
+void GuardedTree::vanished(uint32_t id) {
   auto it = groups_.find(id);
   if (it == groups_.end()) return;
-  it->second->retire(*house_.loop, false);
-  house_.yard->bury(std::move(it->second));
+  it->second->retire(*context_.loop, false);
+  context_.deferred_free->add(std::move(it->second));
   groups_.erase(it);
 }
 
-// A group that this process cannot look after is the kernel's: nobody may hang.
-bool Ward::out_of_sight(int err, const Place&, int dir) {
+// If this process cannot guard a new group, it releases it to the kernel: no task may hang.
+bool GuardedTree::out_of_sight(int err, const Place&, int dir) {
   if (!opening_) {
     kind_.release(dir);
   } else if (failure_.ok()) {
@@ -134,11 +120,11 @@ bool Ward::out_of_sight(int err, const Place&, int dir) {
   return true;
 }
 
-int64_t Ward::now() { return sys::now_ns(); }
+int64_t GuardedTree::now() { return sys::now_ns(); }
 
-// As the sentinel would.
-int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
-  Victims& victims = *house_.victims;
+// Kills as the sentinel does.
+int GuardedTree::kill(const GuardianGroup& top, bool largest, uint32_t& killed) {
+  Victims& victims = *context_.victims;
   auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
       if (group->below(top)) use(group->back_end().members());
@@ -153,11 +139,11 @@ int Ward::kill(const StandIn& top, bool largest, uint32_t& killed) {
   return err;
 }
 
-void Ward::thaw(const StandIn& group) {
+void GuardedTree::thaw(const GuardianGroup& group) {
   if (freezer_) freezer_v1::thaw_at(freezer_.get(), group.name());
 }
 
-bool Ward::any_member(const StandIn& top) {
+bool GuardedTree::any_member(const GuardianGroup& top) {
   for (auto& [id, group] : groups_) {
     if (!group->below(top)) continue;
     int found = any_member_now(group->back_end().members());
@@ -166,13 +152,13 @@ bool Ward::any_member(const StandIn& top) {
   return false;
 }
 
-void Ward::ask_kernel(StandIn& group, const Asking& asking) {
+void GuardedTree::ask_kernel(GuardianGroup& group, const Asking& asking) {
   Decision& decision = group.decision();
   if (decision.under_way()) return;
   decision.group = group.shared_from_this();
   decision.hold = &group.back_end();
   decision.asking = asking;
-  house_.decider->ask(decision);
+  context_.decider->ask(decision);
 }
 
 Residence residence(int dir, uint64_t procs_inode) {
@@ -181,7 +167,7 @@ Residence residence(int dir, uint64_t procs_inode) {
   struct stat st;
   if (procs && fstat(procs.get(), &st) == 0) {
     found.procs = procs_inode != 0 && st.st_ino == procs_inode;
-    // Opened anew at each look: the kernel would repeat what it said first.
+    // Open the file for each read: the kernel repeats the first list on the same open file.
     each_listed(procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
   }
   int own = sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY);

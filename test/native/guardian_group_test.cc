@@ -1,6 +1,6 @@
 // The guardian's rules of one group that a random schedule hardly ever meets: its process and group
 // simulated, the sentinel's side of the slot written by hand.
-#include "guardian/stand_in.h"
+#include "guardian/guardian_group.h"
 
 #include <doctest/doctest.h>
 
@@ -255,7 +255,7 @@ TEST_CASE("headroom that is lent and used neither ends an OOM nor begins another
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
   rig.run_for(10 * kMs);
-  rig.slot->lent_to.store(60 * kMiB);
+  rig.slot->raised_to.store(60 * kMiB);
   rig.slot->own_limit.store(rig.group.limit());
   rig.group.set_limit(60 * kMiB);
   rig.lets_go_after(kDelay + kGrace - 10 * kMs);
