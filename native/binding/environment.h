@@ -5,7 +5,7 @@
 //   first use           the sentinel is started or joined, the channel attached
 //   records waiting     uv_async_send on the sentinel → drain() here → the subscriber's callback,
 //                       once each
-//   environment ends    a synchronous cleanup hook ends all members (guards give back what they
+//   environment ends    a synchronous cleanup hook ends all members (guards release what they
 //                       hold) and leaves the sentinel, which is joined by the last; then an
 //                       asynchronous one closes the uv_async_t
 //

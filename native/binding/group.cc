@@ -1,8 +1,8 @@
-// GroupHandle: a core group as JavaScript holds it, and what is asked about hierarchies.
+// GroupHandle: a core group as JavaScript holds it, and queries about hierarchies.
 //
 // Life cycle: `new GroupHandle()` is empty; open() or create() fills it when its promise resolves,
-// on the environment's thread; close() or the garbage collector lets go. The core group lives on
-// while an operation, a watch or a guard still has it, so closing disturbs nothing that is under
+// on the environment's thread; close() or the garbage collector disposes it. The core group lives
+// on while an operation, a watch or a guard still has it, so closing disturbs nothing that is under
 // way. Every operation runs on libuv's pool and answers with a promise. The TypeScript side
 // (lib/group/memory-group.ts) checks arguments, and that the handle is open.
 #include "binding/group.h"
@@ -306,7 +306,7 @@ Napi::Value memory_group_of(const Napi::CallbackInfo& info) {
 
 // hierarchies(): { mounts: [{ version, path, root, readOnly, options }], memory: one of them or
 // null, self: the absolute path of this process's group or null }. On the environment's thread: it
-// reads /proc, for probe() and nobody else.
+// reads /proc, for probe() alone.
 Napi::Value hierarchies(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::vector<hierarchy::Mount> mounts;

@@ -1,4 +1,4 @@
-// PolledFd: owns an eventfd or a pidfd and tells, on the environment's own loop, when it is
+// PolledFd: owns an eventfd or a pidfd and reports, on the environment's own loop, when it is
 // readable. No thread waits for it and none of libuv's pool is used.
 //
 // Life cycle, all on the environment's thread:

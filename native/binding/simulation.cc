@@ -3,7 +3,7 @@
 // a virtual clock. Portable: nothing here knows Linux.
 //
 // What happens is kept as records until take() fetches them. run(until) carries on until something
-// is to be told, so that JavaScript can act at that very instant of the virtual clock.
+// is to be reported, so that JavaScript can act at that very instant of the virtual clock.
 #include <cerrno>
 #include <memory>
 #include <string>
@@ -23,7 +23,7 @@ constexpr int32_t kKill = 9;  // SIGKILL, which not every platform has
 constexpr int64_t kStart = 1'000 * kMs;
 constexpr int64_t kForgotten = 60'000 * kMs;  // a removal waits no longer for its members to die
 
-// Other platforms number their errors otherwise: what is told is the name.
+// Other platforms number their errors otherwise: the name is reported.
 const char* name_of(int err) {
   switch (err) {
     case 0:
@@ -139,7 +139,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   void stepped(const SimStep& step) override {
     const EpisodeConfig& config = driver_->machine().config();
     StepKind kind = config.plan[step.index].kind;
-    if (!step.fallback && kind == StepKind::kKernel) return;  // told when it lets go
+    if (!step.fallback && kind == StepKind::kKernel) return;  // reported when it releases
     Record& r = tell_step(step.episode, !step.fallback, kind);
     r.at = step.started_at;
     r.step.result = step.result;
@@ -155,7 +155,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     told_.emplace_back(Signalled{pid, signal});
   }
 
-  // What is told now; to be filled in before the next is.
+  // Makes a record to report; the caller fills it in before the next one is made.
   Record& tell(RecordKind kind, uint64_t count = 1) {
     Record r(kind, group_.now(), count);
     return std::get<Record>(told_.emplace_back(r.to(0, kRootSub)));
@@ -179,7 +179,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     watch.origin = Origin::kSelf;
   }
 
-  // What a watch would have been told.
+  // Makes the records that a watch would have reported.
   void observe() {
     if (group_.removed()) {
       if (!removed_told_) tell_watch(RecordKind::kRemoved, 1);

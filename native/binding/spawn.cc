@@ -39,7 +39,7 @@ Napi::Value open_procs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), fd);
 }
 
-// (bytes of the status pipe): what the launcher has said so far, { stage, errno } each.
+// (bytes of the status pipe): what the launcher has reported so far, { stage, errno } each.
 Napi::Value launch_words(const Napi::CallbackInfo& info) {
   const auto bytes = info[0].As<Napi::Uint8Array>();
   auto list = Napi::Array::New(info.Env());

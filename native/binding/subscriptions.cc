@@ -3,7 +3,8 @@
 //
 // Life cycle: made on the environment's thread (watch: armed when the constructor returns; tree:
 // when the promise of scan() resolves) → records → close(), garbage collection or the environment's
-// end, whichever comes first; close() waits for the sentinel to let go, which takes microseconds.
+// end, whichever comes first; close() waits for the sentinel to detach it, which takes
+// microseconds.
 #include "core/watch/subscriptions.h"
 
 #include <memory>
@@ -53,7 +54,7 @@ class Closable : public Napi::ObjectWrap<Self>, public Member {
   Environment* environment_ = nullptr;
 };
 
-// What else a watch tells of: an array of 'high' and 'max'.
+// What else a watch reports: an array of 'high' and 'max'.
 uint32_t wanted_of(const Napi::Value& value) {
   auto list = value.As<Napi::Array>();
   uint32_t wanted = 0;

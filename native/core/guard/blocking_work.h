@@ -1,9 +1,8 @@
 // What may sleep in the kernel for one guarded group: the work of its jobs (group_jobs.h).
 //
-// run() is called by helpers, settle() by the disposing thread when no helper is at the group any
-// more; nothing here is called on the sentinel. The border between the threads is the border of
-// this object: it is told what to do by a GroupJob, and answers in it. It writes locked memory
-// only.
+// Helpers call run(); the disposing thread calls settle() once no helper works for the group any
+// more; the sentinel calls nothing here. Orders and answers cross the border between the threads in
+// a GroupJob. This object writes locked memory only.
 #pragma once
 
 #include "core/guard/group_jobs.h"
@@ -22,7 +21,7 @@ struct SharedWork {
 
 class BlockingWork {
  public:
-  // `waiters` is the sentinel's while no job of theirs is under way.
+  // `waiters` belongs to the helper while a kWaiters or kVerdict job runs, else to the sentinel.
   BlockingWork(BackEnd& back_end, GroupMembers& members, GuardBallast& ballast, GuardianSlot& slot,
                Waiters& waiters)
       : hold_(back_end),

@@ -1,7 +1,7 @@
-// The hold of one guarded group: applies what the machine wants of the kernel's killer, repeats
-// what has failed, and has helpers do what would have to wait.
+// The hold of one guarded group: holds or releases it as the machine wants, repeats what has
+// failed, and starts a job for what would sleep.
 //
-// Runs on the sentinel, but for prepare(), which may sleep and comes before everything else.
+// Runs on the sentinel, except prepare(), which may sleep and is called before everything else.
 #pragma once
 
 #include <cstdint>
@@ -19,34 +19,35 @@ class GroupHold {
   GroupHold(const EpisodeMachine& machine, BackEnd& back_end, GroupJobs& jobs)
       : machine_(machine), hold_(back_end), headroom_(back_end), jobs_(jobs) {}
 
-  // Before take(), on a thread that may sleep: what of it takes time. With `refuse_held` this fails
-  // with kKillerDisabled where somebody else was faster, as refusal() does.
+  // Before take(), on a thread that may sleep: does the part of it that sleeps. With `refuse_held`
+  // it fails with kKillerDisabled if another process holds the group already, as refusal() does.
   int prepare(bool refuse_held);
-  // 0, or why the group is not to be taken.
+  // 0, or the error for which the group must not be taken.
   int refusal(bool refuse_held);
   int take();
-  // True from take() to give_back(): its killer is disabled by us, or would be.
+  // True from take() to give_back(): this guard disables the killer (unless the machine releases
+  // it).
   bool taken() const { return taken_; }
-  // `release`: back to the kernel, as far as it was changed.
+  // Ends the hold. `release`: also enables the kernel's killer, if this guard has disabled it.
   void give_back(bool release);
 
-  // Whether what the machine wants is to be applied now, and when it is if nothing else happens.
+  // Whether what the machine wants must be applied now, and when, if nothing happens before.
   bool due(int64_t now) const { return switch_.due(now, machine_.wish()); }
   int64_t next() const { return switch_.next(machine_.wish()); }
   void hold(int64_t now);
-  // As the machine wants it: for a moment (Grip::kKernelsTurn), or until something else is wanted.
+  // Releases for a moment (Grip::kKernelsTurn), or until the machine wants something else.
   int release(int64_t now);
-  // Has the kernel decide, where it does not by itself.
+  // Starts the job that makes the kernel choose a victim, if it does not do so by itself (v2).
   void ask_kernel(int64_t now);
   // Adapts to limits that other processes have set.
   void follow(int64_t now, const Sample& sample);
-  // Another process may have switched since.
+  // The state in the kernel is uncertain: another process may have held or released the group.
   void doubt() { switch_.doubt(); }
-  // A helper's hold has been answered; the group may have been released meanwhile.
+  // A helper has held the group; the sentinel may have released it meanwhile.
   void held_slowly();
 
  private:
-  // `err` of hold() or follow(): what would have to wait for reclaim is a helper's.
+  // `err` is the result of hold() or follow(): -EAGAIN starts a job, which may wait for reclaim.
   void hold_slowly(int64_t now, int err);
 
   const EpisodeMachine& machine_;

@@ -1,4 +1,5 @@
-// The jobs of one guarded group: what it has helpers do (helpers.h), one of each purpose at a time.
+// The jobs of one guarded group: work that helpers do for it (helpers.h), one per purpose at a
+// time.
 //
 // Runs on the sentinel. The jobs lie in the group, so that starting one allocates nothing; while a
 // job is busy it is its helper's. What the helper does is in blocking_work.h.
@@ -24,9 +25,9 @@ enum class JobKind : uint8_t {
   kFreeze,
   kThaw,
   kDecide,    // the kernel's killer is made to choose
-  kWaiters,   // note who waits for memory
-  kVerdict,   // whether one of those was killed: count 1
-  kPresence,  // whether any process is left here or below: count 1
+  kWaiters,    // note who waits for memory
+  kVerdict,   // count 1: one of the processes noted by kWaiters was killed
+  kPresence,  // count 1: a process is left here or below
   // Slow.
   kBallast,
   kRefill,
@@ -43,8 +44,8 @@ enum class JobPurpose : uint8_t {
   kRefill,    // the ballast
   kThaw,
   kWaiters,  // and the verdict
-  kStop,     // the members, who would not be held otherwise
-  kHold,     // where that has to wait for reclaim
+  kStop,    // the members, which could not be held otherwise
+  kHold,    // if that has to wait for reclaim
   kDecide,
   kPresence,
 };
@@ -52,10 +53,14 @@ enum class JobPurpose : uint8_t {
 struct JobOrder {
   JobKind kind = JobKind::kRestore;
   int32_t signal = 0;
-  int32_t target = 0;    // as Victims::signal()
-  uint64_t bytes = 0;    // kRestore: the limit
-  Asking asking = {};    // kDecide
-  uint32_t episode = 0;  // whose it is; 0: the running one's
+  // As for Victims::signal().
+  int32_t target = 0;
+  // kRestore: the limit.
+  uint64_t bytes = 0;
+  // kDecide.
+  Asking asking = {};
+  // The episode that the job belongs to; 0: the running one.
+  uint32_t episode = 0;
 };
 
 struct GroupJob : Job {
@@ -63,7 +68,8 @@ struct GroupJob : Job {
   BlockingWork* blocking = nullptr;
   JobOwner* owner = nullptr;
   JobOrder order;
-  int64_t at = 0;  // when it was asked for
+  // When start() was called.
+  int64_t at = 0;
   // The answer.
   int32_t result = 0;
   uint32_t count = 0;  // processes signalled
@@ -82,15 +88,15 @@ class GroupJobs {
  public:
   GroupJobs(const EpisodeMachine& machine, BlockingWork& blocking, JobOwner& owner);
 
-  // False: the one before is still at work.
+  // False if the previous job of this purpose is still running.
   bool start(JobPurpose purpose, int64_t now, const JobOrder& order);
   bool busy(JobPurpose purpose) const { return job(purpose).busy.load(); }
-  // Any thread: whether a helper still has one, or a caller of kill() is at the group.
+  // Any thread: whether a helper still has a job of this group, or a thread is in Guard::kill().
   bool any_busy() const;
-  // Whether a kill is under way whose maker will say so.
+  // Whether a kill is under way that will be reported when it is done.
   bool killing() const;
 
-  // Threads that are at the group as a helper would be: in Guard::kill().
+  // How many threads use the group as a helper does, in Guard::kill().
   std::atomic<int> callers{0};
 
  private:

@@ -1,6 +1,6 @@
 // The groups of one guard, for the helpers: a list through the groups themselves, so that walking
-// it touches locked memory only. Its lock is never held while somebody allocates; the sentinel
-// never takes it.
+// it touches locked memory only. No thread allocates while it holds the lock; the sentinel never
+// takes it.
 #pragma once
 
 #include <pthread.h>
@@ -22,7 +22,7 @@ class GroupList {
     first_ = &one;
     pthread_rwlock_unlock(&lock_);
   }
-  // Waits for those who walk.
+  // Waits until no thread is in each_below().
   void remove(T& one) {
     pthread_rwlock_wrlock(&lock_);
     for (T** link = &first_; *link; link = &(*link)->listed.next) {
@@ -32,7 +32,7 @@ class GroupList {
     }
     pthread_rwlock_unlock(&lock_);
   }
-  // `top` and all below it; the list stands still meanwhile.
+  // Calls `use` for `top` and all groups below it; the list does not change meanwhile.
   template <class Use>
   void each_below(const T& top, Use&& use) {
     pthread_rwlock_rdlock(&lock_);

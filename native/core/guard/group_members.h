@@ -16,7 +16,7 @@ namespace oom {
 
 class GroupMembers {
  public:
-  // `group_list` has all groups of the guard; this one is added by whoever keeps them.
+  // `group_list` has all groups of the guard; their owner adds this one.
   GroupMembers(GroupList<GroupMembers>& group_list, GroupMembers* parent, BackEnd& back_end)
       : group_list_(group_list),
         parent_(parent),
@@ -26,9 +26,9 @@ class GroupMembers {
         thaw_to_kill_(back_end.traits().thaw_to_kill) {}
 
   // Signals a pid, all or the largest (Victims::signal()) of the members here and below: 0 or
-  // -errno. Those that are to die are thawed.
+  // -errno. If the signal is to kill, frozen members are thawed (v1).
   int signal(Victims& victims, int signal, int32_t target);
-  // Whether there is one here or below. What cannot be read may have members.
+  // Whether there is a member here or below. A list that cannot be read counts as one with members.
   bool any();
   // Those of this group alone.
   const MemberList& own() const { return source_.members(); }

@@ -76,7 +76,8 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   return status;
 }
 
-// From here on somebody stands behind everything below the group, before the first of them is held.
+// Registers with the guardian before the first group is held: from here on it releases every group
+// below if this process ends.
 Status Guard::call_guardian() {
   {
     Lock lock(lock_);
@@ -132,8 +133,8 @@ Status Guard::hold_all() {
     // One below that has gone meanwhile is no matter.
     if (err == 0 || (is_gone(err) && sub != 1)) continue;
     trouble_ = entry.name;
-    // Somebody else's may be among what the guardian knows: only what was taken is let go of, by
-    // us.
+    // The guardian would release all groups below, also those that another process holds. So this
+    // process releases those it has taken, and the guardian none (release_all()).
     refused_ = true;
     return refusal(err);
   }
@@ -146,7 +147,8 @@ void Guard::dispose() {
   if (state_ != State::kDisposed) put_back(false);
 }
 
-// From the top down, so that what is born meanwhile is born free, or found by the last look.
+// From the top down: a group that is made meanwhile is born released, or found by the last
+// rescan().
 void Guard::release_all(bool failed) {
   Lock lock(lock_);
   state_ = State::kDisposing;
@@ -159,7 +161,7 @@ void Guard::release_all(bool failed) {
 
 void Guard::put_back(bool failed) {
   release_all(failed);
-  // What was born held before the groups above it let go, and nobody has seen yet.
+  // Finds groups that were born held before the ones above them were released, and releases them.
   if (held_) tree_.rescan();
   tree_.close();
   // A helper may still be at a job, or a kill() under way; each ends by itself. What they have
@@ -170,7 +172,7 @@ void Guard::put_back(bool failed) {
     Lock lock(lock_);
     groups_.settle();
   }
-  // The last: until here it would have put back what is left.
+  // Last: if this process ends before, the guardian restores what is left.
   guardian_.remove(held_ && !refused_);
   Lock lock(lock_);
   groups_.close();
@@ -190,7 +192,7 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
   Lock lock(lock_);
   groups_.sweep();
   if (state_ == State::kDisposing || state_ == State::kDisposed) {
-    // Born held in the last moment, and nobody's.
+    // The group was born held just before its parent was released, and no guard will take it.
     if (held_) kind_->release(dir);
     return kNotOurs;
   }
@@ -207,7 +209,7 @@ uint32_t Guard::appeared(uint32_t parent, const Place& place, int dir) {
     }
     return 0;
   }
-  // It cannot be guarded: then the kernel shall have it. Nobody may hang.
+  // The group cannot be guarded: release it, or its members would hang when out of memory.
   if (inherits) kind_->release(dir);
   return kNotOurs;
 }
@@ -246,7 +248,7 @@ Status Guard::enter(GuardEntry& entry, const Place& place, int dir) {
     struct stat st;
     if (fstat(dir, &st) != 0) return Status::last("fstat");
     SharedSlot* slot = nullptr;
-    // A group that the guardian cannot be told of is not held.
+    // If there is no slot to make the group known to the guardian, it is not held.
     if (Status s = GuardianLink::take_slot(st.st_ino, slot); !s.ok()) return s;
     group.set_slot(*slot);
   }
@@ -287,7 +289,7 @@ void Guard::touched(uint32_t sub) {
                  entry->group.get());
 }
 
-// Nobody may hang: what cannot be seen is the kernel's.
+// A group that cannot be seen is released, or its members would hang when out of memory.
 bool Guard::out_of_sight(int err, const Place& place, int dir) {
   Lock lock(lock_);
   if (state_ == State::kArming) {

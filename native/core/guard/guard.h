@@ -3,8 +3,8 @@
 // sentinel.
 //
 // A group is held only when everything that its out-of-memory path needs is open, read, prefaulted
-// and locked; when arming fails everything is as it was. Groups made below a held one are born held
-// by the kernel: each is taken over as it appears, or given its killer back.
+// and locked; if arming fails, all changes are undone. The kernel creates groups below a held one
+// as held: the guard takes each over as it appears, or releases it.
 //
 // Order of locks: life_, the guardian link's or the tree's, lock_, the group list's; the sentinel
 // takes none of them.
@@ -35,7 +35,7 @@ class Guard final : public TreeListener, public GuardianClient {
   // On failure trouble() is the group that was the problem, relative to `group`.
   // ERR_KILLER_DISABLED: it is already; ERR_NO_FREEZER, ERR_SELF_IN_GROUP: for a plan that freezes.
   Status arm(const std::shared_ptr<const Group>& group);
-  // Puts back what was found, everywhere. Idempotent.
+  // Releases all groups and restores what was found in them. Idempotent.
   void dispose();
 
   // Any thread but the sentinel. kExtend, kYield, kUserRaised to one episode: -ESRCH if that has
@@ -87,8 +87,10 @@ class Guard final : public TreeListener, public GuardianClient {
   std::shared_ptr<const Group> group_;
   const BackEndKind* kind_ = nullptr;  // from arm() on
   bool locked_ = false;
-  bool held_ = false;     // from when on groups may be born held
-  bool refused_ = false;  // hold_all() came upon a group that is somebody else's
+  // A group has been held, so groups below may be born held.
+  bool held_ = false;
+  // hold_all() has met a group that another process holds.
+  bool refused_ = false;
   GuardianRegistration guardian_;
   Tree tree_{*this};
   Status failure_;

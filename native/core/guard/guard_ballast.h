@@ -1,5 +1,5 @@
 // The ballast of one guard, which its groups share: released and refilled by helpers. Lies in
-// locked memory. One helper at a time refills; releasing waits for nobody.
+// locked memory. One helper at a time refills; release() never waits.
 #pragma once
 
 #include <cerrno>
@@ -14,7 +14,7 @@ class GuardBallast {
  public:
   // By the arming thread.
   Status open(uint64_t bytes) { return ballast_.open(bytes); }
-  // -ENODATA: released already, and not refilled yet.
+  // -ENODATA: the ballast was released before and is not refilled yet.
   int release() {
     ssize_t freed = ballast_.release();
     if (freed < 0) return static_cast<int>(freed);

@@ -1,4 +1,4 @@
-// What a call of guard() has asked for.
+// The options of one call of guard().
 #pragma once
 
 #include <cstdint>

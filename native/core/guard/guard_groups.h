@@ -1,8 +1,8 @@
-// The groups of one guard by their numbers: found, and freed once they are forgotten and nobody is
-// at them any more.
+// The groups of one guard by their numbers. A group is freed once it is forgotten and no other
+// thread uses it any more.
 //
-// No lock of its own: its guard calls it with its lock held, on threads that may sleep. The groups
-// themselves run on the sentinel, which is asked to detach them.
+// There is no lock here: the guard calls with its own lock held, on threads that may sleep. The
+// groups run on the sentinel, which detaches them before they are freed.
 //
 // Contract rule kept here: no group is freed while a helper, a caller of kill() or a group below
 // may still touch it.
@@ -23,8 +23,10 @@ struct GuardEntry {
   std::string name;
   uint32_t parent = 0;
   uint32_t children = 0;
-  bool guarded = false;     // else only known, for kills in the groups above
-  bool found_held = false;  // takeOver
+  // False: the group is only known, for kills in the groups above.
+  bool guarded = false;
+  // The group was held before this guard took it over (option takeOver).
+  bool found_held = false;
   bool forgotten = false;
 };
 
@@ -32,7 +34,7 @@ class GuardGroups {
  public:
   explicit GuardGroups(Sentinel& sentinel) : sentinel_(sentinel) {}
 
-  // Before the first group: what they share.
+  // Before the first group: makes the memory that the groups share.
   Status open(uint64_t ballast);
   SharedWork& shared() { return *shared_; }
   // When no group is busy().
@@ -48,9 +50,9 @@ class GuardGroups {
   void each_guarded(Use&& use);
   // How many are guarded.
   uint32_t guarded() const;
-  // Whether any has a helper or a caller at it.
+  // Whether a helper or a caller of kill() still uses any of the groups.
   bool busy() const;
-  // When none is: restores what is still raised or frozen.
+  // When none is busy(): restores what is still raised or frozen.
   void settle();
 
   // Frees it, at once or in a later sweep().

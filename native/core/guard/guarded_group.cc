@@ -227,7 +227,7 @@ void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
   }
 }
 
-// After an episode; true when a helper has been asked who ended it.
+// Runs after an episode. True if a job was started that finds out whether the kernel has killed.
 bool GuardedGroup::clear_up(const EpisodeEnd& how) {
   bool ask =
       how.outcome == Outcome::kRecovered && !jobs_.busy(JobPurpose::kWaiters) &&
@@ -251,9 +251,10 @@ void GuardedGroup::job_done(Sentinel& sentinel, GroupJob& job) {
   const JobPurpose purpose = job.purpose;
   const int32_t result = job.result;
   const uint32_t count = job.count;
-  job.busy.store(false);  // from here on it may be another job
+  // From here on the job may be started again: only the copies above are used.
+  job.busy.store(false);
   use_answer(sentinel, now, order, result, count);
-  // First of all: who is late must not do it once more.
+  // Check the claim first: if the guardian has acted, do not act again.
   if (slot_.guardian_acted(machine_)) step(sentinel, Fact::kLooked, now);
   const bool fallback = purpose == JobPurpose::kFallback;
   if (fallback && result == -ECANCELED) {

@@ -6,7 +6,7 @@
 // memory, and with it all that helpers and the sentinel write.
 //
 // Contract rules kept here: the machine's actions are carried out in order and at once; what an
-// episode changed is restored at its end; who killed is told truly.
+// episode changed is restored at its end; the outcome names the one that really killed.
 #pragma once
 
 #include <cstdint>
@@ -47,29 +47,30 @@ class GuardedGroup final : public Source, public JobOwner {
   // Opens and reads what the out-of-memory path needs; changes nothing in the group. `path` is
   // absolute.
   Status arm(const Place& place, int dir, const std::string& path, const ArmNeeds& needs);
-  // In place of arm(), for a group that is known only for kills in those above.
+  // Replaces arm() for a group that is known only for kills in the groups above.
   Status arm_members(const Place& place, int dir, const ArmNeeds& needs) {
     return back_end_->arm_members(place, dir, needs);
   }
   // Whether the kernel's killer is disabled already: 0, 1 or -errno.
   int held() { return back_end_->held(); }
-  // What the guardian sees of it; before take_over().
+  // Before take_over(): the slot in which the guardian sees the group.
   void set_slot(SharedSlot& slot) { slot_.set(slot); }
-  // Before take_over(), on a thread that may sleep: what of that takes time.
+  // Before take_over(), on a thread that may sleep: does the part of it that sleeps.
   int prepare_hold(bool refuse_held) { return hold_.prepare(refuse_held); }
 
   // On the sentinel. Attaches the group and holds it; with `refuse_held` this fails with
-  // kKillerDisabled where somebody else was faster.
+  // kKillerDisabled if another process holds it already.
   int take_over(Sentinel& sentinel, bool refuse_held);
-  // Ends a running episode and gives the kernel its killer back.
+  // Ends a running episode and, with `killer_too`, enables the kernel's killer.
   void give_back(Sentinel& sentinel, bool killer_too);
   void detach(Sentinel& sentinel);
-  // A guardian that has gone may have held it, or released it, by what it had not heard of yet.
+  // Re-applies the hold after the guardian has ended: it may have held or released the group,
+  // acting on an outdated state.
   void hold_again(Sentinel& sentinel);
-  // There is no guardian any more: releases for good. `err` is reported if it is not 0.
+  // Releases for good, because there is no guardian any more. An `err` other than 0 is reported.
   void abandon(Sentinel& sentinel, int err);
   void command(Sentinel& sentinel, const Input& input);
-  // Something may have changed that nobody has notified of.
+  // Something may have changed without a notification.
   void look_again(Sentinel& sentinel);
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
@@ -80,7 +81,7 @@ class GuardedGroup final : public Source, public JobOwner {
   // Any thread. A caller of members() that is no helper is counted meanwhile.
   GroupMembers& members() { return members_; }
   std::atomic<int>& callers() { return jobs_.callers; }
-  // Whether a helper still has a job of this group, or such a caller is at it.
+  // Whether a helper still has a job of this group, or such a caller still uses it.
   bool busy() const { return jobs_.any_busy(); }
   // After detach() and not busy(): restores what is still raised or frozen.
   void settle() { blocking_.settle(machine_.base_limit()); }

@@ -1,11 +1,11 @@
-// What the guardian sees of one guarded group, and who of both carries out an episode's fallback:
-// the group's slot in shared memory (shared_state.h), if its guard has a guardian.
+// One guarded group's slot in memory shared with the guardian (shared_state.h): shows the guardian
+// the group's state, and decides which of both processes carries out an episode's fallback.
 //
-// Runs on the sentinel, but for still_claimed(), which is a helper's. Without a slot there is
-// nothing to publish, and every fallback is ours.
+// Runs on the sentinel, except still_claimed(), which helpers call. If the guard has no guardian
+// there is no slot: nothing is published, and the sentinel carries out every fallback.
 //
-// Contract rule kept here: a process that ends between two steps leaves nothing behind that nobody
-// knows of.
+// Contract rule kept here: each change of the group is published before it is made, so that the
+// guardian can undo it if this process ends in between.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,12 @@ class GuardianSlot {
 
   // Before the group is held. The slot is freed with this object.
   void set(SharedSlot& slot);
-  // `frozen`: the members stand still, or are about to.
+  // `frozen`: the members are frozen, or are about to be.
   void publish(const EpisodeMachine& machine, bool frozen);
   // Before the limit is raised.
   void announce_headroom(const EpisodeMachine& machine, uint64_t bytes);
-  // Whether this episode's fallback is ours; if not, `answer` has the machine told whose it was.
+  // Whether the sentinel may carry out this episode's fallback; if the guardian has claimed it,
+  // `answer` is called with the input that reports so to the machine.
   template <class Answer>
   bool claim(const EpisodeMachine& machine, Answer&& answer) {
     return !slot_ || oom::claim(*slot_, machine, sys::now_ns(), answer);
@@ -37,9 +38,9 @@ class GuardianSlot {
   bool guardian_acted(const EpisodeMachine& machine) const {
     return slot_ && claimed_by_guardian(*slot_, machine);
   }
-  // When the fallback was last claimed; 0: it is not shared with a guardian.
+  // When the fallback was last claimed; 0: there is no guardian.
   int64_t claimed_at() const { return slot_ ? slot_->claimed_at.load() : 0; }
-  // On a helper, which may have come late: whether the guardian has not acted meanwhile.
+  // On a helper, which may run late: false if the guardian has acted meanwhile.
   bool still_claimed(uint32_t episode) {
     return !slot_ || slot_->claim_for(episode, Claimant::kSentinel, sys::now_ns());
   }

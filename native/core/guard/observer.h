@@ -1,8 +1,8 @@
-// What is known of one guarded group: fills in the Input of the machine, from the group's files, the
-// groups above it, and what helpers have found out about its members.
+// What is known of one guarded group: fills in the Input of the machine, from the group's files,
+// the groups above it, and what helpers have found out about its members.
 //
-// Runs on the sentinel; arm()'s dry run reads a sample on the arming thread before that. Whose OOM
-// it is decides rules/own_oom.h, whether anybody is left rules/presence.h.
+// Runs on the sentinel; before that, try_out() runs on the arming thread. rules/own_oom.h decides
+// whose OOM it is, rules/presence.h whether any process is left.
 #pragma once
 
 #include <cstdint>
@@ -22,17 +22,18 @@ class Observer {
            Observer* parent)
       : machine_(machine), source_(source), hold_(hold), jobs_(jobs), parent_(parent) {}
 
-  // A sample; what it shows of limits is followed before it is judged. 0 or -errno.
+  // Takes a sample and adapts the hold to the limits in it before it is judged. 0 or -errno.
   int read(Sample& sample);
-  // The same with all that is known besides; false when the group is gone.
+  // Takes a sample and adds all else that is known; false if the group is gone.
   bool observe(Input& input);
-  // Tasks wait with room: only another sample can tell why.
+  // Tasks wait although usage is below the limit: another sample must show why.
   bool undecided() const { return own_.undecided(); }
-  // Reads every file of the out-of-memory path once, before it counts.
+  // Reads every file of the out-of-memory path once, while failing is still harmless.
   int try_out();
 
   void notified() { presence_.notified(); }
-  // In an episode: has a helper see whether it has anybody to wait for. `crowd` as Presence::due().
+  // In an episode: starts a job that checks whether any process is left. `crowd` as
+  // Presence::due().
   void check_members(int64_t now, int64_t crowd);
   void members_checked(uint32_t episode, bool nobody);
 
@@ -47,7 +48,8 @@ class Observer {
   GroupHold& hold_;
   GroupJobs& jobs_;
   Observer* parent_;
-  // If under_oom is still set 1 s after usage fell below the limit, the waiters missed their wake-up.
+  // If under_oom is still set 1 s after usage fell below the limit, the waiters missed their
+  // wake-up.
   OwnOom own_{1000 * kMs};
   Presence presence_;
   bool gone_ = false;

@@ -1,5 +1,6 @@
-// Whether this process is in the group that a guard is to hold: one that is out of memory with its
-// own group goes nowhere before there is some, and one that stops itself goes nowhere at all.
+// Whether this process is a member of the group that a guard is to hold. If it is, an OOM blocks it
+// too, so its plan must first add memory; and it must not freeze the group, because it would never
+// run again.
 //
 // By the arming and the disposing thread.
 #pragma once
@@ -17,11 +18,11 @@ class OwnMembership {
   OwnMembership(const OwnMembership&) = delete;
   OwnMembership& operator=(const OwnMembership&) = delete;
 
-  // Whether the group can be guarded with this plan. From here to forget() it counts.
+  // Whether the group can be guarded with this plan. guards_inside() counts it until forget().
   Status check(const Group& group, const BackEndKind& kind, const EpisodeConfig& config,
                const HoldConfig& hold);
   void forget();
-  // How many guards of the process have it in one of their groups.
+  // How many guards of this process hold a group that the process itself is in.
   static int guards_inside();
 
  private:

@@ -1,7 +1,7 @@
-// What a guarded group tells JavaScript: its episodes' begins, steps and ends, and its removal, in
-// their order. On the sentinel; allocates nothing. What finds no room in the channel waits here
-// and never holds up the machine: one episode's begin and end, and the end of the one before;
-// episodes that are overtaken are counted, and steps that find no room are left out.
+// What a guarded group reports to JavaScript, in order: begins, steps and ends of its episodes, and
+// its removal. On the sentinel; allocates nothing. If the channel is full, one episode's begin and
+// end and the end of the one before wait here, and the machine goes on. Earlier waiting episodes
+// are counted as missed, and steps are dropped.
 #pragma once
 
 #include <sys/types.h>
@@ -14,11 +14,13 @@
 namespace oom {
 
 struct StepReport {
-  uint16_t what = 0;  // StepKind or kFallback + Fallback, with kDry for what was not done
+  // StepKind, or kFallback + Fallback; with kDry if a dry run did not carry it out.
+  uint16_t what = 0;
   uint32_t episode = 0;
   int64_t at = 0;
   int32_t result = 0;
-  int32_t signal = 0;  // that the pids were sent
+  // The signal that the pids were sent.
+  int32_t signal = 0;
   const pid_t* pids = nullptr;
   uint32_t pid_count = 0;
 
@@ -50,7 +52,8 @@ class Reports {
   bool trouble_waits_ = false;
   bool undecided_ = false;
   Record last_end_, begin_, end_, gone_, trouble_;
-  uint32_t missed_ = 0;  // since the last begin that was sent
+  // Episodes that were not reported since the last begin that was sent.
+  uint32_t missed_ = 0;
 };
 
 }  // namespace oom

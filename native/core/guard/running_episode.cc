@@ -7,12 +7,12 @@ namespace oom {
 
 int RunningEpisode::command(const Input& input) {
   return sentinel_->call(
-      [](Sentinel& sentinel, GuardedGroup* group, uint32_t wanted, Input told) {
+      [](Sentinel& sentinel, GuardedGroup* group, uint32_t wanted, Input input) {
         const EpisodeMachine& machine = group->machine();
-        bool raised = told.fact == Fact::kUserRaised && machine.active();
+        bool raised = input.fact == Fact::kUserRaised && machine.active();
         if (machine.id() != wanted) return -ESRCH;
         if (!raised && machine.phase() != EpisodeMachine::Phase::kDelaying) return -ESRCH;
-        group->command(sentinel, told);
+        group->command(sentinel, input);
         return 0;
       },
       group_, id_, input);
@@ -50,9 +50,9 @@ int RunningEpisode::kill(int32_t target, int signal, Victims& victims) {
     Input input;
     input.fact = Fact::kUserKilled;
     input.killed = victims.count();
-    sentinel_->call(
-        [](Sentinel& sentinel, GuardedGroup* group, Input told) { group->command(sentinel, told); },
-        group_, input);
+    sentinel_->call([](Sentinel& sentinel, GuardedGroup* group,
+                       Input input) { group->command(sentinel, input); },
+                    group_, input);
   }
   victims.hand_over(&Helpers::free_later);
   group_->callers()--;

@@ -1,8 +1,9 @@
-// One episode of a guarded group, as threads other than the sentinel have it: what a program tells
-// it and asks about it. Each call asks the sentinel, since nobody else touches an episode, and
-// waits for it; kill() sleeps besides, on the caller's thread.
+// One episode of a guarded group, for threads other than the sentinel: a program's commands and
+// queries. Only the sentinel touches an episode, so each call runs there while the caller waits;
+// kill() also sleeps on the caller's thread.
 //
-// The group must live meanwhile: its guard's lock is held, or begin_kill() has counted the caller.
+// The group must not be freed meanwhile: the caller holds the guard's lock, or begin_kill() has
+// counted it.
 #pragma once
 
 #include <cstdint>

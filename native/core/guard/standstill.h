@@ -1,11 +1,11 @@
-// Whether the members of one guarded group shall stand still: because a step of the plan wants it,
-// or because they could not be held to the deadline otherwise (v2).
+// Whether the members of one guarded group are to be frozen: for a step of the plan, or because the
+// group could not be held until the deadline otherwise (v2).
 //
 // Runs on the sentinel; freezing and thawing themselves are jobs. A freeze that is no longer wanted
 // when it is answered is undone then, and a thaw that fails is repeated.
 //
-// Contract rule kept here: nobody stays frozen after an episode; and the guardian knows that
-// members are frozen before they are.
+// Contract rules kept here: no member stays frozen after an episode; the guardian is informed
+// before members are frozen.
 #pragma once
 
 #include <cstdint>
@@ -22,16 +22,16 @@ class Standstill {
   Standstill(const EpisodeMachine& machine, BackEnd& back_end, GroupJobs& jobs, GuardianSlot& slot)
       : machine_(machine), hold_(back_end), freezer_(back_end), jobs_(jobs), slot_(slot) {}
 
-  // Wanted, or so.
+  // The members are frozen, or are to be.
   bool frozen() const { return wanted_ || freezer_.frozen(); }
   void publish() { slot_.publish(machine_, frozen()); }
 
-  // A step of the plan: false while the step before is still at work.
+  // A step of the plan. False while the job of the previous step is still running.
   bool freeze_by_plan(int64_t now);
-  // Stops the members of a group that would not be held to its deadline otherwise; once it is below
-  // the line (the limit was raised, somebody has died) they go on.
+  // Freezes a group that would not be held until the deadline otherwise. Once it is below the line
+  // (the limit was raised, a member has died) the members are thawed.
   void update(int64_t now);
-  // Those that are to be killed need not stand still any more.
+  // The members are about to be killed and need not be frozen any more.
   void cancel() { wanted_ = false; }
   void thaw(int64_t now);
 
@@ -53,7 +53,8 @@ class Standstill {
   GuardianSlot& slot_;
   Timer retry_;
   bool wanted_ = false;
-  bool by_hold_ = false;  // wanted because they could not be held otherwise
+  // Wanted because the group could not be held otherwise.
+  bool by_hold_ = false;
 };
 
 }  // namespace oom

@@ -5,8 +5,8 @@
 // Runs on the sentinel. What is answered at once waits until all actions of the round have been
 // carried out: take_answer().
 //
-// Contract rules kept here: a fallback is carried out once, by whoever claims it; what was done, and
-// how it went, is told truly.
+// Contract rules kept here: a fallback is carried out once, by the process that claims it; reports
+// say what was really done and with which result.
 #pragma once
 
 #include <cstdint>
@@ -32,23 +32,24 @@ class StepRunner {
         reports_(reports) {}
 
   void run(Sentinel& sentinel, int64_t now, uint8_t index);
-  // A killing fallback, if it is ours.
+  // Carries out a killing fallback, unless the guardian has claimed it.
   void fall_back(Sentinel& sentinel, int64_t now);
-  // Whether this episode's fallback is ours; if not, the machine is told whose it was.
+  // Whether the sentinel may carry out this episode's fallback; if not, the machine is notified
+  // that the guardian has.
   bool claim();
   // The group has been released to the kernel in this episode: the fallback `kernel`, or what comes
   // after a killing one. Reported once.
   void report_release(Sentinel& sentinel, int64_t now, int result);
   // What a dry run's plan and fallback would have done, each at the time it would have been due.
   void rehearse(Sentinel& sentinel);
-  // The answer of a helper, if it was at one of these.
+  // Reports a job that was a step or a fallback.
   void report(Sentinel& sentinel, const GroupJob& job);
 
-  // False: there is none.
+  // False if there is no answer.
   bool take_answer(Input& out);
 
  private:
-  // False: the job of an earlier episode is still at work.
+  // False if the job of an earlier episode is still running.
   bool start(int64_t now, const PlanStep& plan);
   void answer(const Input& input);
 
@@ -60,7 +61,8 @@ class StepRunner {
   Reports& reports_;
   Input answers_[4];
   uint8_t answer_count_ = 0;
-  uint32_t release_reported_ = 0;  // the episode whose release was
+  // The episode whose release was reported last.
+  uint32_t release_reported_ = 0;
 };
 
 }  // namespace oom

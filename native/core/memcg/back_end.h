@@ -25,36 +25,40 @@ namespace oom {
 
 class Alarm;
 
-// What is known when the kernel is to be asked for a victim. Nothing is done where it is so no
-// more.
+// The state in which the kernel is to choose a victim: if the group has changed since, decide()
+// does nothing.
 struct Asking {
-  uint64_t base = 0;   // the limit without headroom, bytes
-  uint64_t most = 0;   // and with it
-  uint64_t kills = 0;  // how many the kernel has killed in the group so far
+  // The limit without headroom, in bytes.
+  uint64_t base = 0;
+  // The limit with headroom.
+  uint64_t most = 0;
+  // How many members the kernel has killed so far.
+  uint64_t kills = 0;
 };
 
 // What this process will have to do with the group.
 struct ArmNeeds {
-  // It may be among those that starve, and then can open nothing: all is opened in advance.
+  // This process may be a member: it starves with the group and can then open no file, so all files
+  // are opened in advance.
   bool inside = false;
-  // Nothing is held.
+  // The guard only observes and never holds the group.
   bool dry_run = false;
 };
 
 // Where facts come from: notifications and samples.
 class FactSource {
  public:
-  // Has these events when the kernel has notified of an OOM (v2: or of what may be one).
+  // Becomes ready with event_mask() when the kernel notifies of an OOM (v2: or of what may be one).
   virtual int event_fd() const = 0;
   virtual uint32_t event_mask() const { return EPOLLIN; }
   virtual void consume() = 0;
   // Dry run: has the OOM counter grown since the last call?
   virtual bool oom_since_last() { return true; }
-  // After consume(), of a group without an episode: until when the next sample can wait, because
-  // the last one was fine; 0: it cannot.
+  // After consume(), outside an episode: until when the next sample can wait because the last one
+  // was fine. 0: sample now.
   virtual int64_t quiet_until() { return 0; }
 
-  // `need` is raw: also by an ancestor's limit.
+  // `need` is raw: it is also set when an ancestor's limit is what the group starves at.
   virtual int sample(Sample& out) = 0;
   // Whether the group stands at a limit of its own.
   virtual bool at_limit(const Sample& sample) = 0;
@@ -66,32 +70,33 @@ class FactSource {
   ~FactSource() = default;
 };
 
-// Takes OOM handling from the kernel, and gives it back.
+// Takes OOM handling from the kernel (hold) and returns it to the kernel (release).
 class Hold {
  public:
-  // Where what is to be put back is noted; null: in here.
+  // Where the values to restore are noted, for the guardian to read; null: in this object.
   virtual void share(HoldNote*) {}
   // Whether the kernel's killer is disabled now (v2: whether a guard has marked the group as held):
   // 0, 1 or -errno.
   virtual int held() = 0;
-  // Before the first hold(), on a thread that may sleep: what of it takes time, if anything does.
+  // Runs before the first hold(), on a thread that may sleep: does the part of it that sleeps.
   virtual int prepare_hold() { return 0; }
-  // -EAGAIN: it has to be hold_slowly(), by a helper.
+  // -EAGAIN: holding would sleep; a helper must call hold_slowly().
   virtual int hold() = 0;
   virtual int hold_slowly() { return hold(); }
   virtual int release() = 0;
-  // Of a group that has been released by a process that had no right to remove the mark (v2).
+  // Removes the mark of a group that was released by a process without the right to do so (v2).
   virtual void unmark() {}
-  // The kernel decides for a moment; hold() again afterwards.
+  // Lets the kernel's killer decide for a moment; hold() follows.
   virtual int pause_hold() { return release(); }
-  // After pause_hold(): whether the sentinel or the guardian holds it again: 0, 1 or -errno.
+  // After pause_hold(): whether the sentinel or the guardian holds the group again: 0, 1 or -errno.
   virtual int held_again() { return held(); }
-  // By a helper, after pause_hold(), where the kernel has to be made to decide. Returns when the
-  // kernel has chosen a victim, whose memory may come back later, or when none is needed.
+  // Makes the kernel choose a victim, after pause_hold(), where it does not do so by itself.
+  // Helpers only. Returns once a victim is chosen (its memory may be freed later) or none is
+  // needed.
   virtual int decide(const Asking&, Alarm&) { return 0; }
   // While held: adapts to limits that other processes have set. -EAGAIN as with hold().
   virtual int follow(const Sample&) { return 0; }
-  // While it is out of memory: whether its members must be stopped to hold it to the deadline.
+  // Whether the members must be stopped, or the group would not be held until the deadline.
   virtual bool must_freeze(const Sample&, int64_t /*now*/, int64_t /*deadline*/) { return false; }
 
  protected:
@@ -101,7 +106,7 @@ class Hold {
 // Raises the limit for the time of an episode, and restores it.
 class HeadroomFiles {
  public:
-  // Lifts the limit to this many bytes; does nothing if it is that high already.
+  // Raises the limit to this many bytes; does nothing if it is that high already.
   virtual int raise_to(uint64_t bytes) = 0;
   // Whether something raised has not been restored.
   virtual bool raised() const = 0;
@@ -113,21 +118,21 @@ class HeadroomFiles {
   // was raised again meanwhile. A limit that another process has set since is left alone. Sleeps in
   // reclaim: helpers only, one at a time.
   virtual int restore_limit(uint64_t base) = 0;
-  // Restores what another process of this library has raised, to `raised_to` at most; `memsw` is
-  // what swap was limited to before, 0: as it is.
+  // Restores a limit that another process of this library has raised. A limit above `raised_to` was
+  // set by another program since and is left alone. `memsw`: the swap limit from before, 0: keep.
   virtual int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t raised_to) = 0;
 
  protected:
   ~HeadroomFiles() = default;
 };
 
-// Stops the members. A lock shared with other processes: helpers only.
+// Stops the members. Takes a kernel lock that other processes hold too: helpers only.
 class Freezer {
  public:
   // What freeze() needs. `path` is the group's absolute path. ERR_NO_FREEZER.
   virtual Status arm_freezer(const std::string& path) = 0;
-  // Stops the members, or lets them go on; does not wait until they have. -ENOENT: cannot be done
-  // here; -EDEADLK: this process would stop itself.
+  // Freezes or thaws the members without waiting until all have stopped or resumed. -ENOENT: there
+  // is no freezer; -EDEADLK: this process would stop itself.
   virtual int freeze(bool frozen) = 0;
   virtual bool frozen() const = 0;
 
@@ -135,14 +140,14 @@ class Freezer {
   ~Freezer() = default;
 };
 
-// Frees memory without a member's doing. Sleeps: helpers only.
+// Frees memory without the members' help. Sleeps: helpers only.
 class Reclaimer {
  public:
   virtual Status arm_reclaim(int dir) = 0;
   virtual int reclaim() = 0;
-  // SIGKILL for all members and those of all groups below, whether they can be named or not, frozen
-  // or not. -EOPNOTSUPP where the kernel has no such thing. Opens a file, and takes a lock shared
-  // with other processes.
+  // Sends SIGKILL to all members here and below, also to frozen ones and to those in other pid
+  // namespaces. -EOPNOTSUPP if the kernel has no cgroup.kill. Opens a file, and takes a kernel lock
+  // that other processes hold too.
   virtual int kill_tree() const { return -EOPNOTSUPP; }
 
  protected:
@@ -163,7 +168,8 @@ class BackEnd : public FactSource,
   // ERR_NOT_A_MEMORY_CGROUP: it has no limit of its own (v2), and its members are those of the next
   // group above that has.
   virtual Status arm(const Place& place, int dir, const ArmNeeds& needs) = 0;
-  // In place of arm(): only what kills in the groups above need. Nothing else may be asked of it.
+  // Replaces arm() for a group that is only known: opens the member list, for kills in the groups
+  // above, and nothing else.
   virtual Status arm_members(const Place& place, int dir, const ArmNeeds& needs) = 0;
   // Also the groups above it, as far as they can be seen: for the topmost one of a guard.
   virtual Status arm_above(int dir) = 0;

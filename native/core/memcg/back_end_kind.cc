@@ -20,7 +20,7 @@ class KindV1 final : public BackEndKind {
   const Traits& traits() const override { return OomControlBackEnd::kTraits; }
   const char* control() const override { return kOomControl; }
   void release(int dir) const override { (void)enable_killer(dir); }
-  // The kernel tells of what matters.
+  // v1: the kernel notifies the guard of all that matters, so no file has to be watched.
   const char* touched_file() const override { return nullptr; }
   bool tells_removal() const override { return true; }
   bool separate_freezer() const override { return true; }

@@ -12,20 +12,20 @@ namespace oom {
 
 class BackEndKind {
  public:
-  // Room for any of them, where it shall lie.
+  // Bytes that any of the back-ends needs, for make(void*, …).
   static constexpr size_t kRoom = 1024;
   virtual BackEnd* make(void* at, const HoldConfig& hold) const = 0;
   virtual std::unique_ptr<BackEnd> make(const HoldConfig& hold) const = 0;
   virtual const Traits& traits() const = 0;
-  // The file whose state a guard changes: for messages.
+  // The name of the file that a guard changes, for error messages.
   virtual const char* control() const = 0;
   // A group created below a guarded one is created held: releases one that no guard is to hold.
   virtual void release(int dir) const = 0;
-  // The file of each group whose change by others is to be told of, or null.
+  // The file whose changes by other processes are to be watched in each group, or null.
   virtual const char* touched_file() const = 0;
-  // Whether the kernel tells of a group's removal through the group's own events.
+  // Whether the group's own events report its removal.
   virtual bool tells_removal() const = 0;
-  // Whether it can only be frozen through a group of another hierarchy: freezer_v1.h.
+  // Whether a group is frozen through a group of another hierarchy (freezer_v1.h).
   virtual bool separate_freezer() const = 0;
   // Whether holding may stop the members, so that a freezer is wanted even without a plan.
   virtual bool freezes(const HoldConfig& hold) const = 0;
@@ -36,7 +36,7 @@ class BackEndKind {
 
 const BackEndKind& back_end_kind(int version);
 
-// A BackEnd of either version, within whoever owns it.
+// A BackEnd of either version, stored inside its owner.
 class BackEndHolder {
  public:
   BackEndHolder(const BackEndKind& kind, const HoldConfig& hold)

@@ -1,5 +1,5 @@
 // Kernel contract: freezer.state takes FROZEN and THAWED and reads FREEZING until the last task has
-// stopped (reading looks again). freezer.self_freezing and parent_freezing (3.7) say why it is
+// stopped (each read checks again). freezer.self_freezing and parent_freezing (3.7) say why it is
 // frozen. The root has none of these files. A task that waits in the kernel for something else than
 // a freezable sleep does not stop: among them those that wait for the end of an out-of-memory.
 #include "core/memcg/freezer_v1.h"
@@ -56,7 +56,7 @@ Status check_members(const Group& group, int freezer) {
     if (std::includes(in_freezer.begin(), in_freezer.end(), in_memory.begin(), in_memory.end())) {
       return Status::success();
     }
-    // A process that ended between the two lists looks as if it were missing: look again.
+    // A process that ended between the two reads is missing in one list: read both again.
     if (attempt == 3) return code::fail(code::kNoFreezer, "cgroup.procs");
   }
 }

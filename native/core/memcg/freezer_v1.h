@@ -1,6 +1,6 @@
 // The v1 freezer: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst. A hierarchy of its
-// own, so a memory group has a freezer only where somebody made a freezer group of the same path
-// and put the same processes there (as container runtimes do). Cold path, any thread.
+// own, so a memory group has a freezer only if another program has made a freezer group of the same
+// path with the same processes in it (as container runtimes do). Cold path, any thread.
 #pragma once
 
 #include "core/sys/status.h"

@@ -1,6 +1,6 @@
 // The v1 freezer group that belongs to a memory group: the one of the same path in the freezer's
 // hierarchy. find() and open_directory() on the cold path; write() for guards, when nothing may be
-// opened any more, on a helper (the kernel's freezer lock is shared by everybody).
+// opened any more, on a helper (the kernel has one freezer lock for all processes).
 #pragma once
 
 #include <string>

@@ -34,7 +34,7 @@ Status not_opened(int err) {
 
 bool gone(int err) { return err == -ENOENT || err == -ENODEV; }
 
-// Whoever is held by a mark that says nothing can be killed all the same (v2).
+// A group whose mark is unreadable can still be killed (v2).
 bool may_go_on(const Status& s) { return s.ok() || s.err == code::kUnreadableMark; }
 
 }  // namespace
@@ -127,7 +127,7 @@ Status Group::kill(bool recursive, bool give_killer_back, Signalled& out) const 
   members::List now;
   for (;;) {
     if (Status s = list(recursive, now); !s.ok()) {
-      // Somebody removed it once it was empty.
+      // Another process has removed the group after its last member was killed.
       out.empty = gone(s.err) && !out.pids.empty();
       return out.empty ? Status::success() : s;
     }

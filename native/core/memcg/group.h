@@ -25,16 +25,23 @@ namespace oom {
 // What became of a signal.
 struct Signalled {
   std::vector<pid_t> pids;
-  size_t unseen = 0;     // members in other pid namespaces that it could not be sent to
-  bool empty = false;    // nobody is left, as far as the kernel lists members
-  bool charged = false;  // but members that it does not list may be: anonymous memory is charged
+  // Members in other pid namespaces, which the signal could not be sent to.
+  size_t unseen = 0;
+  // The kernel lists no member any more.
+  bool empty = false;
+  // Members that the kernel does not list may be left: anonymous memory is charged.
+  bool charged = false;
 };
 
 struct Occupied {
-  bool members = false;   // that can be named
-  bool below = false;     // groups
-  size_t unseen = 0;      // members in other pid namespaces
-  bool everybody = true;  // if there were such, they would be counted
+  // There are members that can be named.
+  bool members = false;
+  // There are groups below.
+  bool below = false;
+  // How many members are in other pid namespaces.
+  size_t unseen = 0;
+  // The kernel lists members in other pid namespaces, so that `unseen` is complete.
+  bool everybody = true;
 };
 
 class Group {
@@ -69,7 +76,7 @@ class Group {
   Status list(bool recursive, members::List& out) const {
     return members::list(dir(), recursive, out);
   }
-  // Only those that can be named.
+  // Lists only the members that have a pid in this process's namespace.
   Status pids(bool recursive, std::vector<pid_t>& out) const {
     return members::pids(dir(), recursive, out);
   }

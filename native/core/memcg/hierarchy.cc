@@ -73,7 +73,8 @@ void climb(const Mount& mount, std::string& path) {
 struct Machine final : Look {
   bool reaches(const std::string& point, std::string_view id) const override {
     Fd fd(sys::open_at(AT_FDCWD, point.c_str(), O_PATH | O_DIRECTORY));
-    // A lack of descriptors or memory hides nothing: whoever uses the mount is told of it.
+    // If descriptors or memory are short, the mount counts as reachable: opening it later fails
+    // with that error.
     const int err = fd.get();
     if (!fd) return err != -ENOENT && err != -ENOTDIR && err != -EACCES && err != -ELOOP;
     char path[40] = "/proc/self/fdinfo/";

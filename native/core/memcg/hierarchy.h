@@ -5,7 +5,7 @@
 // /proc/PID/cgroup is one within the hierarchy, so the root is cut off before the mount point is
 // put in front.
 //
-// This is the only place that says which mount is used; probe() asks it too.
+// This is the only place that decides which mount is used; probe() uses it too.
 #pragma once
 
 #include <sys/types.h>

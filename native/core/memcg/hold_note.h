@@ -1,4 +1,4 @@
-// What a held group has to get back, in memory that the guardian has mapped as well
+// The values to restore when a held group is released, in memory that the guardian maps as well
 // (shared_state.h). Lock-free.
 #pragma once
 
@@ -7,17 +7,22 @@
 
 namespace oom {
 
-// Written before the group is changed, so that whoever is left can put it back.
+// Written before the group is changed: if the process or its guardian ends, the other one can
+// restore the values.
 struct HoldNote {
-  std::atomic<uint64_t> own_high{0};  // memory.high as found, plus one; 0: the group is not held
-  std::atomic<uint64_t> own_max{0};  // memory.max, while it is lowered for the kernel; 0: it is not
-  // While the kernel is asked for a victim: until when whoever asks, one at a time, is sure to give
-  // a sign; when one was last chosen, and how much was in use then, in units of 64 KiB (UINT32_MAX:
-  // some of that is back). CLOCK_MONOTONIC; 0: nobody asks, none was.
+  // memory.high as found, plus one; 0: the group is not held.
+  std::atomic<uint64_t> own_high{0};
+  // memory.max as found, while it is lowered to make the kernel choose a victim; 0: it is not.
+  std::atomic<uint64_t> own_max{0};
+  // One process at a time makes the kernel choose a victim. If it has not moved this time
+  // (CLOCK_MONOTONIC) on when it is reached, that process is taken for stopped; 0: no process asks.
   std::atomic<int64_t> asks_until{0};
+  // When a victim was last chosen, CLOCK_MONOTONIC; 0: none was.
   std::atomic<int64_t> chosen_at{0};
+  // Usage at that time, in units of 64 KiB; UINT32_MAX: the victim has freed some memory since.
   std::atomic<uint32_t> chosen_usage{0};
-  std::atomic<uint32_t> frozen{0};  // v1 as well: the members stand still
+  // The members are frozen (v1 as well).
+  std::atomic<uint32_t> frozen{0};
 };
 
 }  // namespace oom

@@ -13,7 +13,7 @@ namespace oom {
 
 class Group;
 
-// Empty: the version has no such counter.
+// A field is empty if this version of cgroup has no such counter.
 struct Counters {
   std::optional<uint64_t> oom;
   std::optional<uint64_t> oom_kill;
@@ -32,14 +32,14 @@ class Memcg {
 
   virtual Status usage(int dir, uint64_t& bytes) const = 0;
   virtual Status limits(int dir, Limits& out) const = 0;
-  // All or nothing: what was written before a failure is put back.
+  // All or nothing: if one write fails, the limits written before it are restored.
   virtual Status set_limits(int dir, const Limits& change) const = 0;
   virtual Status counters(int dir, Counters& out) const = 0;
-  // Asks the kernel to reclaim about so much, as far as there is something; v1 cannot be told how
-  // much and reclaims what it can.
+  // Makes the kernel reclaim about `bytes`, or less if less is reclaimable. v1 takes no amount and
+  // reclaims all it can.
   virtual Status reclaim(int dir, uint64_t bytes) const = 0;
 
-  // Begins, or looks again: `done` when every member has stopped, or goes on.
+  // The first call starts it, later calls poll: `done` once every member has stopped (or resumed).
   virtual Status freeze(const Group& group, bool& done) const = 0;
   virtual Status thaw(const Group& group, bool& done) const = 0;
   // Makes sure that groups made below `dir` are memory groups; `changed`: they were not before.
@@ -58,7 +58,7 @@ class Memcg {
   virtual bool has_anonymous(int dir, bool below) const = 0;
   // After a SIGKILL: undoes what keeps members from dying of it.
   virtual Status let_die(const Group& group) const = 0;
-  // Makes sure that no member waits for user space any more when the group is out of memory.
+  // Enables the kernel's killer: no member waits for user space any more when memory is short.
   virtual Status give_killer_back(int dir) const = 0;
 
  protected:

@@ -1,7 +1,7 @@
 // Kernel contract: limits take bytes (rounded down to whole pages) or "max". A write to memory.max
 // below what is in use reclaims and then kills before it returns, unless the file is opened with
 // O_NONBLOCK (6.16; older kernels take the flag and ignore it); one to memory.high reclaims and
-// never kills. memory.reclaim (5.19) is EAGAIN when it got less than it was asked for. cgroup.kill
+// never kills. memory.reclaim (5.19) gives EAGAIN if it reclaimed less than requested. cgroup.kill
 // (5.14) takes "1" and kills the whole subtree, frozen members and forks in progress included.
 // cgroup.freeze (5.2) stops the subtree in the background, cgroup.events says when. The root has
 // none of these files but memory.stat (5.8).
@@ -194,7 +194,7 @@ class V2 final : public Memcg {
 
   Status reclaim(int dir, uint64_t bytes) const override { return reclaim_now(dir, bytes); }
 
-  // The root needs no leave of its own to give: it has to be told as well.
+  // The root has the controller without a parent's doing, but must enable it for its children too.
   Status give_to_children(int dir, bool& changed) const override {
     bool given = false;
     changed = false;
@@ -246,9 +246,9 @@ class V2 final : public Memcg {
     return Status::success();
   }
 
-  // Frozen members die of SIGKILL here, and nobody waits for user space when out of memory.
+  // In v2 frozen members die of SIGKILL, and no task waits for user space when out of memory.
   Status let_die(const Group&) const override { return Status::success(); }
-  // But a guard that is no more may have left it held.
+  // A guard that has ended may have left the group held.
   Status give_killer_back(int dir) const override {
     return Status::of(hold::put_back(dir), "write", kHigh);
   }

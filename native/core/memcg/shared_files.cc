@@ -37,7 +37,7 @@ std::shared_ptr<const Fd> open(int dir, const char* name, int& err) {
     err = -errno;
     return nullptr;
   }
-  // Not under the lock: whoever loses the last one takes it.
+  // Declared before the lock: dropping the last reference takes the lock.
   std::shared_ptr<const Fd> found;
   std::lock_guard held(lock);
   if (!files) files = new std::map<Key, std::weak_ptr<const Fd>>();

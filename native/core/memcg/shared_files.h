@@ -1,7 +1,7 @@
 // Files of groups above, which all guards below them read: one descriptor for the process, however
 // many guards.
 //
-// Any thread but the sentinel, which reads by number what its owner keeps open.
+// Any thread but the sentinel, which only reads descriptors that their owner keeps open.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,8 @@
 
 namespace oom::shared_files {
 
-// Opens for reading and reads once, or has it already: null and `err`, a negative errno. Closed
-// with the last that has it.
+// Opens the file for reading and reads it once, or returns the one that is open already. Null:
+// `err` is a negative errno. The file is closed with the last reference.
 std::shared_ptr<const Fd> open(int dir, const char* name, int& err);
 
 }  // namespace oom::shared_files

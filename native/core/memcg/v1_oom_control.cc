@@ -18,8 +18,8 @@
 namespace oom {
 namespace {
 
-// Charges are taken in batches of 64 pages per CPU, and what a CPU has not used is given back
-// without waking anybody: a group that was full may then stand so much below its limit for each.
+// The kernel charges in batches of 64 pages per CPU and uncharges an unused rest without waking any
+// waiter: a full group may then stand one batch per CPU below its limit.
 uint64_t slack_of_machine() {
   long cpus = sysconf(_SC_NPROCESSORS_CONF);
   return static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * 64 * 4096;
@@ -71,7 +71,7 @@ Status OomControlBackEnd::arm_above(int dir) {
     int err = 0;
     control = shared_files::open(dir, name.c_str(), err);
     if (!control) {
-      // Above the mount, or not for this user's eyes: then nothing more can be known.
+      // The group above is outside the mount or not readable: those further up are neither.
       return err == -EMFILE || err == -ENFILE || err == -ENOMEM
                  ? Status::of(err, "open", kOomControl)
                  : Status::success();
@@ -100,7 +100,7 @@ bool OomControlBackEnd::at_limit(const Sample& sample) {
   if (sample.usage + slack_ >= sample.limit) return true;
   uint64_t usage, limit;
   if (!memsw_limited()) return false;
-  // Limited only since: then the kernel is believed.
+  // Swap was limited only after arming, so its usage is unknown: trust the kernel's under_oom.
   if (!memsw_usage_) return true;
   return read_number(memsw_usage_, usage) == 0 && read_number(memsw_limit_, limit) == 0 &&
          usage + slack_ >= limit;
@@ -115,9 +115,9 @@ bool OomControlBackEnd::memsw_limited() const {
 // The kernel marks every group below the one that is out of memory.
 bool OomControlBackEnd::starved_above() {
   for (int i = 0; i < above_count_; i++) {
-    parse::OomControl said;
-    if (read_fields(above_fds_[i], said) != 0) return false;
-    if (said.under_oom.value_or(false)) return true;
+    parse::OomControl control;
+    if (read_fields(above_fds_[i], control) != 0) return false;
+    if (control.under_oom.value_or(false)) return true;
   }
   return false;
 }
@@ -136,54 +136,58 @@ int OomControlBackEnd::release() { return sys::write_small(oom_control_.get(), "
 int OomControlBackEnd::raise_to(uint64_t bytes) {
   uint64_t limit;
   if (int err = read_number(limit_, limit)) return err;
-  loans_.fetch_add(1);
+  raises_.fetch_add(1);
   if (bytes <= limit) return 0;
-  if (int err = lend_swap_too(bytes)) return err;
+  if (int err = raise_swap_too(bytes)) return err;
   if (int err = write_number(limit_, bytes)) return err;
   // As the kernel has rounded it.
   set_limit_.store(read_number(limit_, limit) == 0 ? limit : bytes);
   return 0;
 }
 
-// memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes: that one first.
-int OomControlBackEnd::lend_swap_too(uint64_t bytes) {
+// memory.limit_in_bytes may not exceed memory.memsw.limit_in_bytes, which is therefore raised
+// first.
+int OomControlBackEnd::raise_swap_too(uint64_t bytes) {
   uint64_t memsw;
   if (!memsw_limit_ || read_number(memsw_limit_, memsw) != 0 || memsw >= bytes) return 0;
   if (int err = write_number(memsw_limit_, bytes)) return err;
   uint64_t set;
   if (own_memsw_.load() == 0) own_memsw_.store(memsw);
   set_memsw_.store(read_number(memsw_limit_, set) == 0 ? set : bytes);
-  // Without this the loan of swap would be forgotten if the limit itself cannot be raised.
+  // If the limit itself cannot be raised after this, restore_limit() must still restore memsw.
   if (set_limit_.load() == 0 && read_number(limit_, set) == 0) set_limit_.store(set);
   return 0;
 }
 
 int OomControlBackEnd::restore_limit(uint64_t base) {
   if (!raised()) return 0;
-  uint32_t loans = loans_.load();
+  uint32_t raises = raises_.load();
   uint64_t limit, usage;
   if (int err = read_number(limit_, limit)) return err;
   int err = 0;
-  // Somebody has set another one meanwhile: it is theirs now.
+  // A limit that another process has set meanwhile is left alone.
   if (limit == set_limit_.load() && base < limit) err = write_number(limit_, base);
   if (err == 0) {
-    repay_swap(base);
-    if (loans_.load() == loans) set_limit_.store(0);
+    restore_swap(base);
+    if (raises_.load() == raises) set_limit_.store(0);
     return 0;
   }
   if (err != -EBUSY) return err;
-  // More is in use than the limit was, and cannot be reclaimed. Then no more than that.
-  if (loans_.load() != loans || read_number(usage_, usage) != 0 || usage >= limit) return err;
-  int squeezed = write_number(limit_, usage);
-  if (squeezed == 0 && read_number(limit_, limit) == 0) set_limit_.store(limit);
-  return squeezed == 0 || squeezed == -EBUSY ? err : squeezed;
+  // Usage exceeds the base limit and cannot be reclaimed: lower the limit to usage.
+  if (raises_.load() != raises || read_number(usage_, usage) != 0 || usage >= limit) return err;
+  int lowered = write_number(limit_, usage);
+  if (lowered == 0 && read_number(limit_, limit) == 0) set_limit_.store(limit);
+  return lowered == 0 || lowered == -EBUSY ? err : lowered;
 }
 
-void OomControlBackEnd::repay_swap(uint64_t base) {
+void OomControlBackEnd::restore_swap(uint64_t base) {
   uint64_t own = own_memsw_.load(), now;
   if (own == 0) return;
   if (read_number(memsw_limit_, now) == 0 && now == set_memsw_.load()) {
-    if (write_number(memsw_limit_, own < base ? base : own) != 0) return;  // asked again
+    if (write_number(memsw_limit_, own < base ? base : own) != 0) {
+      // restore_limit() is called again.
+      return;
+    }
   }
   own_memsw_.store(0);
 }
@@ -191,7 +195,8 @@ void OomControlBackEnd::repay_swap(uint64_t base) {
 int OomControlBackEnd::restore_limit_for(uint64_t base, uint64_t memsw, uint64_t raised_to) {
   uint64_t limit, swap = 0;
   if (int err = read_number(limit_, limit)) return err;
-  if (limit > raised_to) base = limit;  // somebody has raised it since
+  // A higher limit was set by another process since, and stays.
+  if (limit > raised_to) base = limit;
   set_limit_.store(limit);
   if (memsw != 0 && read_number(memsw_limit_, swap) == 0 && swap != memsw) {
     own_memsw_.store(memsw);

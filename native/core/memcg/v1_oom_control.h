@@ -11,7 +11,7 @@
 namespace oom {
 
 inline constexpr const char* kOomControl = "memory.oom_control";
-// Gives a group back its kernel's killer, on the cold path.
+// Enables the kernel's killer in a group. Cold path.
 Status enable_killer(int dir);
 
 class OomControlBackEnd final : public BackEnd {
@@ -39,7 +39,7 @@ class OomControlBackEnd final : public BackEnd {
   int restore_limit_for(uint64_t base, uint64_t memsw, uint64_t raised_to) override;
   uint64_t raised_to() const override { return set_limit_.load(); }
   uint64_t own_memsw() const override { return own_memsw_.load(); }
-  // memory.memsw.limit_in_bytes as it was before anything was lent; 0: there is none.
+  // memory.memsw.limit_in_bytes before headroom raised it; 0: there is no such file.
   uint64_t memsw_before() override;
   int freeze(bool frozen) override;
   bool frozen() const override { return frozen_.load(); }
@@ -50,26 +50,33 @@ class OomControlBackEnd final : public BackEnd {
   static constexpr int kAbove = 8;
 
   bool memsw_limited() const;
-  int lend_swap_too(uint64_t bytes);
-  void repay_swap(uint64_t base);
+  int raise_swap_too(uint64_t bytes);
+  void restore_swap(uint64_t base);
 
   Fd eventfd_, oom_control_, usage_, limit_;
-  Fd memsw_limit_;  // absent without swap accounting
-  Fd memsw_usage_;  // where that was limited when it was armed
-  Fd force_empty_;  // for a plan that reclaims
+  // Closed if the kernel has no swap accounting.
+  Fd memsw_limit_;
+  // Open only if memory and swap were limited when the group was armed.
+  Fd memsw_usage_;
+  // Open only if the plan reclaims.
+  Fd force_empty_;
   MemberList members_;
   // memory.oom_control, from the parent up; all guards of the process have the same ones.
   std::shared_ptr<const Fd> above_[kAbove];
   int above_fds_[kAbove] = {};
   int above_count_ = 0;
-  uint64_t slack_ = 0;  // how far below its limit a full group may stand
+  // How far below its limit a full group may stand, in bytes.
+  uint64_t slack_ = 0;
   freezer_v1::FreezerGroup freezer_;
   std::atomic<bool> frozen_{false};
-  // What headroom has changed. The sentinel lends, a helper puts back: both may be at it when one
-  // episode follows another.
-  std::atomic<uint32_t> loans_{0};
-  std::atomic<uint64_t> set_limit_{0};  // as we have set it; 0: nothing is lent
-  std::atomic<uint64_t> own_memsw_{0};  // before; 0: was not touched
+  // What headroom has changed. The sentinel raises and a helper restores, both at the same time
+  // when one episode follows another: the helper sees by this count that the sentinel has raised
+  // again.
+  std::atomic<uint32_t> raises_{0};
+  // The limit as raise_to() has set it; 0: nothing is raised.
+  std::atomic<uint64_t> set_limit_{0};
+  // memory.memsw.limit_in_bytes from before, and as raise_to() has set it; 0: it was not changed.
+  std::atomic<uint64_t> own_memsw_{0};
   std::atomic<uint64_t> set_memsw_{0};
 };
 

@@ -1,5 +1,5 @@
-// Headroom of a v2 group: memory.max goes up and the line with it, and both come down again as far
-// as usage allows. The rest of MemoryHighBackEnd is in v2_memory_high.cc.
+// Headroom of a v2 group: raises memory.max, and memory.high with it, and restores both as far as
+// usage allows. The rest of MemoryHighBackEnd is in v2_memory_high.cc.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace oom {
 namespace {
 
-// What CPUs may have charged ahead: so much stays free when memory.max is lowered.
+// CPUs may have charged this much in advance: it stays free when memory.max is lowered.
 constexpr uint64_t kSlack = uint64_t{1} << 20;
 
 }  // namespace
@@ -19,7 +19,7 @@ constexpr uint64_t kSlack = uint64_t{1} << 20;
 int MemoryHighBackEnd::raise_to(uint64_t bytes) {
   uint64_t max;
   if (int err = limit(max)) return err;
-  loans_.fetch_add(1);
+  raises_.fetch_add(1);
   if (bytes <= max) return 0;
   if (int err = write_limit(max_, bytes)) return err;
   set_max_.store(read_limit(max_, max) == 0 ? max : bytes);
@@ -44,26 +44,26 @@ int MemoryHighBackEnd::lower_high(uint64_t max) {
 
 int MemoryHighBackEnd::restore_limit(uint64_t base) {
   if (!raised()) return 0;
-  uint32_t loans = loans_.load();
+  uint32_t raises = raises_.load();
   uint64_t max, usage;
   Opened file(place_, slow_max_, "memory.max", O_RDWR);
   if (!file) return file.error();
   if (int err = read_limit(*file, max)) return err;
-  // Somebody has set another one meanwhile: it is theirs now.
+  // A limit that another process has set meanwhile is left alone.
   if (max != set_max_.load() || base >= max) {
-    if (loans_.load() == loans) set_max_.store(0);
+    if (raises_.load() == raises) set_max_.store(0);
     return 0;
   }
   if (int err = lower_high(base)) return err;
   if (int err = read_limit(usage_, usage)) return err;
   if (usage + kSlack / 4 <= base) {
     if (int err = write_limit(*file, base)) return err;
-    if (loans_.load() == loans) set_max_.store(0);
+    if (raises_.load() == raises) set_max_.store(0);
     return 0;
   }
-  // More is in use than the limit was, and cannot be reclaimed. Then no more than that.
+  // Usage exceeds the base limit and cannot be reclaimed: lower memory.max to just above usage.
   uint64_t tight = usage + std::max(max - hold::line(max, config_), kSlack);
-  if (loans_.load() == loans && tight < max) {
+  if (raises_.load() == raises && tight < max) {
     if (int err = write_limit(*file, tight)) return err;
     if (read_limit(*file, max) == 0) set_max_.store(max);
   }
@@ -74,7 +74,8 @@ int MemoryHighBackEnd::restore_limit(uint64_t base) {
 int MemoryHighBackEnd::restore_limit_for(uint64_t base, uint64_t, uint64_t raised_to) {
   uint64_t max;
   if (int err = limit(max)) return err;
-  if (max > raised_to) return 0;  // somebody has raised it since
+  // A higher limit was set by another process since, and stays.
+  if (max > raised_to) return 0;
   set_max_.store(max);
   return restore_limit(base);
 }

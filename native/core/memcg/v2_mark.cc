@@ -1,4 +1,4 @@
-// Where a mark cannot be written the group goes without.
+// If a mark cannot be written, the group is held without one.
 #include "core/memcg/v2_mark.h"
 
 #include <fcntl.h>
@@ -23,7 +23,7 @@ int write_limit_at(int dir, const char* file, uint64_t bytes) {
   return sys::write_at(dir, file, bytes >= kUnlimited - 1 ? "max" : number);
 }
 
-// One of the two names, whoever has written it.
+// Reads the mark under one of the two names, without regard to who may have written it.
 int read_attribute(int dir, const char* name, Mark& out) {
   char text[128];
   ssize_t n = fgetxattr(dir, name, text, sizeof text);
@@ -77,7 +77,7 @@ int read_mark(int dir, Mark& out) {
   if (err == 0) err = rights(dir, "memory.max", max);
   if (err == 0) err = rights(dir, "cgroup.freeze", freeze);
   if (err != 0) return err;
-  // Without memory.high nobody can have held it.
+  // A process that may not write memory.high cannot have held the group: the mark is not believed.
   if (!covers(high, writers)) return 0;
   if (!covers(max, writers)) out.max = 0;
   if (!covers(freeze, writers)) out.frozen = false;
@@ -96,7 +96,7 @@ void write_mark(int dir, const Mark& mark) {
                    static_cast<unsigned long long>(mark.high),
                    static_cast<unsigned long long>(mark.max),
                    static_cast<unsigned long long>(mark.lowered), mark.frozen);
-  // Also under the other name: those who may not see the first are to know that it is held.
+  // Both names: a process that may not read the first must still see that the group is held.
   fsetxattr(dir, kTrustedMark, text, static_cast<size_t>(n), 0);
   fsetxattr(dir, kUserMark, text, static_cast<size_t>(n), 0);
 }

@@ -23,10 +23,10 @@ namespace {
 
 constexpr size_t kPage = 4096;
 
-// How long the first try to have a victim chosen lasts, and all of them together.
+// How long the first attempt to have a victim chosen lasts, and all attempts together.
 constexpr int64_t kAskFirst = 200'000;
 constexpr int64_t kAskMost = 200 * kMs;
-// After that without a sign whoever asks is taken for stopped.
+// A process that asks for a victim and does not move asks_until on for so long counts as stopped.
 constexpr int64_t kAskerLives = 100 * kMs;
 // What usage is noted in: a page of the largest kind.
 constexpr uint64_t kUnit = 65536;
@@ -103,7 +103,7 @@ Status MemoryHighBackEnd::arm_freezer(const std::string& path) {
 void MemoryHighBackEnd::consume() {
   // Only reading the file that is polled makes it quiet again.
   uint64_t kills;
-  if (read_field(events_.get(), "oom_kill", kills) == 0) told_kills_ = kills;
+  if (read_field(events_.get(), "oom_kill", kills) == 0) reported_kills_ = kills;
 }
 
 bool MemoryHighBackEnd::oom_since_last() {
@@ -115,14 +115,14 @@ bool MemoryHighBackEnd::oom_since_last() {
 
 int64_t MemoryHighBackEnd::quiet_until() {
   uint64_t usage;
-  if (!noted() || raised() || told_kills_ != kills_ || read_limit(usage_, usage) != 0) return 0;
+  if (!noted() || raised() || reported_kills_ != kills_ || read_limit(usage_, usage) != 0) return 0;
   return poll_backoff_.until(sys::now_ns(), usage);
 }
 
 int MemoryHighBackEnd::sample(Sample& out) {
   if (int err = limit(out.limit)) return err;
   if (int err = read_limit(usage_, out.usage)) return err;
-  gives_back(out.usage);
+  victim_freed(out.usage);
   if (int err = judge(out)) return err;
   // The last: a kill that shows in the usage has been counted.
   if (int err = read_field(events_.get(), "oom_kill", kills_)) return err;
@@ -152,20 +152,20 @@ int MemoryHighBackEnd::judge(Sample& out) {
   return 0;
 }
 
-// By a guard: what others have frozen need not have waited. The sentinel's process freezes itself,
-// the guardian hears of it.
+// Whether a guard has stopped the members; a freeze by another program does not count. The process
+// of the sentinel freezes the group itself (own_path_), the guardian reads the shared note.
 bool MemoryHighBackEnd::stopped() {
   if (!own_path_.empty()) return frozen_.load() && stands_.load();
   if (note().frozen.load() == 0) thawed_ = false;
   return note().frozen.load() != 0 && !thawed_.load();
 }
 
-// As it is without the moment in which the kernel is made to decide, by this process or the other.
+// memory.max, or its value from before while the sentinel's process or the guardian is in decide().
 int MemoryHighBackEnd::limit(uint64_t& out) {
   uint64_t before = seen_max_.load();
   if (int err = read_limit(max_, out)) return err;
   uint64_t own = note().own_max.load();
-  // It may have been the end of that moment, of one after the other at most.
+  // The value may have been read just before a decide() ended and own_max just after: read again.
   for (int again = 0; own == 0 && out < before && again < 3; again++) {
     if (int err = read_limit(max_, out)) return err;
     own = note().own_max.load();
@@ -180,8 +180,8 @@ int MemoryHighBackEnd::restore_max() {
   if (own == 0) return 0;
   if (int err = read_limit(max_, now)) return err;
   if (now == squeezed(own)) {
-    // Not below what is in use, where headroom was lent: that would kill, and wait for it. What was
-    // lent is taken back later.
+    // memory.max below usage would kill, and the write would wait for it. If usage is too high,
+    // headroom stays raised here, and restore_limit() lowers it later.
     if (int err = read_limit(usage_, usage)) return err;
     uint64_t back =
         usage + ahead_ < own ? own : std::max({own, set_max_.load(), usage + 2 * ahead_});
@@ -208,12 +208,12 @@ void MemoryHighBackEnd::write_mark() {
     uint64_t lowered = max != 0 ? squeezed(max) : 0;
     hold::write_mark(dir_, {own_high(), max, lowered, frozen_.load()});
   }
-  // Let go of meanwhile.
+  // The group was released while the mark was written: remove the mark.
   if (!noted()) hold::remove_mark(dir_);
 }
 
-// From another guard that is no more: as it has found it. Of one whose mark says nothing
-// memory.high stays as it is.
+// Restores what a guard that has ended left behind; `high` becomes memory.high as that guard found
+// it. If its mark is unreadable, memory.high stays as it is.
 int MemoryHighBackEnd::adopt(uint64_t& high) {
   hold::Mark mark;
   if (hold::read_mark(dir_, mark) != 1) return 0;
@@ -230,7 +230,8 @@ int MemoryHighBackEnd::hold_slowly() {
 int MemoryHighBackEnd::hold(const Fd& file, bool quickly) {
   uint64_t max, high, usage;
   if (int err = read_limit(file, high)) return err;
-  // Before it is changed: should this process end in between, somebody has to know.
+  // Noted before memory.high is written: if this process ends in between, the guardian or a later
+  // guard can restore it.
   if (!noted()) {
     uint64_t found = high;
     if (int err = adopt(found)) return err;
@@ -279,8 +280,8 @@ int MemoryHighBackEnd::held_again() {
   return high < own_high();
 }
 
-// Whether some of the memory of whoever was chosen last is back: once seen it stays so.
-bool MemoryHighBackEnd::gives_back(uint64_t usage) {
+// Whether the victim chosen last has freed some of its memory; stays true once it was.
+bool MemoryHighBackEnd::victim_freed(uint64_t usage) {
   HoldNote& shared = note();
   if (shared.chosen_at.load() == 0) return true;
   if (usage / kUnit < shared.chosen_usage.load()) shared.chosen_usage.store(UINT32_MAX);
@@ -288,29 +289,30 @@ bool MemoryHighBackEnd::gives_back(uint64_t usage) {
 }
 
 int MemoryHighBackEnd::count_kills(uint64_t& out) {
-  // Of the file that is polled: whoever polls it looks again when an asking has come to its end.
+  // This read clears the POLLPRI of the file that the sentinel (or the guardian) polls: it takes a
+  // sample when decide() has returned.
   return read_field(events_.get(), "oom_kill", out);
 }
 
 // The kernel's killer chooses a victim: waiting for members to run into memory.max by themselves
 // would leave one that stands just below it in one episode after the other.
 //
-// A write that lowers memory.max below what is in use asks for a victim again and again until what
-// is in use fits. Newer kernels (6.1 and later, not 5.10) take a victim for done before its memory
-// is back, and whoever asks in between is given another one: seen in two of three writes where the
-// group has other members (test/native/twice.c). So such a write is interrupted soon after it has
-// begun, and tried again for a little longer until a victim has been chosen; then the limit is put
-// back at once.
+// A write that lowers memory.max below usage makes the kernel choose victims until usage fits.
+// Newer kernels (6.1 and later, not 5.10) take a victim for done before its memory is freed and
+// then choose another one: seen in two of three writes if the group has other members
+// (test/native/twice.c). So the write is interrupted soon after it has begun, and repeated for a
+// little longer each time until a victim has been chosen; then the limit is restored at once.
 int MemoryHighBackEnd::decide(const Asking& asking, Alarm& alarm) {
   uint64_t least = squeezed(asking.base);
-  // Held again, or let go of, before it came to this.
+  // The group was held again or released before this job ran.
   if (least == kUnlimited || !noted() || !yielded_) return 0;
-  // One asks at a time, this process or the other, and none while what was asked takes effect.
+  // Only one of this process and the guardian asks at a time, and not before the last victim has
+  // had its time to free memory.
   HoldNote& shared = note();
   int64_t now = sys::now_ns();
   uint64_t usage;
   if (int err = read_limit(usage_, usage)) return err;
-  if (!hold::may_ask(now, shared.chosen_at.load(), gives_back(usage))) return 0;
+  if (!hold::may_ask(now, shared.chosen_at.load(), victim_freed(usage))) return 0;
   int64_t turn = shared.asks_until.load();
   if (now < turn || !shared.asks_until.compare_exchange_strong(turn, now + kAskerLives)) return 0;
   turn = now + kAskerLives;
@@ -319,14 +321,14 @@ int MemoryHighBackEnd::decide(const Asking& asking, Alarm& alarm) {
   return err;
 }
 
-// `turn`: what says that it is this process that asks, moved on with each try.
+// `turn`: the value of asks_until that this process has stored; moved on with each attempt.
 int MemoryHighBackEnd::ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn) {
   HoldNote& shared = note();
   uint64_t found, kills, usage;
   Opened file(place_, slow_max_, "memory.max", O_RDWR);
   if (!file) return file.error();
   if (int err = read_limit(*file, found)) return err;
-  // Whoever has asked before may have been stopped at it.
+  // If the process that asked before was stopped in the middle, memory.max is still lowered.
   bool left = found == least && shared.own_max.load() == asking.base;
   if (left) found = asking.most;
   if (found < asking.base || found > asking.most) return 0;
@@ -349,19 +351,20 @@ int MemoryHighBackEnd::ask(const Asking& asking, Alarm& alarm, uint64_t least, i
     bool whole = !armed || sys::now_ns() - now < wait;
     if (err == 0) err = count_kills(kills);
     if (err == 0) err = read_limit(*file, max);
-    // Somebody else's, if it is another one by now.
+    // A different memory.max was set by another process meanwhile.
     if (err != 0 || whole || max != least) break;
   }
   bool chosen = kills != asking.kills;
-  // The sentinel or the guardian in its place, while this process did not run.
+  // This process did not run for a while, and the other one (sentinel or guardian) has taken over.
   if (shared.asks_until.load() != turn) return 0;
   if (chosen) {
-    // What it has still to give back is in that.
+    // This usage still includes the victim's memory, unless it already fits the lowered limit.
     bool back = read_limit(usage_, usage) != 0 || usage <= least;
     shared.chosen_usage.store(back ? UINT32_MAX : static_cast<uint32_t>(usage / kUnit));
     shared.chosen_at.store(sys::now_ns());
   }
-  // Not below what is in use: that would be another asking. What was lent is then taken back later.
+  // memory.max below usage would make the kernel choose another victim: if usage does not fit the
+  // base limit, headroom stays raised, and restore_limit() lowers it later.
   uint64_t back = found;
   if (found > asking.base && read_limit(usage_, usage) == 0 && usage + ahead_ < asking.base) {
     back = asking.base;
@@ -379,7 +382,8 @@ int MemoryHighBackEnd::follow(const Sample& sample) {
   if (!noted() || yielded_ || set_high_.load() == 0) return 0;
   if (int err = read_limit(high_, high)) return err;
   uint64_t wanted = held_high(sample.limit);
-  // The guardian sets what was found, or what we would: all else is somebody's who wants it so.
+  // The guardian sets memory.high to the value found or to the held one. Any other value was set by
+  // another process: it becomes the value to restore.
   if (high != set_high_.load() && high != own_high() && high != wanted) {
     keep_high(high);
     wanted = held_high(sample.limit);
@@ -416,11 +420,11 @@ int MemoryHighBackEnd::freeze(bool frozen) {
         (own.size() == own_path_.size() || own[own_path_.size()] == '/')) {
       return -EDEADLK;
     }
-    // Frozen by somebody else: it stays so, also afterwards.
+    // Frozen by another process: the group stays frozen, also after the episode.
     uint64_t already = 0;
     if (read_limit(*file, already) == 0 && already != 0 && !frozen_.load()) return 0;
   }
-  // Should this process end in between, somebody has to know.
+  // Marked before the write: if this process ends in between, a later guard or `rescue` can thaw.
   bool was = frozen_.load();
   if (frozen) {
     frozen_.store(true);

@@ -5,7 +5,7 @@
 // What the code relies on: memory.events has POLLPRI until it is read again; a write to memory.high
 // or memory.max that raises them returns at once, one that lowers them below usage reclaims first,
 // and memory.max then kills: helpers only. While such a write lasts its file description is locked,
-// therefore helpers open one of their own for it, unless this process may starve with the group.
+// so helpers open the file for themselves, unless this process may starve with the group.
 #pragma once
 
 #include <atomic>
@@ -44,7 +44,7 @@ class MemoryHighBackEnd final : public BackEnd {
   int64_t quiet_until() override;
   void share(HoldNote* note) override { note_.store(note ? note : &own_note_); }
   int sample(Sample& out) override;
-  // An ancestor's limit does not show here.
+  // In v2 the group's files do not show that an ancestor's limit was hit.
   bool at_limit(const Sample&) override { return true; }
   bool starved_above() override { return false; }
   int held() override;
@@ -76,13 +76,13 @@ class MemoryHighBackEnd final : public BackEnd {
   bool noted() const { return note().own_high.load() != 0; }
   uint64_t own_high() const { return note().own_high.load() - 1; }
   void keep_high(uint64_t high);
-  // Where memory.high belongs while the group is held with this limit.
+  // The value of memory.high while the group is held and memory.max is `max`.
   uint64_t held_high(uint64_t max) const;
   int limit(uint64_t& out);
   uint64_t squeezed(uint64_t max) const { return hold::squeeze(max, config_, ahead_); }
   int restore_max();
   int ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn);
-  bool gives_back(uint64_t usage);
+  bool victim_freed(uint64_t usage);
   int count_kills(uint64_t& out);
   int hold(const Fd& file, bool quickly);
   int set_high(const Fd& file, uint64_t high);
@@ -90,7 +90,7 @@ class MemoryHighBackEnd final : public BackEnd {
   int judge(Sample& out);
   bool stopped();
 
-  // A file that only helpers use: `kept` if it is open, else opened now, for as long as this lives.
+  // A file that only helpers use: `kept` if that is open, else opened for this object's lifetime.
   class Opened {
    public:
     Opened(const Place& place, const Fd& kept, const char* file, int flags);
@@ -105,31 +105,44 @@ class MemoryHighBackEnd final : public BackEnd {
 
   HoldConfig config_;
   Place place_;
-  Fd own_dir_;    // where the guard's group has none already
-  int dir_ = -1;  // for the mark, and for cgroup.kill
+  // Open only if the guard's Place has no descriptor of the directory.
+  Fd own_dir_;
+  // For the mark, and for cgroup.kill.
+  int dir_ = -1;
   hold::FreezeRule rule_;
   hold::PollBackoff poll_backoff_;
   hold::DipFilter dip_filter_;
   HoldNote own_note_;
   std::atomic<HoldNote*> note_{&own_note_};
-  Fd events_, usage_, max_, high_;  // the sentinel's
-  Fd local_events_;                 // where nothing is held
-  // The helpers', if this process may starve with the group.
+  // Used by the sentinel.
+  Fd events_, usage_, max_, high_;
+  // Dry run only.
+  Fd local_events_;
+  // Used by helpers; open only if this process may starve with the group.
   Fd slow_max_, slow_high_, freeze_, reclaim_;
   MemberList members_;
   Reclaimable reclaimable_;
-  std::string own_path_;  // within the hierarchy; empty: it may not be frozen
-  uint64_t ahead_ = 0;    // what all CPUs may have charged ahead
-  uint64_t ooms_ = 0, kills_ = 0, told_kills_ = 0;
-  std::atomic<bool> yielded_{false};   // the kernel decides
-  bool measuring_ = false;             // rule_ has an episode
-  std::atomic<bool> frozen_{false};    // what this process has frozen, from before that on
-  std::atomic<bool> stands_{false};    // and has really
-  std::atomic<bool> thawed_{false};    // what the other one has frozen
-  std::atomic<uint64_t> seen_max_{0};  // memory.max, when it was last read
-  std::atomic<uint64_t> set_high_{0};  // memory.high as we have set it; 0: we have not
-  // What headroom has changed: as in OomControlBackEnd.
-  std::atomic<uint32_t> loans_{0};
+  // The group's path within the hierarchy; empty: this object may not freeze it.
+  std::string own_path_;
+  // Bytes that all CPUs together may have charged in advance.
+  uint64_t ahead_ = 0;
+  uint64_t ooms_ = 0, kills_ = 0, reported_kills_ = 0;
+  // Between pause_hold() and hold(): the kernel's killer decides.
+  std::atomic<bool> yielded_{false};
+  // rule_ has been started for the running OOM.
+  bool measuring_ = false;
+  // This process freezes the group: set before the write.
+  std::atomic<bool> frozen_{false};
+  // The write that freezes has succeeded.
+  std::atomic<bool> stands_{false};
+  // This process has thawed the group, which another one had frozen.
+  std::atomic<bool> thawed_{false};
+  // memory.max, when it was last read.
+  std::atomic<uint64_t> seen_max_{0};
+  // memory.high as this process has set it; 0: it has not.
+  std::atomic<uint64_t> set_high_{0};
+  // What headroom has changed, as in OomControlBackEnd; set_max_ 0: nothing is raised.
+  std::atomic<uint32_t> raises_{0};
   std::atomic<uint64_t> set_max_{0};
 };
 

@@ -20,9 +20,9 @@ namespace oom {
 namespace {
 
 // Pages on their way to swap, or back from it and unchanged: charged as memory and as swap.
-uint64_t swap_cached(const std::optional<uint64_t>& told, uint64_t known, uint64_t listed) {
-  if (told) return *told;
-  // Before 5.12: those that nobody has mapped any more.
+uint64_t swap_cached(const std::optional<uint64_t>& reported, uint64_t known, uint64_t listed) {
+  if (reported) return *reported;
+  // Before 5.12 memory.stat has no such count: take the pages that no process maps any more.
   return listed > known ? listed - known : 0;
 }
 

@@ -1,4 +1,4 @@
-// What of a v2 group's usage the kernel can take back without killing anybody: memory.stat, and the
+// How much of a v2 group's usage the kernel can reclaim without a kill: from memory.stat, and the
 // room in swap that this group, those above and the machine have.
 #pragma once
 

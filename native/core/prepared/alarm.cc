@@ -24,7 +24,7 @@ bool is_ours(int signal) {
   return sigaction(signal, nullptr, &now) == 0 && now.sa_handler == &on_alarm;
 }
 
-// The highest real-time signal that nobody handles: programs that use some begin with the lowest.
+// The highest real-time signal without a handler: programs that use some begin with the lowest.
 int choose() {
   std::lock_guard lock(choosing);
   if (int signal = chosen.load(); signal != 0 && is_ours(signal)) return signal;
@@ -74,7 +74,7 @@ bool Alarm::set(int64_t ns) {
 }
 
 bool Alarm::start(int64_t ns) {
-  // Somebody else may have taken the signal for a purpose of his own since.
+  // Other code in this process may have installed a handler for the signal since.
   return timer_ >= 0 && is_ours(chosen.load()) && set(ns);
 }
 

@@ -3,7 +3,7 @@
 // timer_create(2) with SIGEV_THREAD_ID; a real-time signal that nothing else in the process uses.
 //
 // After open() nothing allocates. An interrupted write has been done as far as it went: the kernel
-// tells of no error.
+// reports no error.
 #pragma once
 
 #include <cstdint>

@@ -20,7 +20,7 @@ namespace oom {
 
 namespace {
 
-// A refill looks this often whether it has been overtaken by a release.
+// After each chunk a refill checks whether a release has overtaken it.
 constexpr size_t kChunk = size_t{4} << 20;
 
 int lock_on_fault(void* at, size_t size) {
@@ -97,7 +97,7 @@ Status Ballast::refill() {
     const size_t length = std::min(kChunk, size_ - done);
     const int err = populate(static_cast<char*>(at_) + done, length);
     if (err != 0 || releases_.load() != releases) {
-      // All or nothing: what is half there would be charged and promised to nobody.
+      // All or nothing: a half-filled ballast would be charged without being of use.
       resident_.store(0);
       drop();
       return Status::of(err != 0 ? err : -ECANCELED, "madvise");

@@ -1,4 +1,4 @@
-// Resident, locked memory that is there to be given back: MemoryReserve, and a guard's ballast.
+// Resident, locked memory that is there to be released: MemoryReserve, and a guard's ballast.
 //
 // open, refill and close belong to one owner; release() may come from any thread at any time, also
 // from the sentinel's helpers while the owner is inside refill(): it is one madvise(2) on a mapping

@@ -197,7 +197,7 @@ void LockedRegions::remove(const void* address, size_t length) {
 
 Status lock_scope(LockScope scope, size_t* bytes) {
   Guard guard;
-  // Ten thousand guards ask for it one after the other: only the first has to look.
+  // Ten thousand guards may call this one after the other: only the first reads the ranges.
   std::vector<Range> ranges;
   if (bytes || holders(scope) == 0) ranges = ranges_of(scope);
   if (bytes) *bytes = total(ranges);

@@ -16,11 +16,11 @@ namespace {
 // guard's tree, and never freed: threads outlive exit handlers.
 struct Reserve {
   std::mutex lock;
-  // Held for a whole loan.
+  // Held for the lifetime of a Loan.
   std::mutex loan_lock;
   int spares[SpareFds::kSpares] = {-1, -1, -1};
   int users = 0;
-  // Whether some may be missing: asked after each job, which must cost nothing.
+  // Some may be missing. Read after each job, so it must cost nothing.
   std::atomic<bool> short_of{false};
 
   void close_all() {

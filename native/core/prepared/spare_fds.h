@@ -16,11 +16,11 @@ class SpareFds {
   // For a helper: the members of a group, a file of one of them, and its pidfd.
   static constexpr int kSpares = 3;
 
-  // They are there while somebody has acquired them. Loans: only then.
+  // The spare descriptors exist between acquire() and release(); a Loan needs them.
   static Status acquire();
   static void release();
 
-  // Until its end they are given up: whoever opens something may, one loan at a time.
+  // Closes the spares for its lifetime, so that its owner can open files; one at a time.
   class Loan {
    public:
     Loan();

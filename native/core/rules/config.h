@@ -1,4 +1,4 @@
-// What a program has asked for of a guard's episodes: delay, plan, fallback. Plain values, checked
+// A program's options for a guard's episodes: delay, plan, fallback. Plain values, checked
 // by the TypeScript side.
 #pragma once
 

@@ -194,7 +194,7 @@ void EpisodeMachine::guardian_acted(int64_t now, const Input& input) {
     return note_kill(now, Outcome::kGuardian);
   }
   if (phase_ != Phase::kKernel && phase_ != Phase::kFallingBack) return;
-  // What it has done takes effect before the kernel is asked.
+  // What the guardian has done takes effect before the kernel is made to choose a victim.
   if (phase_ == Phase::kFallingBack && (again || ending_ != Outcome::kGuardian)) kill_.note(now);
   ending_ = Outcome::kGuardian;
 }

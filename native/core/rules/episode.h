@@ -5,9 +5,9 @@
 // tests all run this one piece of logic; they differ in who reads the samples and carries out the
 // actions.
 //
-// Whoever drives it gives a fresh sample with each fact, then applies grip() (switch.h), then carries
-// out the actions in their order: whoever is notified of an end may count on it that the group is
-// held again. It calls again at next_wake() at the latest, or when its Switch wants to.
+// The driver passes a fresh sample with each fact, then applies grip() (switch.h), then carries out
+// the actions in order: when an end is reported, the group is already held again. The driver calls
+// again at next_wake() at the latest, or when its Switch wants to.
 #pragma once
 
 #include <cstdint>
@@ -61,15 +61,15 @@ struct Input {
   uint32_t episode = 0;
 };
 
-// A kill does not reach what is frozen (v1): whoever carries out kFallback, a killing step or
-// Grip::kKernelsTurn thaws first what a step of the plan has frozen.
+// In v1 a kill does not reach frozen members: before kFallback, a killing step or
+// Grip::kKernelsTurn the driver thaws what a step of the plan has frozen.
 enum class Do : uint8_t {
   kBegin,  // report the start
   kStep,   // run plan step `index`, answer with kStepDone; headroom: up to headroom_target(index)
   kFallback,    // run the killing fallback; answer with kFallbackDone
   kLowerLimit,  // lower the limit towards base_limit() as far as usage allows; also comes without
                 // an episode, while headroom has not been restored
-  kEnd,  // report the end (end()), put back what the episode changed: the limit to base_limit()
+  kEnd,  // report the end (end()), restore what the episode changed: the limit to base_limit()
          // or as near as usage allows, ballast, freeze
 };
 

@@ -1,5 +1,5 @@
 // The limit of a group as others have set it (the base), and what a plan has raised it by for the
-// time of an episode (the headroom). Pure; whoever drives it writes the limits.
+// time of an episode (the headroom). Pure; the driver writes the limits.
 #pragma once
 
 #include <algorithm>
@@ -125,7 +125,7 @@ class Headroom {
 
  private:
   static constexpr uint64_t kLargestPage = 65536;
-  // How long called-in headroom may take to come back, and how often it is asked for.
+  // How long restoring the limit may take when headroom is needed back, and how often it is tried.
   static constexpr int64_t kCallIn = 50 * kMs;
   static constexpr int64_t kCallAgain = 10 * kMs;
   static constexpr int64_t kFirst = 50 * kMs;

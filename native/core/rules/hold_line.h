@@ -2,8 +2,8 @@
 // v2_memory_high.h.
 //
 // cgroup v2 has no switch for the kernel's killer. A guarded group is held at a line below
-// memory.max instead: memory.high = max - band. Past it the kernel throttles whoever allocates, the
-// harder the further it is past, relative to the line: nothing up to about 2 %, then a group
+// memory.max instead: memory.high = max - band. Past it the kernel throttles tasks that allocate,
+// the harder the further it is past, relative to the line: nothing up to about 2 %, then a group
 // creeps. What throttling lets through is what the band is for; cgroup.freeze stops the rest.
 #pragma once
 
@@ -26,8 +26,8 @@ namespace hold {
 uint64_t line(uint64_t max, const HoldConfig& config);
 
 // Where memory.max goes for the moment in which the kernel is made to decide. It first takes back
-// what CPUs have charged ahead (`ahead` at most): at the line itself a group would then fit, nobody
-// would be killed, and its members would be back past the line a moment later.
+// what CPUs have charged ahead (`ahead` at most): at the line itself a group would then fit, no
+// process would be killed, and its members would be back past the line a moment later.
 uint64_t squeeze(uint64_t max, const HoldConfig& config, uint64_t ahead);
 
 // What memory.stat, the swap files and the like say of a group.
@@ -46,10 +46,10 @@ uint64_t reclaimable(const Pages& pages);
 bool starved(uint64_t usage, uint64_t reclaimable, uint64_t line);
 
 // What CPUs have charged ahead (`ahead` at most) the kernel takes back of members that wait: then
-// usage dips below the line though nobody has freed anything. Stopped members are out of memory
-// there as well. Throttled ones charge anew when their sleep ends, of two seconds at most, and they
-// get to run: soon after they were past the line they are still out of memory, then it is open, at
-// last they only are near.
+// usage dips below the line though no process has freed anything. Stopped members are out of memory
+// there as well. Throttled ones charge again when their sleep ends, of two seconds at most, and
+// they get to run: soon after they were past the line they are still out of memory, then it is
+// open, at last they only are near.
 class DipFilter {
  public:
   static constexpr int64_t kDip = 250'000'000;
@@ -63,8 +63,8 @@ class DipFilter {
   int64_t past_at_ = -kSleep;  // when it was last out of memory and past the line
 };
 
-// A load of page cache is told of a hundred times a second: while it has been fine a moment ago,
-// and is no further past the line than reclaim leaves it, that is no reason to look.
+// A group that fills page cache notifies a hundred times a second. If its last sample was fine and
+// usage is no further past the line than reclaim leaves it, it need not be sampled for each.
 class PollBackoff {
  public:
   static constexpr int64_t kPause = 100'000'000;
@@ -73,7 +73,7 @@ class PollBackoff {
     until_ = now + kPause;
     below_ = line + band / 8;
   }
-  // Until when a look can wait; 0: it cannot.
+  // Until when the next sample can wait; 0: it cannot.
   int64_t until(int64_t now, uint64_t usage) const {
     return now < until_ && usage < below_ ? until_ : 0;
   }
@@ -97,32 +97,33 @@ class FreezeRule {
 
  private:
   HoldFreeze mode_;
-  // The rate is measured from look to look, at least so far apart.
+  // The rate is measured between two samples that have a minimum distance.
   int64_t at_ = 0;
   uint64_t usage_ = 0;
   double rate_ = 0;  // bytes a nanosecond
 };
 
-// How long a victim has until another one may be asked for.
+// How long a victim has to free memory before the kernel may be made to choose another one (ns).
 constexpr int64_t kKillTakesEffect = 100'000'000;
 
-// Whether another victim may be asked for after the last one was chosen (0: none was): not before
-// it has had its time, nor, for a second, before some of its memory is back.
+// Whether the kernel may be made to choose another victim (`chosen_at` 0: there was none): not
+// before kKillTakesEffect has passed, nor, for a second, before the last one has freed some memory.
 bool may_ask(int64_t now, int64_t chosen_at, bool freed);
 
-// When the kernel is made to decide. Whoever still allocates runs into memory.max by himself, which
-// is the kernel's own way; a group that stands still below it has to be asked about, and one for
-// which no victim was found less and less often. While a victim's memory comes back nobody asks.
+// When the kernel is made to choose a victim. A task that still allocates runs into memory.max by
+// itself; for a group that stands still below it the driver must act, less and less often if no
+// victim is found, and not while a victim still frees memory.
 class AskRule {
  public:
-  // The group was let go of in this episode, again or for the first time. True: ask now.
+  // Called when the group was released in this episode. True: make the kernel choose now.
   bool due(uint32_t episode, int64_t now, uint64_t kills, uint64_t usage);
 
  private:
   uint32_t episode_ = 0;
   int64_t at_ = 0, wait_ = 0;
   uint64_t kills_ = 0;
-  int64_t killed_at_ = 0;  // 0: nobody yet
+  // 0: no process was killed yet.
+  int64_t killed_at_ = 0;
   uint64_t usage_ = 0;
 };
 

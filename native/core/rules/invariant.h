@@ -1,6 +1,6 @@
-// What always holds in the rules, said where the value changes. Checked in every build of CMake's
-// (the tests, the simulations, the sanitizers); in the build that users get (binding.gyp) it is no
-// code. Pure: a violation is printed, and the process ends.
+// What always holds in the rules, checked where the value changes. Compiled into every build of
+// CMake's (the tests, the simulations, the sanitizers); in the build that users get (binding.gyp)
+// it is no code. Pure: a violation is printed, and the process ends.
 #pragma once
 
 #ifdef OOM_INVARIANTS

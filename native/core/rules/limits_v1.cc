@@ -31,7 +31,7 @@ Status plan_limits(const LimitsV1& now, const Limits& change, uint64_t page, Lim
     add(kLimit, now.max, max);
     return Status::success();
   }
-  // What a group may swap stays as it is unless it is told: memsw moves with the limit.
+  // Unless `change` sets the swap limit it stays as it is: memsw moves with the limit.
   const uint64_t swap_now = *now.memsw == kUnlimited ? kUnlimited : *now.memsw - now.max;
   const uint64_t swap = whole_pages(change.swap_max.value_or(swap_now), page);
   if (change.swap_max && swap != kUnlimited && max == kUnlimited) {

@@ -12,7 +12,7 @@ Origin origin_of(const OriginSigns& signs) {
   }
   if (!above.limited || (!above.refused && !above.silent)) return Origin::kSelf;
   // Both have refused, or may have. The group was full all the time while those above were not; or
-  // those above are while it is not, and nobody's end has made it so.
+  // those above are while it is not, and no process's end has made it so.
   if (!above.full && own.full && signs.was_full) return Origin::kSelf;
   if (above.full && !own.full && !signs.was_full && !signs.freed) return Origin::kAncestor;
   return Origin::kUnknown;

@@ -1,7 +1,8 @@
-// Whose limit an OOM of a v1 group was. The kernel tells the group whose limit it was and all below
-// it, alike; it has to be found out. What it goes by (mm/page_counter.c, mm/memcontrol-v1.c):
+// Whose limit an OOM of a v1 group was. The kernel notifies the group whose limit it was and all
+// below it alike, so it has to be found out. What it goes by (mm/page_counter.c,
+// mm/memcontrol-v1.c):
 // - A charge is refused at one limit, and memory.failcnt of that group counts it before reclaim is
-//   tried, and so before the OOM is told. Newer kernels (6.18) do not count what memory.memsw
+//   tried, and so before the OOM is reported. Newer kernels (6.18) do not count what memory.memsw
 //   refuses.
 // - With the killer disabled `under_oom` stays, of the group and of all below it.
 // - Usage is the weakest: the killer may have freed memory by the time it is read.
@@ -27,7 +28,8 @@ struct OriginSigns {
   // With the group marked out of memory, whether the one above is so too.
   enum class Mark : uint8_t { kNone, kOwn, kAbove } mark = Mark::kNone;
   bool was_full = false;  // the group itself, before those above were looked at
-  bool freed = false;     // somebody in it, or below it, may have been killed since the OOM
+  // A process here or below may have been killed since the OOM.
+  bool freed = false;
 };
 
 // kUnknown where both can be meant: a guess would be worse.

@@ -1,6 +1,6 @@
 // Whether anybody is left in a guarded group, as its helpers report it: the rule, pure. Tmpfs pages
 // and what a process that was moved to another group has been charged for keep a group full that
-// has no process any more; nobody is told of the last one's leaving.
+// has no process any more; the kernel does not report that the last one has left.
 //
 // Runs on whichever thread drives the episode. One report is no proof: a member that forks and ends
 // between two reads of cgroup.procs can be missed once.
@@ -15,7 +15,7 @@ namespace oom {
 
 class Presence {
  public:
-  // Two reports and a look make less than 100 ms; where very many groups are in an episode, one
+  // Two reports and a sample take less than 100 ms; where very many groups are in an episode, one
   // sixteenth as many reports at a time.
   static constexpr int64_t kPace = 20'000'000;
   static constexpr int64_t kCrowd = 16;
@@ -31,7 +31,7 @@ class Presence {
     missing_ = nobody ? std::min(missing_ + 1, kEnough) : 0;
     OOM_INVARIANT(missing_ >= 0 && missing_ <= kEnough);
   }
-  // The kernel has told of something: somebody is there again.
+  // The kernel has notified of an event: a process is there again.
   void notified() { missing_ = 0; }
   bool deserted() const { return missing_ == kEnough; }
 

@@ -24,7 +24,7 @@ bool Turn::is_over(const SlotView& slot, const OwnEpisode& own) const {
 bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
   if (!slot.there || !own.acted) return false;
   if (spent_in_ == own.id) return slot.episode != spent_ || is_idle(slot.state);
-  // It had not told of it when the guardian acted.
+  // The sentinel had not published this OOM when the guardian acted.
   return slot.episode != told_ && is_idle(slot.state);
 }
 
@@ -41,7 +41,7 @@ void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot) {
 }
 
 int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t grace) {
-  // If it is out of memory after that, it is so anew.
+  // Any OOM after this point is a new one.
   bool ended =
       followed_ != 0 ? !heard(slot) : slot.there && slot.episode != told_ && is_idle(slot.state);
   if (ended) begins(now, now + delay, slot);

@@ -1,6 +1,6 @@
-// Whose turn it is to end an out-of-memory, the sentinel's or the guardian's: what the guardian goes
-// by. It reads the sentinel's episode in the shared slot (guardian_link/shared_state.h) and knows
-// what it has itself seen begin and end. Pure: over copies of the slot.
+// Whose turn it is to end an out-of-memory, the sentinel's or the guardian's: what the guardian
+// goes by. It reads the sentinel's episode in the shared slot (guardian_link/shared_state.h) and
+// knows what it has itself seen begin and end. Pure: over copies of the slot.
 //
 // The rules: the sentinel's deadline, however often it is moved, is waited for, and then the grace;
 // a fallback that the sentinel has claimed is its own, unless it does not follow; an out-of-memory
@@ -105,7 +105,7 @@ class Turn {
   int64_t own_deadline_ = 0;
   int64_t effect_until_ = 0;  // what the sentinel has done before takes effect until then
   int64_t fine_at_ = 0;       // when it has last seen that the group was not out of memory
-  int64_t unclear_at_ = 0;    // and when that could not be said
+  int64_t unclear_at_ = 0;    // and when it could not be read
   uint32_t followed_ = 0;     // the sentinel's episode that is being followed
   uint32_t told_ = 0;         // the last one in the slot when this OOM was seen to begin
   int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin

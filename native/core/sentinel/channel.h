@@ -1,8 +1,8 @@
 // From the sentinel to one JavaScript environment: a fixed ring of records and one wake-up.
 //
 // The sentinel is the only producer, the environment's thread the only consumer. Nothing here
-// allocates after construction, and nothing is lost: what does not fit waits in its source, which
-// is asked again (Source::flush) once the consumer has made room.
+// allocates after construction, and nothing is lost: a record that does not fit waits in its
+// source, and Source::flush() sends it once the consumer has made room.
 #pragma once
 
 #include <atomic>
@@ -56,13 +56,13 @@ class Channel {
     tail_.store(tail + 1, std::memory_order_release);
     return true;
   }
-  // Sentinel: a source waits for room. True when there is some again: the consumer has been here
-  // meanwhile and does not know of it.
+  // Sentinel: a source waits for room. True if the consumer has made room meanwhile: it did not see
+  // the backlog, so the sentinel must flush by itself.
   bool wait_for_room() {
     backlog_.exchange(true);
     return room();
   }
-  // Consumer, after it has made room: whether the sentinel must be asked to flush.
+  // Consumer, after it has made room: whether to call Sentinel::flush(), because a source waits.
   bool take_backlog() { return backlog_.exchange(false); }
 
  private:

@@ -19,7 +19,7 @@ constexpr int kUrgent = 2;
 constexpr int kSlow = 2;
 constexpr int kHelpers = kUrgent + kSlow;
 
-// Sleeps until it is poked; a poke between a look and the sleep is not lost.
+// Sleeps until ring() is called; a ring() between listen() and wait() is not lost.
 class Doorbell {
  public:
   uint32_t listen() const { return word_.load(std::memory_order_acquire); }
@@ -53,7 +53,8 @@ struct Reaper {
       auto slot = static_cast<unsigned>(next.fetch_add(1)) % kRoom;
       if (fds[slot].compare_exchange_strong(none, fd)) return bell.ring();
     }
-    close(fd);  // they die all the same, only later
+    // The table is full: the kernel frees the memory without help, only later.
+    close(fd);
   }
   static void* main(void* arg) {
     auto& self = *static_cast<Reaper*>(arg);
@@ -81,7 +82,8 @@ struct Helper {
   std::atomic<bool> stopping{false};
   std::atomic<bool> ready{false};
   Victims victims;
-  Sentinel::Slot slot;  // of its own: those of all others may be taken
+  // The helper's own slot: the sentinel's shared ones may all be taken.
+  Sentinel::Slot slot;
   Alarm alarm;
 };
 
@@ -100,16 +102,17 @@ void run(Helper& helper, Job& job) {
   job.pids = helper.victims.pids();
   job.pid_count = helper.victims.pid_count();
   job.run = &answer;
-  helper.sentinel->post(job);  // from here on the job is not ours
+  // From here on the job belongs to the sentinel.
+  helper.sentinel->post(job);
   helper.victims.hand_over(&Helpers::free_later);
   SpareFds::refill();
-  // The pids lie here: they must not change before the sentinel has taken them.
+  // The pids lie in this helper: wait until the sentinel has run done() before reusing them.
   helper.sentinel->call_in(helper.slot, [](Sentinel&) {});
 }
 
 void* main(void* arg) {
   auto& helper = *static_cast<Helper*>(arg);
-  // Without one (RLIMIT_SIGPENDING) what it would interrupt takes its time.
+  // If there is no timer left (RLIMIT_SIGPENDING), the writes that it would interrupt last longer.
   (void)helper.alarm.open();
   helper.ready.store(true);
   for (;;) {

@@ -3,9 +3,8 @@
 //
 // The sentinel hands over a Job and gets it back as a command. Some helpers are for what is urgent
 // and over soon (signals, freezing), others for what may take long (reclaim, limits, ballast), and
-// one frees the memory of those that were killed: a victim of 10
-// GiB keeps nobody waiting. Started with the first guard, on prefaulted, locked stacks; stopped
-// with the sentinel.
+// one frees the memory of killed processes, so that a victim of 10 GiB delays no other job. Started
+// with the first guard, on prefaulted, locked stacks; stopped with the sentinel.
 #pragma once
 
 #include <sys/types.h>
@@ -20,23 +19,27 @@
 
 namespace oom {
 
-// One piece of work, in memory such as a Source's. Whoever hands it over derives from it.
+// One piece of work. The caller derives its own type from it, in memory such as a Source's.
 struct Job : Command {
-  bool slow = false;                               // may take long, and nothing waits for it
-  void (*work)(Job&, Victims&, Alarm&) = nullptr;  // on a helper, with what that has for it
-  void (*done)(Job&, Sentinel&) = nullptr;         // then, on the sentinel
+  // The work may take long, and no deadline waits for it.
+  bool slow = false;
+  // Runs on a helper, with that helper's own Victims and Alarm.
+  void (*work)(Job&, Victims&, Alarm&) = nullptr;
+  // Runs on the sentinel after `work`.
+  void (*done)(Job&, Sentinel&) = nullptr;
   // Processes that `work` has signalled, the first of them; valid until `done` has returned.
   const pid_t* pids = nullptr;
   uint32_t pid_count = 0;
-  std::atomic<bool> busy{false};  // from being handed over until `done` says otherwise
+  // Set by hand(), reset by `done`: meanwhile the job belongs to the helper.
+  std::atomic<bool> busy{false};
 };
 
 class Helpers {
  public:
   static Status start(Sentinel& sentinel);
-  // Before the sentinel stops: Sentinel::set_before_stop().
+  // Must run before the sentinel stops: see Sentinel::set_before_stop().
   static void stop();
-  // Sentinel: to the one with the least to do.
+  // Sentinel: queues the job at the helper of its kind with the fewest jobs.
   static void hand(Job& job);
   // Any thread, while a guard exists: frees the memory of a killed process and closes its pidfd.
   static void free_later(int pidfd);

@@ -1,6 +1,6 @@
-// What the sentinel has to tell JavaScript: one happening, of fixed size, so that a ring of them is
-// all the memory that telling takes. `kind` says which member of the union holds.
-// native/binding/records.cc makes JavaScript's objects of them.
+// One event that the sentinel reports to JavaScript, of fixed size, so that a ring of records is
+// all the memory that reporting needs. `kind` decides which member of the union is valid.
+// native/binding/records.cc converts records to JavaScript objects.
 #pragma once
 
 #include <algorithm>
@@ -29,13 +29,14 @@ enum class RecordKind : uint16_t {
   kTrouble,       // nothing more: a group can no longer be watched, or guarded
 };
 
-// Of what is watched or guarded the group itself; those below it count on from here.
+// The number of the watched or guarded group itself; groups below it are numbered from here on.
 inline constexpr uint32_t kRootSub = 1;
 
 inline constexpr uint64_t kNoCounter = UINT64_MAX;
 
 struct Record {
-  // A group's counters when it was told; kNoCounter (under_oom: -1) where the version has none.
+  // A group's counters when the record was made; kNoCounter (under_oom: -1) if the version of
+  // cgroup has no such counter.
   struct Watch {
     uint64_t oom = kNoCounter;
     uint64_t oom_kill = kNoCounter;
@@ -57,23 +58,29 @@ struct Record {
   };
   struct Begin {
     uint32_t episode;
-    uint32_t missed;  // episodes of this group before it that were never told
+    // How many earlier episodes of this group were never reported.
+    uint32_t missed;
     int64_t deadline;
     uint64_t usage, limit;
   };
   struct Step {
     uint32_t episode;
-    int32_t result;  // 0, or a negative errno
-    int32_t signal;  // that the pids were sent; 0: none
-    bool of_plan;    // by `kind`, else it was the fallback
-    bool dry_run;    // it was due, and not done
+    // 0, or a negative errno.
+    int32_t result;
+    // The signal that the pids were sent; 0: none.
+    int32_t signal;
+    // A step of the plan, described by `kind`; otherwise the fallback, described by `fallback`.
+    bool of_plan;
+    // The step was due, but a dry run does not carry it out.
+    bool dry_run;
     StepKind kind;
     Fallback fallback;
   };
   struct Pids {
     static constexpr uint32_t kMost = 11;
     uint32_t episode;
-    int32_t list[kMost];  // ends with a 0, where it is shorter
+    // A shorter list ends with a 0.
+    int32_t list[kMost];
   };
   struct End {
     uint32_t episode;
@@ -82,11 +89,14 @@ struct Record {
     uint64_t kernel_kills;
   };
 
-  uint32_t target = 0;  // which subscription or guard
-  uint32_t sub = 0;     // which group within it
+  // The subscription or guard that the record is for, and the group within it.
+  uint32_t target = 0;
+  uint32_t sub = 0;
   RecordKind kind = RecordKind::kOom;
-  uint32_t count = 0;  // how many times it has happened
-  int64_t at = 0;      // when the sentinel was woken, or the step was started
+  // How many such events this record stands for.
+  uint32_t count = 0;
+  // When the sentinel was woken, or the step was started.
+  int64_t at = 0;
   union {
     Watch watch;
     Usage usage;
@@ -110,7 +120,7 @@ struct Record {
     return *this;
   }
 
-  // Of so many pids those from `from` on, as far as one record goes.
+  // Copies as many of the `size` pids as one record holds, beginning with number `from`.
   void set_pids(uint32_t episode, const int32_t* all, uint32_t size, uint32_t from) {
     pids = {.episode = episode, .list = {}};
     std::copy_n(all + from, std::min(size - from, Pids::kMost), pids.list);

@@ -23,11 +23,11 @@ std::mutex instance_lock;
 Sentinel* instance = nullptr;
 int users = 0;
 
-// Whoever looks again within this time looks often.
+// A source that samples again within this time counts as one that samples often.
 constexpr int64_t kOften = 100'000'000;
-// One part in so many of the thread's time is for looks.
+// All such samples together get one part in kShare of the thread's time.
 constexpr int64_t kShare = 4;
-// A look that took longer was kept from running: one of those says nothing of the next.
+// A sample that took longer was preempted, so its duration does not predict the next one's.
 constexpr int64_t kCostMost = 5'000'000;
 
 }  // namespace
@@ -104,12 +104,12 @@ void Sentinel::loop() {
   epoll_event events[kBatch];
   while (!stopping_.load(std::memory_order_acquire)) {
     arm_timerfd();
-    // A consumer that made room while a source was told that there is none: flush at once.
+    // If a consumer made room just as a source found none, flush at once instead of sleeping.
     int timeout = flush_wanted_.load(std::memory_order_acquire) ? 0 : -1;
     int n = epoll_wait(epoll_.get(), events, kBatch, timeout);
     int64_t now = sys::now_ns();
     for (int i = 0; i < n; i++) {
-      // Deadlines first, each time: no burst of events may make one late.
+      // Deadlines run before each event: a burst of events must not delay them.
       run_deadlines();
       void* what = events[i].data.ptr;
       if (what == &wake_ || what == &timer_) {
@@ -124,7 +124,7 @@ void Sentinel::loop() {
     run_timers();
     if (flush_wanted_.exchange(false)) flush_backlog();
     for (int i = 0; i < channel_count_; i++) channels_[i]->wake_if_dirty();
-    // Last: a command may take a source away that the batch above still pointed to.
+    // Commands run last: one may remove a source that this batch of epoll events still points to.
     run_commands();
     for (int i = 0; i < channel_count_; i++) channels_[i]->wake_if_dirty();
   }
@@ -139,37 +139,39 @@ void Sentinel::set_timer(Source& source, int64_t when) {
 
 void Sentinel::set_look(Source& source, int64_t now, int64_t when, int64_t latest) {
   bool often = when < now + kOften;
-  looking_ += often - source.looks_often;
-  source.looks_often = often;
-  int64_t pace = often ? (looking_ - 1) * look_cost_ * kShare : 0;
+  looking_ += often - source.samples_often;
+  source.samples_often = often;
+  int64_t pace = often ? (looking_ - 1) * sample_cost_ * kShare : 0;
   set_timer(source, std::min(latest, std::max(when, now + pace)));
 }
 
 void Sentinel::clear_timer(Source& source) {
-  looking_ -= source.looks_often;
-  source.looks_often = false;
+  looking_ -= source.samples_often;
+  source.samples_often = false;
   if (!source.patient()) return deadlines_.clear(source);
   if (source.set()) patient_count_--;
   patient_.clear(source);
 }
 
 void Sentinel::run_deadlines() {
-  // What becomes due meanwhile is for the next round, or the rest would never have its turn.
+  // Run only timers that were due on entry; otherwise a steady supply of due timers starves epoll
+  // events.
   int64_t now = sys::now_ns();
   const int64_t until = now;
   for (TimerNode* first; (first = deadlines_.first()) && first->when() <= until;) {
     deadlines_.clear(*first);
     auto& source = *static_cast<Source*>(first);
-    bool look = source.looks_often;
-    source.due(*this, now);  // it may be gone now
+    bool samples = source.samples_often;
+    // due() may delete the source.
+    source.due(*this, now);
     int64_t after = sys::now_ns();
-    if (look) look_cost_ += (std::min(after - now, kCostMost) - look_cost_) / 8;
+    if (samples) sample_cost_ += (std::min(after - now, kCostMost) - sample_cost_) / 8;
     now = after;
   }
 }
 
 void Sentinel::run_timers() {
-  // Of the patient ones no more than so many a round: events must not wait for them either.
+  // At most 64 patient timers run in a round, so that events need not wait for all of them.
   for (int i = 0; i < 64; i++) {
     run_deadlines();
     TimerNode* first = patient_.first();
@@ -205,7 +207,8 @@ void Sentinel::post(Command& command) {
     command.next = head;
   } while (!inbox_.compare_exchange_weak(head, &command, std::memory_order_release,
                                          std::memory_order_relaxed));
-  if (head) return;  // somebody before us has woken it
+  // The list was not empty: the thread that posted the first command has woken the sentinel.
+  if (head) return;
   uint64_t one = 1;
   if (::write(wake_.get(), &one, sizeof one) < 0) {
     // EAGAIN only: it is awake.
@@ -222,7 +225,8 @@ void Sentinel::run_commands() {
     list = next;
   }
   while (ordered) {
-    Command* next = ordered->next;  // after run() it may be gone
+    // run() may free the command.
+    Command* next = ordered->next;
     ordered->run(*ordered, *this);
     ordered = next;
   }

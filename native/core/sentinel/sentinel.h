@@ -37,7 +37,7 @@ class Sentinel;
 class Source : public TimerNode {
  public:
   virtual ~Source() = default;
-  // Not by a plain `new`.
+  // Sources are made by make_locked() or make_apart(), not by a plain `new`.
   static void* operator new(size_t) = delete;
   // Its fd is ready.
   virtual void ready(Sentinel& sentinel, int64_t now) = 0;
@@ -45,13 +45,14 @@ class Source : public TimerNode {
   virtual void due(Sentinel& sentinel, int64_t now) = 0;
   // The channel has room again.
   virtual void flush(Sentinel&) {}
-  // Its timers are no deadlines: whatever else is due comes first, however many they are.
+  // A patient source's timers are no deadlines: they run after all others that are due.
   virtual bool patient() const { return false; }
 
   Channel* channel = nullptr;
   Source* backlog_next = nullptr;
   bool backlogged = false;
-  bool looks_often = false;  // the sentinel's own: it counts those
+  // Written by the sentinel alone, which counts these sources.
+  bool samples_often = false;
 };
 
 // Work for the sentinel, linked where it lies: in memory such as a Source's.
@@ -69,27 +70,28 @@ class Sentinel {
   static LockedPtr<Sentinel> make_inline(Status& status);
   void run() { loop(); }
 
-  // Called before the last release() stops the thread: what hands it work must be stopped first.
+  // Runs before the thread stops. Stop everything that posts commands here.
   void set_before_stop(void (*hook)()) { before_stop_ = hook; }
 
   // Any thread: hands over and returns at once. The command must live until it has run.
   void post(Command& command);
-  // Where a call's arguments and its result are while the sentinel is at it.
+  // Holds a call's arguments and its result while the sentinel runs it.
   struct Slot : Command {
     static constexpr size_t kRoom = 128;
     std::atomic<uint32_t> done{0};
     alignas(std::max_align_t) unsigned char room[kRoom];
   };
   // Any other thread: runs fn(Sentinel&, arguments…) on the sentinel, waits for it (microseconds)
-  // and returns what it returned. Arguments and result are copied. `fn` captures nothing: what it
-  // is to write belongs into its result, since the caller's stack may be shared with a child.
+  // and returns its result. Arguments and result are copied. `fn` captures nothing and passes
+  // everything back in its result: a child of fork(2) may share the caller's stack, so fn must not
+  // write there.
   template <class F, class... Args>
   auto call(F fn, Args... args) {
     Slot& slot = take_slot();
     Release release{*this, slot};
     return call_in(slot, fn, args...);
   }
-  // For who must not wait until a slot is free: in one of its own.
+  // As call(), for a thread that must not wait for a free slot: it brings its own.
   template <class F, class... Args>
   auto call_in(Slot& slot, F, Args... args) {
     using Result = std::invoke_result_t<F, Sentinel&, Args...>;
@@ -121,33 +123,34 @@ class Sentinel {
     if constexpr (!kNothing) return work->result;
   }
 
-  // Any thread: from its return on, or before, the sentinel calls the source.
-  int add(int fd, Source& source, uint32_t events);  // 0 or -errno
+  // Any thread. The sentinel may call the source even before this has returned.
+  // 0 or -errno.
+  int add(int fd, Source& source, uint32_t events);
   // On the sentinel.
   void remove(int fd);
   void set_timer(Source& source, int64_t when);
   void clear_timer(Source& source);
-  // For one that looks again and again: at `when`, or later where very many do so, but never later
-  // than `latest`. However long a look takes here, all of them together leave the thread free for
-  // most of the time: what is told and asked in between must get its turn.
+  // Sets the timer of a source that samples repeatedly: to `when`, or later if very many sources do
+  // so, but never later than `latest`. Sampling takes at most 1/4 of the thread's time, so that
+  // notifications and commands get their turn.
   void set_look(Source& source, int64_t now, int64_t when, int64_t latest);
-  // How many patient sources wait: each that looks again and again does so less often when they are
-  // many.
+  // How many patient sources wait: the more there are, the less often each of them samples.
   int patient() const { return patient_count_; }
-  // How many others look often.
+  // How many sources sample often (set_look()).
   int looking() const { return looking_; }
-  // Sends, or keeps the source for a flush when there is no room: false.
+  // Sends the record. False if there is no room: the source's flush() is called when there is.
   bool send(Source& source, const Record& record);
   bool room(Source& source, size_t records);
   void wait_for_room(Source& source);
-  // Forgets a source that is going away.
+  // Drops every pointer to a source that is about to be freed.
   void forget(Source& source);
   // Any thread: the consumer of the channel has made room.
   void flush(Channel& channel);
-  // How many groups have to be looked at while nothing happens in them, `more` of them new.
+  // How many groups are sampled even while idle; `more` is added to that number first.
   int idlers(int more = 0) { return idlers_ += more; }
   // Adds a channel to those that are woken at the end of a round.
-  bool attach(Channel& channel);  // false: too many environments
+  // False if there are kChannels already.
+  bool attach(Channel& channel);
   void detach(Channel& channel);
 
   static constexpr int kChannels = 256;
@@ -185,8 +188,9 @@ class Sentinel {
   Timers patient_;
   int patient_count_ = 0;
   int idlers_ = 0;
-  int looking_ = 0;        // sources that look often
-  int64_t look_cost_ = 0;  // what one takes, a moving average
+  // How many sources sample often, and how long one sample takes (a moving average, ns).
+  int looking_ = 0;
+  int64_t sample_cost_ = 0;
   int64_t armed_for_ = 0;
   std::atomic<Command*> inbox_{nullptr};
   std::atomic<bool> stopping_{false};
@@ -195,7 +199,7 @@ class Sentinel {
   Channel* channels_[kChannels] = {};
   int channel_count_ = 0;
   void (*before_stop_)() = nullptr;
-  // Of call(): which are free, and how many. Callers alone write these.
+  // The free slots of call() and their number. Only callers write these, never the sentinel.
   std::atomic<uint64_t> free_slots_{~uint64_t{0}};
   sem_t slots_left_;
   Slot slots_[kSlots];

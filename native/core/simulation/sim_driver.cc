@@ -170,7 +170,7 @@ void SimDriver::make_sure() {
   if (group_->killer_disabled()) (void)group_->set_killer_disabled(false);
 }
 
-// Whatever fails now is tried again: nobody is behind it any more.
+// Whatever fails now is tried again: no guardian stands behind the group any more.
 void SimDriver::close() {
   put_back();
   if (ballast_pid_ > 0) group_->exit(ballast_pid_);
@@ -187,7 +187,7 @@ void SimDriver::close() {
   close_at_ = closing_ ? group_->now() + kCloseRetry : kNever;
 }
 
-// When the machine is stepped next: a notification it has not been told, or its own wish.
+// When the machine is stepped next: at a notification it has not seen, or at next_wake().
 void SimDriver::schedule() {
   int64_t again = switch_.next(machine_.wish());
   int64_t wake = std::min(machine_.next_wake(), again);
@@ -203,7 +203,8 @@ int64_t SimDriver::next_event() const {
   return next;
 }
 
-// A notification wakes the sentinel a little later, and can be lost only where looks go on anyway.
+// A notification wakes the sentinel a little later, and can be lost only while it keeps sampling
+// anyway.
 void SimDriver::notice() {
   if (group_->notifications() == notifications_) return;
   notifications_ = group_->notifications();

@@ -1,6 +1,6 @@
 // Does for a simulated group what the sentinel does for a real one: samples, steps the machine,
-// carries out its actions, wakes at next_wake(). One thread, one virtual clock. The hooks are told
-// of everything and may make actions slow, failing or late.
+// carries out its actions, wakes at next_wake(). One thread, one virtual clock. The hooks are
+// notified of everything and may make actions slow, failing or late.
 #pragma once
 
 #include <vector>
@@ -42,7 +42,7 @@ class SimHooks {
     return 0;
   }  // kStep, kLend, kFallback: ns; negative: never answers
   virtual int64_t wakes_late() { return 0; }           // ns after a notification or a timer
-  virtual bool loses_notification() { return false; }  // only where looks go on
+  virtual bool loses_notification() { return false; }  // only while sampling goes on
   virtual void passes() {}  // between two steps: here the process may be stopped, or end
 };
 
@@ -70,7 +70,7 @@ class SimDriver {
   void abandon();
   // The guardian has forgotten the group: its last word.
   void make_sure();
-  // The process is killed, wherever it is: what it still does reaches nobody.
+  // The process is killed, wherever it is: what it still does has no effect.
   void die();
 
   // Carries out the earliest of what is due until then; false: nothing was, the clock stands there.
@@ -119,12 +119,12 @@ class SimDriver {
   SimGroup ghost_;  // of a dead process
   SimHooks silent_;
   std::vector<Job> jobs_;
-  std::vector<Input> inbox_;  // answers, told after the actions of the step they come from
+  std::vector<Input> inbox_;  // answers, passed on after the actions of the step they come from
   bool telling_ = false;
   bool closing_ = false;
   bool disposed_ = false;
   bool frozen_ = false;
-  uint64_t set_limit_ = 0;  // as it was lent; 0: nothing is
+  uint64_t set_limit_ = 0;  // as headroom has raised it; 0: it is not
   uint64_t ballast_ = 0;
   uint64_t ballast_out_ = 0;
   int32_t ballast_pid_ = 0;

@@ -1,5 +1,5 @@
 // See sim_driver.h: what is done to a simulated group, as the helpers and the program do it to a
-// real one. Steps of the plan, the fallback, kills, limits that are raised, lent and put back.
+// real one. Steps of the plan, the fallback, kills, limits that are raised and restored.
 #include <algorithm>
 #include <cerrno>
 
@@ -149,7 +149,7 @@ int SimDriver::raise_limit(uint64_t bytes) {
   return 0;
 }
 
-// Towards the base limit, as far as usage allows. A limit that somebody else has set is theirs.
+// Towards the base limit, as far as usage allows. A limit set by another process is left alone.
 void SimDriver::lower_limit() {
   uint64_t base = machine_.base_limit();
   if (group_->limit() <= base || group_->limit() != set_limit_) set_limit_ = 0;

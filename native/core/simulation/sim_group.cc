@@ -222,7 +222,7 @@ void SimGroup::reap(size_t index) {
   uncharged();
 }
 
-// The end of the kernel's OOM path: it looks for room once more, waits for a victim that is still
+// The end of the kernel's OOM path: it tries to charge once more, waits for a victim that is still
 // dying, kills the largest that is not spared.
 void SimGroup::kernel_kill(SimProcess& p) {
   if (killer_disabled_ || usage_ < limit_ || cache_ > 0) return charge(p);

@@ -82,7 +82,7 @@ class SimGroup {
   uint64_t notifications() const { return notifications_; }
   bool killer_disabled() const { return killer_disabled_; }
   bool under_oom() const { return waiting_ + strays_ > 0; }
-  bool stuck() const;  // some task does not get its memory, whoever has to decide
+  bool stuck() const;  // some task does not get its memory
   bool frozen() const { return frozen_; }
   bool removed() const { return removed_; }
   const std::vector<SimProcess>& processes() const { return processes_; }

@@ -1,5 +1,5 @@
 // Reading and writing control files relative to their directory's fd, as Status with the name of
-// the system call that failed. For the cold path: each call opens the file anew. Any thread.
+// the system call that failed. For the cold path: each call opens the file again. Any thread.
 //
 // Kernel contract: in a removed group open(2) gives ENOENT, also when a group of the same name has
 // been made since; what was open already gives ENODEV.

@@ -1,4 +1,4 @@
-// cgroup v1's cgroup.event_control: tells an eventfd of events of one control file.
+// cgroup v1's cgroup.event_control: makes an eventfd ready on events of one control file.
 // Kernel Documentation/admin-guide/cgroup-v1/memcg_test.rst and memory.rst; v1 only, deprecated
 // since 6.12, EOPNOTSUPP with PREEMPT_RT.
 #pragma once

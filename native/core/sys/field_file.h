@@ -1,9 +1,10 @@
 // Reading files of "key value" lines (memory.events, memory.stat, memory.oom_control) however long
 // they are, without an allocation: on any thread, the sentinel too.
 //
-// Kernel contract: such a file is made anew by a read at offset 0, and the reads that follow go on in
-// what was made then, as long as nobody else reads the same descriptor meanwhile. Kernels add keys
-// (memory.events: sock_throttled since 6.19; memory.stat has got some in each year).
+// Kernel contract: a read at offset 0 makes the kernel write the file's text again, and the next
+// reads continue in that text, as long as no other thread reads the same descriptor meanwhile.
+// Kernels add keys (memory.events: sock_throttled since 6.19; memory.stat has got some in each
+// year).
 #pragma once
 
 #include <cstddef>

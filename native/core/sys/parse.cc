@@ -111,7 +111,7 @@ int FieldLines::finish() {
   return line({rest_, used}, std::exchange(too_long_, false));
 }
 
-// `cut`: more of it did not fit, so that the key is all that can be told.
+// `cut`: the rest of the line did not fit, so only its key is known.
 int FieldLines::line(std::string_view text, bool cut) {
   size_t space = text.find(' ');
   if (space == std::string_view::npos) return 0;
