@@ -25,7 +25,7 @@ enum class JobKind : uint8_t {
   kFreeze,
   kThaw,
   kDecide,    // the kernel's killer is made to choose
-  kWaiters,    // note who waits for memory
+  kWaiters,   // note who waits for memory
   kVerdict,   // count 1: one of the processes noted by kWaiters was killed
   kPresence,  // count 1: a process is left here or below
   // Slow.
@@ -44,8 +44,8 @@ enum class JobPurpose : uint8_t {
   kRefill,    // the ballast
   kThaw,
   kWaiters,  // and the verdict
-  kStop,    // the members, which could not be held otherwise
-  kHold,    // if that has to wait for reclaim
+  kStop,     // the members, which could not be held otherwise
+  kHold,     // if that has to wait for reclaim
   kDecide,
   kPresence,
 };
