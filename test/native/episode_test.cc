@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <utility>
 
 using namespace oom;  // NOLINT(google-build-using-namespace)
 
@@ -1083,4 +1084,125 @@ TEST_CASE("nobody is left while the kernel decides: it has decided") {
   rig.sample.need = Need::kFine;
   CHECK(rig.after(1) == "hold end");
   CHECK(rig.outcome() == Outcome::kFallback);
+}
+
+TEST_CASE("a sample that cannot be read counts as it was, and as out of memory in an episode") {
+  Rig rig(guard());
+  Input blind;
+  blind.unreadable = true;
+  auto look = [&](int64_t ms) {
+    rig.now += ms * kMs;
+    Sample known = std::exchange(rig.sample, Sample{.deserted = true});
+    std::string said = rig.tell(blind);
+    rig.sample = known;
+    return said;
+  };
+  CHECK(look(1) == "");
+  CHECK(rig.machine.base_limit() == 64 * kMiB);
+  rig.starve();
+  rig.relieve();
+  SUBCASE("to the deadline") {
+    CHECK(look(50) == "");
+    CHECK(rig.machine.last().limit == 64 * kMiB);
+    CHECK(look(49) == "");
+    CHECK(look(1) == "letgo");
+  }
+  SUBCASE("unless another process has seen the end") {
+    blind.relieved = true;
+    CHECK(look(1) == "");
+    CHECK(look(2) == "end");
+    CHECK(rig.outcome() == Outcome::kRecovered);
+  }
+}
+
+TEST_CASE("a sample that could not be read does not lower what headroom has raised") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  rig.starve();
+  rig.sample.limit = 72 * kMiB;
+  rig.answer(Fact::kStepDone, 0);
+  Input blind;
+  blind.unreadable = true;
+  rig.tell(blind);
+  CHECK(rig.machine.headroom() == 8 * kMiB);
+  CHECK(rig.machine.last().limit == 72 * kMiB);
+}
+
+TEST_CASE("while a kill is under way it is not over: whose it was is known only then") {
+  Rig rig(guard());
+  rig.starve();
+  rig.relieve();
+  rig.sample.deserted = true;
+  Input killing;
+  killing.kill_under_way = true;
+  CHECK(rig.tell(killing) == "");
+  rig.now += 5 * kMs;
+  CHECK(rig.tell(killing) == "");
+  CHECK(rig.answer(Fact::kUserKilled, 1) == "end");
+  CHECK(rig.outcome() == Outcome::kKilled);
+}
+
+TEST_CASE("a deserted group whose tasks are throttled has no task that waits") {
+  EpisodeConfig throttled = guard();
+  throttled.traits.waits_in_fault = false;
+  for (bool in_fault : {true, false}) {
+    Rig rig(in_fault ? guard() : throttled);
+    rig.starve();
+    rig.sample.deserted = true;
+    CHECK(rig.look() == (in_fault ? "letgo" : "end"));
+  }
+}
+
+TEST_CASE("where most notifications are no OOM, one beside a fine sample is a sample") {
+  EpisodeConfig noisy = guard();
+  noisy.traits.notifies_of_more = true;
+  Rig rig(noisy);
+  rig.tell(Fact::kNotified);
+  CHECK(rig.next_wake() == kNever);
+  CHECK(rig.starve() == "begin");
+  Rig quiet(guard());
+  quiet.tell(Fact::kNotified);
+  CHECK(quiet.wakes_in() == 5 * kMs);
+}
+
+TEST_CASE("a deadline that moves makes the flapping before it count no more") {
+  for (Fact moved : {Fact::kExtend, Fact::kSetDeadline}) {
+    Rig rig(guard());
+    rig.starve();
+    rig.relieve();
+    // Not quiet, not caught.
+    auto flap = [&](int64_t ms) {
+      std::string said;
+      for (int64_t i = 0; i < ms && said.empty(); i++) {
+        rig.now += kMs;
+        said = rig.tell(Fact::kNotified);
+      }
+      return said;
+    };
+    CHECK(flap(110) == "");
+    CHECK(rig.tell(moved, moved == Fact::kExtend ? 50 * kMs : rig.now + 40 * kMs) == "");
+    CHECK(flap(59) == "");
+    CHECK(flap(1) == "letgo");
+  }
+}
+
+TEST_CASE("what another guardian does again takes effect before the kernel is asked") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");
+  CHECK(rig.after(60) == "");
+  CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");
+  CHECK(rig.after(99) == "");
+  // The same act, heard of once more.
+  CHECK(rig.tell(Fact::kGuardianActed, rig.now - 99 * kMs) == "");
+  CHECK(rig.after(1) == "letgo");
+}
+
+TEST_CASE("a kill that has ended it is not hidden by the guard's end") {
+  Rig rig(guard());
+  rig.starve();
+  rig.relieve();
+  rig.sample.kills++;
+  CHECK(rig.tell(Fact::kCancel) == "end");
+  CHECK(rig.outcome() == Outcome::kKilled);
 }
