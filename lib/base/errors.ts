@@ -132,7 +132,7 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'oom-guardian',
     'no more processes are allowed: raise RLIMIT_NPROC (ulimit -u) or pids.max',
   ],
-  ['ENOSPC', 'oom-guardian', 'a process can guard 49,152 groups'],
+  ['ENOSPC', 'oom-guardian', 'a process can guard 43,008 groups'],
   [
     'EPERM',
     'oom-guardian',

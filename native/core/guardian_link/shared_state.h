@@ -72,7 +72,7 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free);
 struct SharedState {
   static constexpr uint32_t kMagic = 0x6f6f6d33;  // "oom3"
   static constexpr size_t kSlots = 8192;          // of a segment
-  static constexpr size_t kSegments = 8;
+  static constexpr size_t kSegments = 7;
   // Of a segment: beyond that the way to a slot gets long.
   static constexpr size_t kMost = kSlots / 4 * 3;
 
@@ -171,5 +171,8 @@ struct SharedState {
     return static_cast<size_t>(inode * 0x9e3779b97f4a7c15u >> 40);
   }
 };
+// The guardian locks its future mappings, so all of this counts against RLIMIT_MEMLOCK, 8 MiB by
+// default, where it is not privileged. Its own image needs the rest.
+static_assert(sizeof(SharedState) <= size_t{13} << 19);
 
 }  // namespace oom
