@@ -90,8 +90,8 @@ for (const [name, options] of Object.entries(SCENES)) {
       'oom-freer',
       'oom-helper',
       'oom-keeper',
-      'oom-tree',
       'oom-sentinel',
+      'oom-tree',
     ])
     await withoutFault(t, remote, () => ooms(t, remote, dir, OOMS))
     t.ok((await remote.run<number>('return globalThis.forked')) > OOMS)
