@@ -17,7 +17,6 @@ namespace oom {
 namespace {
 
 using guardian::Answer;
-using guardian::Ask;
 using guardian::Question;
 
 // If the guardian does not answer within 5 s, it is ended and replaced.
