@@ -233,7 +233,7 @@ void GuardianGroup::apply_grip(int64_t now) {
   Grip want = machine_.grip();
   if (!switch_.due(now, machine_.wish())) return;
   int err = 0;
-  // The parent publishes the state in the slot before its message arrives here.
+  // The parent publishes the state in the slot before it releases the group.
   bool released = slot_view().state == SlotState::kReleased;
   if (want != Grip::kHeld) {
     if ((held_ && released) || !is_parents_turn()) err = let_go();
@@ -305,8 +305,7 @@ void GuardianGroup::witness(Do what) {
   if (what == Do::kEnd) turn_.ends(machine_.end().at);
 }
 
-// If the delay is 0, a living parent has the grace to carry it out first: it may have set another
-// delay that has not arrived here yet.
+// If the delay is 0, a living parent has the grace to release the group itself.
 bool GuardianGroup::is_parents_turn() {
   if (!config_.parent_alive || machine_.config().delay_ns != 0) return false;
   int64_t now = config_.effects->now();
