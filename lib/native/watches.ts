@@ -10,6 +10,8 @@ interface Closable {
 
 export interface TreeWatchHandle extends Closable {
   scan(): Promise<void>
+  /** After scan(): reads the base lines that it has left out. */
+  settle(): Promise<void>
   /** Relative to the root; undefined for a group that is forgotten. */
   path(sub: number): string | undefined
   /** How many are left. */

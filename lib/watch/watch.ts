@@ -231,6 +231,8 @@ async function startTree(
       const tree = new (binding().TreeWatch)(handle, target, wanted)
       watch.feed(feedOf(tree, at))
       await tree.scan()
+      // What it reads is needed for the origin of an OOM only: nothing waits for it.
+      void tree.settle()
     }
   } catch (error) {
     if (!watch.ended) throw fromNative(error, at)

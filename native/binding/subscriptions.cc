@@ -83,7 +83,7 @@ class Watch final : public Closable<Watch> {
             .make_watch({&environment_->channel(), info[1].As<Napi::Number>().Uint32Value(), 0,
                          place_of(group), wanted_of(info[2])},
                         status);
-    if (source) status = source->arm(false);
+    if (source) status = source->arm({});
     if (status.ok()) status = Status::of(sentinel_->call(kAttach, source.get()), "epoll_ctl");
     if (!throw_if_failed(info.Env(), status)) source_ = std::move(source);
   }
@@ -97,12 +97,13 @@ class Watch final : public Closable<Watch> {
   LockedPtr<OomWatch> source_;
 };
 
-// new TreeWatch(group, target, wanted): scan() → promise; path(sub), forget(sub), trouble()
+// new TreeWatch(group, target, wanted): scan(), settle() → promise; path(sub), forget(sub), trouble()
 class TreeWatchHandle final : public Closable<TreeWatchHandle> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "TreeWatch",
                        {InstanceMethod<&TreeWatchHandle::scan>("scan"),
+                        InstanceMethod<&TreeWatchHandle::settle>("settle"),
                         InstanceMethod<&TreeWatchHandle::path>("path"),
                         InstanceMethod<&TreeWatchHandle::forget>("forget"),
                         InstanceMethod<&TreeWatchHandle::trouble>("trouble"),
@@ -130,6 +131,16 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
         info.Env(),
         [watch = watch_, group = group_](Nothing&) {
           return watch->open(std::shared_ptr<const Fd>(group, &group->fd()), group->memcg());
+        },
+        [](Napi::Env env, Nothing&) { return env.Undefined(); });
+  }
+  Napi::Value settle(const Napi::CallbackInfo& info) {
+    struct Nothing {};
+    return run_async<Nothing>(
+        info.Env(),
+        [watch = watch_](Nothing&) {
+          watch->settle();
+          return Status::success();
         },
         [](Napi::Env env, Nothing&) { return env.Undefined(); });
   }

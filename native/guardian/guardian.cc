@@ -46,11 +46,13 @@ bool may_lock_without_limit() {
   return syscall(SYS_capget, &header, data) == 0 && data[0].effective & 1u << CAP_IPC_LOCK;
 }
 
-// Locks the memory mapped so far. Under RLIMIT_MEMLOCK, MCL_FUTURE would make a later allocation
-// fail: then this is called again after each growth.
+// Locks the memory mapped so far and, once, all that is mapped later. Under RLIMIT_MEMLOCK the
+// second would make a later allocation fail: then this is called again after each growth.
 void lock_memory() {
+  static bool with_future = false;
+  if (with_future) return;
   if (may_lock_without_limit()) {
-    mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+    with_future = mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0;
   } else {
     mlockall(MCL_CURRENT | MCL_ONFAULT);
   }

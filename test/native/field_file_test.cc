@@ -126,7 +126,7 @@ TEST_CASE("a wake-up by an unknown key is silent, and asks for no further look")
     REQUIRE(status.ok());
     auto channel = apart<Channel>([](void*) {}, nullptr);
     OomWatchV2 watch({channel.get(), 1, 1, group.place(), WatchSpec::kHigh | WatchSpec::kMax});
-    REQUIRE(watch.arm(false).ok());
+    REQUIRE(watch.arm({}).ok());
     for (uint64_t count = 8; count < 1000; count++) {
       group.put("memory.events.local", events(4, keys, keys, keys, count));
       watch.ready(*loop, 1);

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,6 +26,9 @@ bool gone(int err) { return err == -ENOENT || err == -ENODEV; }
 
 // Appends the names of the directories in `dir`.
 Status subdirectories(int dir, std::vector<std::string>& out) {
+  // On cgroupfs the links of a directory are its subdirectories, itself and its entry.
+  struct stat st;
+  if (fstat(dir, &st) == 0 && st.st_nlink == 2) return Status::success();
   int opened = sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY);
   if (opened < 0) return Status::of(opened, "open");
   DIR* entries = fdopendir(opened);

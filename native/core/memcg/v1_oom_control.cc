@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <string>
 
+#include "core/memcg/charged_ahead.h"
 #include "core/memcg/shared_files.h"
 #include "core/sys/control_file.h"
 #include "core/sys/event_control.h"
@@ -16,19 +17,9 @@
 #include "core/sys/warm_file.h"
 
 namespace oom {
-namespace {
-
-// The kernel charges in batches of 64 pages per CPU and uncharges an unused rest without waking any
-// waiter: a full group may then stand one batch per CPU below its limit.
-uint64_t slack_of_machine() {
-  long cpus = sysconf(_SC_NPROCESSORS_CONF);
-  return static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * 64 * 4096;
-}
-
-}  // namespace
-
 Status OomControlBackEnd::arm(const Place& place, int dir, const ArmNeeds& needs) {
-  slack_ = slack_of_machine();
+  // The kernel uncharges an unused rest without waking any waiter.
+  slack_ = charged_ahead();
   struct {
     Fd& fd;
     const char* name;
@@ -56,7 +47,7 @@ Status OomControlBackEnd::arm(const Place& place, int dir, const ArmNeeds& needs
   if (Status s = members_.arm(place, dir, needs.inside); !s.ok()) return s;
   eventfd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!eventfd_) return Status::last("eventfd");
-  return register_event(dir, kOomControl, eventfd_.get(), "");
+  return register_event(dir, oom_control_, kOomControl, eventfd_.get(), "");
 }
 
 Status OomControlBackEnd::arm_reclaim(int dir) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "core/memcg/charged_ahead.h"
 #include "core/memcg/hierarchy.h"
 #include "core/prepared/alarm.h"
 #include "core/prepared/spare_fds.h"
@@ -75,8 +76,7 @@ Status MemoryHighBackEnd::arm(const Place& place, int dir, const ArmNeeds& needs
   }
   if (faccessat(dir, "cgroup.freeze", F_OK, 0) != 0) return Status::last("open", "cgroup.freeze");
   oom_since_last();
-  long cpus = sysconf(_SC_NPROCESSORS_CONF);
-  ahead_ = static_cast<uint64_t>(cpus < 1 ? 1 : cpus) * kChargeBatch;
+  ahead_ = charged_ahead();
   if (Status s = members_.arm(place, dir, needs.inside); !s.ok()) return s;
   dir_ = place.name().empty() ? place.base() : -1;
   if (dir_ < 0) {

@@ -25,7 +25,8 @@ struct Chunk {
   Slot* free;
   size_t slot_size;
   size_t used;
-  size_t fresh;  // where the slots begin that were never used, and need not be resident
+  size_t fresh;     // where the slots begin that were never used
+  size_t resident;  // how much of the chunk is resident: all used slots, and the rest of a page
   Keep keep;
 
   bool has_room() const { return free || fresh + slot_size <= kChunk; }
@@ -71,7 +72,7 @@ Chunk* grow(size_t slot_size, Keep keep, Status& status) {
     munmap(at, kChunk);
     return nullptr;
   }
-  auto* chunk = new (at) Chunk{chunks, nullptr, nullptr, slot_size, 0, kFirst, keep};
+  auto* chunk = new (at) Chunk{chunks, nullptr, nullptr, slot_size, 0, kFirst, kFirst, keep};
   if (chunks) chunks->previous = chunk;
   chunks = chunk;
   return chunk;
@@ -83,9 +84,12 @@ void* take(Chunk& chunk, Status& status) {
     chunk.free = chunk.free->next;
   } else {
     slot = reinterpret_cast<char*>(&chunk) + chunk.fresh;
-    Range pages = pages_of(slot, chunk.slot_size);
-    status = make_resident(reinterpret_cast<void*>(pages.begin), pages.size());
-    if (!status.ok()) return nullptr;
+    if (chunk.fresh + chunk.slot_size > chunk.resident) {
+      Range pages = pages_of(slot, chunk.slot_size);
+      status = make_resident(reinterpret_cast<void*>(pages.begin), pages.size());
+      if (!status.ok()) return nullptr;
+      chunk.resident = pages.end - reinterpret_cast<uintptr_t>(&chunk);
+    }
     chunk.fresh += chunk.slot_size;
   }
   chunk.used++;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 namespace oom {
 
@@ -31,6 +32,10 @@ struct OriginSigns {
   // A process here or below may have been killed since the OOM.
   bool freed = false;
 };
+
+// What the group's own signs decide without a look at the groups above; nothing: they must be read.
+// `own.full` counts only where the mark is kAbove.
+std::optional<Origin> origin_by_own(const LimitSigns& own, OriginSigns::Mark mark);
 
 // kUnknown where both can be meant: a guess would be worse.
 Origin origin_of(const OriginSigns& signs);

@@ -4,14 +4,16 @@
 
 #include <cstdio>
 
-#include "core/sys/fd.h"
 #include "core/sys/small_file.h"
 
 namespace oom {
 
 Status register_event(int dir, const char* file, int eventfd, const char* args) {
+  return register_event(dir, Fd(sys::open_at(dir, file, O_RDONLY)), file, eventfd, args);
+}
+
+Status register_event(int dir, const Fd& control, const char* file, int eventfd, const char* args) {
   constexpr const char* kControl = "cgroup.event_control";
-  Fd control(sys::open_at(dir, file, O_RDONLY));
   if (!control) return Status::of(control.get(), "open", file);
   Fd events(sys::open_at(dir, kControl, O_WRONLY));
   if (!events) return Status::of(events.get(), "open", kControl);

@@ -3,6 +3,7 @@
 // since 6.12, EOPNOTSUPP with PREEMPT_RT.
 #pragma once
 
+#include "core/sys/fd.h"
 #include "core/sys/status.h"
 
 namespace oom {
@@ -10,5 +11,7 @@ namespace oom {
 // Writes "<event_fd> <control_fd> <args>". Both files are closed again: the kernel keeps what it
 // needs.
 Status register_event(int dir, const char* file, int eventfd, const char* args);
+// The same for a file of `dir` that is open already; `file` is its name, for the error.
+Status register_event(int dir, const Fd& control, const char* file, int eventfd, const char* args);
 
 }  // namespace oom

@@ -169,15 +169,21 @@ void Tree::found(uint32_t parent, const std::string& name) {
     if (!is_gone(dir.get())) give_up(dir.get(), name);
     return trouble(dir.get(), "open");
   }
-  if (fstat(dir.get(), &st) != 0) return trouble(-errno, "fstat");
   if (auto it = dirs_.find(name); it != dirs_.end()) {
+    if (fstat(dir.get(), &st) != 0) return trouble(-errno, "fstat");
     if (it->second.inode == st.st_ino) return;
     lost(name);  // made again under the same name
   }
-  Dir made{st.st_ino, 0, last_tag_ += 2, -1, -1};
+  Dir made{0, 0, last_tag_ += 2, -1, -1};
   names_[made.tag] = name;
   unwatched(1);
   watch(made, dir.get());
+  if (fstat(dir.get(), &st) != 0) {
+    unwatch(made);
+    names_.erase(made.tag);
+    return trouble(-errno, "fstat");
+  }
+  made.inode = st.st_ino;
   // Report it even if the groups below it will only be seen by sweeping.
   made.id = listener_.appeared(parent, Place(root_, name, st.st_ino), dir.get());
   if (made.id == 0) {
@@ -189,9 +195,9 @@ void Tree::found(uint32_t parent, const std::string& name) {
   bool watched = made.watch >= 0;
   dirs_[name] = made;
   if (Dir* one = above(name)) one->below++;
-  // On cgroupfs the links of a directory are its subdirectories, itself and its entry. If there are
-  // 2, nothing is below it yet, and inotify reports what comes from now on.
-  if (watched && fstat(dir.get(), &st) == 0 && st.st_nlink == 2) return;
+  // On cgroupfs the links of a directory are its subdirectories, itself and its entry. If there were
+  // 2 after it was watched, nothing was below it then, and inotify reports what has come since.
+  if (watched && st.st_nlink == 2) return;
   list(name, id, std::move(dir));
 }
 

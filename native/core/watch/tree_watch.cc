@@ -14,6 +14,15 @@ using Lock = std::lock_guard<std::mutex>;
 
 // How many watches the sentinel takes leave of at a time: it has others to serve.
 constexpr size_t kBatch = 64;
+// How many base lines it reads at a time: some 4 µs each.
+constexpr size_t kSettled = 16;
+// A tree of so many groups waits for them in open().
+constexpr size_t kSettledAtOnce = 64;
+
+struct Base {
+  OomWatch* watch;
+  BaseLine base;
+};
 
 constexpr auto kDetach = [](Sentinel& sentinel, auto* source) { source->detach(sentinel); };
 
@@ -27,8 +36,38 @@ Status TreeWatch::open(std::shared_ptr<const Fd> root, const Memcg& memcg) {
   Status status;
   notice_ = make_apart<NoticeSource>(status, channel_, target_);
   if (status.ok()) status = tree_.open(std::move(root));
+  if (status.ok() && unsettled_.size() <= kSettledAtOnce) settle();
   Lock lock(lock_);
   return status.ok() ? failure_ : status;
+}
+
+void TreeWatch::settle() {
+  for (;;) {
+    // The lock for a batch only: the consumer's thread takes it too.
+    Lock lock(lock_);
+    if (closed_ || settled_ >= unsettled_.size()) {
+      unsettled_ = {};
+      return above_.clear();
+    }
+    Base batch[kSettled];
+    size_t count = 0;
+    while (count < kSettled && settled_ < unsettled_.size()) {
+      auto [parent, sub] = unsettled_[settled_++];
+      auto it = watches_.find(sub);
+      if (it == watches_.end()) continue;
+      above_.next(parent, sub);
+      OomWatch& one = *it->second;
+      one.place().with([&](int dir) {
+        batch[count++] = {&one, one.base_line(dir, &above_)};
+        return 0;
+      });
+    }
+    sentinel_.call(
+        [](Sentinel&, const Base* first, size_t n) {
+          for (size_t i = 0; i < n; i++) first[i].watch->settle(first[i].base);
+        },
+        static_cast<const Base*>(batch), count);
+  }
 }
 
 void TreeWatch::close() {
@@ -72,19 +111,22 @@ Status TreeWatch::trouble() {
   return failure_;
 }
 
-uint32_t TreeWatch::appeared(uint32_t, const Place& place, int) {
+uint32_t TreeWatch::appeared(uint32_t parent, const Place& place, int dir) {
   uint32_t sub = 0;
-  Status status = watch(place, sub);
+  Status status = watch(parent, place, dir, sub);
   if (!status.ok() && !is_gone(status.err)) failed(status);
   return sub;
 }
 
-Status TreeWatch::watch(const Place& place, uint32_t& sub) {
+Status TreeWatch::watch(uint32_t parent, const Place& place, int dir, uint32_t& sub) {
   Lock lock(lock_);
   if (closed_) return Status::of(-ENODEV, nullptr);
   Status status;
   auto made = kind_->make_watch({&channel_, target_, next_sub_, place, wanted_}, status);
-  if (made) status = made->arm(tree_.opened());
+  above_.next(parent, next_sub_);
+  if (made)
+    status = made->arm(
+        {.dir = dir, .newborn = tree_.opened(), .settles = !tree_.opened(), .above = &above_});
   if (!status.ok()) return status;
   // Before the first record may come.
   OomWatch& source = *made;
@@ -97,6 +139,7 @@ Status TreeWatch::watch(const Place& place, uint32_t& sub) {
   }
   status = Status::of(err, "epoll_ctl");
   if (status.ok()) {
+    if (!tree_.opened()) unsettled_.push_back({parent, next_sub_});
     sub = next_sub_++;
   } else {
     watches_.erase(next_sub_);

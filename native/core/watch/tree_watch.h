@@ -9,11 +9,14 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "core/memcg/memcg.h"
 #include "core/prepared/locked.h"
 #include "core/sentinel/sentinel.h"
 #include "core/tree/tree.h"
+#include "core/watch/above_cache.h"
 #include "core/watch/subscriptions.h"
 #include "core/watch/watch.h"
 #include "core/watch/watch_kind.h"
@@ -30,6 +33,9 @@ class TreeWatch final : public TreeListener {
 
   // All groups are armed when it returns. -ECANCELED when closed meanwhile.
   Status open(std::shared_ptr<const Fd> root, const Memcg& memcg);
+  // After open(): reads the base lines that arming has left out, a few groups at a time. Those of a
+  // tree of up to 64 groups have been read by open().
+  void settle();
   // No more records once it has returned. Idempotent.
   void close();
   // Relative to the root; false: no such group (any more).
@@ -45,7 +51,7 @@ class TreeWatch final : public TreeListener {
   void failed(const Status& status) override;
 
  private:
-  Status watch(const Place& place, uint32_t& sub);
+  Status watch(uint32_t parent, const Place& place, int dir, uint32_t& sub);
 
   Sentinel& sentinel_;
   Channel& channel_;
@@ -55,6 +61,9 @@ class TreeWatch final : public TreeListener {
   std::mutex lock_;
   std::unordered_map<uint32_t, LockedPtr<OomWatch>> watches_;
   uint32_t next_sub_ = kRootSub;
+  AboveCache above_;
+  std::vector<std::pair<uint32_t, uint32_t>> unsettled_;  // the group above, and the group
+  size_t settled_ = 0;                                    // how many of these have been
   bool closed_ = false;
   Status failure_;
   LockedPtr<NoticeSource> notice_;  // from open() on

@@ -14,6 +14,7 @@
 #include "core/sentinel/sentinel.h"
 #include "core/sys/place.h"
 #include "core/sys/status.h"
+#include "core/watch/above_cache.h"
 #include "core/watch/last_look.h"
 
 namespace oom {
@@ -28,11 +29,32 @@ struct WatchSpec {
   uint32_t wanted = 0;  // what else to report: kHigh, kMax
 };
 
+// How a watch is armed, and what is known of its group already.
+struct Arming {
+  int dir = -1;  // the group's directory, open during the call; -1: the watch opens it
+  // The group is younger than the watch of its tree: all that happened in it counts.
+  bool newborn = false;
+  // settle() follows.
+  bool settles = false;
+  AboveCache* above = nullptr;
+};
+
+// What an OOM's origin is told by, when the watch begins. No OOM goes unnoticed without it.
+struct BaseLine {
+  uint64_t failcnt = 0;  // v1, as the next
+  uint64_t memsw_failcnt = 0;
+  Above above;  // v1: refused charges; v2: OOMs
+};
+
 class OomWatch : public Source, public LastLook {
  public:
   // Any thread: registers with the kernel, reads the base line. Nothing is lost from its return on.
-  // `newborn`: the group is younger than the watch of its tree, all that happened in it counts.
-  virtual Status arm(bool newborn) = 0;
+  virtual Status arm(const Arming& arming) = 0;
+  // What Arming::settles has left out: read on any thread that may sleep, and taken over on the
+  // sentinel. Until then the origin of an OOM may be unknown, never wrong.
+  virtual BaseLine base_line(int dir, AboveCache* above) const = 0;
+  virtual void settle(const BaseLine& base) = 0;
+  virtual const Place& place() const = 0;
   virtual const std::string& name() const = 0;
   // Starts listening: on any thread if there is nothing to report yet (quiet()), else on the
   // sentinel.

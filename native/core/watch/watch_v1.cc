@@ -11,6 +11,7 @@
 #include "core/sys/event_control.h"
 #include "core/sys/field_file.h"
 #include "core/sys/parse.h"
+#include "core/watch/above_cache.h"
 
 namespace oom {
 namespace {
@@ -36,21 +37,36 @@ int read_u64(int dir, const char* name, uint64_t& out) {
   return parse::u64({text, static_cast<size_t>(n)}, out);
 }
 
+// `last`, where they cannot be read.
+GroupCounters read_counters(int dir, const GroupCounters& last) {
+  GroupCounters out = last;
+  if (read_fields_at(dir, kFile, out.control) != 0) return last;
+  read_u64(dir, "memory.failcnt", out.failcnt);
+  return out;
+}
+
 }  // namespace
 
 OomWatchV1::OomWatchV1(WatchSpec spec)
     : OomWatch(spec), place_(std::move(spec.place)), target_(spec.target), sub_(spec.sub) {}
 
-// If it cannot be read (this process is out of memory or fds, or it was removed), the last counters
-// stay.
-void OomWatchV1::look(GroupCounters& out) const {
-  out = last_;
+BaseLine OomWatchV1::base_line(int dir, AboveCache* above) const {
+  BaseLine base;
+  auto read_above = [dir] { return refusals_above(dir); };
+  base.above = above ? above->of_above(read_above) : read_above();
+  read_u64(dir, "memory.failcnt", base.failcnt);
+  base.memsw_failcnt = swap_refusals(dir);
+  if (above && counts_below(dir)) above->note_own(base.failcnt + base.memsw_failcnt);
+  return base;
+}
+
+// If they cannot be read (this process is out of memory or fds, or the group was removed), the last
+// ones stay.
+void OomWatchV1::sample(int64_t now) {
   place_.with([&](int dir) {
-    parse::OomControl control;
-    if (int err = read_fields_at(dir, kFile, control)) return err;
-    out.kills = control.oom_kill.value_or(0);
-    out.under_oom = control.under_oom.value_or(false);
-    read_u64(dir, "memory.failcnt", out.failcnt);
+    note_counters(dir, read_counters(dir, last_), now);
+    // What the report of the last OOM did not wait for.
+    if (finder_.behind()) finder_.catch_up(dir, now);
     return 0;
   });
 }
@@ -61,33 +77,43 @@ int OomWatchV1::exists() const {
   return err == 0 ? 1 : (is_gone(err) ? 0 : err);
 }
 
-Status OomWatchV1::arm(bool newborn) {
+Status OomWatchV1::arm(const Arming& arming) {
   eventfd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!eventfd_) return Status::last("eventfd");
-  newborn_ = newborn;
-  if (!newborn) look(last_);
+  newborn_ = arming.newborn;
+  if (arming.dir >= 0) return arm_at(arming.dir, arming);
   Status status;
   int err = place_.with([&](int dir) {
-    finder_.start(dir, newborn, sys::now_ns());
-    status = register_event(dir, kFile, eventfd_.get(), "");
+    status = arm_at(dir, arming);
     return status.err;
   });
-  if (err != 0) return status.ok() ? Status::of(err, "open", kFile) : status;
+  return err != 0 && status.ok() ? Status::of(err, "open", kFile) : status;
+}
+
+Status OomWatchV1::arm_at(int dir, const Arming& arming) {
+  Fd control(sys::open_at(dir, kFile, O_RDONLY));
+  if (arming.newborn) {
+    auto above = [dir] { return refusals_above(dir); };
+    finder_.begin_young((arming.above ? arming.above->of_above(above) : above()).count,
+                        sys::now_ns());
+  } else {
+    if (control) (void)read_fields(control.get(), last_.control);
+    if (!arming.settles) settle(base_line(dir, nullptr));
+  }
+  Status status = register_event(dir, control, kFile, eventfd_.get(), "");
+  if (!status.ok()) return status;
   // Registering with a group that is out of memory signals at once: that OOM is older than the
   // watch.
   uint64_t signals = 0;
   if (::read(eventfd_.get(), &signals, sizeof signals) < 0) signals = 0;
-  if (last_.under_oom && signals > 0) signals--;
-  if (signals == 0 && !newborn) return Status::success();
-  GroupCounters c;
-  look(c);
+  if (last_.under_oom() && signals > 0) signals--;
+  if (signals == 0 && !arming.newborn) return Status::success();
   int64_t now = sys::now_ns();
-  if (signals > 0) note_ooms(signals, origin(now), now);
-  note_counters(c, now);
+  GroupCounters c = read_counters(dir, last_);
+  if (signals > 0) note_ooms(signals, origin(dir, c, now), now);
+  note_counters(dir, c, now);
   // Looks begin with attach(). Nothing was ever refused: nothing can have happened.
-  uint64_t with_swap = 0;
-  place_.with([&](int dir) { return read_u64(dir, "memory.memsw.failcnt", with_swap); });
-  if (signals > 0 || c.kills > 0 || c.failcnt > 0 || with_swap > 0) {
+  if (signals > 0 || c.kills() > 0 || c.failcnt > 0 || swap_refusals(dir) > 0) {
     looks_left_ = kLooks;
   } else {
     newborn_ = false;
@@ -129,10 +155,7 @@ void OomWatchV1::ready(Sentinel& sentinel, int64_t now) {
 
 // The group is there, so all signals were OOMs.
 void OomWatchV1::told(Sentinel& sentinel, int64_t now) {
-  GroupCounters c;
-  look(c);
-  note_ooms(std::exchange(unsure_, 0), origin(now), now);
-  note_counters(c, now);
+  note_signals(std::exchange(unsure_, 0), now);
   looks_left_ = kLooks;
   look_on(sentinel, now);
   emit(sentinel);
@@ -148,14 +171,19 @@ void OomWatchV1::vanished(Sentinel& sentinel, int64_t now) {
   sentinel.set_timer(*this, std::max(now, sys::now_ns()) + kRemovalSettles);
 }
 
-// Unknown if the group's files cannot be read any more.
-Origin OomWatchV1::origin(int64_t now) {
-  Origin result = Origin::kUnknown;
-  place_.with([&](int dir) {
-    result = finder_.find(dir, last_.kills, now);
+// The origin is unknown if the group's files cannot be read any more.
+void OomWatchV1::note_signals(uint64_t signals, int64_t now) {
+  int err = place_.with([&](int dir) {
+    GroupCounters c = read_counters(dir, last_);
+    note_ooms(signals, origin(dir, c, now), now);
+    note_counters(dir, c, now);
     return 0;
   });
-  return result;
+  if (err != 0) note_ooms(signals, Origin::kUnknown, now);
+}
+
+Origin OomWatchV1::origin(int dir, const GroupCounters& c, int64_t now) {
+  return finder_.find(dir, c.failcnt, c.control, last_.kills(), now);
 }
 
 void OomWatchV1::note_ooms(uint64_t ooms, Origin origin, int64_t at) {
@@ -165,12 +193,14 @@ void OomWatchV1::note_ooms(uint64_t ooms, Origin origin, int64_t at) {
   newborn_ooms_ += ooms;
 }
 
-void OomWatchV1::note_counters(const GroupCounters& c, int64_t now) {
-  if (c.kills > last_.kills) {
+void OomWatchV1::note_counters(int dir, const GroupCounters& c, int64_t now) {
+  if (c.kills() > last_.kills()) {
     if (kills_ == 0) kill_at_ = now;
-    kills_ += c.kills - last_.kills;
+    kills_ += c.kills() - last_.kills();
   }
-  if (newborn_ && c.kills > newborn_ooms_) note_ooms(c.kills - newborn_ooms_, origin(now), now);
+  if (newborn_ && c.kills() > newborn_ooms_) {
+    note_ooms(c.kills() - newborn_ooms_, origin(dir, c, now), now);
+  }
   last_ = c;
 }
 
@@ -212,18 +242,16 @@ void OomWatchV1::last_look(Sentinel& sentinel, int64_t now) {
   // Report an OOM before its kill.
   ready(sentinel, now);
   if (removed_ || unsure_ > 0) return;
-  GroupCounters c;
-  look(c);
-  note_counters(c, now);
+  sample(now);
   emit(sentinel);
 }
 
 void OomWatchV1::emit(Sentinel& sentinel) {
   auto record = [&](RecordKind kind, uint64_t count, int64_t at) {
     Record r(kind, at, count);
-    r.watch.oom_kill = last_.kills;
+    r.watch.oom_kill = last_.kills();
     r.watch.max = last_.failcnt;
-    r.watch.under_oom = last_.under_oom;
+    r.watch.under_oom = last_.under_oom();
     r.watch.origin = origin_;
     return r.to(target_, sub_);
   };

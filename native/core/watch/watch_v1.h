@@ -9,6 +9,7 @@
 
 #include "core/sentinel/sentinel.h"
 #include "core/sys/fd.h"
+#include "core/sys/parse.h"
 #include "core/sys/place.h"
 #include "core/sys/status.h"
 #include "core/watch/origin_v1.h"
@@ -18,16 +19,20 @@ namespace oom {
 
 // A v1 group's counters in memory.oom_control and memory.failcnt.
 struct GroupCounters {
-  uint64_t kills = 0;
+  parse::OomControl control;
   uint64_t failcnt = 0;
-  bool under_oom = false;
+  uint64_t kills() const { return control.oom_kill.value_or(0); }
+  bool under_oom() const { return control.under_oom.value_or(false); }
 };
 
 class OomWatchV1 final : public OomWatch {
  public:
   explicit OomWatchV1(WatchSpec spec);
 
-  Status arm(bool newborn) override;
+  Status arm(const Arming& arming) override;
+  BaseLine base_line(int dir, AboveCache* above) const override;
+  void settle(const BaseLine& base) override { finder_.settle(base); }
+  const Place& place() const override { return place_; }
   const std::string& name() const override { return place_.name(); }
   int attach(Sentinel& sentinel) override;
   bool quiet() const override { return looks_left_ == 0; }
@@ -39,11 +44,13 @@ class OomWatchV1 final : public OomWatch {
   void last_look(Sentinel& sentinel, int64_t now) override;
 
  private:
-  void look(GroupCounters& out) const;
+  void sample(int64_t now);
+  Status arm_at(int dir, const Arming& arming);
   int exists() const;
-  Origin origin(int64_t now);
+  Origin origin(int dir, const GroupCounters& c, int64_t now);
   void note_ooms(uint64_t ooms, Origin origin, int64_t at);
-  void note_counters(const GroupCounters& c, int64_t now);
+  void note_counters(int dir, const GroupCounters& c, int64_t now);
+  void note_signals(uint64_t signals, int64_t now);
   void look_on(Sentinel& sentinel, int64_t now);
   void told(Sentinel& sentinel, int64_t now);
   void vanished(Sentinel& sentinel, int64_t now);

@@ -42,7 +42,7 @@ Above look_above(int dir) {
     // The root has no counters.
     if (faccessat(up.get(), "cgroup.type", F_OK, 0) != 0) return out;
     if (read_fields_at(up.get(), kLocal, events) != 0) out.whole = false;
-    out.ooms += events.oom.value_or(0);
+    out.count += events.oom.value_or(0);
     at = std::move(up);
   }
   out.whole = false;
@@ -57,8 +57,8 @@ EventDelta delta_of(const parse::MemoryEvents& before, const parse::MemoryEvents
 }
 
 Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool own) {
-  if (now.ooms > before.ooms) {
-    return {std::min(now.ooms - before.ooms, kills), Origin::kAncestor};
+  if (now.count > before.count) {
+    return {std::min(now.count - before.count, kills), Origin::kAncestor};
   }
   // No visible group above has had an OOM: it was its own, one outside of this namespace, or the
   // system's.
@@ -82,30 +82,47 @@ void OomWatchV2::read_counters() {
   place_.with([&](int dir) { return read_fields_at(dir, kEvents, counters_); });
 }
 
-Status OomWatchV2::arm(bool newborn) {
-  bool root = false;
-  int err = place_.with([&](int dir) {
-    root =
-        faccessat(dir, "cgroup.type", F_OK, 0) != 0 && faccessat(dir, "cgroup.procs", F_OK, 0) == 0;
-    if (root) return 0;
-    int fd = sys::open_at(dir, kLocal, O_RDONLY);
-    if (fd < 0) return fd;
-    events_.reset(fd);
-    above_ = look_above(dir);
-    return 0;
-  });
-  if (err < 0) return Status::of(err, "open", kLocal);
-  if (root) return Status::success();
+Status OomWatchV2::arm(const Arming& arming) {
+  int err = arming.dir >= 0 ? arm_at(arming.dir, arming)
+                            : place_.with([&](int dir) { return arm_at(dir, arming); });
+  if (err != 0) return Status::of(err, "open", kLocal);
+  if (!events_) return Status::success();
   if (Status s = Removals::follow(*this); !s.ok()) return s;
   parse::MemoryEvents now;
   if (err = read_local(now); err != 0) return Status::of(err, "read", kLocal);
-  read_counters();
-  if (newborn) {
+  if (arming.newborn) {
     note(now, sys::now_ns());
   } else {
     last_ = now;
   }
   return Status::success();
+}
+
+// Opens nothing of the hierarchy's root, which has no counters.
+int OomWatchV2::arm_at(int dir, const Arming& arming) {
+  int fd = sys::open_at(dir, kLocal, O_RDONLY);
+  bool root = fd == -ENOENT && faccessat(dir, "cgroup.type", F_OK, 0) != 0 &&
+              faccessat(dir, "cgroup.procs", F_OK, 0) == 0;
+  if (root) return 0;
+  if (fd < 0) return fd;
+  events_.reset(fd);
+  if (!arming.settles) settle(base_line(dir, arming.above));
+  return read_fields_at(dir, kEvents, counters_);
+}
+
+BaseLine OomWatchV2::base_line(int dir, AboveCache* above) const {
+  auto read_above = [dir] { return look_above(dir); };
+  if (!above) return {.above = read_above()};
+  BaseLine base{.above = above->of_above(read_above)};
+  parse::MemoryEvents own;
+  if (events_ && read_local(own) == 0) above->note_own(own.oom.value_or(0));
+  return base;
+}
+
+void OomWatchV2::settle(const BaseLine& base) {
+  if (settled_) return;
+  settled_ = true;
+  above_ = base.above;
 }
 
 int OomWatchV2::attach(Sentinel& sentinel) {
@@ -162,17 +179,24 @@ void OomWatchV2::note(const parse::MemoryEvents& c, int64_t now) {
   if (delta.ooms > 0) note_ooms(delta.ooms, Origin::kSelf, now);
   if (delta.kills > 0) {
     Above above = seen_above();
+    if (!settled_) {
+      // Nothing to compare with.
+      above_ = above;
+      above.whole = false;
+    }
     // In one reading with its own OOM: what those above had since the last time is no explanation.
     Foreign foreign =
         delta.ooms > 0 ? Foreign{} : foreign_ooms(above_, above, delta.kills, own_oom_);
     if (foreign.ooms > 0) note_ooms(foreign.ooms, foreign.origin, now);
     above_ = above;
+    settled_ = true;
     own_oom_ = false;
     if (kills_ == 0) kill_at_ = now;
     kills_ += delta.kills;
   } else if (delta.ooms > 0) {
     // Its kill is still to come.
     above_ = seen_above();
+    settled_ = true;
     own_oom_ = true;
   }
   if (delta.high > 0 && (wanted_ & WatchSpec::kHigh)) {

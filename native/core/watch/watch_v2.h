@@ -12,6 +12,7 @@
 
 #include "core/sys/fd.h"
 #include "core/sys/parse.h"
+#include "core/watch/above_cache.h"
 #include "core/watch/removals.h"
 #include "core/watch/watch.h"
 
@@ -27,17 +28,13 @@ struct EventDelta {
 };
 EventDelta delta_of(const parse::MemoryEvents& before, const parse::MemoryEvents& now);
 
-// What is known of the groups above: the OOMs of their own limits, added up.
-struct Above {
-  uint64_t ooms = 0;
-  bool whole = true;  // seen up to the hierarchy's root
-};
 // What those above had to do with members that were killed; `own`: the group was out of memory
 // itself. Empty: nothing, it was the group's own or the system's.
 struct Foreign {
   uint64_t ooms = 0;
   Origin origin = Origin::kUnknown;
 };
+// `before` and `now`: the OOMs of the limits of the groups above.
 Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool own);
 
 class OomWatchV2 final : public OomWatch, public Removable {
@@ -45,7 +42,9 @@ class OomWatchV2 final : public OomWatch, public Removable {
   explicit OomWatchV2(WatchSpec spec);
   ~OomWatchV2() override { Removals::unfollow(*this); }
 
-  Status arm(bool newborn) override;
+  Status arm(const Arming& arming) override;
+  BaseLine base_line(int dir, AboveCache* above) const override;
+  void settle(const BaseLine& base) override;
   const std::string& name() const override { return place_.name(); }
   int attach(Sentinel& sentinel) override;
   // Listening begins on the sentinel.
@@ -60,6 +59,7 @@ class OomWatchV2 final : public OomWatch, public Removable {
   const Place& place() const override { return place_; }
 
  private:
+  int arm_at(int dir, const Arming& arming);
   int read_local(parse::MemoryEvents& out) const;
   void read_counters();
   void look(Sentinel& sentinel, int64_t now);
@@ -77,7 +77,8 @@ class OomWatchV2 final : public OomWatch, public Removable {
   uint32_t wanted_;
   parse::MemoryEvents last_;      // local, as last read
   parse::MemoryEvents counters_;  // memory.events, as last read
-  Above above_;                   // at the last OOM or kill
+  bool settled_ = false;          // above_ has been read
+  Above above_;                   // OOMs of the groups above, at the last OOM or kill here
   bool own_oom_ = false;          // of which no kill has been seen
   // Not sent yet.
   uint64_t ooms_ = 0, kills_ = 0, high_ = 0, max_ = 0;
