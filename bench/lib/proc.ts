@@ -1,4 +1,5 @@
 // What the kernel says of a process and its threads: proc(5).
+import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 
 const read = (file: string) => readFileSync(`/proc/${file}`, 'utf8')
@@ -13,8 +14,11 @@ export const nameOf = (pid: number | 'self', tid: number) => read(`${pid}/task/$
 
 export const fds = (): number => readdirSync('/proc/self/fd').length - 1
 
+export const fdsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
+
 /** Resident memory, bytes. */
-export const rss = (): number => Number(/^Rss:\s+(\d+)/m.exec(read('self/smaps_rollup'))![1]) * 1024
+export const rss = (pid: number | 'self' = 'self'): number =>
+  Number(/^Rss:\s+(\d+)/m.exec(read(`${pid}/smaps_rollup`))![1]) * 1024
 
 function statFields(pid: number | 'self', tid: number): number[] {
   const text = read(`${pid}/task/${tid}/stat`)
@@ -40,4 +44,18 @@ export function activity(): Map<number, { name: string; cpuMs: number; woken: nu
       return [tid, { name: nameOf('self', tid), cpuMs, woken: Number(woken[1]) }]
     }),
   )
+}
+
+/** Makes room for so many open files, where RLIMIT_NOFILE can be raised: prlimit(1). */
+export function allowFds(count: number): void {
+  const allowed = execFileSync('prlimit', [
+    `--pid=${process.pid}`,
+    '--nofile',
+    '-o',
+    'SOFT',
+    '--noheadings',
+  ])
+  if (Number(allowed) < count) {
+    execFileSync('prlimit', [`--pid=${process.pid}`, `--nofile=${count}:${count}`])
+  }
 }
