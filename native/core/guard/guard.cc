@@ -227,6 +227,7 @@ Status Guard::take(uint32_t parent, const Place& place, int dir, uint32_t& sub) 
   entry.group = make_locked<GuardedGroup>(status, terms, above ? above->group.get() : nullptr,
                                           groups_.next());
   if (!status.ok()) return status;
+  entry.group->set_writes_reported(tree_.touches_watched());
   if (status = enter(entry, place, dir); !status.ok()) return status;
   sub = groups_.next();
   groups_.add(std::move(entry));

@@ -19,6 +19,13 @@ int64_t idle_interval(Sentinel& sentinel, int64_t wanted) {
   return std::max<int64_t>(wanted, sentinel.idlers() * 5 * kMs);
 }
 
+// Where writes to the group's files are reported too, one sweep of all groups at the same time finds
+// what was missed: a notification that was lost.
+int64_t next_sweep(int64_t now) {
+  constexpr int64_t kSweep = 10'000 * kMs;
+  return (now / kSweep + 1) * kSweep;
+}
+
 EpisodeConfig config_of(const GroupTerms& terms) {
   EpisodeConfig config = terms.episode;
   config.traits = terms.kind.traits();
@@ -322,7 +329,9 @@ void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
   int64_t when = std::min({machine_.next_wake(), hold_.next(), refill_.next(), standstill_.next()});
   if (int64_t idle = kind_.traits().idle_sample_ns; idle != kNever) {
-    when = std::min(when, now + idle_interval(sentinel, idle));
+    when = std::min(when, writes_reported_ && !machine_.active()
+                              ? next_sweep(now)
+                              : now + idle_interval(sentinel, idle));
   }
   if (observer_.undecided()) when = std::min(when, now + kWokenPoll);
   if (!attached_ || when == kNever) {

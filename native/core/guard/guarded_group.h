@@ -53,6 +53,8 @@ class GuardedGroup final : public Source, public JobOwner {
   }
   // Whether the kernel's killer is disabled already: 0, 1 or -errno.
   int held() { return back_end_->held(); }
+  // Before take_over(): whether look_again() follows each write to the files of the hold.
+  void set_writes_reported(bool reported) { writes_reported_ = reported; }
   // Before take_over(): the slot in which the guardian sees the group.
   void set_slot(SharedSlot& slot) { slot_.set(slot); }
   // Before take_over(), on a thread that may sleep: does the part of it that sleeps.
@@ -117,6 +119,7 @@ class GuardedGroup final : public Source, public JobOwner {
   Reports reports_;
   StepRunner steps_;
   bool attached_ = false;
+  bool writes_reported_ = false;
 };
 
 }  // namespace oom

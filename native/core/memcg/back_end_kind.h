@@ -2,6 +2,7 @@
 // version of the guarded group.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 
@@ -21,8 +22,8 @@ class BackEndKind {
   virtual const char* control() const = 0;
   // A group created below a guarded one is created held: releases one that no guard is to hold.
   virtual void release(int dir) const = 0;
-  // The file whose changes by other processes are to be watched in each group, or null.
-  virtual const char* touched_file() const = 0;
+  // The files whose changes by other processes are to be watched in each group; the rest null.
+  virtual std::array<const char*, 2> touched_files() const = 0;
   // Whether the group's own events report its removal.
   virtual bool tells_removal() const = 0;
   // Whether a group is frozen through a group of another hierarchy (freezer_v1.h).

@@ -174,7 +174,7 @@ void Tree::found(uint32_t parent, const std::string& name) {
     if (it->second.inode == st.st_ino) return;
     lost(name);  // made again under the same name
   }
-  Dir made{0, 0, last_tag_ += 2, -1, -1};
+  Dir made{0, 0, last_tag_ += 2, -1, {-1, -1}};
   names_[made.tag] = name;
   unwatched(1);
   watch(made, dir.get());
@@ -203,9 +203,14 @@ void Tree::found(uint32_t parent, const std::string& name) {
 
 // What is missing; where it cannot be had the directory is swept.
 void Tree::watch(Dir& dir, int fd) {
-  const char* file = listener_.touched_file();
-  if (file && dir.file_watch < 0) {
-    dir.file_watch = InotifyHub::watch(fd, file, IN_MODIFY, *this, dir.tag + 1);
+  touches_watched_ = true;
+  TreeListener::TouchedFiles files = listener_.touched_files();
+  for (size_t i = 0; i < files.size(); i++) {
+    int& number = dir.file_watches[i];
+    if (files[i] && number < 0) {
+      number = InotifyHub::watch(fd, files[i], IN_MODIFY, *this, dir.tag + 1);
+    }
+    if (files[i] && number < 0) touches_watched_ = false;
   }
   if (dir.watch >= 0) return;
   dir.watch = InotifyHub::watch(fd, "", kDirMask, *this, dir.tag);
@@ -218,8 +223,11 @@ void Tree::unwatch(Dir& dir) {
   } else {
     InotifyHub::unwatch(dir.watch, *this, dir.tag);
   }
-  if (dir.file_watch >= 0) InotifyHub::unwatch(dir.file_watch, *this, dir.tag + 1);
-  dir.watch = dir.file_watch = -1;
+  for (int& number : dir.file_watches) {
+    if (number >= 0) InotifyHub::unwatch(number, *this, dir.tag + 1);
+    number = -1;
+  }
+  dir.watch = -1;
 }
 
 Tree::Dir* Tree::above(const std::string& name) {
@@ -385,9 +393,13 @@ void Tree::event(const Mail& mail) {
   Dir& dir = dirs_[above->second];
   if (mail.mask & IN_IGNORED) {
     // The kernel has removed the watch, with its directory: a sweep finds that, or an event does.
-    int& number = touched ? dir.file_watch : dir.watch;
-    if (!touched && number >= 0) unwatched(1);
-    number = -1;
+    if (touched) {
+      // A group's files vanish together.
+      dir.file_watches.fill(-1);
+    } else {
+      if (dir.watch >= 0) unwatched(1);
+      dir.watch = -1;
+    }
     return;
   }
   if (touched) return listener_.touched(dir.id);

@@ -13,6 +13,7 @@
 // never comes here.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -38,8 +39,10 @@ class TreeListener {
   virtual uint32_t appeared(uint32_t parent, const Place& place, int dir) = 0;
   // The group has left the tree; events of its own files may still come.
   virtual void vanished(uint32_t id) = 0;
-  // A file of each group whose changes by any process are reported, or null; a literal.
-  virtual const char* touched_file() { return nullptr; }
+  // The files of each group whose changes by any process are reported: literals, the rest null.
+  static constexpr size_t kTouchedFiles = 2;
+  using TouchedFiles = std::array<const char*, kTouchedFiles>;
+  virtual TouchedFiles touched_files() { return {}; }
   virtual void touched(uint32_t) {}
   // After open(): something in the tree could not be opened. It will be tried again.
   virtual void failed(const Status&) {}
@@ -64,6 +67,8 @@ class Tree final : private InotifyHub::Subscriber {
   void close();
   // For the listener, within appeared(): true when the group is younger than open()'s end.
   bool opened() const { return opened_; }
+  // The same: true when each change of its touched_files() will be reported.
+  bool touches_watched() const { return touches_watched_; }
 
  private:
   friend class Forest;
@@ -73,7 +78,8 @@ class Tree final : private InotifyHub::Subscriber {
     uint32_t id;
     uint32_t tag;        // what it is watched under, even; its file: the number after that
     int watch;           // the hub's number; -1: there is none, it is swept
-    int file_watch;      // of touched_file(); -1: there is none
+    // Of touched_files(); -1: there is none.
+    std::array<int, TreeListener::kTouchedFiles> file_watches;
     uint32_t below = 0;  // how many directories in it are known
   };
   struct Unexplored {
@@ -132,6 +138,7 @@ class Tree final : private InotifyHub::Subscriber {
   Dirs dirs_;                                        // by name relative to the root
   std::unordered_map<uint32_t, std::string> names_;  // by tag
   uint32_t last_tag_ = 0;
+  bool touches_watched_ = false;  // of the group found last
   std::vector<Unexplored> unexplored_;
 
   std::mutex mail_lock_;

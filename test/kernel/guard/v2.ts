@@ -2,6 +2,8 @@
 // The promises of both versions are tried by the other guard*.ts.
 // lab: short on v2
 import t, { type Test } from 'tap'
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { failure, guarded } from '../../helpers/guard.js'
 import { openGroup } from '../../helpers/group.js'
 import { frozen, high, max, pids, usage } from '../../helpers/hold.js'
@@ -101,6 +103,32 @@ t.test('a limit that others raise in an episode, or move before one', onV2(WHY),
   await guard.guard.dispose()
   t.equal(high(dir), Infinity)
 })
+
+t.test(
+  'an idle group wakes nobody, and writes of others to its line are followed',
+  onV2(WHY),
+  async t => {
+    const dir = scratch(t, LIMIT)
+    await guarded(t, dir, { delayMs: LONG })
+    const sentinel = readdirSync('/proc/self/task').find(
+      tid => readFileSync(`/proc/self/task/${tid}/comm`, 'utf8') === 'oom-sentinel\n',
+    )!
+    const woken = (): number => {
+      const status = readFileSync(`/proc/self/task/${sentinel}/status`, 'utf8')
+      return Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)![1])
+    }
+    // What is left of arming.
+    for (let last = -1; last !== woken(); await sleep(1000)) last = woken()
+    const before = woken()
+    // The clock is what is tested: that time alone does not wake it, but for a sweep every 10 s.
+    await sleep(4000)
+    t.ok(woken() - before <= 2, `${woken() - before} wake-ups in 4 s`)
+
+    write(dir, 'memory.high', 'max')
+    await until(() => high(dir) === LINE)
+    t.ok(woken() - before > 0)
+  },
+)
 
 t.test('hold.freeze', onV2(WHY), async t => {
   for (const freeze of ['if-needed', 'always', 'never'] as const) {
