@@ -4,12 +4,11 @@ import type { MemoryGroup, OomEpisode } from '../../types/group.js'
 import type { EpisodeEnd, EpisodeSignal, StepReport } from '../../types/guard.js'
 import { integer, invalidType, options, outOfRange, processId, signalNumber } from '../base/args.js'
 import { bytes } from '../base/bytes.js'
-import { AbortError, OomError } from '../base/errors.js'
+import { AbortError, ownError, type OomError } from '../base/errors.js'
 import type { EpisodeFinish, EpisodeKey, EpisodeStart, GuardBackend, Step } from './backend.js'
 
-/** Of every method once the episode is over. */
-export const endedError = (): OomError =>
-  new OomError('ERR_EPISODE_ENDED', 'the group is no longer out of memory: the episode has ended')
+/** What every method rejects with when the episode has ended. */
+export const endedError = (): OomError => ownError('ERR_EPISODE_ENDED')
 
 export class Episode implements OomEpisode {
   readonly id: number

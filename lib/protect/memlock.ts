@@ -1,10 +1,8 @@
 // RLIMIT_MEMLOCK explained: what was asked for, what is allowed, and what to do about it. Everything
 // that locks memory refuses through this, before anything is locked.
+import { OWN } from '../base/error-table.js'
 import { fromNative, OomError, type NativeFailure } from '../base/errors.js'
 import { binding } from '../native/addon.js'
-
-const REMEDY =
-  'raise it (ulimit -l, LimitMEMLOCK= in a systemd unit, --ulimit memlock= of a container) or give the process CAP_IPC_LOCK'
 
 const mib = (bytes: number): string => `${(bytes / 1048576).toFixed(1)} MiB`
 
@@ -15,7 +13,7 @@ export function memlockReason(what: string, bytes: number): { reason: string; re
     reason: `${what} needs ${mib(bytes)} of locked memory; ${
       limit < 0 ? 'the kernel refuses it' : `RLIMIT_MEMLOCK allows ${mib(limit)}`
     }${locked > 0 ? `, of which ${mib(locked)} are in use` : ''}`,
-    remedy: REMEDY,
+    remedy: OWN['ERR_MEMLOCK_LIMIT']!.remedy!,
   }
 }
 

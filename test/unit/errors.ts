@@ -3,7 +3,8 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import t from 'tap'
-import { errnoName, fromNative, OomError, ownError, REMEDIES } from '../../lib/base/errors.js'
+import { OWN, REMEDIES, SYSTEM } from '../../lib/base/error-table.js'
+import { errnoName, fromNative, OomError, ownError } from '../../lib/base/errors.js'
 import { nativeFile } from '../../lib/native/load.js'
 
 t.test('a native failure becomes an OomError with the remedy', async t => {
@@ -96,4 +97,27 @@ t.test('the most specific remedy counts', async t => {
   t.match(about(-28, 'inotify_add_watch'), /fs\.inotify\.max_user_watches/)
   t.match(about(-24, 'open'), /RLIMIT_NOFILE/)
   t.notMatch(about(-24, 'open'), /inotify/)
+})
+
+t.test('the table has each code of the library, and no other', async t => {
+  const codes = new Set<string>()
+  for (const directory of ['lib', 'native']) {
+    for (const file of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
+      if (!/\.(ts|cc|h)$/.test(file) || file.endsWith('error-table.ts')) continue
+      const text = readFileSync(join(directory, file), 'utf8')
+      for (const [code] of text.matchAll(/\bERR_[A-Z_]+\b/g)) codes.add(code)
+    }
+  }
+  t.strictSame(
+    Object.keys(OWN)
+      .filter(code => code !== 'ABORT_ERR')
+      .sort(),
+    [...codes].sort(),
+  )
+  const remedied = new Set(REMEDIES.map(([code]) => code))
+  t.strictSame(
+    [...remedied].filter(code => SYSTEM[code] === undefined),
+    [],
+    'each errno with a remedy has a meaning',
+  )
 })

@@ -188,7 +188,7 @@ t.test('a user to whom systemd has delegated a tree', lab, async t => {
   delegate(outside)
   await t.rejects(remote.run(opened(outside, 'group.add(process.pid)')), {
     code: 'EACCES',
-    message: /the group that both are below/,
+    message: /nearest group that is above both/,
   })
 })
 
