@@ -1,13 +1,12 @@
 // A group runs out of memory twice. The first time a handler raises its limit. The second time it is
-// left alone on purpose: a plan lends it some memory, and when the delay is over the kernel's killer
-// steps in.
+// left alone on purpose: a plan raises the limit by some headroom, and when the delay is over the kernel's
+// killer decides.
 //
 //   npm start      (as root, on a machine with a writable memory controller, cgroup v1 or v2)
 //
-// Expect a timeline of about two seconds: when something happened (milliseconds from the first OOM),
-// what the group then used of which limit, who acted, and what was done. All of it is real: the
-// group, the job that fills it, the kill. The group is called cgroup-oom-demo-<pid> and is removed at
-// the end, whatever happens.
+// Expect a timeline of about two seconds. Each line has the time (milliseconds from the first OOM), the
+// group's usage and limit at that time, who acted, and what was done. All of it is real: the group, the
+// job that fills it, the kill. The group is called cgroup-oom-demo-<pid> and is always removed at the end.
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,7 +18,9 @@ const RAISE = '32M'
 /** @type {import('cgroup-oom').HeadroomStep[]} */
 const PLAN = [{ afterMs: 500, action: 'headroom', bytes: '8M' }]
 
-// 2 MiB more every 10 ms, for ever.
+const RELEASED = "the delay is over: releases the group to the kernel's killer"
+
+// 2 MiB more every 10 ms, without end.
 const GREEDY = 'const held = []; setInterval(() => held.push(Buffer.alloc(2 << 20, 1)), 10)'
 
 const { addon, memory, writable, guard: canGuard, swap } = await probe()
@@ -53,7 +54,7 @@ async function demonstrate() {
   const job = spawn(process.execPath, ['-e', GREEDY], { group, stdio: 'ignore' })
   const exited = once(job, 'exit')
   await once(job, 'spawn')
-  timeline.add('job', `starts (pid ${job.pid}) and wants ever more`)
+  timeline.add('job', `starts (pid ${job.pid}) and allocates without end`)
 
   for await (const episode of guard) {
     timeline.zero ||= episode.startedAt
@@ -75,8 +76,9 @@ async function demonstrate() {
 
     const { outcome, at, lateNs, steps } = await episode.ended
     for (const step of steps) {
-      if (step.action === 'headroom') timeline.add('plan', `lends ${PLAN[0].bytes}`, step.at)
-      else timeline.add('sentinel', 'the delay is over: gives the kernel its killer', step.at)
+      if (step.action === 'headroom')
+        timeline.add('plan', `raises the limit by ${PLAN[0].bytes} of headroom`, step.at)
+      else timeline.add('sentinel', RELEASED, step.at)
     }
     if (outcome === 'fallback') timeline.add('kernel', 'kills the job', (await kill(watch)).at)
     const late = outcome === 'fallback' ? `, ${(lateNs / 1e6).toFixed(3)} ms late` : ''
@@ -91,13 +93,13 @@ async function demonstrate() {
   await guard.dispose()
 }
 
-/** The next kill that is told of. */
+/** The next kill that the watch reports. */
 async function kill(watch) {
   for await (const event of watch) if (event.type === 'kill') return event
   throw new Error('the group was removed')
 }
 
-/** What has happened, with what the group used and might use at that time. */
+/** What has happened, with the group's usage and limit at that time. */
 class Timeline {
   zero = 0n
   #rows = []
@@ -114,7 +116,7 @@ class Timeline {
   }
 
   async print() {
-    await this.#look()
+    await this.#takeSample()
     for (const row of this.#rows.splice(0).sort((a, b) => (a.at < b.at ? -1 : 1))) {
       const sample = this.#samples.find(({ at }) => at >= row.at)
       const { usage, limit } = { ...sample, ...row.sizes }
@@ -128,14 +130,14 @@ class Timeline {
     await this.#sampling
   }
 
-  async #look() {
+  async #takeSample() {
     const at = process.hrtime.bigint()
     this.#samples.push({ at, usage: await group.usage(), limit: (await group.limits()).max })
   }
 
   async #sample() {
     try {
-      for (; !this.#stopped; await sleep(5)) await this.#look()
+      for (; !this.#stopped; await sleep(5)) await this.#takeSample()
     } catch {
       // The group has been removed.
     }

@@ -54,14 +54,14 @@ const tests: Record<string, (t: Test) => Promise<void>> = {
     t.strictSame(
       rows.map(([, , , , who, what]) => `${who} ${what!.replace(/\(pid \d+\)|[\d.]+ ms/g, '…')}`),
       [
-        'job starts … and wants ever more',
+        'job starts … and allocates without end',
         'kernel episode 1: out of memory, the job waits',
         'handler raises the limit by 32M',
         'sentinel episode 1 is over: limit-raised',
         'kernel episode 2: out of memory, the job waits',
         'handler leaves it alone, on purpose',
-        'plan lends 8M',
-        'sentinel the delay is over: gives the kernel its killer',
+        'plan raises the limit by 8M of headroom',
+        "sentinel the delay is over: releases the group to the kernel's killer",
         'kernel kills the job',
         'sentinel episode 2 is over: fallback, … late',
         'job is gone: SIGKILL',
