@@ -2,7 +2,7 @@
 // attw judge it, then installs it in a directory of its own and loads it as ESM and as CommonJS.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { hostPrebuilds } from './host.mjs'
 import { fail, must, root, run } from './run.mjs'
 
@@ -27,11 +27,24 @@ function checkContents(files) {
   // With binding.gyp in it, npm would compile on every install.
   const allowed = [
     /^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/,
+    /^docs\/[\w-]+\.md$/,
+    /^examples\/[\w-]+\.js$/,
     /^dist\/(esm|commonjs)\/(package\.json|(lib|types)\/.*\.(c?js|d\.c?ts|c?js\.map))$/,
     /^prebuilds\/[^/]+\/(cgroup_oom\.node|oom-launcher|oom-guardian)$/,
   ]
   const surplus = files.filter(file => !allowed.some(pattern => pattern.test(file)))
   if (surplus.length > 0) fail(`in the package by mistake: ${surplus.join(', ')}`)
+}
+
+/** What a document of the package links to by a relative path is in the package, too. */
+function checkLinks(files) {
+  for (const file of files.filter(name => name.endsWith('.md'))) {
+    const prose = readFileSync(join(root, file), 'utf8').replace(/^```[^]*?^```$/gm, '')
+    for (const [, to] of prose.matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+      const target = join(dirname(file), to)
+      if (!files.includes(target)) fail(`${file} links to ${target}, which is not in the package`)
+    }
+  }
 }
 
 // Each entry point is imported and required; the addon must load from the package's own prebuilds.
@@ -63,7 +76,9 @@ try {
   const [archive] = readdirSync(temporary)
   const tarball = join(temporary, archive)
   const listed = (await must('tar', ['-tzf', tarball])).trim().split('\n')
-  checkContents(listed.map(file => file.replace(/^package\//, '')))
+  const packed = listed.map(file => file.replace(/^package\//, ''))
+  checkContents(packed)
+  checkLinks(packed)
   console.log(`${archive}: ${listed.length} files`)
 
   const tools = join(root, 'node_modules/.bin')

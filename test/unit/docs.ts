@@ -5,12 +5,10 @@ import { dirname, join } from 'node:path'
 import t from 'tap'
 
 const DOCS = [
-  'docs/architecture.md',
-  'docs/kernel.md',
-  'docs/guarantees.md',
-  'docs/decisions.md',
-  'docs/hold.md',
-  'docs/security.md',
+  'README.md',
+  ...readdirSync('docs')
+    .filter(name => name.endsWith('.md'))
+    .map(name => `docs/${name}`),
   'CONTRIBUTING.md',
 ]
 
@@ -18,6 +16,15 @@ const textOf = new Map(DOCS.map(doc => [doc, readFileSync(doc, 'utf8')]))
 const proseOf = (text: string): string => text.replace(/^```[^]*?^```$/gm, '')
 const spansOf = (text: string): string[] =>
   [...text.matchAll(/`([^`]+)`/g)].map(match => match[1]!.replace(/\s+/g, ' '))
+
+/** The anchors of a document's headings, as GitHub makes them. */
+const anchorsOf = (text: string): string[] =>
+  [...proseOf(text).matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/[^\w\s-]/g, '')
+      .replaceAll(' ', '-'),
+  )
 
 // `guard-plan` is guard-plan.ts anywhere below test/, or guard/plan.ts.
 const tests = new Set<string>()
@@ -70,7 +77,9 @@ function trials(text: string): string[] {
       .filter(name => /^(test|how it is tried.*)$/.test(name))
       .map(name => row[name]!),
   )
-  const prose = [...text.matchAll(/(How it is tried|Tried (in|by)|tried by)\b[^]*?(?=\.\s|\n\n)/g)]
+  const prose = [
+    ...text.matchAll(/(How it is tried|Tried (in|by)|tried by)\b[^]*?(?=[.:]\s|, which|\n\n)/g),
+  ]
   return [...columns, ...prose.map(match => match[0])]
 }
 
@@ -95,16 +104,33 @@ for (const [doc, text] of textOf) {
       `${named.length} names are of tests`,
     )
 
-    const missing = [...proseOf(text).matchAll(/\]\((?!http)([^)#]*)(#[^)]*)?\)/g)].filter(
-      ([, to]) => to !== '' && !existsSync(join(dirname(doc), to!)),
+    const missing = [...proseOf(text).matchAll(/\]\((?!http)([^)#]*)(?:#([^)]*))?\)/g)].filter(
+      ([, to, anchor]) => {
+        const target = to === '' ? doc : join(dirname(doc), to!)
+        if (!existsSync(target)) return true
+        return anchor !== undefined && !anchorsOf(readFileSync(target, 'utf8')).includes(anchor)
+      },
     )
     t.strictSame(
-      missing.map(([, to]) => to),
+      missing.map(([link]) => link),
       [],
       'links lead somewhere',
     )
   })
 }
+
+t.test('what the README links to is in the package', async t => {
+  const { files } = JSON.parse(readFileSync('package.json', 'utf8')) as { files: string[] }
+  const packed = [...files, 'LICENSE'].map(
+    name => new RegExp(`^${name.replaceAll('.', '\\.').replace('*', '[\\w-]+')}$`),
+  )
+  const links = [...textOf.get('README.md')!.matchAll(/\]\((?!http)([^)#]+)/g)].map(m => m[1]!)
+  t.ok(links.length > 5)
+  t.strictSame(
+    links.filter(to => !packed.some(pattern => pattern.test(to))),
+    [],
+  )
+})
 
 t.test('the functions that are named as Class::name() are there', async t => {
   const files = readdirSync('native', { recursive: true, encoding: 'utf8' })
@@ -155,4 +181,15 @@ t.test('each fact about the kernel says where it is relied on, and what test hol
     const held = spansOf(test ?? '').some(name => tests.has(name))
     t.ok(held || /^no test\b/.test(test ?? ''), `${fact}: which test`)
   }
+})
+
+t.test('each promise says what keeps it, and what tries it', async t => {
+  const sections = textOf.get('docs/guarantees.md')!.split(/^##+ /m)
+  const promises = sections.filter(text => /\*\*(Kept|Tried) by\*\*/.test(text))
+  t.ok(promises.length > 30)
+  const bare = promises.filter(text => !/\*\*Kept by\*\*[^]*\*\*Tried by\*\*/.test(text))
+  t.strictSame(
+    bare.map(text => text.split('\n')[0]),
+    [],
+  )
 })

@@ -1,7 +1,7 @@
-// Every example of docs/cli.md, run as it is shown there: `$ command`, then what it prints. Numbers
-// may differ, and "…" stands for any lines. What a command in the background prints may come late.
-// An example that runs out of memory does so with one process and in page faults: a pipeline of two
-// (sh and yes) is told and killed once or many times, as the machine is busy.
+// Every example of docs/cli.md and of the README, run as it is shown there: `$ command`, then what it
+// prints. Numbers may differ, and "…" stands for any lines. What a command in the background prints may
+// come late. An example that runs out of memory does so with one process and in page faults: how often the
+// kernel reports and kills a pipeline of two (sh and yes) depends on how busy the machine is.
 // lab: left out: many Node.js processes, each of which takes seconds to start there; of one kernel
 import t from 'tap'
 import { spawn } from 'node:child_process'
@@ -15,7 +15,9 @@ import { scratch, until } from '../../helpers/scratch.js'
 
 const GROUP = '/sys/fs/cgroup/memory/jobs'
 const text = readFileSync('docs/cli.md', 'utf8')
-const blocks = [...text.matchAll(/^```console\n(.*?)^```$/gms)].map(([, block]) => block!)
+const blocks = [text, readFileSync('README.md', 'utf8')].flatMap(page =>
+  [...page.matchAll(/^```console\n(.*?)^```$/gms)].map(([, block]) => block!),
+)
 
 interface Example {
   command: string

@@ -1,31 +1,36 @@
-// What the README shows is what happens: its code is taken out of it and run against the real kernel,
-// and its error codes are those of the source.
+// What the README and docs/guide.md show is what happens: their code is taken out of them and run against
+// the real kernel.
 import t, { type Test } from 'tap'
 import { execFile } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MiB, onV1, write } from '../../helpers/memory-files.js'
 import { scratch } from '../../helpers/scratch.js'
 
 const root = process.cwd()
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const PAGES = ['README.md', 'docs/guide.md']
 
 interface Block {
+  page: string
   line: number
   kind: string
   code: string
 }
 
-// A marker says how: a `program` stands for itself but for its group's name, which is put below a
-// scratch group; a `fragment` is given `group` and the package's names; with `oom`, a job that runs
-// out of memory, again and again; with `v1`, what no other version has.
-const blocks: Block[] = [...readme.matchAll(/^(<!-- run: (.+) -->\n)?```js\n([^]*?)^```$/gm)].map(
-  ({ index, 2: kind = '', 3: code }) => ({
-    line: readme.slice(0, index).split('\n').length,
-    kind,
-    code: code!,
-  }),
-)
+// A marker says how a block is run. A `program` is run as it is, except for its group's name, which is put
+// below a scratch group. A `fragment` gets `group` and the package's names; with `oom`, a job runs out of
+// memory in the group again and again; with `v1`, it is run on that version only.
+const blocks: Block[] = PAGES.flatMap(page => {
+  const text = readFileSync(join(root, page), 'utf8')
+  return [...text.matchAll(/^(<!-- run: (.+) -->\n)?```js\n([^]*?)^```$/gm)].map(
+    ({ index, 2: kind = '', 3: code }) => ({
+      page,
+      line: text.slice(0, index).split('\n').length,
+      kind,
+      code: code!,
+    }),
+  )
+})
 
 const NO_SWAP = { 'memory.memsw.limit_in_bytes': 64 * MiB, 'memory.swap.max': 0 }
 
@@ -58,16 +63,21 @@ async function run(t: Test, code: string): Promise<string> {
   })
 }
 
-t.ok(blocks.length > 5, 'the README shows code')
+t.ok(blocks.length > 10, `${blocks.length} blocks of code are shown`)
+for (const page of PAGES)
+  t.ok(
+    blocks.some(block => block.page === page),
+    `${page} shows code`,
+  )
 t.strictSame(
   blocks.filter(({ kind }) => !/^(program|fragment(, oom)?(, v1)?)$/.test(kind)),
   [],
-  'all of which is run',
+  'all of them are run',
 )
 
-for (const { line, kind, code } of blocks) {
+for (const { page, line, kind, code } of blocks) {
   const where = kind.endsWith('v1') ? onV1('it says so') : {}
-  t.test(`line ${line}: ${kind}`, where, async t => {
+  t.test(`${page}, line ${line}: ${kind}`, where, async t => {
     if (kind === 'program') {
       const dir = scratch(t)
       const out = await run(t, code.replace("'nightly'", JSON.stringify(join(dir, 'nightly'))))
@@ -94,38 +104,13 @@ for (const { line, kind, code } of blocks) {
   })
 }
 
-/** All matches of the pattern's first group in the files below some directories. */
-function found(directories: string[], pattern: RegExp): string[] {
-  const names = new Set<string>()
-  for (const directory of directories) {
-    for (const file of readdirSync(join(root, directory), { recursive: true, encoding: 'utf8' })) {
-      if (!/\.(ts|cc|h)$/.test(file)) continue
-      const text = readFileSync(join(root, directory, file), 'utf8')
-      for (const [, name] of text.matchAll(pattern)) names.add(name!)
-    }
-  }
-  return [...names].sort()
-}
-
-t.test('every code of our own is in the table, and no other', async t => {
-  const rows = readme.split('\n').filter(line => /^\| `(ERR_|ABORT_|E[A-Z])/.test(line))
-  const table = rows.flatMap(row => [...row.split('|')[1]!.matchAll(/`(\w+)`/g)].map(m => m[1]!))
-  t.equal(new Set(table).size, table.length, 'each once')
-  t.strictSame(
-    table.filter(code => code.startsWith('ERR_')).sort(),
-    found(['lib', 'native'], /\b(ERR_[A-Z_]+)\b/g),
-  )
-})
-
-t.test('its links lead somewhere, its options and actions exist', async t => {
-  for (const [, to] of readme.matchAll(/\]\((?!http)([^)#]+)\)/g)) {
-    t.ok(existsSync(join(root, to!)), to!)
-  }
+t.test('the options of guard() and the outcomes of an episode are all explained', async t => {
+  const guide = readFileSync(join(root, 'docs/guide.md'), 'utf8')
   const types = (name: string) => readFileSync(join(root, 'types', `${name}.ts`), 'utf8')
   const options = /export interface GuardOptions \{([^]*?)\n\}/.exec(types('group'))![1]!
   for (const [, name] of options.matchAll(/^ {2}(\w+)\??:/gm)) {
-    if (name !== 'hold') t.match(readme, new RegExp(`\`${name}\``), name!)
+    t.match(guide, new RegExp(`\`${name}\``), name!)
   }
   const outcomes = /export type Outcome =([^]*?)\n\n/.exec(types('guard'))![1]!
-  for (const [, name] of outcomes.matchAll(/'([\w-]+)'/g)) t.match(readme, `\`${name}\``, name!)
+  for (const [, name] of outcomes.matchAll(/'([\w-]+)'/g)) t.match(guide, `\`${name}\``, name!)
 })
