@@ -49,7 +49,7 @@ async function column(lab, wanted) {
 }
 
 const rows = [
-  ['from the line to the last member standing still, ms', c => pair(c.stopMs)],
+  ['from the line until the last member is frozen, ms', c => pair(c.stopMs)],
   ['what gets through, KiB', c => pair(c.throughKiB)],
   ['the fallback is late by, ms', c => pair(c.lateMs, 1)],
   ['reading files loses, % (95 % confidence)', c => within(c.readLossPercent)],
