@@ -26,7 +26,7 @@ export interface PidsOptions {
 
 export interface AddOptions {
   /**
-   * Also move what nobody moves on purpose: process 1, an ancestor of this process, a kernel thread, or
+   * Also move what is rarely moved on purpose: process 1, an ancestor of this process, a kernel thread, or
    * the process of a thread whose id was given. Default false: ERR_PROCESS_REFUSED.
    */
   force?: boolean
@@ -56,8 +56,8 @@ export interface MemoryGroup extends AsyncDisposable {
   limits(): Promise<MemoryLimits>
 
   /**
-   * Sets the given limits and leaves the others, all or none: what was written before one is refused
-   * is put back. Sizes are rounded down to whole pages. v1 knows memory and memory + swap: what may be
+   * Sets the given limits and leaves the others, all or none: if one is refused, those written before it
+   * are restored. Sizes are rounded down to whole pages. v1 knows memory and memory + swap: what may be
    * swapped stays the same when only `max` changes. Lowering `max` never kills.
    *
    * @throws EBUSY if the group uses more and the kernel could not reclaim enough;
@@ -82,9 +82,9 @@ export interface MemoryGroup extends AsyncDisposable {
   add(pid: number, options?: AddOptions): Promise<void>
 
   /**
-   * Sends a signal to the members and, unless told otherwise, to those of all groups below. SIGKILL
-   * goes on until none is left, with processes that are forked meanwhile; frozen ones are thawed to
-   * die. Any other signal is sent once. A pid is never signalled after another process got it.
+   * Sends a signal to the members and, unless `recursive` is false, to those of all groups below. SIGKILL
+   * is repeated until no member is left, processes that are forked meanwhile included; frozen ones are
+   * thawed to die. Any other signal is sent once. A pid is never signalled after another process got it.
    *
    * @returns the pids signalled
    * @throws ERR_SELF_IN_GROUP for SIGKILL and SIGSTOP if this process is a member; ERR_INIT_IN_GROUP
@@ -107,8 +107,8 @@ export interface MemoryGroup extends AsyncDisposable {
   thaw(): Promise<void>
 
   /**
-   * Asks the kernel to reclaim, as far as there is something. v2: about so many bytes; v1
-   * (memory.force_empty): what it can, whatever the number.
+   * Asks the kernel to reclaim memory, as far as there is some. v2: about `size` bytes; v1
+   * (memory.force_empty): all that it can, whatever `size` is.
    *
    * @returns bytes by which usage went down
    */
@@ -116,7 +116,7 @@ export interface MemoryGroup extends AsyncDisposable {
 
   /**
    * Removes the group, rmdir(2). With `kill`, all members and all groups below go first; on v1 the
-   * kernel's killer is given back before. Watches of this process have told of all kills before it is gone.
+   * kernel's killer is enabled before. Watches of this process have reported all kills before it is gone.
    * The object stays open.
    *
    * @throws EBUSY if there are members or groups below; ENOENT if it is gone already; with `kill` also
@@ -125,7 +125,7 @@ export interface MemoryGroup extends AsyncDisposable {
   remove(options?: RemoveOptions): Promise<void>
 
   /**
-   * Tells of the group's OOMs, of the kernel's kills in it and of its removal; changes nothing. Armed
+   * Reports the group's OOMs, the kernel's kills in it and its removal; changes nothing. Armed
    * when it returns: what happens between now and the first `next()` is not lost.
    *
    * @throws ERR_CLOSED; ENOENT or ENODEV for a group that is gone; AbortError for a signal that has
@@ -134,15 +134,15 @@ export interface MemoryGroup extends AsyncDisposable {
   watch(options?: WatchOptions): OomWatch
 
   /**
-   * Tells when usage crosses so many bytes, in either direction. v1: an eventfd threshold
-   * (cgroup.event_control); the kernel looks every 128 pages, so it may be some hundred KiB late. v2 has
-   * no such thing: the sentinel looks ten times a second (less often with thousands of these), and does
-   * not see what goes there and back in between.
+   * Reports when usage crosses `size` bytes, in either direction. v1: an eventfd threshold
+   * (cgroup.event_control); the kernel checks it every 128 pages, so it may be some hundred KiB late. v2 has
+   * no such thing: the sentinel samples usage ten times a second (less often with thousands of these), and
+   * does not see a crossing there and back in between.
    */
   watchUsage(size: Bytes, options?: SubscriptionOptions): EventIterator<UsageEvent>
 
   /**
-   * Tells of memory pressure before it is an OOM: with `level` the group's vmpressure (v1
+   * Reports memory pressure before it is an OOM: with `level` the group's vmpressure (v1
    * memory.pressure_level; ERR_CGROUP_UNSUPPORTED on v2), with `kind` PSI stalls: on v1 the whole
    * system's (/proc/pressure/memory), on v2 the group's (memory.pressure).
    */
@@ -152,13 +152,13 @@ export interface MemoryGroup extends AsyncDisposable {
    * Takes OOM handling of the group, and of those below it, over from the kernel, for at most
    * `delayMs` each time: then the fallback decides. In force when it resolves.
    *
-   * @throws ERR_KILLER_DISABLED if somebody has disabled the killer already (see `takeOver`);
+   * @throws ERR_KILLER_DISABLED if the killer is disabled already (see `takeOver`);
    * ERR_ROOT_GROUP; ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low; ERR_GUARDIAN_MISSING and
    * ERR_GUARDIAN_INSIDE; AbortError
    */
   guard(options: GuardOptions): Promise<OomGuard>
 
-  /** Lets go of the directory; the group itself stays. What is under way is finished. Idempotent. */
+  /** Closes the directory; the group itself stays. Calls under way are finished. Idempotent. */
   close(): Promise<void>
 
   [Symbol.asyncDispose](): Promise<void>
@@ -170,7 +170,7 @@ export interface GuardianOptions {
   /**
    * Where it lives; must not be the guarded group or below it. Default: where this process is, or, if
    * that is inside of what is guarded, the group above the guarded one. One guardian serves all guards
-   * of a process: the last guard that says so moves it.
+   * of a process: the last guard that names a group moves it there.
    */
   group?: MemoryGroup
 }
@@ -191,8 +191,8 @@ export interface GuardOptions {
   dryRun?: boolean
   /**
    * Adopt a group whose killer is already disabled; it is left enabled at the end. v2, where no killer can
-   * be: one that carries the mark of a hold, which is put back as that one had found it, as far as whoever
-   * could have written the mark had the right to. Default false.
+   * be disabled: adopt a group that carries the mark of a hold. What that mark has noted is restored, as far
+   * as every user who could have written the mark may write it. Default false.
    */
   takeOver?: boolean
   /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */
@@ -229,15 +229,15 @@ export interface OomEpisode {
   raiseLimit(to: Bytes | { by: Bytes }): Promise<void>
   /**
    * Kills a member, the one with the largest resident size, or all, those of groups below included.
-   * Resolves with the pids. Never this process, its parents, pid 1 or who is at oom_score_adj -1000.
+   * Resolves with the pids. Never this process, its parents, pid 1 or a process at oom_score_adj -1000.
    * `'largest'` takes all members along that share its memory.
    *
-   * With a `signal` other than SIGKILL it is asked to end (or whatever that signal means to it): that
-   * is no kill, and the episode ends as ever. A member that waits for memory acts on it once it has
-   * some, so raise the limit too.
+   * A `signal` other than SIGKILL is a request to end (or whatever it means to the process): it does not
+   * count as a kill, and the episode ends as without it. A member that waits for memory handles the signal
+   * once it has some, so raise the limit too.
    *
    * @throws ESRCH: no such member, or none that may be killed; EPERM; ERR_UNSEEN_MEMBERS: a member is in
-   * another PID namespace or hidden in /proc, so that nobody can say which is the largest, or end all
+   * another PID namespace or hidden in /proc, so that the largest is unknown and not all can be ended
    */
   kill(victim: number | 'largest' | 'all', options?: { signal?: NodeJS.Signals }): Promise<number[]>
   /**
@@ -257,7 +257,7 @@ export interface OomEpisode {
 
 /**
  * Takes OOM handling of a group over from the kernel, for at most the delay. Iterating gives the
- * episodes; nobody needs to. Keeps the event loop alive only while it is iterated: waiting for an
+ * episodes, and is optional. Keeps the event loop alive only while it is iterated: waiting for an
  * episode's `ended` elsewhere does not.
  */
 export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
@@ -266,7 +266,7 @@ export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
   readonly stats: GuardStats
   /** Restarts a running episode's clock too. 0: the kernel decides from now on. */
   setDelay(ms: number): void
-  /** Puts back what was found, in the group and in every descendant. */
+  /** Restores what was found, in the group and in every descendant. */
   dispose(): Promise<void>
   [Symbol.asyncIterator](): AsyncIterableIterator<OomEpisode>
 }

@@ -1,10 +1,10 @@
-// What a guard may be asked for, and what it reports.
+// What can be requested of a guard, and what it reports.
 import type { Bytes, MonotonicNs } from './common.js'
 
 /**
- * What happens at the deadline. `'kill-largest'` kills the member with the largest resident size, together with all members
- * that share its memory. If a member cannot be looked at (another PID namespace, /proc with hidepid), the
- * kernel decides, which sees all.
+ * What happens at the deadline. `'kill-largest'` kills the member with the largest resident size, together
+ * with all members that share its memory. If a member cannot be seen (another PID namespace, /proc with
+ * hidepid), the kernel decides, which sees all.
  */
 export type Fallback = 'kernel' | 'kill-largest' | 'kill-group'
 
@@ -13,13 +13,13 @@ interface StepBase {
   afterMs: number
 }
 
-/** Raise the group's limit for the rest of the episode; taken back as far as usage allows. */
+/** Raise the group's limit for the rest of the episode; it is lowered again as far as usage allows. */
 export interface HeadroomStep extends StepBase {
   action: 'headroom'
   /** Default `reserve.headroom`. */
   bytes?: Bytes
 }
-/** Give the reserve's resident memory of this process back: madvise(2). Needs `reserve.ballast`. */
+/** Free the resident memory that this process keeps in reserve: madvise(2). Needs `reserve.ballast`. */
 export interface BallastStep extends StepBase {
   action: 'ballast'
 }
@@ -50,13 +50,13 @@ export type PlanAction = PlanStep['action']
 export interface GuardReserve {
   /** Bytes by which the limit may be raised during an episode. */
   headroom?: Bytes
-  /** Bytes of resident, locked memory of this process that are given back. */
+  /** Bytes of resident, locked memory of this process that are freed during an episode. */
   ballast?: Bytes
 }
 
 /**
  * v2 has no way to disable the kernel's killer: a guarded group is held below `memory.max` instead, by
- * `memory.high`, past which the kernel throttles whoever allocates.
+ * `memory.high`, past which the kernel throttles the tasks that allocate.
  */
 export interface HoldOptions {
   /**
@@ -75,7 +75,7 @@ export interface HoldOptions {
 /** How an episode ended. */
 export type Outcome =
   | 'recovered' // memory was freed and the group is no longer out of memory, or no process is left in it
-  | 'limit-raised' // somebody raised the limit
+  | 'limit-raised' // the program or another process raised the limit
   | 'killed' // a kill that neither plan nor fallback did (v2: one from outside as far as the members were frozen)
   | 'plan' // a step of the plan ended it
   | 'fallback' // the deadline, or yield()
@@ -90,13 +90,13 @@ export interface StepReport {
   at: MonotonicNs
   /** 0, or a negative errno; below -5000: one of the package's own codes. */
   errno: number
-  /** Its name, such as `'EBUSY'`; `'ERR_UNSEEN_MEMBERS'`: nobody could say which member is the largest. */
+  /** Its name, such as `'EBUSY'`; `'ERR_UNSEEN_MEMBERS'`: which member is the largest is unknown. */
   code?: string
   /** Processes killed or signalled by it. */
   killed: number[]
-  /** What those were sent; absent where the step sends none. */
+  /** The signal that those were sent; absent where the step sends none. */
   signal?: NodeJS.Signals
-  /** With `dryRun`: it was due, and not done. */
+  /** With `dryRun`: the step was due, and was not carried out. */
   dryRun: boolean
 }
 
@@ -121,9 +121,9 @@ export interface EpisodeEnd {
   kernelKills: number
   steps: StepReport[]
   /**
-   * Who was sent which signal, in order. It says what was asked, not what came of it: after a SIGTERM that
-   * a job obeyed the outcome is `'recovered'`, or `'limit-raised'` if the limit was raised for it. What
-   * the program sends in another way (`process.kill()`) and the kernel's kills are not known.
+   * Which process was sent which signal, in order. It has the requests, not their effect: after a SIGTERM
+   * that a job obeyed the outcome is `'recovered'`, or `'limit-raised'` if the limit was raised for it.
+   * Signals that the program sends in another way (`process.kill()`) and the kernel's kills are not in it.
    */
   signalled: EpisodeSignal[]
 }

@@ -51,8 +51,8 @@ export interface ProbeReport {
   /** process_mrelease(2) */
   mrelease: Capability
   /**
-   * inotify(7), which tells of new groups. Without it guards and watches work all the same, and look for
-   * new groups ten times a second, with thousands of them about once a second.
+   * inotify(7), which notifies of new groups. Without it guards and watches work as well, and list the
+   * groups ten times a second to find new ones, with thousands of groups about once a second.
    */
   inotify: Capability
 }

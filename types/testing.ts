@@ -4,11 +4,11 @@ import type { Bytes, MonotonicNs } from './common.js'
 export interface SimulateOptions {
   /** The group's limit. Default `'max'`. */
   max?: Bytes
-  /** What `group.path` says. Default `'/simulated'`. */
+  /** The value of `group.path`. Default `'/simulated'`. */
   path?: string
-  /** The kernel's killer is disabled already, by nobody in particular. Default false. */
+  /** The kernel's killer is disabled from the start, as if by another program. Default false. */
   killerDisabled?: boolean
-  /** Told of each signal but SIGKILL that is sent to a process of the group. */
+  /** Called for each signal but SIGKILL that is sent to a process of the group. */
   onSignal?: (pid: number, signal: NodeJS.Signals) => void
 }
 
@@ -37,15 +37,15 @@ export interface Simulation {
    * @throws ESRCH
    */
   allocate(bytes: Bytes, target?: SimulatedTarget): void
-  /** A process gives memory back. @throws ESRCH */
+  /** A process frees memory. @throws ESRCH */
   free(bytes: Bytes, target?: SimulatedTarget): void
   /** Files are read: page cache, which is reclaimed before the group runs out of memory. */
   cache(bytes: Bytes): void
   /** A process ends by itself. @throws ESRCH */
   exit(pid: number): void
   /**
-   * Lets so much virtual time pass. At each thing that happens on the way it stops for a turn of the
-   * event loop, so that iterators and handlers act at that very instant.
+   * Lets `ms` of virtual time pass. At each event on the way it stops for a turn of the event loop, so that
+   * iterators and handlers act at that very instant.
    */
   advance(ms: number): Promise<void>
 }

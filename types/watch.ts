@@ -2,8 +2,9 @@ import type { MonotonicNs } from './common.js'
 import type { OomCounters } from './limits.js'
 
 /**
- * Whose limit an OOM was that a group was told of: its own or that of a group above. v1 does not say; it is
- * `'unknown'` where both have refused charges of late and neither usage nor `under_oom` tells them apart.
+ * Whose limit an OOM was about that a group was notified of: its own or that of a group above. v1 does not
+ * report it; it is `'unknown'` where both have refused charges of late and neither usage nor `under_oom`
+ * distinguishes them.
  */
 export type OomOrigin = 'self' | 'ancestor' | 'unknown'
 
@@ -30,7 +31,7 @@ export interface KernelKilled extends GroupEvent {
   counters: OomCounters
 }
 
-/** The group was throttled at `memory.high`, or met `memory.max`: v2 only, where asked for with `events`. */
+/** The group was throttled at `memory.high`, or met `memory.max`: v2 only, where requested with `events`. */
 export interface LimitMet extends GroupEvent {
   type: 'high' | 'max'
   count: number
@@ -77,10 +78,10 @@ export interface EventIterator<T> extends AsyncIterableIterator<T>, AsyncDisposa
 /**
  * A watch of one group or of a tree.
  *
- * What the kernel does not tell on v1 cannot be told here: a kill by the system's own OOM, in no
+ * What the kernel does not notify of on v1 cannot be reported here: a kill by the system's own OOM, in no
  * group, is found with the group's next event; of the last kill before a group's removal the count
- * may be missing, its OOM never is. v2 tells of the group's own OOMs and of its own members
- * (memory.events.local), and of an OOM of a group above where that took one of them; the counters go
+ * may be missing, its OOM never is. v2 has the group's own OOMs and those of its own members
+ * (memory.events.local), and an OOM of a group above if that killed one of them; the counters go
  * with the group, so that what happened in the last fraction of a millisecond before its removal may
  * be missing.
  */
@@ -91,11 +92,11 @@ export interface OomWatch extends EventIterator<OomEvent> {
 
 export interface UsageEvent extends GroupEvent {
   type: 'usage'
-  /** Bytes in use when the sentinel looked. */
+  /** Bytes in use when the sentinel sampled the group. */
   usage: number
   /** The threshold, bytes. */
   threshold: number
-  /** Whether usage is now above the threshold: it is told in both directions. */
+  /** Whether usage is now above the threshold: crossings are reported in both directions. */
   above: boolean
   /** Crossings since the last event. */
   count: number
@@ -112,14 +113,14 @@ export type PressureMode = 'default' | 'hierarchy' | 'local'
 /** v1 `memory.pressure_level`: kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 11. */
 export interface LevelPressureOptions extends SubscriptionOptions {
   level: PressureLevel
-  /** Default `'default'`: not passed on to ancestors once it has been told. */
+  /** Default `'default'`: not passed on to ancestors once a group has been notified. */
   mode?: PressureMode
 }
 
 /** PSI: kernel Documentation/accounting/psi.rst. On v1 the system's, on v2 the group's. */
 export interface StallPressureOptions extends SubscriptionOptions {
   kind: 'some' | 'full'
-  /** Milliseconds of stall within the window that are told; more than 0, at most windowMs. */
+  /** Milliseconds of stall within the window that are reported; more than 0, at most windowMs. */
   stallMs: number
   /** 500 to 10000; without CAP_SYS_RESOURCE a multiple of 2000. */
   windowMs: number
@@ -130,7 +131,7 @@ export type PressureOptions = LevelPressureOptions | StallPressureOptions
 export interface PressureEvent extends GroupEvent {
   type: 'pressure'
   count: number
-  /** With levels: the level asked for. */
+  /** With levels: the requested level. */
   level?: PressureLevel
   /** With PSI: which line. */
   kind?: 'some' | 'full'
