@@ -24,7 +24,7 @@ Options:
 A GROUP is an absolute directory, or one relative to the memory hierarchy's mount.
 `
 
-/** Whether the command's own options ask for help: what follows `--` belongs to somebody else. */
+/** Whether the command's own options ask for help: what follows `--` belongs to another command. */
 function asksForHelp(args: readonly string[]): boolean {
   const end = args.indexOf('--')
   const own = end < 0 ? args : args.slice(0, end)

@@ -1,4 +1,4 @@
-// What the commands have in common: how they look to cli.ts, and how a wrong command line is told.
+// What the commands have in common: their interface to cli.ts, and how a wrong command line is reported.
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 
 export interface Command {
@@ -7,11 +7,11 @@ export interface Command {
   summary: string
   /** The whole text of `--help`. */
   help: string
-  /** Gives the exit status. Throws UsageError before anything has been touched. */
+  /** Resolves with the exit status. Throws UsageError before anything has been touched. */
   run(args: string[]): Promise<number>
 }
 
-/** The command line is wrong: told with the command's help, exit status 2. */
+/** The command line is wrong: cli.ts prints the message and the command's help, and exits with 2. */
 export class UsageError extends Error {}
 
 /** util.parseArgs, with its complaints as UsageErrors. */

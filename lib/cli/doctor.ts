@@ -6,16 +6,16 @@ import { MemoryGroup } from '../group/memory-group.js'
 import { probe } from '../probe/probe.js'
 import { checked, parse, type Command } from './command.js'
 import { quote, shown } from './format.js'
-import { behindText, heldGroups, isOrphan, type HeldGroup } from './held-groups.js'
+import { heldGroups, holdersText, isOrphan, type HeldGroup } from './held-groups.js'
 import { selfTest, type SelfTest, type Step } from './self-test.js'
 
 const help = `Usage: cgroup-oom doctor [--in GROUP] [--self-test] [--json]
 
-Tells what the library can do on this machine, why not and what to do about it; then the groups whose
-killer is disabled, and whether a live guardian or sentinel is behind them. Changes nothing.
+Prints what the library can do on this machine, what it cannot, why, and what to do about it; then the
+groups whose killer is disabled, and which live guardian or sentinel holds them. Changes nothing.
 
 Options:
-  --in GROUP   look for groups with a disabled killer only here and below; default: everywhere
+  --in GROUP   list groups with a disabled killer only here and below; default: everywhere
   --self-test  also fill a scratch group from the inside until it is starved, see that the native
                thread raises its limit and that JavaScript goes on, and name the first call that
                fails. The group is made below the group that you are in (v2: beside it),
@@ -23,11 +23,11 @@ Options:
   --json       the whole report as JSON
   --help       this text
 
-Exit status: 0 no problems, 1 problems: groups cannot be guarded here, a killer is disabled with nobody
-behind it, or the self-test failed; 2 usage.
+Exit status: 0 no problems, 1 problems: groups cannot be guarded here, a killer is disabled in a
+group that no live process holds, or the self-test failed; 2 usage.
 `
 
-// Without these there is no guarding; the others are told, and are no problem.
+// Groups cannot be guarded without these. If another one is missing, that is printed, but is no problem.
 const NEEDED = ['addon', 'memory', 'writable', 'watch', 'guard', 'guardian', 'lockOomPath'] as const
 
 type Line = [field: string, capability: Capability]
@@ -58,7 +58,7 @@ function describe(group: HeldGroup): string {
   const members = group.members.length === 0 ? 'none' : group.members.join(', ')
   const lines = [
     `  ${shown(group.path)}`,
-    `    out of memory: ${group.underOom ? 'yes' : 'no'}; members: ${members}; behind it: ${behindText(group)}`,
+    `    out of memory: ${group.underOom ? 'yes' : 'no'}; members: ${members}; held by: ${holdersText(group)}`,
   ]
   if (isOrphan(group)) lines.push(`    → cgroup-oom rescue ${quote(group.path)}`)
   return `${lines.join('\n')}\n`
@@ -71,13 +71,13 @@ function problemsOf(report: ProbeReport, groups: readonly HeldGroup[], test?: Se
   const missing = NEEDED.filter(field => !report[field].available)
   const problems = missing.map(field => `${field}: ${report[field].reason}`)
   for (const group of groups.filter(isOrphan)) {
-    problems.push(`${shown(group.path)}: its killer is disabled, behind it: ${behindText(group)}`)
+    problems.push(`${shown(group.path)}: its killer is disabled, held by: ${holdersText(group)}`)
   }
   if (test?.failed) problems.push(`self-test: ${test.failed.step}: ${test.failed.call}`)
   return problems
 }
 
-/** Where to look for groups. */
+/** The directories in which to search for groups. */
 async function placeOf(within: string | undefined, report: ProbeReport): Promise<string[]> {
   if (within === undefined) return report.mount === null ? [] : [report.mount]
   await using group = await MemoryGroup.open(within)
@@ -94,20 +94,20 @@ async function run(args: string[]): Promise<number> {
     },
   })
   const within = checked(() => (values.in === undefined ? undefined : groupPath('--in', values.in)))
-  const say = (text: string) => {
+  const print = (text: string) => {
     if (values.json !== true) process.stdout.write(text)
   }
 
   const report = await probe()
   const groups = await heldGroups(await placeOf(within, report), { recursive: true })
-  say(table(report))
-  say(`\ngroups whose killer is disabled:${groups.length === 0 ? ' none' : ''}\n`)
-  for (const group of groups) say(describe(group))
+  print(table(report))
+  print(`\ngroups whose killer is disabled:${groups.length === 0 ? ' none' : ''}\n`)
+  for (const group of groups) print(describe(group))
 
   let test: SelfTest | undefined
   if (values['self-test'] === true) {
-    say('\nself-test\n')
-    test = await selfTest(within, step => say(stepLine(step)))
+    print('\nself-test\n')
+    test = await selfTest(within, step => print(stepLine(step)))
   }
   const problems = problemsOf(report, groups, test)
   if (values.json === true) {
@@ -120,7 +120,7 @@ async function run(args: string[]): Promise<number> {
     }
     process.stdout.write(`${JSON.stringify(json, null, 2)}\n`)
   }
-  say(
+  print(
     problems.length === 0
       ? '\nno problems\n'
       : `\nproblems:\n${problems.map(p => `  ${p}\n`).join('')}`,
@@ -130,7 +130,7 @@ async function run(args: string[]): Promise<number> {
 
 export const doctor: Command = {
   name: 'doctor',
-  summary: 'what works on this machine, and groups that hang for want of somebody behind them',
+  summary: 'print what works on this machine, and groups that no live process holds',
   help,
   run,
 }

@@ -39,7 +39,7 @@ const escaped = (char: string): string => {
     : `\\u${code.toString(16).padStart(4, '0')}`
 }
 
-/** A path as a terminal may have it: whoever may make a group chooses its name. */
+/** A path that is safe for a terminal: the user who makes a group chooses its name. */
 export function shown(path: string): string {
   return path.replaceAll(UNSHOWN, escaped)
 }

@@ -1,11 +1,11 @@
-// Groups whose killer is disabled (v2: that are held below their limit and marked so), and who is behind
-// them: the guardians (processes named oom-guardian) and sentinels (processes with a thread
+// Groups whose killer is disabled (v2: that are held below their limit and marked so), and the processes
+// that hold them: the guardians (processes named oom-guardian) and sentinels (processes with a thread
 // oom-sentinel) that have the group's memory.oom_control (v2: memory.high) open for writing. Reads
 // files and changes nothing.
 //
-// Only what this process may see is seen: processes of other pid namespaces are not, and those of
-// other users only as root. Whoever owns a directory above may rename groups (v1) and remove them while
-// they are looked at: each is one open directory from its first look to its last.
+// Processes of other pid namespaces are not visible from here, and those of other users only to root. The
+// owner of a directory above may rename groups (v1) and remove them at any time. Each group is therefore
+// read through one directory that stays open.
 import {
   closeSync,
   constants,
@@ -21,8 +21,8 @@ import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { binding } from '../native/addon.js'
 
-/** A live process that gives the killer back when it must. */
-export interface Keeper {
+/** A live process that releases the group when it must. */
+export interface Holder {
   pid: number
   role: 'guardian' | 'sentinel'
 }
@@ -33,18 +33,18 @@ export interface HeldGroup {
   identity: string
   underOom: boolean
   members: number[]
-  behind: Keeper[]
-  /** False: there are guardians or sentinels whose files this user may not look at. */
+  behind: Holder[]
+  /** False: there are guardians or sentinels whose files this user may not see. */
   certain: boolean
 }
 
-// A group that is being given to a guard, or taken from one, has nobody behind it for a moment.
+// While a guard is armed or disposed, no process holds the group for a moment: read such groups again.
 const SETTLE_MS = 100
-const LOOKS = 3
+const ATTEMPTS = 3
 
-function attempt<T>(look: () => T): T | undefined {
+function attempt<T>(read: () => T): T | undefined {
   try {
-    return look()
+    return read()
   } catch {
     return undefined
   }
@@ -62,7 +62,7 @@ interface Opened {
 
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW
 
-/** The directory and, with `recursive`, all below it, each open until the next is asked for. */
+/** The directory and, with `recursive`, all below it, each open until the caller takes the next. */
 function* groupsBelow(path: string, recursive: boolean, at = path): Generator<Opened> {
   const fd = attempt(() => openSync(at, DIRECTORY))
   if (fd === undefined) return
@@ -99,9 +99,9 @@ export function isOutOfMemory(path: string): boolean {
   return Number(textOf(path, 'memory.current')) >= Number(textOf(path, V2))
 }
 
-/** Guardians and sentinels that are there at all. */
-function keepers(): Keeper[] {
-  return numbers(readdirSync('/proc')).flatMap((pid): Keeper[] => {
+/** All guardians and sentinels that are visible. */
+function holders(): Holder[] {
+  return numbers(readdirSync('/proc')).flatMap((pid): Holder[] => {
     const commOf = (path: string) => attempt(() => readFileSync(path, 'utf8').trimEnd())
     if (commOf(`/proc/${pid}/comm`) === 'oom-guardian') return [{ pid, role: 'guardian' }]
     const tasks = attempt(() => readdirSync(`/proc/${pid}/task`)) ?? []
@@ -112,15 +112,15 @@ function keepers(): Keeper[] {
 
 const identity = ({ dev, ino }: { dev: bigint; ino: bigint }) => `${dev}:${ino}`
 
-/** Who has which file open for writing; undefined for a process that may not be looked at. */
+/** The files that a process has open for writing; undefined if this user may not see them. */
 function filesOf(pid: number): Set<string> | undefined {
   const at = `/proc/${pid}/fd`
   const fds = attempt(() => readdirSync(at))
   if (fds === undefined) return undefined
   const files = new Set<string>()
   for (const fd of fds) {
-    // Only files of these names are looked at: to look at one of a user's own file system is to ask
-    // that user, who need not answer.
+    // Stat only files of these names: a file may be in a user's own file system (FUSE), which need not
+    // answer.
     const target = attempt(() => readlinkSync(join(at, fd)))
     if (target === undefined || ![V1, V2].includes(basename(target))) continue
     // The link's own mode says how the file was opened; its target is the open file itself.
@@ -155,15 +155,15 @@ function heldBelow(path: string, recursive: boolean): { group: HeldGroup; contro
   return found
 }
 
-function look(paths: readonly string[], recursive: boolean): HeldGroup[] {
+function read(paths: readonly string[], recursive: boolean): HeldGroup[] {
   const held = paths.flatMap(path => heldBelow(path, recursive))
   if (held.length === 0) return []
-  const open = keepers().map(keeper => ({ keeper, files: filesOf(keeper.pid) }))
-  // A process that has ended meanwhile is behind nothing.
-  const hidden = open.some(one => !one.files && attempt(() => statSync(`/proc/${one.keeper.pid}`)))
+  const open = holders().map(holder => ({ holder, files: filesOf(holder.pid) }))
+  // A process that has ended in the meantime holds nothing.
+  const hidden = open.some(one => !one.files && attempt(() => statSync(`/proc/${one.holder.pid}`)))
   return held.map(({ group, control }) => ({
     ...group,
-    behind: open.filter(({ files }) => files?.has(control)).map(({ keeper }) => keeper),
+    behind: open.filter(({ files }) => files?.has(control)).map(({ holder }) => holder),
     certain: !hidden,
   }))
 }
@@ -173,18 +173,18 @@ export async function heldGroups(
   paths: readonly string[],
   { recursive }: { recursive: boolean },
 ): Promise<HeldGroup[]> {
-  for (let looks = 1; ; looks++) {
-    const groups = look(paths, recursive)
-    if (looks === LOOKS || !groups.some(isOrphan)) return groups
+  for (let attempts = 1; ; attempts++) {
+    const groups = read(paths, recursive)
+    if (attempts === ATTEMPTS || !groups.some(isOrphan)) return groups
     await sleep(SETTLE_MS)
   }
 }
 
-/** Nobody is behind it, for all that can be seen. */
+/** No visible process holds it. */
 export const isOrphan = ({ behind }: HeldGroup): boolean => behind.length === 0
 
-/** 'guardian 12, sentinel 11', 'nobody' or 'unknown (…)'. */
-export function behindText({ behind, certain }: HeldGroup): string {
+/** 'guardian 12, sentinel 11', 'no live process' or 'unknown (…)'. */
+export function holdersText({ behind, certain }: HeldGroup): string {
   if (behind.length > 0) return behind.map(({ role, pid }) => `${role} ${pid}`).join(', ')
-  return certain ? 'nobody' : 'unknown (only root may look at the guardians of others)'
+  return certain ? 'no live process' : 'unknown (only root may see the guardians of other users)'
 }

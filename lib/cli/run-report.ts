@@ -1,4 +1,4 @@
-// What `cgroup-oom run` says of OOMs: a line for each episode of a guard, or for each of the
+// What `cgroup-oom run` prints about OOMs: a line for each episode of a guard, or for each of the
 // kernel's kills where there is no guard.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OomEpisode, OomGuard } from '../../types/group.js'
@@ -7,8 +7,8 @@ import { watchTree } from '../watch/watch.js'
 import { count, duration, size } from './format.js'
 
 export interface Reporter {
-  /** Gives the group back: it has no members any more. */
-  letGo(): Promise<void>
+  /** Disposes the guard: the group has no members any more. */
+  dispose(): Promise<void>
   /** When everything has been reported: the group is gone. */
   totals(): Promise<{ ooms: number; killed: number }>
   /** Reports no more, whatever there is. */
@@ -18,7 +18,7 @@ export interface Reporter {
 // How long an episode of an empty group may take to be over.
 const SETTLE_MS = 1000
 
-type Say = (line: string) => void
+type Print = (line: string) => void
 
 const EXPLAINED: Record<EpisodeEnd['outcome'], string> = {
   recovered: 'memory was freed',
@@ -51,23 +51,23 @@ function describe({ group, usage, limit, startedAt }: OomEpisode, end: EpisodeEn
   )
 }
 
-/** Of a guard, whose it becomes. */
-export function reportEpisodes(guard: OomGuard, say: Say): Reporter {
+/** Reports the episodes of a guard, and disposes it at the end. */
+export function reportEpisodes(guard: OomGuard, print: Print): Reporter {
   let killed = 0
   const reports: Promise<void>[] = []
   const report = async (episode: OomEpisode) => {
     const end = await episode.ended
     killed += killsOf(end)
-    say(describe(episode, end))
+    print(describe(episode, end))
   }
   const all = (async () => {
     for await (const episode of guard) reports.push(report(episode))
   })()
-  // A guard that was lost: its killers are enabled, the command goes on.
-  const ended = all.catch((error: Error) => say(error.message))
+  // If the guard is lost, its killers are enabled and the command goes on.
+  const ended = all.catch((error: Error) => print(error.message))
   return {
-    async letGo() {
-      // An episode that is not over yet is in a moment, and says then what it was that ended it.
+    async dispose() {
+      // Wait for an episode that is about to end: it then has the outcome that ended it.
       await Promise.race([Promise.all(reports), sleep(SETTLE_MS, undefined, { ref: false })])
       await guard.dispose()
     },
@@ -80,8 +80,8 @@ export function reportEpisodes(guard: OomGuard, say: Say): Reporter {
   }
 }
 
-/** Of an unguarded group and those below it, to the end of it. */
-export async function reportKills(path: string, say: Say): Promise<Reporter> {
+/** Reports the kernel's kills in an unguarded group and those below it, until the group is removed. */
+export async function reportKills(path: string, print: Print): Promise<Reporter> {
   let ooms = 0
   let killed = 0
   const watch = watchTree(path)
@@ -91,12 +91,12 @@ export async function reportKills(path: string, say: Say): Promise<Reporter> {
       if (event.type === 'oom' && event.origin !== 'ancestor') ooms += event.count
       if (event.type !== 'kill') continue
       killed += event.count
-      say(`out of memory: ${event.group}; the kernel killed ${count(event.count, 'task')}`)
+      print(`out of memory: ${event.group}; the kernel killed ${count(event.count, 'task')}`)
     }
   })()
-  const ended = all.catch((error: Error) => say(error.message))
+  const ended = all.catch((error: Error) => print(error.message))
   return {
-    async letGo() {},
+    async dispose() {},
     async close() {
       await watch.return()
     },

@@ -15,7 +15,7 @@ import { placeFor } from './place.js'
 import { reportEpisodes, reportKills, type Reporter } from './run-report.js'
 import { Forwarder } from './run-signals.js'
 
-// What timeout(1) and env(1) exit with when they themselves fail, and what shells say of a command.
+// The exit statuses of timeout(1) and env(1) when they themselves fail, and of shells for a command.
 const FAILED = 125
 const NOT_EXECUTABLE = 126
 const NOT_FOUND = 127
@@ -23,11 +23,11 @@ const NOT_FOUND = 127
 const help = `Usage: cgroup-oom run [OPTIONS] -- COMMAND [ARGUMENT…]
 
 Runs a command in a memory group of its own and removes the group afterwards, with what is left in it.
-Says on stderr what happens when it runs out of memory, and how it ended.
+Prints on stderr what happens when it runs out of memory, and how it ended.
 
 Options:
   --max SIZE      the group's limit: bytes, or with K, M, G, T (powers of 1024); default: none
-  --delay MS      guard it: when it is out of memory its tasks wait so many milliseconds for memory to
+  --delay MS      guard it: when it is out of memory its tasks wait up to MS milliseconds for memory to
                   be freed or the limit to be raised, then the fallback decides. Default: not guarded,
                   the kernel's killer decides at once
   --fallback F    kernel (default), kill-largest or kill-group
@@ -126,7 +126,7 @@ function end(child: ChildProcess, command: string): Promise<Ended> {
   })
 }
 
-/** The most that the group has used, bytes; undefined where the kernel does not say. */
+/** The most that the group has used, bytes; undefined where the kernel has no such file. */
 function peakOf(path: string): number | undefined {
   for (const file of ['memory.max_usage_in_bytes', 'memory.peak']) {
     try {
@@ -138,7 +138,7 @@ function peakOf(path: string): number | undefined {
 
 const GONE = ['ENOENT', 'ENODEV']
 
-/** Resolves all the same when somebody else has removed the group. */
+/** Also resolves when another process has removed the group. */
 async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work
@@ -153,18 +153,18 @@ async function supervise(
   options: Options,
   signals: Forwarder,
 ): Promise<number> {
-  const say = (line: string) => {
+  const print = (line: string) => {
     if (!options.quiet) process.stderr.write(`cgroup-oom: ${line}\n`)
   }
   let reporter: Reporter | undefined
   try {
     const { delayMs, fallback } = options
     // Below a guarded group (a `run --delay` in another one) a v1 group is born with its killer disabled.
-    // It is new: nobody but the guard above can be behind that, which goes on guarding it too.
+    // It is new: only the guard above can have disabled it, and that one goes on guarding the group, too.
     reporter =
       delayMs > 0
-        ? reportEpisodes(await group.guard({ delayMs, fallback, takeOver: true }), say)
-        : await reportKills(group.path, say)
+        ? reportEpisodes(await group.guard({ delayMs, fallback, takeOver: true }), print)
+        : await reportKills(group.path, print)
     if (signals.first !== undefined) throw new Interrupted(signals.first)
 
     const began = process.hrtime.bigint()
@@ -173,9 +173,9 @@ async function supervise(
     const { status, how } = await end(child, options.command)
     const ran = Number(process.hrtime.bigint() - began)
     const peak = peakOf(group.path)
-    // With its members its last episode ends, with the group a watch: then all has been reported.
+    // The last episode ends with the last member, a watch with the group: then all has been reported.
     const left = (await unlessGone(group.kill()))?.length ?? 0
-    await reporter.letGo()
+    await reporter.dispose()
     await unlessGone(group.remove({ kill: true }))
     const { ooms, killed } = await reporter.totals()
     const parts = [
@@ -186,7 +186,7 @@ async function supervise(
         : `out of memory ${count(ooms, 'time')}, ${count(killed, 'process', 'processes')} killed`,
       left === 0 ? '' : `${count(left, 'process', 'processes')} left behind and ended`,
     ]
-    say(parts.filter(Boolean).join('; '))
+    print(parts.filter(Boolean).join('; '))
     return status
   } finally {
     await reporter?.close()

@@ -11,7 +11,7 @@ import { spawn } from '../spawn/spawn.js'
 import { duration, size } from './format.js'
 import { isHeld, isOutOfMemory } from './held-groups.js'
 import { placeFor } from './place.js'
-import { callOf, failureOf, HEADROOM, LIMIT, type StepTold, type Word } from './self-test/talk.js'
+import { callOf, failureOf, HEADROOM, LIMIT, type StepDone, type Word } from './self-test/talk.js'
 
 export interface Step {
   name: string
@@ -27,10 +27,10 @@ export interface SelfTest {
 
 const KEEPER_SECONDS = 60
 const PATIENCE_MS = 30_000
-// Out of memory for so long: the headroom has not come.
+// If the group is out of memory for that long, the headroom has not come.
 const STARVED_MS = 1500
 
-// What the native thread calls to lend headroom.
+// The call by which the native thread raises the limit.
 const CALLS = { 1: 'write memory.limit_in_bytes', 2: 'write memory.max' } as const
 
 // The headroom was enough to go on and to free memory with.
@@ -83,7 +83,7 @@ class Lines {
   }
 }
 
-/** Raises the limit from outside once it is clear that nobody inside does. Ends with the signal. */
+/** Raises the limit from outside if the process inside has not done so in time. Ends with the signal. */
 async function helpOut(group: MemoryGroup, signal: AbortSignal): Promise<void> {
   for (let since: number | undefined; !signal.aborted; await sleep(20)) {
     if (!isOutOfMemory(group.path)) {
@@ -96,7 +96,7 @@ async function helpOut(group: MemoryGroup, signal: AbortSignal): Promise<void> {
 }
 
 function checkHeadroom(
-  steps: readonly StepTold[],
+  steps: readonly StepDone[],
   outcome: string,
   { version }: MemoryGroup,
 ): string {
@@ -112,15 +112,15 @@ export async function selfTest(
   onStep: (step: Step) => void,
 ): Promise<SelfTest> {
   const result: SelfTest = { steps: [], failed: undefined }
-  const step = async <T>(name: string, work: () => Promise<T>, told?: (value: T) => string) => {
-    const record = (ok: boolean, detail: string) => {
-      const done = { name, ok, detail }
+  const step = async <T>(name: string, work: () => Promise<T>, detail?: (value: T) => string) => {
+    const record = (ok: boolean, text: string) => {
+      const done = { name, ok, detail: text }
       result.steps.push(done)
       onStep(done)
     }
     try {
       const value = await work()
-      record(true, told?.(value) ?? '')
+      record(true, detail?.(value) ?? '')
       return value
     } catch (error) {
       const call = error instanceof StepFailed ? error.message : callOf(failureOf(error))
@@ -155,7 +155,11 @@ class Cleanup implements AsyncDisposable {
   }
 }
 
-type RunStep = <T>(name: string, work: () => Promise<T>, told?: (value: T) => string) => Promise<T>
+type RunStep = <T>(
+  name: string,
+  work: () => Promise<T>,
+  detail?: (value: T) => string,
+) => Promise<T>
 
 async function steps(within: string | undefined, step: RunStep, cleanup: Cleanup): Promise<void> {
   const group = await step(
@@ -185,25 +189,25 @@ async function steps(within: string | undefined, step: RunStep, cleanup: Cleanup
   )
   await lines.word('filling')
   void helpOut(group, cleanup.over.signal).catch(() => {})
-  const told = await step(
+  const wentOn = await step(
     'fill it until it is starved',
     () => lines.word('went on'),
     ({ usage, limit }) => `${size(usage)} of ${size(limit)}`,
   )
   await step(
     'headroom by the native thread',
-    async () => checkHeadroom(told.steps, told.outcome, group),
+    async () => checkHeadroom(wentOn.steps, wentOn.outcome, group),
     text => text,
   )
   await step(
     'JavaScript goes on',
     async () => {
-      if (!HELPED.includes(told.outcome)) throw new StepFailed(`outcome: ${told.outcome}`)
+      if (!HELPED.includes(wentOn.outcome)) throw new StepFailed(`outcome: ${wentOn.outcome}`)
     },
-    () => `${duration(told.afterNs)} after the group was out of memory`,
+    () => `${duration(wentOn.afterNs)} after the group was out of memory`,
   )
-  await step('give the killer back', async () => {
+  await step('release the group', async () => {
     await lines.word('disposed')
-    if (isHeld(group.path)) throw new StepFailed('it is still disabled')
+    if (isHeld(group.path)) throw new StepFailed('its killer is still disabled')
   })
 }

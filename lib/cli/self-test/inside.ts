@@ -1,19 +1,19 @@
 // Runs inside the scratch group: guards the group that it is in, fills it until it hangs, and reports
-// when it goes on. Its arguments: the group's path. Whoever started it is outside and waits.
+// when it goes on. Its argument: the group's path. The process that started it is outside and waits.
 import { MemoryGroup } from '../../group/memory-group.js'
 import { DELAY_MS, failureOf, HEADROOM, type Word } from './talk.js'
 
 const PIECE = 2 ** 20
 
-const say = (word: Word): void => {
+const report = (word: Word): void => {
   process.stdout.write(`${JSON.stringify(word)}\n`)
 }
 
 type Resizable = ArrayBuffer & { resize(bytes: number): void }
 
 /**
- * Memory whose pages go back to the kernel when told, not when it is collected. It is cleared first:
- * only what is resident may be given back.
+ * Memory whose pages are freed by resize(), not by garbage collection. It is cleared first: only resident
+ * pages can be freed.
  */
 function resizable(bytes: number): Resizable {
   const Buffer = ArrayBuffer as unknown as new (length: number, options: object) => Resizable
@@ -33,7 +33,7 @@ async function main(path: string): Promise<void> {
       // The group is new: below a guarded one it was born with its killer disabled.
       takeOver: true,
     })
-    say({ say: 'armed', afterNs: Number(process.hrtime.bigint() - began) })
+    report({ say: 'armed', afterNs: Number(process.hrtime.bigint() - began) })
 
     during = 'fill it'
     const first = guard[Symbol.asyncIterator]().next()
@@ -42,7 +42,7 @@ async function main(path: string): Promise<void> {
     // Mapped while there is memory: inside a starved group nothing can be.
     const pieces = Array.from({ length: (max + HEADROOM) / PIECE }, () => resizable(PIECE))
     const filled: Resizable[] = []
-    say({ say: 'filling' })
+    report({ say: 'filling' })
     for (const piece of pieces) {
       if (starved) break
       filled.push(piece)
@@ -53,10 +53,10 @@ async function main(path: string): Promise<void> {
     const wentOn = process.hrtime.bigint()
     if (result.done === true) throw new Error('the guard has ended')
     const episode = result.value
-    // Headroom is lent: the episode lasts until the group fits into its own limit again.
+    // Headroom is for the episode, which lasts until the group fits into its own limit again.
     for (const piece of filled) piece.resize(0)
     const end = await episode.ended
-    say({
+    report({
       say: 'went on',
       usage: episode.usage,
       limit: episode.limit,
@@ -66,9 +66,9 @@ async function main(path: string): Promise<void> {
     })
     during = 'dispose the guard'
     await guard.dispose()
-    say({ say: 'disposed' })
+    report({ say: 'disposed' })
   } catch (error) {
-    say({ say: 'failed', during, failure: failureOf(error) })
+    report({ say: 'failed', during, failure: failureOf(error) })
   }
 }
 

@@ -1,4 +1,4 @@
-// What the process inside the scratch group tells the one outside, a JSON object a line on stdout,
+// What the process inside the scratch group reports to the one outside, a JSON object a line on stdout,
 // and what both must agree on.
 import type { Outcome } from '../../../types/guard.js'
 
@@ -14,7 +14,7 @@ export interface Failure {
   path?: string | undefined
 }
 
-export interface StepTold {
+export interface StepDone {
   action: string
   errno: number
   code?: string | undefined
@@ -28,9 +28,9 @@ export type Word =
       usage: number
       limit: number
       outcome: Outcome
-      /** From the OOM until JavaScript was told. */
+      /** From the OOM until JavaScript got the episode. */
       afterNs: number
-      steps: StepTold[]
+      steps: StepDone[]
     }
   | { say: 'disposed' }
   | { say: 'failed'; during: string; failure: Failure }

@@ -49,7 +49,7 @@ async function guarding(
   return { supervisor, guardian: Number(pid) }
 }
 
-/** Leaves `dir` held, with nobody behind it: process and guardian are killed at once. */
+/** Leaves `dir` held, although no live process holds it: process and guardian are killed at once. */
 async function orphan(dir: string, options?: object): Promise<void> {
   const { supervisor, guardian } = await guarding(dir, options)
   await stop(supervisor.pid!)
@@ -136,17 +136,17 @@ t.test('an orphan is found and rescued', async t => {
   t.match(await doctor(dir), {
     status: 1,
     groups: [{ path: group, underOom: true, members: [hog.pid], behind: [], certain: true }],
-    problems: [/its killer is disabled, behind it: nobody/],
+    problems: [/its killer is disabled, held by: no live process/],
   })
   const { status, stdout } = await cli(['doctor', '--in', dir])
   t.equal(status, 1)
-  t.match(stdout, `out of memory: yes; members: ${hog.pid}; behind it: nobody`)
+  t.match(stdout, `out of memory: yes; members: ${hog.pid}; held by: no live process`)
   t.match(stdout, `→ cgroup-oom rescue '${group}'`)
   t.ok(isHeld(group), 'doctor only reads')
 
   t.match(await cli(['rescue', group]), {
     status: 0,
-    stdout: `${group}: killer given back (it was out of memory, 1 member)\n`,
+    stdout: `${group}: released (it was out of memory, 1 member)\n`,
     stderr: '',
   })
   t.notOk(isHeld(group))
@@ -164,16 +164,16 @@ t.test('rescue leaves the groups below alone, but for --recursive', async t => {
   const one = await cli(['rescue', dir])
   t.match(one, {
     status: 0,
-    stdout: /killer given back .*\n.*2 groups below have it disabled still/,
+    stdout: /released .*\n.*2 groups below have the killer disabled still/,
   })
   t.same([dir, a, b].map(isHeld), [false, true, true])
   const all = await cli(['rescue', '--recursive', dir])
   t.match(all, { status: 0 })
-  t.equal(all.stdout, [a, b].map(path => `${path}: killer given back (0 members)\n`).join(''))
+  t.equal(all.stdout, [a, b].map(path => `${path}: released (0 members)\n`).join(''))
   t.same([dir, a, b].map(isHeld), [false, false, false])
 })
 
-t.test('with a live guard behind it: told, and refused', async t => {
+t.test('doctor names the live guard of a group, and rescue refuses the group', async t => {
   const dir = scratch(t, 16 * MiB)
   const guard = await guarding(dir)
   t.teardown(() => guard.supervisor.kill('SIGKILL'))
@@ -186,10 +186,10 @@ t.test('with a live guard behind it: told, and refused', async t => {
   t.equal(guardian?.pid, guard.guardian)
 
   const refused = await cli(['rescue', dir])
-  t.match(refused, { status: 1, stdout: '', stderr: /refused, behind it: .*guardian \d+.*--force/ })
+  t.match(refused, { status: 1, stdout: '', stderr: /refused, held by .*guardian \d+.*--force/ })
   t.ok(isHeld(dir))
   const forced = await cli(['rescue', '--force', dir])
-  t.match(forced, { status: 0, stdout: /killer given back \(.*by force, behind it: / })
+  t.match(forced, { status: 0, stdout: /released \(.*by force, held by / })
   t.notOk(isHeld(dir))
 })
 
@@ -202,7 +202,7 @@ t.test('both killed at once: an orphan', async t => {
   t.notOk(isHeld(dir))
 })
 
-t.test('who only reads is not behind it', async t => {
+t.test('a process that only reads the control file does not hold the group', async t => {
   const dir = scratch(t, 16 * MiB)
   await orphan(dir)
   const group = await openGroup(t, dir)

@@ -231,9 +231,9 @@ t.test('both at once: what the documents say of it', async t => {
   t.ok(underOom(dir), 'it hangs')
   const found = await cli(['doctor', '--in', dir])
   t.equal(found.status, 1)
-  t.match(found.stdout, `${dir}: its killer is disabled, behind it: nobody`)
+  t.match(found.stdout, `${dir}: its killer is disabled, held by: no live process`)
   const rescued = await cli(['rescue', dir])
-  t.match(rescued, { status: 0, stdout: /killer given back/ })
+  t.match(rescued, { status: 0, stdout: /released \(/ })
   t.notOk(await lived)
   t.notOk(isHeld(dir))
   // takeOver adopts it, and leaves it enabled.

@@ -4,7 +4,7 @@ import { chownSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { heldGroups } from '../../../lib/cli/held-groups.js'
-import { giveBack } from '../../../lib/cli/rescue.js'
+import { release } from '../../../lib/cli/rescue.js'
 import { cli } from '../../helpers/cli.js'
 import { allEnabled, allGone } from '../../helpers/faults.js'
 import { leaveHeld, Remote } from '../../helpers/remote.js'
@@ -36,10 +36,10 @@ t.test('a group that has taken the place of the one that was looked at', async t
   mkdirSync(dir)
   limit(dir, 16 * MiB)
   await leaveHeld(t, dir)
-  t.equal(await giveBack(held!, false), false)
+  t.equal(await release(held!, false), false)
   t.ok(isHeld(dir))
   const [now] = await heldGroups([dir], { recursive: false })
-  t.equal(await giveBack(now!, false), true)
+  t.equal(await release(now!, false), true)
   t.notOk(isHeld(dir))
 })
 

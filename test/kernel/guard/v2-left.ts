@@ -59,7 +59,7 @@ t.test('throttled: rescued', onV2(WHY), async t => {
   t.equal(high(dir), LINE)
   const { status, stdout } = await cli(['rescue', dir])
   t.equal(status, 0)
-  t.match(stdout, 'killer given back')
+  t.match(stdout, ': released (')
   t.equal(high(dir), LINE + MiB)
   t.same(await heldGroups([dir], { recursive: false }), [])
 })
@@ -101,7 +101,7 @@ t.test('memory.max lowered for the kernel: taken over with another band', onV2(W
 
 t.test('memory.max lowered for the kernel: rescued', onV2(WHY), async t => {
   const dir = await endLowered(t)
-  t.match(await cli(['rescue', dir]), { status: 0, stdout: /killer given back/ })
+  t.match(await cli(['rescue', dir]), { status: 0, stdout: /released \(/ })
   t.equal(max(dir), LIMIT)
   t.equal(high(dir), Infinity)
 })
