@@ -62,7 +62,7 @@ export function options<T extends object>(name: string, value: T | undefined): P
   return value
 }
 
-/** The number of a signal that this platform has: ERR_UNKNOWN_SIGNAL as process.kill() says. */
+/** The number of a signal that this platform has: ERR_UNKNOWN_SIGNAL, as from process.kill(). */
 export function signalNumber(name: string, value: unknown): number {
   if (typeof value !== 'string') throw invalidType(name, 'of type string', value)
   if (!Object.hasOwn(constants.signals, value)) {

@@ -17,13 +17,8 @@ export function hasBrand(value: unknown, symbol: symbol): boolean {
 }
 
 /** `value instanceof Class` for a branded class: by its brand, but by inheritance for a subclass. */
-export function isInstance(
-  asked: unknown,
-  branded: unknown,
-  symbol: symbol,
-  value: unknown,
-): boolean {
-  if (asked === branded) return hasBrand(value, symbol)
+export function isInstance(of: unknown, branded: unknown, symbol: symbol, value: unknown): boolean {
+  if (of === branded) return hasBrand(value, symbol)
   const ordinary = Function.prototype[Symbol.hasInstance]
-  return Reflect.apply(ordinary, asked, [value])
+  return Reflect.apply(ordinary, of, [value])
 }

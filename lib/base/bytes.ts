@@ -5,7 +5,7 @@ import { invalidType, invalidValue, outOfRange } from './args.js'
 
 const SUFFIXES = 'KMGTPE'
 
-// From here on the kernel's page counters say "no limit" (PAGE_COUNTER_MAX of 4 KiB pages).
+// From here on the kernel's page counters mean "no limit" (PAGE_COUNTER_MAX of 4 KiB pages).
 const UNLIMITED = 9223372036854771712n
 
 export interface BytesOptions {

@@ -1,4 +1,4 @@
-// What an operator can look at without touching the program: diagnostics channels
+// What an operator can observe without touching the program: diagnostics channels
 // (node:diagnostics_channel) and NODE_DEBUG=cgroup-oom.
 import { channel } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'

@@ -4,12 +4,12 @@
 export interface Advice {
   /** What has happened, as the beginning of a sentence. */
   means: string
-  /** What to do, as the rest of it; absent where the meaning says enough. */
+  /** What to do, as the rest of it; absent where the meaning is enough. */
   remedy?: string
 }
 
 export interface OwnAdvice extends Advice {
-  /** What to say instead where a file is named that is missing, by its name. */
+  /** The advice that replaces this one if a certain file is missing, by its name. */
   files?: Record<string, Advice>
 }
 
@@ -23,8 +23,7 @@ export const OWN: Record<string, OwnAdvice> = {
     remedy: 'probe() returns what the machine has',
     files: {
       '': {
-        means:
-          'no memory controller is mounted, or the kernel was told to leave it out (cgroup_disable=memory)',
+        means: 'no memory controller is mounted, or it is switched off (cgroup_disable=memory)',
         remedy:
           'mount one (mount -t cgroup2 none DIRECTORY, or for v1: mount -t cgroup -o memory none DIRECTORY)',
       },

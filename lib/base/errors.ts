@@ -1,4 +1,4 @@
-// Every failure is an OomError with a stable code; what it says comes from error-table.ts.
+// Every failure is an OomError with a stable code; its message comes from error-table.ts.
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import { brand, ERROR, isInstance } from './brand.js'

@@ -13,7 +13,7 @@ export interface QueueOptions<T> {
   coalesce?: (waiting: T, value: T) => boolean
   /** What two values that may be joined have in common. */
   key?: (value: T) => string
-  /** The value that says how many were lost, the first of them being `first`. */
+  /** Makes the value that reports `missed` lost values, `first` being the first of them. */
   overflow?: (missed: number, first: T) => T
   /** Called once, when it has ended for whatever reason: release everything. */
   onEnd: () => void

@@ -75,11 +75,11 @@ class Lines {
     }
   }
 
-  async word<K extends Word['say']>(wanted: K): Promise<Extract<Word, { say: K }>> {
+  async word<K extends Word['event']>(wanted: K): Promise<Extract<Word, { event: K }>> {
     const word = JSON.parse(await this.next()) as Word
-    if (word.say === 'failed') throw new StepFailed(callOf(word.failure))
-    if (word.say !== wanted) throw new StepFailed(`'${word.say}' came instead of '${wanted}'`)
-    return word as Extract<Word, { say: K }>
+    if (word.event === 'failed') throw new StepFailed(callOf(word.failure))
+    if (word.event !== wanted) throw new StepFailed(`'${word.event}' came instead of '${wanted}'`)
+    return word as Extract<Word, { event: K }>
   }
 }
 

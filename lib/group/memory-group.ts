@@ -55,11 +55,11 @@ import { oddToMove } from './process-check.js'
 // busy before remove() does.
 const PATIENCE_MS = 10_000
 
-// How long memory may be charged to a v1 group where not all members are listed before somebody is
-// taken to be there: the kernel's statistics can be two seconds old.
+// On v1 not all members may be listed. If memory stays charged for longer than this, the group counts as
+// occupied: the kernel's statistics can be two seconds old.
 const UNLISTED_MS = 3000
 
-// What a removed group's files answer.
+// The errors of a removed group's files.
 const GONE = ['ENOENT', 'ENODEV']
 
 // The handles of the objects that are open. No private member has them: then no other implementation of the
@@ -227,7 +227,7 @@ export class MemoryGroup implements Group {
         if (!kill && (members || below)) throw busy
         if (!kill && unseen > 0) throw unseenMembers(this.path, unseen, busy)
         if (killed?.charged) throw unseenMembers(this.path)
-        // Nobody is left but tasks that the kernel has not quite finished with.
+        // What is left are tasks that the kernel has not quite finished with.
         busySince ??= performance.now()
         if (performance.now() - busySince > (everybody ? PATIENCE_MS : UNLISTED_MS)) {
           throw everybody ? busy : unseenMembers(this.path, undefined, kill ? undefined : busy)
@@ -282,7 +282,7 @@ async function call<T>(group: MemoryGroup, use: (handle: GroupHandle) => Promise
   }
 }
 
-/** Calls until it gives true; false when that takes too long. */
+/** Calls until the result is true; false when that takes longer than PATIENCE_MS. */
 async function repeat(
   group: MemoryGroup,
   use: (handle: GroupHandle) => Promise<boolean>,
@@ -295,24 +295,24 @@ async function repeat(
   }
 }
 
-/** `charged`: nobody is listed any more, but there may be members that the kernel does not list. */
+/** `charged`: no member is listed any more, but there may be some that the kernel does not list. */
 async function killAll(
   group: MemoryGroup,
   recursive: boolean,
-  giveKillerBack: boolean,
+  enableKiller: boolean,
 ): Promise<{ pids: number[]; charged: boolean }> {
   const killed = new Set<number>()
   let chargedSince: number | undefined
   for (let pause = 1; ; pause = Math.min(2 * pause, 20)) {
     try {
-      const round = await call(group, handle => handle.kill(recursive, giveKillerBack))
+      const round = await call(group, handle => handle.kill(recursive, enableKiller))
       for (const pid of round.pids) killed.add(pid)
       if (round.unseen > 0) throw unseenMembers(group.path, round.unseen)
       chargedSince = round.charged ? (chargedSince ?? performance.now()) : undefined
       const settled = chargedSince === undefined || performance.now() - chargedSince > UNLISTED_MS
       if (round.empty && settled) return { pids: [...killed], charged: round.charged }
     } catch (error) {
-      // Somebody else removed it as soon as it was empty.
+      // Another process removed it as soon as it was empty.
       if (killed.size > 0 && GONE.includes((error as OomError).code)) {
         return { pids: [...killed], charged: false }
       }

@@ -1,5 +1,5 @@
-// Which processes nobody moves into a group on purpose, as far as that can be told: what add() gets
-// instead of a child's pid is often a worker's threadId (1, 2, 3 …), which is some process too.
+// Which processes are hardly moved into a group on purpose, as far as that is visible. Instead of a child's
+// pid add() often gets a worker's threadId (1, 2, 3 …), which is the pid of another process.
 import { readFileSync } from 'node:fs'
 
 // include/linux/sched.h

@@ -1,5 +1,5 @@
 // Between guards and what drives the episode machine behind them: the sentinel (native-guard.ts) or a simulated
-// group (simulation/guard.ts). The driver tells the guard what has happened; the user's calls go to its backend.
+// group (simulation/guard.ts). The driver reports to the guard what has happened; the user's calls go to its backend.
 import type { MemoryGroup } from '../../types/group.js'
 import type { Outcome, StepReport } from '../../types/guard.js'
 import type { Target } from '../native/guards.js'
@@ -27,13 +27,13 @@ export interface EpisodeFinish extends EpisodeKey {
   kernelKills: number
 }
 
-/** A step as the drivers tell it. */
+/** A step as the drivers report it. */
 export interface Step {
   report: StepReport
   by: 'plan' | 'fallback'
 }
 
-/** What carries out the user's calls. Commands to an episode that has ended give false. */
+/** What carries out the user's calls. Commands to an episode that has ended return false. */
 export interface GuardBackend {
   raiseLimit(key: EpisodeKey, group: string, to: number | { by: number }): Promise<void>
   kill(key: EpisodeKey, group: string, victim: Target, signal: NodeJS.Signals): Promise<number[]>

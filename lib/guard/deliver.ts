@@ -1,4 +1,4 @@
-// Records of episodes, of the sentinel or of a simulated group, as a guard is told of them.
+// Passes the records of episodes, from the sentinel or a simulated group, on to their guard.
 import { constants } from 'node:os'
 import { errnoName } from '../base/errors.js'
 import type { EpisodeRecord, StepRecord } from '../native/records.js'
@@ -11,7 +11,7 @@ export function signalName(number: number): NodeJS.Signals {
   return names.find(([, n]) => n === number)![0]
 }
 
-// Actions that say whom they have sent a signal.
+// Actions whose records have the processes that were sent a signal.
 const SIGNALLING: readonly string[] = ['signal', 'kill-largest', 'kill-group']
 
 export function stepOf(record: StepRecord): Step {

@@ -1,4 +1,4 @@
-// An episode as JavaScript sees it. Its guard tells it what happens; the user's calls go to the backend.
+// An episode as JavaScript sees it. Its guard reports to it what happens; the user's calls go to the backend.
 import type { Bytes } from '../../types/common.js'
 import type { MemoryGroup, OomEpisode } from '../../types/group.js'
 import type { EpisodeEnd, EpisodeSignal, StepReport } from '../../types/guard.js'
@@ -25,7 +25,7 @@ export class Episode implements OomEpisode {
   #lastStep: Step | undefined
   readonly #killed = new Set<number>()
   readonly #signalled: EpisodeSignal[] = []
-  /** Calls of kill() under way: the end may be told before their pids are. */
+  /** Calls of kill() under way: the end may be reported before their pids are. */
   readonly #kills = new Set<Promise<number[]>>()
   #deadline: bigint
   #clockAt: bigint
@@ -121,7 +121,7 @@ export class Episode implements OomEpisode {
     if (!this.#backend.yield(this.#key)) throw endedError()
   }
 
-  /** The delay was set anew: the clock starts again. */
+  /** The delay was set again: the clock restarts. */
   restart(now: bigint, ms: number): void {
     this.#clockAt = now
     this.#deadline = now + BigInt(ms) * 1_000_000n

@@ -1,5 +1,5 @@
-// A guard as JavaScript sees it, whoever drives the machine behind (backend.ts). The driver calls started(),
-// stepped(), killed() and ended().
+// A guard as JavaScript sees it. What drives its episode machine (backend.ts) calls started(), stepped(),
+// killed() and ended().
 //
 // Every iterator sees each episode from the time that it was made; those that began before the first
 // one was are kept for it (the newest KEPT of them).
@@ -36,9 +36,9 @@ export class Guard implements OomGuard {
   #worstLateNs = 0
   #totalOomNs = 0
   readonly #byOutcome = Object.fromEntries(OUTCOMES.map(o => [o, 0])) as Record<Outcome, number>
-  /** Told when the first iterator is made and when the last has ended. */
+  /** Called when the first iterator is made and when the last has ended. */
   onIterating: (iterating: boolean) => void = () => {}
-  /** Told once, when it is being disposed. */
+  /** Called once, when the guard is being disposed. */
   onDisposed: () => void = () => {}
 
   constructor(

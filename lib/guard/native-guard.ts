@@ -20,8 +20,8 @@ import { endedError } from './episode.js'
 import { Guard } from './guard.js'
 import { checkGuardOptions, type CheckedGuardOptions } from './options.js'
 
-// process.exit() runs no cleanup hooks: what is still held is put back here. A process that dies
-// without it is the guardian's to clean up after.
+// process.exit() runs no cleanup hooks: groups that are still held are restored here. If the process dies
+// without it, the guardian restores them.
 const armed = new Set<GuardHandle>()
 let hooked = false
 function disposeAtExit(handle: GuardHandle): void {
@@ -33,7 +33,7 @@ function disposeAtExit(handle: GuardHandle): void {
   })
 }
 
-/** Tells the native side where the guardian's program is; an fd of where it shall live, or -1. */
+/** Passes the path of the guardian's program on; returns an fd of the group for it to run in, or -1. */
 function prepareGuardian({ guardian }: CheckedGuardOptions): number {
   if (guardian === undefined) return -1
   binding().setGuardian(programFile('oom-guardian'))
@@ -110,7 +110,7 @@ class NativeBackend implements GuardBackend {
     const { sub, episode } = key
     const base = this.#handle.baseLimit(sub, episode)
     if (base === undefined) throw endedError()
-    // Headroom that a plan has lent is no limit of the group: it goes back when the episode ends.
+    // Headroom of a plan is no limit of the group: the limit is lowered by it when the episode ends.
     const size = typeof to === 'number' ? to : base + to.by
     if (size <= base) {
       throw new OomError(
@@ -123,8 +123,8 @@ class NativeBackend implements GuardBackend {
       const { max } = await group.limits()
       if (size > max) await group.setLimits({ max: size })
     })
-    // The kernel tells nobody. An episode that has ended meanwhile did so because of this, or is no
-    // reason to take it back.
+    // The kernel does not notify of a raised limit. If the episode has ended by now, that was because of
+    // it, or is no reason to lower the limit again.
     this.#handle.limitRaised(sub, episode, size)
   }
 
@@ -148,7 +148,7 @@ class NativeBackend implements GuardBackend {
       if ((await group.pids(true)).includes(pid)) return
       throw new OomError('ESRCH', `process ${pid} is not in '${path}'`, { path })
     })
-    // A member of this group is no mistake, whoever it is.
+    // A member of this group is no mistake, even if add() would refuse it elsewhere.
     try {
       await handleOf(to, 'to').add(pid)
     } catch (error) {
@@ -156,7 +156,7 @@ class NativeBackend implements GuardBackend {
     }
   }
 
-  /** The group of an episode, the guarded one or one below it, by a handle that nobody else closes. */
+  /** The group of an episode, the guarded one or one below it, by a handle that no other code closes. */
   async #with(path: string, use: (group: GroupHandle) => Promise<void>): Promise<void> {
     const own = path === this.#group.path
     const handle = own ? copyOf(handleOf(this.#group)) : await openHandle(path)

@@ -10,7 +10,7 @@ import type { GroupHandle } from '../native/group.js'
 import { packageRoot } from '../native/load.js'
 import { absoluteGroupPath } from './hierarchy.js'
 
-/** What a group tells another copy of this package. */
+/** What a group shows to another copy of this package. */
 export interface Origin {
   handle: GroupHandle
   version: string
@@ -26,7 +26,7 @@ interface Branded {
 const isBranded = (value: unknown): value is Branded => hasBrand(value, GROUP)
 
 /**
- * The native handle of an open group, for the package's own modules, whichever copy of them has made
+ * The native handle of an open group, for the package's own modules, even if another copy of them has made
  * the group; throws ERR_CLOSED, or ERR_OTHER_COPY where that copy has an addon of its own.
  */
 export function handleOf(group: MemoryGroup, name = 'group'): GroupHandle {

@@ -1,4 +1,4 @@
-// Where memory groups are: the mount of the hierarchy with the memory controller, asked of the kernel
+// Where memory groups are: the mount of the hierarchy with the memory controller, read from the kernel
 // each time, since it may be mounted after the package was loaded.
 import { join, normalize } from 'node:path'
 import type { CgroupVersion } from '../../types/limits.js'

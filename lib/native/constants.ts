@@ -16,7 +16,7 @@ export interface ConstantsBinding {
     readonly records: readonly NativeRecord['kind'][]
     readonly scopes: readonly LockScope[]
     readonly stages: readonly LaunchStage[]
-    /** The failures that no system call told: native/core/sys/codes.h. */
+    /** The failures that are no failed system calls: native/core/sys/codes.h. */
     readonly codes: readonly string[]
     /** Most steps of a plan. */
     readonly maxPlan: number

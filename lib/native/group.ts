@@ -9,9 +9,9 @@ export type LimitChange = Partial<Record<'max' | 'high' | 'swapMax', number>> & 
 /** What became of a signal. */
 export interface Signalled {
   pids: number[]
-  /** How many members of other PID namespaces it could not be sent to. */
+  /** The number of members of other PID namespaces, which it could not be sent to. */
   unseen: number
-  /** Nobody is left, as far as the kernel lists members. */
+  /** No member is left, as far as the kernel lists them. */
   empty: boolean
   /** But members that it does not list may be: anonymous memory is charged (v1). */
   charged: boolean
@@ -56,7 +56,7 @@ export interface GroupHandle {
   thaw(): Promise<boolean>
   /** rmdir(2), `tree`: of all groups below first. */
   remove(tree: boolean): Promise<void>
-  /** What keeps it from being removed. */
+  /** What keeps the group from being removed. */
   occupied(): Promise<Occupied>
   /** Enables the kernel's killer where it is disabled; nothing below the group changes. */
   giveKillerBack(): Promise<void>
@@ -75,7 +75,7 @@ export interface Mount {
 
 export interface Hierarchies {
   mounts: Mount[]
-  /** The one that is used: native/core/memcg/hierarchy.h says which. */
+  /** The one that is used, chosen as in native/core/memcg/hierarchy.h. */
   memory: Mount | null
   /** Absolute path of the group that this process is charged to. */
   self: string | null

@@ -11,7 +11,7 @@ export interface GuardHandle {
   /** The limit in bytes that was written, Infinity for none. False: that episode has ended. */
   limitRaised(sub: number, episode: number, bytes: number): boolean
   setDelay(ms: number): void
-  /** The limit in bytes, lent headroom left aside; undefined: that episode has ended. */
+  /** The limit in bytes without headroom; undefined: that episode has ended. */
   baseLimit(sub: number, episode: number): number | undefined
   /** Any signal. ECANCELED: that episode has ended. */
   kill(sub: number, episode: number, target: Target, signal: number): Promise<number[]>

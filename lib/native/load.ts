@@ -72,7 +72,7 @@ export function packageRoot(): string {
   )
 }
 
-/** glibc or musl, told apart as Node.js itself reports it; '' where there is neither. */
+/** glibc or musl, as Node.js itself reports it; '' where there is neither. */
 function libc(): string {
   if (process.platform !== 'linux') return ''
   const header = (process.report?.getReport() as { header?: { glibcVersionRuntime?: string } })
@@ -82,7 +82,7 @@ function libc(): string {
 
 let directories: readonly string[] | undefined
 
-/** Where native files may be, best first. Looked up once: Node's report takes milliseconds. */
+/** Where native files may be, best first. Determined once: Node's report takes milliseconds. */
 export function nativeDirectories(): readonly string[] {
   if (directories) return directories
   const top = packageRoot()

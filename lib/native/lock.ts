@@ -14,7 +14,7 @@ export interface LockBinding {
   lockScope(scope: LockScope): number
   unlockScope(scope: LockScope): void
   scopeBytes(scope: LockScope): number
-  /** 0, or the negative errno for locking so many bytes more. */
+  /** 0, or the negative errno of locking that many more bytes. */
   mayLock(bytes: number): number
   mlockall(flags: number): void
   munlockall(): void

@@ -1,7 +1,7 @@
 // System calls and readiness of fds: native/binding/primitives.cc and polled_fd.cc.
 import type { GroupHandle } from './group.js'
 
-/** Owns an fd and tells when it is readable, on the event loop. */
+/** Owns an fd and reports on the event loop when it is readable. */
 export interface NativePolledFd {
   /** -1 once closed. */
   readonly fd: number

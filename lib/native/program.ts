@@ -2,7 +2,7 @@
 // be executed. A checkout, an image or an artifact store may have taken the execute permission away
 // or broken them; the error then names the package's own file and what to do. They are used as they
 // are: no permission is changed and no copy is made, since a mount with noexec or a removed
-// permission may be somebody's policy.
+// permission may be a policy of this machine.
 import { accessSync, constants, statSync } from 'node:fs'
 import { constants as os } from 'node:os'
 import { OomError } from '../base/errors.js'
@@ -11,7 +11,7 @@ import { missingFiles, nativeFile } from './load.js'
 
 export type Program = 'oom-launcher' | 'oom-guardian'
 
-// Their contents have been looked at.
+// The programs whose contents have been checked.
 const whole = new Set<string>()
 
 const quoted = (path: string): string => `'${path.replaceAll("'", "'\\''")}'`

@@ -69,7 +69,7 @@ export interface BeginRecord extends OfEpisode {
   deadline: bigint
   usage: number
   limit: number
-  /** Episodes of this group before it that found no room to be told. */
+  /** Earlier episodes of this group whose records did not fit into the ring. */
   missed: number
 }
 
@@ -85,7 +85,7 @@ export type StepRecord = OfEpisode & {
   dryRun: boolean
 } & ({ by: 'plan'; action: PlanAction } | { by: 'fallback'; action: Fallback })
 
-/** To whom the step before it has sent a signal; there may be several of them. */
+/** The processes that the step before it has sent a signal; there may be several such records. */
 export interface PidsRecord extends OfEpisode {
   kind: 'pids'
   pids: number[]

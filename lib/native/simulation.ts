@@ -1,5 +1,5 @@
 // native/binding/simulation.cc as TypeScript sees it. Times are nanoseconds of the virtual clock;
-// methods that give a string give the name of an error, or ''.
+// methods that return a string return the name of an error, or ''.
 import type { EpisodeOptions, Target } from './guards.js'
 import type { EpisodeRecord, WatchRecord } from './records.js'
 
@@ -44,7 +44,7 @@ export interface SimulationHandle {
   setDelay(ms: number): void
   raiseLimit(bytes: number): string
   dispose(): void
-  /** Carries on until something is to be told, or until then: whether there may be more. */
+  /** Runs until there are records, or until that time; returns whether there may be more. */
   run(until: bigint): boolean
   take(): SimulationRecord[]
 }

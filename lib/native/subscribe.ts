@@ -1,4 +1,4 @@
-// Who gets the sentinel's records, and what keeps the event loop alive for them.
+// Which handlers get the sentinel's records, and what keeps the event loop alive for them.
 import { fromNative } from '../base/errors.js'
 import type { Claim } from '../base/event-iterator.js'
 import { binding } from './addon.js'
@@ -19,7 +19,7 @@ export function unsubscribe(target: number): void {
   binding().unsubscribe(target)
 }
 
-/** One thing's claim on the event loop, as a timer's: held and let go any number of times. */
+/** One object's claim on the event loop, as a timer's: taken and dropped any number of times. */
 export class KeepAlive implements Claim {
   #held = false
   ref(): void {

@@ -3,7 +3,7 @@ import type { LimitMet } from '../../types/watch.js'
 import type { GroupHandle } from './group.js'
 import type { NativeRecord } from './records.js'
 
-/** Native objects that end when told, or with the environment. */
+/** Native objects that end with close(), or with the environment. */
 interface Closable {
   close(): void
 }

@@ -13,21 +13,21 @@ const MAX_MS = 2 ** 31 - 1
 
 export interface DelayTimerOptions {
   /**
-   * The number of expirations is added to it by the sentinel at each one: whoever reads it, in this
-   * process or another, in JavaScript or not, learns of it even while the event loop is blocked.
+   * The sentinel adds the number of expirations to it at each one: a reader in this process or another, in
+   * JavaScript or not, gets it even while the event loop is blocked.
    */
   eventFd?: EventFd
 }
 
 export interface DelayStartOptions {
-  /** Expires again and again, so many milliseconds apart: integer from 1 to 2**31 - 1. Default: once. */
+  /** Expires repeatedly, with this many milliseconds in between: integer from 1 to 2**31 - 1. Default: once. */
   intervalMs?: number
 }
 
 export interface DelayExpiration {
   /** When the sentinel saw it, nanoseconds of process.hrtime.bigint()'s clock; never before `due`. */
   at: bigint
-  /** When it was due. Of the first, where several are told at once. */
+  /** When it was due. Of the first, where several are joined. */
   due: bigint
   /** How many times it has expired since the last was taken, at least 1. */
   count: number
@@ -38,7 +38,7 @@ export interface DelayExpiration {
  * written to, on the sentinel's own thread, also while the event loop is blocked.
  *
  * While it is running it keeps the event loop alive as setTimeout() does; see `unref`. Iterate it to
- * take expirations; those that nobody has taken yet are joined. The loop ends when it is closed, and
+ * take expirations; those that have not been taken yet are joined. The loop ends when it is closed, and
  * leaving the loop does not close it.
  */
 export class DelayTimer implements AsyncIterable<DelayExpiration>, Disposable {
@@ -80,7 +80,7 @@ export class DelayTimer implements AsyncIterable<DelayExpiration>, Disposable {
   }
 
   /**
-   * Starts it, or starts it anew: timerfd_settime(2). Expirations that were not taken are dropped.
+   * Starts it, or starts it again: timerfd_settime(2). Expirations that were not taken are dropped.
    *
    * @param delayMs from now until it expires: integer from 0 to 2**31 - 1
    * @throws OomError ERR_CLOSED

@@ -117,7 +117,7 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
 
   /**
    * Adds to the counter: write(2).
-   * @param value 1 (default) to 2**64 - 2; 0 is allowed and wakes nobody.
+   * @param value 1 (default) to 2**64 - 2; 0 is allowed and wakes no reader.
    * @throws OomError `EAGAIN`: the counter would exceed 2**64 - 2; `ERR_CLOSED`.
    */
   write(value: number | bigint = 1n): void {

@@ -87,7 +87,7 @@ export class PidFd implements Disposable {
   }
 
   /**
-   * Resolves when the process has ended, at once if it has. Once asked for, it keeps the event loop
+   * Resolves when the process has ended, at once if it has. Once called, it keeps the event loop
    * alive until then (see `unref`). Rejects with `ERR_CLOSED` when closed before.
    */
   get exited(): Promise<void> {
@@ -98,7 +98,7 @@ export class PidFd implements Disposable {
         resolve = yes
         reject = no
       })
-      // Closing is no failure of whoever does not wait any more.
+      // Closing is no failure for a caller that does not wait any more.
       promise.catch(() => {})
       this.#exited = { promise, resolve, reject }
       try {

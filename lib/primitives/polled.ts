@@ -1,5 +1,5 @@
 // What EventFd and PidFd share: an fd that is waited for on the event loop (a uv_poll_t of the
-// environment; no thread, no pool). It keeps the loop alive while somebody waits, unless unref()ed.
+// environment; no thread, no pool). It keeps the loop alive while a caller waits, unless unref()ed.
 import { errnoName, fromNative, OomError } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 import type { NativePolledFd } from '../native/primitives.js'

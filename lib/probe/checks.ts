@@ -1,4 +1,4 @@
-// One check per field of the ProbeReport: what is so, why, and what to do about it. Each looks at
+// One check per field of the ProbeReport: what is so, why, and what to do about it. Each reads
 // the machine through `Machine` alone and changes nothing.
 import { join } from 'node:path'
 import type { Capability } from '../../types/probe.js'
@@ -81,7 +81,7 @@ export function writable(machine: Machine, { mount, self }: Found): Capability {
   )
 }
 
-/** A directory that may be written; v2 has files of its own for who may do what in it. */
+/** A directory that may be written; on v2 some of its files have permissions of their own. */
 function openTo(machine: Machine, dir: string, mount: Mount): Capability {
   if (mount.version === 1) return yes(`${dir} can be written`)
   for (const file of ['cgroup.procs', 'cgroup.subtree_control']) {
@@ -219,7 +219,7 @@ export function protect(machine: Machine): Capability {
   if (has && initial) return yes('CAP_SYS_RESOURCE')
   return no(
     has ? 'CAP_SYS_RESOURCE does not count in a user namespace' : 'CAP_SYS_RESOURCE is missing',
-    'run with it, or let who starts the process set it: OOMScoreAdjust= in a systemd unit, --oom-score-adj of a container',
+    'run with it, or have the process started with that value: OOMScoreAdjust= in a systemd unit, --oom-score-adj of a container',
   )
 }
 
@@ -232,7 +232,7 @@ export function syscall(error: string | undefined, name: string, since: string):
 
 export function inotify(error: string | undefined): Capability {
   if (error === undefined) return yes('inotify(7)')
-  const instead = 'new groups are looked for ten times a second instead, or less often'
+  const instead = 'new groups are found by listing them ten times a second instead, or less often'
   if (error === 'EMFILE') {
     return no(
       `this user's programs have all inotify instances, or this process has no descriptor left (${error}): ${instead}`,

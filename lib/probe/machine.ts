@@ -1,5 +1,5 @@
-// What probe() looks at, and the only way it looks: nothing here changes anything. Tests put a
-// machine of their own in its place.
+// All that probe() reads of the machine; nothing here changes anything. Tests put a machine of their own in
+// its place.
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { release } from 'node:os'
 import type { LockScope } from '../../types/protect.js'

@@ -1,4 +1,4 @@
-// probe(): what this machine allows. Looks, and changes nothing; resolves on every platform.
+// probe(): what this machine allows. Only reads, and changes nothing; resolves on every platform.
 import type { ProbeReport } from '../../types/probe.js'
 import { examine } from './examine.js'
 import { thisMachine } from './machine.js'

@@ -39,7 +39,7 @@ class Lock implements MemoryLock {
  * - `'oom-path'` (default): this addon, libc, and the sentinel's stack and state: 2 to 4 MiB, within
  *   the default RLIMIT_MEMLOCK of 8 MiB, without privilege.
  * - `'process'`: all program and library code and data, `[heap]` and the main thread's stack as far
- *   as it has grown: about 100 MiB. Not V8's heap: V8 gives pages of it back with a madvise(2) that
+ *   as it has grown: about 100 MiB. Not V8's heap: V8 frees pages of it with a madvise(2) that
  *   Linux refuses on locked memory, and aborts (which is why a bare mlockall(2) ends Node.js).
  *
  * @throws OomError `ERR_MEMLOCK_LIMIT`: RLIMIT_MEMLOCK does not allow it; nothing has been locked.

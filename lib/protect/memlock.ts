@@ -1,12 +1,12 @@
-// RLIMIT_MEMLOCK explained: what was asked for, what is allowed, and what to do about it. Everything
-// that locks memory refuses through this, before anything is locked.
+// The error for a lock that RLIMIT_MEMLOCK does not allow: how much was to be locked, what is allowed, and
+// what to do about it. It comes before anything is locked.
 import { OWN } from '../base/error-table.js'
 import { fromNative, OomError, type NativeFailure } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 
 const mib = (bytes: number): string => `${(bytes / 1048576).toFixed(1)} MiB`
 
-/** What RLIMIT_MEMLOCK has to say about locking `bytes` more; `what` begins the sentence. */
+/** Why RLIMIT_MEMLOCK forbids to lock `bytes` more, and the remedy; `what` begins the sentence. */
 export function memlockReason(what: string, bytes: number): { reason: string; remedy: string } {
   const { limit, locked } = binding().memlockNumbers()
   return {

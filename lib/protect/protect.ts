@@ -1,11 +1,12 @@
-// protect(): keeps the kernel from choosing this process. proc_pid_oom_score_adj(5). What is in force
-// is the process's, whichever worker or copy of this module has asked: native/core/sys/own_oom_score.h.
+// protect(): keeps the kernel from choosing this process. proc_pid_oom_score_adj(5). The score is
+// that of the process, also when several workers or copies of this module set it:
+// native/core/sys/own_oom_score.h.
 import type { ProtectOptions } from '../../types/protect.js'
 import { integer, options as checkOptions } from '../base/args.js'
 import { fromNative } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 
-function told<T>(call: () => T): T {
+function translated<T>(call: () => T): T {
   try {
     return call()
   } catch (error) {
@@ -15,7 +16,7 @@ function told<T>(call: () => T): T {
 
 /**
  * Sets this process's `oom_score_adj`, from -1000 (default: never chosen by a kernel killer) to 1000
- * (first choice). Resolves with a function that puts back what was found; where `protect` has been
+ * (first choice). Resolves with a function that restores what was found; where `protect` has been
  * called several times, the last one not yet undone counts.
  *
  * A child of this library's `spawn()` starts with what the process had before. Other processes
@@ -28,6 +29,6 @@ export async function protect(options?: ProtectOptions): Promise<() => Promise<v
   const { oomScoreAdj = -1000 } = checkOptions('options', options)
   const value = integer('options.oomScoreAdj', oomScoreAdj, -1000, 1000)
   const native = binding()
-  const id = told(() => native.setScore(value))
-  return async () => told(() => native.undoScore(id))
+  const id = translated(() => native.setScore(value))
+  return async () => translated(() => native.undoScore(id))
 }

@@ -1,4 +1,4 @@
-// MemoryReserve: memory set aside in advance, to be given back when it is needed. Runs on the
+// MemoryReserve: memory set aside in advance, to be freed when it is needed. Runs on the
 // caller's thread; a guard's own ballast is the same native object, released without JavaScript.
 import type { Bytes } from '../../types/common.js'
 import { outOfRange } from '../base/args.js'
@@ -9,11 +9,11 @@ import type { NativeBallast } from '../native/ballast.js'
 import { memlockError } from './memlock.js'
 
 /**
- * Resident, locked memory of this process, charged to its group, that is there to be given back:
- * releasing it makes room in the group at once, without anybody's help.
+ * Resident, locked memory of this process, charged to its group, that is there to be freed: releasing it
+ * makes room in the group at once, without the help of another process.
  */
 export class MemoryReserve {
-  /** Bytes, as asked for, rounded up to whole pages. */
+  /** The requested bytes, rounded up to whole pages. */
   readonly bytes: number
   #ballast: NativeBallast | undefined
 
@@ -40,8 +40,8 @@ export class MemoryReserve {
   }
 
   /**
-   * Gives the pages back to the system, and their charge to the group: madvise(2) with
-   * MADV_DONTNEED_LOCKED. Returns how many bytes that were; 0 when it has been released before.
+   * Frees the pages and uncharges them from the group: madvise(2) with MADV_DONTNEED_LOCKED. Returns the
+   * number of bytes; 0 when the reserve has been released before.
    */
   release(): number {
     try {
@@ -66,7 +66,7 @@ export class MemoryReserve {
     }
   }
 
-  /** Gives everything back for good. Closing twice is fine; other methods then throw `ERR_CLOSED`. */
+  /** Frees everything for good. Closing twice is fine; other methods then throw `ERR_CLOSED`. */
   close(): void {
     this.#ballast?.close()
     this.#ballast = undefined

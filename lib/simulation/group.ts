@@ -1,6 +1,6 @@
 // The simulated group: MemoryGroup's interface over native/binding/simulation.cc.
 //
-// The native side keeps what happens as records. settle() lets happen what is due at this instant of
+// The native side keeps what happens as records. settle() carries out what is due at this instant of
 // the virtual clock and passes the records on; advance() does the same for a stretch of time, with a
 // turn of the event loop after each batch.
 import { constants } from 'node:os'
@@ -188,7 +188,7 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
       if (this.#guard === guard) this.#guard = undefined
     })
     this.#open()
-    // One at a time, dry runs too: a second driver would not know what the first has lent.
+    // One at a time, dry runs too: a second driver would not know the headroom of the first.
     if (this.#guard) throw ownError('ERR_KILLER_DISABLED', this.path)
     this.#guard = guard
     start()
@@ -264,29 +264,29 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
       this.#deliver()
       await turn()
     }
-    this.#look()
+    this.#checkThresholds()
   }
 
-  /** Lets happen what is due at this instant, and tells everybody. */
+  /** Carries out what is due at this instant, and delivers the records. */
   settle(): void {
     // A handler that acts is part of the instant that is being settled.
     if (this.#settling) return
     this.#settling = true
     try {
       while (this.#native.run(this.now)) this.#deliver()
-      this.#look()
+      this.#checkThresholds()
     } finally {
       this.#settling = false
     }
   }
 
-  #look(): void {
+  #checkThresholds(): void {
     const { now, usage } = this.#native
-    for (const threshold of this.#thresholds) threshold.look(this.path, now, usage)
+    for (const threshold of this.#thresholds) threshold.check(this.path, now, usage)
   }
 
   #deliver(): void {
-    this.#look()
+    this.#checkThresholds()
     for (const record of this.#native.take()) this.#record(record)
   }
 

@@ -15,7 +15,7 @@ export interface GuardedSimulation {
   readonly native: SimulationHandle
   /** Sends a process a signal that is no SIGKILL. */
   signal(pid: number, signal: NodeJS.Signals): void
-  /** Lets happen what is due at this instant, and tells everybody. */
+  /** Carries out what is due at this instant, and delivers the records. */
   settle(): void
   failure(code: string): OomError
 }
@@ -50,14 +50,14 @@ class SimulatedBackend implements GuardBackend {
     victim: Target,
     signal: NodeJS.Signals,
   ): Promise<number[]> {
-    if (signal !== 'SIGKILL') return this.#ask(victim, signal)
+    if (signal !== 'SIGKILL') return this.#signal(victim, signal)
     const pids = this.#sim.native.kill(victim, true)
     if (typeof victim === 'number' && pids.length === 0) throw this.#sim.failure('ESRCH')
     this.#sim.settle()
     return pids
   }
 
-  #ask(victim: Target, signal: NodeJS.Signals): number[] {
+  #signal(victim: Target, signal: NodeJS.Signals): number[] {
     const { native } = this.#sim
     const wanted = victim === 'largest' ? native.largest : victim
     const pids = native.pids.filter(pid => wanted === 'all' || pid === wanted)
@@ -105,7 +105,7 @@ class SimulatedBackend implements GuardBackend {
   }
 }
 
-/** {@link MemoryGroup.guard}, without telling the guard of anything yet. */
+/** {@link MemoryGroup.guard}; the guard gets nothing before `start()`. */
 export function makeGuard(sim: GuardedSimulation, options: GuardOptions, onDispose: () => void) {
   const checked = checkGuardOptions(options)
   throwIfAborted(checked.signal)

@@ -22,13 +22,13 @@ export class SimulatedWatch extends QueuedEvents<OomEvent> implements OomWatch {
   push(event: OomEvent): void {
     publishEvent(event)
     const last = event.type === 'removed'
-    // Each watch has its own: what waits is changed when another joins it.
+    // Each watch has an event of its own: a waiting one is changed when a later one joins it.
     this.queue.push({ ...event }, last)
     if (last) this.queue.end()
   }
 }
 
-/** {@link MemoryGroup.watchUsage}: told whenever it is looked at and is on the other side. */
+/** {@link MemoryGroup.watchUsage}: reports each check() that finds usage on the other side. */
 export class SimulatedThreshold extends QueuedEvents<UsageEvent> {
   readonly #threshold: number
   readonly #onEnd: (watch: SimulatedThreshold) => void
@@ -58,7 +58,7 @@ export class SimulatedThreshold extends QueuedEvents<UsageEvent> {
     this.#onEnd(this)
   }
 
-  look(group: string, at: bigint, usage: number): void {
+  check(group: string, at: bigint, usage: number): void {
     const above = usage > this.#threshold
     if (above === this.#above) return
     this.#above = above

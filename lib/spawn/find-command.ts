@@ -1,6 +1,6 @@
-// Looks a command up as execvp(3) will, so that one which is not there is told before anything has
-// been started, with no pid, as child_process.spawn tells it. Only a forecast: what starts is what
-// the launcher's own execvp finds, and it reports what this could not foresee.
+// Searches for a command as execvp(3) will: one that is not there is reported before anything has been
+// started, with no pid, as child_process.spawn reports it. Only a forecast: what starts is what the
+// launcher's own execvp finds, and the launcher reports what this could not foresee.
 import type { SpawnOptions } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,7 +21,7 @@ function tryFile(file: string, otherUser: boolean): string | undefined {
     return undefined
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    // What this user may not look at, the other one perhaps may.
+    // The user that the command is started as may see what this user may not.
     return code === 'EACCES' && otherUser ? undefined : code
   }
 }

@@ -1,4 +1,4 @@
-// Holds the events of a child back until its launcher has become the command, or could not.
+// Delays the events of a child until its launcher has become the command, or could not.
 //
 // Node.js announces the launcher's start and end, for it knows nothing of the command. Users of
 // spawn() must see the command's: 'spawn' once it runs, and 'error' instead of 'spawn' and 'exit'
@@ -22,11 +22,11 @@ export interface Held {
   release(): void
   /** The command never ran: the child's end becomes this error, before 'close', as in Node.js. */
   fail(error: NodeJS.ErrnoException): void
-  /** The same once it has ended by itself; one that a signal has ended is what it says. */
+  /** The same once it has ended by itself; after a signal the child's end stays as it is. */
   failUnlessKilled(error: NodeJS.ErrnoException): void
 }
 
-// What Node.js itself says of a command that it has not found, for failures without an errno.
+// The errno that Node.js itself uses for a command that it has not found, for failures without one.
 const NO_ERRNO = -constants.errno.ENOENT
 
 export function holdEvents(child: ChildProcess): Held {
@@ -110,7 +110,7 @@ export function holdEvents(child: ChildProcess): Held {
   }
 }
 
-/** Node.js has failed to start the child, and is about to say so: it says this instead. */
+/** Node.js has failed to start the child and is about to report that: this error replaces its own. */
 export function replaceError(child: ChildProcess, error: NodeJS.ErrnoException): void {
   const original = Reflect.get(child, 'emit') as (...args: unknown[]) => boolean
   child.emit = function (this: ChildProcess, ...args: unknown[]): boolean {

@@ -10,7 +10,7 @@ import type { MemoryGroup } from '../../types/group.js'
 import { fromNative } from '../base/errors.js'
 import { handleOf } from '../handle/handle.js'
 
-// What a group that is removed meanwhile answers: nobody is left in it.
+// The errors of a group that has been removed: it has no members left.
 const GONE = ['ENOENT', 'ENODEV']
 
 export class GroupKiller {
@@ -66,7 +66,7 @@ export class GroupKiller {
       await this.#group.kill()
     } catch (native) {
       const error = fromNative(native, this.#group.path) as NodeJS.ErrnoException
-      // As Node.js tells that the child could not be killed.
+      // As Node.js reports that the child could not be killed.
       if (!GONE.includes(error.code ?? '')) child.emit('error', error)
     } finally {
       await this.#group.close()

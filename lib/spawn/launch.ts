@@ -1,5 +1,5 @@
 // Starts a command through oom-launcher: child_process.spawn for the process and all that belongs
-// to it, with two more descriptors than the caller asked for, which the launcher's exec closes.
+// to it, with two more descriptors than the caller requested, which the launcher's exec closes.
 // Serves the contract's `spawn`: the same ChildProcess, in the group before its first instruction.
 // On the environment's thread; nothing here waits for the launcher.
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
@@ -29,8 +29,8 @@ export interface LaunchGroup {
   openProcs(): number
 }
 
-// What nobody can execute, by the error that it gives: starting these fails as the command would,
-// and can start nothing, even if the command has come into being meanwhile.
+// What cannot be executed by any user, by the error that it gives: starting these fails as the command would,
+// and can start nothing, even if the command has come into being in the meantime.
 const CANNOT_START: Record<Missing, string> = { ENOENT: '/proc/self/none', EACCES: '/' }
 
 export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOptions): ChildProcess {
@@ -52,7 +52,7 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
     replaceError(child, fromNative(error, group.path) as NodeJS.ErrnoException)
     return asCommand(child, line)
   }
-  // Before the child's own streams, so that the loop looks at it first: 'spawn' precedes all data.
+  // Before the child's own streams, so that the loop serves it first: 'spawn' precedes all data.
   const status = new Socket({ fd: fds.status, readable: true, writable: false })
   try {
     const stdio = stdioArray(options.stdio)
@@ -126,8 +126,8 @@ function stdioArray(stdio: SpawnOptions['stdio']): NonNullable<SpawnOptions['std
   return list
 }
 
-// Waits for the launcher's words: that it has started, and nothing more if it has become the command (or
-// died). A program that does not even say so is not the launcher, whatever its exit status.
+// Waits for the launcher's reports: that it has started, and nothing more if it has become the command (or
+// died). A program that does not even report its start is not the launcher, whatever its exit status.
 function settle(
   child: ChildProcess,
   line: CommandLine,
@@ -136,11 +136,11 @@ function settle(
   launcher: string,
 ): void {
   const events = holdEvents(child)
-  let said = Buffer.alloc(0)
-  status.on('data', chunk => (said = Buffer.concat([said, chunk])))
+  let received = Buffer.alloc(0)
+  status.on('data', chunk => (received = Buffer.concat([received, chunk])))
   status.on('error', () => events.release())
   status.on('end', () => {
-    const [started, failed] = binding().launchWords(said)
+    const [started, failed] = binding().launchWords(received)
     if (failed !== undefined) events.fail(failure(failed, line, group))
     else if (started !== undefined) events.release()
     else events.failUnlessKilled(notStarted(launcher))

@@ -47,7 +47,7 @@ type End<How, Stream> = How extends StdioPipe ? Stream : null
  * process joins the group before the command's first instruction, so that nothing it allocates or
  * forks can escape. Works for a full group too: the start then waits until there is room.
  *
- * A small launcher joins the group, gives up privileges where `uid` and `gid` say so, and becomes
+ * A small launcher joins the group, drops privileges where `uid` and `gid` are given, and becomes
  * the command, which keeps its pid and sees the descriptors, environment and session that
  * `child_process.spawn()` gives. Until the command runs, the event loop stays alive. Differences:
  *
@@ -105,7 +105,7 @@ export function spawn(
   second: readonly string[] | (SpawnOptions & SpawnGroup) | undefined,
   third?: SpawnOptions & SpawnGroup,
 ): ChildProcess {
-  // As Node.js tells them apart.
+  // As Node.js distinguishes them.
   const hasArgs = Array.isArray(second) || (second ?? undefined) === undefined
   const options = (hasArgs || typeof second !== 'object' ? third : second) as typeof third
   const args = hasArgs ? (second ?? []) : typeof second === 'object' ? [] : second

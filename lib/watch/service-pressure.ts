@@ -16,11 +16,11 @@ function trigger(data: Buffer): { full: boolean; stallUs: number } {
 }
 
 /**
- * Tells when the service manager finds this process's service short of memory (systemd 254,
+ * Reports when the service manager finds this process's service short of memory (systemd 254,
  * `MemoryPressureWatch=`, `MemoryPressureThresholdSec=`): free caches, end idle workers. By
  * `$MEMORY_PRESSURE_WATCH` and `$MEMORY_PRESSURE_WRITE`: <https://systemd.io/PRESSURE/>.
  *
- * @returns undefined where nothing is asked for (the variable is not set) or wanted (`/dev/null`)
+ * @returns undefined where no pressure events are requested (the variable is not set) or wanted (`/dev/null`)
  * @throws ERR_PRESSURE_WATCH for variables that do not keep to the protocol; an errno for a file
  * that cannot be opened, or a trigger that the kernel refuses
  */

@@ -1,4 +1,4 @@
-// MemoryGroup.watchUsage: told when usage crosses a threshold.
+// MemoryGroup.watchUsage: reports when usage crosses a threshold.
 import type { Bytes } from '../../types/common.js'
 import type { MemoryGroup } from '../../types/group.js'
 import type { EventIterator, SubscriptionOptions, UsageEvent } from '../../types/watch.js'

@@ -67,7 +67,7 @@ export function eventOf(record: WatchRecord, group: string): OomEvent {
   }
 }
 
-/** Joins an event to an earlier one of the same group and type that nobody has taken yet. */
+/** Joins an event to an earlier one of the same group and type that has not been taken yet. */
 function coalesce(waiting: OomEvent, event: OomEvent): boolean {
   if (!('count' in waiting) || !('count' in event)) return false
   waiting.count += event.count
@@ -97,7 +97,7 @@ interface Feed {
   pathOf(sub: number): string | undefined
   /** After a group's last event: how many groups are left. */
   forget(sub: number): number
-  /** The failure that a record has told of. */
+  /** The failure that a record has reported. */
   trouble?(): unknown
   close(): void
 }
@@ -106,7 +106,7 @@ class Watch extends QueuedEvents<OomEvent> implements OomWatch {
   readonly #target: number
   readonly ready: Promise<void>
   #feed: Feed | undefined
-  /** The removal of a tree's root, until those below have told of theirs. */
+  /** The removal of a tree's root, until those of the groups below have been reported. */
   #rootRemoved: OomEvent | undefined
 
   constructor(
@@ -121,7 +121,7 @@ class Watch extends QueuedEvents<OomEvent> implements OomWatch {
       this.queue.end()
       throw error
     }
-    // A failed start also ends the iterator with its reason; nobody has to wait for `ready`.
+    // A failed start also ends the iterator with its reason; the caller need not wait for `ready`.
     this.ready.catch(reason => this.queue.fail(reason))
     this.started(options.signal)
   }
@@ -131,7 +131,7 @@ class Watch extends QueuedEvents<OomEvent> implements OomWatch {
     this.#feed?.close()
   }
 
-  /** What tells of events, and ends with the watch. */
+  /** Sets the source of the events, which ends with the watch. */
   feed(feed: Feed): void {
     this.#feed = feed
     if (this.ended) feed.close()
@@ -161,21 +161,21 @@ class Watch extends QueuedEvents<OomEvent> implements OomWatch {
     const group = feed.pathOf(record.sub)
     if (group === undefined) return
     const event = eventOf(record, group)
-    if (record.kind !== 'removed') return this.#tell(event)
+    if (record.kind !== 'removed') return this.#report(event)
     const left = feed.forget(record.sub)
     if (record.root && left > 0) {
       this.#rootRemoved = event
       return
     }
-    this.#tell(event, left === 0)
+    this.#report(event, left === 0)
     // Another group of the same name is another group.
     for (const type of ['oom', 'kill', 'high', 'max']) this.queue.seal(`${type}\0${group}`)
     if (left > 0) return
-    if (this.#rootRemoved) this.#tell(this.#rootRemoved, true)
+    if (this.#rootRemoved) this.#report(this.#rootRemoved, true)
     this.queue.end()
   }
 
-  #tell(event: OomEvent, last = false): void {
+  #report(event: OomEvent, last = false): void {
     publishEvent(event)
     this.queue.push(event, last)
   }
@@ -185,7 +185,7 @@ class Watch extends QueuedEvents<OomEvent> implements OomWatch {
 export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch {
   const checked = checkWatchOptions(options)
   const handle = handleOf(group)
-  // The kernel takes the registration and never fires: better no watch than one that is deaf.
+  // The kernel accepts the registration of the root and never signals it: refuse the watch instead.
   if (handle.isRoot) throw ownError('ERR_ROOT_GROUP', group.path)
   return new Watch(checked, (watch, target) => {
     try {
@@ -199,15 +199,16 @@ export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch
 
 /**
  * Watches a group and every group below it, new ones as they appear, with no window in between: what
- * happens in a group that is made after `ready` is told from its beginning. The hierarchy's root may
+ * happens in a group that is made after `ready` is reported from its beginning. The hierarchy's root may
  * be given (`'.'`): it has no events of its own, and its tree never ends.
  *
  * `ready` resolves when all that exist are armed, and rejects (as the first `next()` does) when that is
  * not possible. When a group that appears later cannot be watched (EMFILE), the iterator throws
  * that. Ends after the root's own `removed`, which comes last.
  *
- * One descriptor per group: RLIMIT_NOFILE bounds it. New groups are told by inotify(7); where all of the
- * user's instances or watches are in use they are looked for ten times a second, in large trees less often.
+ * One descriptor per group: RLIMIT_NOFILE bounds it. inotify(7) notifies of new groups; where all of the
+ * user's instances or watches are in use, they are found by listing the tree ten times a second, large ones
+ * less often.
  *
  * @param root an absolute directory, or one relative to the memory hierarchy's mount
  */

@@ -33,7 +33,7 @@ async function main(path: string): Promise<void> {
       // The group is new: below a guarded one it was born with its killer disabled.
       takeOver: true,
     })
-    report({ say: 'armed', afterNs: Number(process.hrtime.bigint() - began) })
+    report({ event: 'armed', afterNs: Number(process.hrtime.bigint() - began) })
 
     during = 'fill it'
     const first = guard[Symbol.asyncIterator]().next()
@@ -42,7 +42,7 @@ async function main(path: string): Promise<void> {
     // Mapped while there is memory: inside a starved group nothing can be.
     const pieces = Array.from({ length: (max + HEADROOM) / PIECE }, () => resizable(PIECE))
     const filled: Resizable[] = []
-    report({ say: 'filling' })
+    report({ event: 'filling' })
     for (const piece of pieces) {
       if (starved) break
       filled.push(piece)
@@ -57,7 +57,7 @@ async function main(path: string): Promise<void> {
     for (const piece of filled) piece.resize(0)
     const end = await episode.ended
     report({
-      say: 'went on',
+      event: 'went on',
       usage: episode.usage,
       limit: episode.limit,
       outcome: end.outcome,
@@ -66,9 +66,9 @@ async function main(path: string): Promise<void> {
     })
     during = 'dispose the guard'
     await guard.dispose()
-    report({ say: 'disposed' })
+    report({ event: 'disposed' })
   } catch (error) {
-    report({ say: 'failed', during, failure: failureOf(error) })
+    report({ event: 'failed', during, failure: failureOf(error) })
   }
 }
 

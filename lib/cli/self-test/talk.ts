@@ -21,10 +21,10 @@ export interface StepDone {
 }
 
 export type Word =
-  | { say: 'armed'; afterNs: number }
-  | { say: 'filling' }
+  | { event: 'armed'; afterNs: number }
+  | { event: 'filling' }
   | {
-      say: 'went on'
+      event: 'went on'
       usage: number
       limit: number
       outcome: Outcome
@@ -32,8 +32,8 @@ export type Word =
       afterNs: number
       steps: StepDone[]
     }
-  | { say: 'disposed' }
-  | { say: 'failed'; during: string; failure: Failure }
+  | { event: 'disposed' }
+  | { event: 'failed'; during: string; failure: Failure }
 
 export function failureOf(error: unknown): Failure {
   const { message, code, syscall, path } = error as Failure
