@@ -139,7 +139,7 @@ async function episodes(b: Bench): Promise<void> {
   })
 }
 
-/** The plan lends headroom, the group gives memory back, a helper puts the limit back. */
+/** The plan raises the limit by headroom, the group frees memory, a helper restores the limit. */
 async function headroom(b: Bench): Promise<void> {
   const starver = await Starver.create(b, false)
   const subject = await Subject.start(b, {
@@ -161,17 +161,17 @@ async function headroom(b: Bench): Promise<void> {
   })
 }
 
-/** A watch alone; somebody else raises the limit. */
+/** A watch alone; another process raises the limit. */
 async function events(b: Bench): Promise<void> {
   const starver = await Starver.create(b)
   const subject = await Subject.start(b, { dir: starver.dir })
   await counted(b, subject, `${EVENTS} watch events`, async () => {
     for (let i = 0; i < EVENTS; i++) {
-      const told = subject.hear('oom')
+      const reported = subject.hear('oom')
       subject.send({ errand: 'true' })
       starver.starve()
       await until(() => underOom(starver.dir))
-      await told
+      await reported
       await starver.relieve()
     }
   })

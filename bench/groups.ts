@@ -1,4 +1,4 @@
-// What 10,000 watched groups cost: threads, fds, memory, idle CPU, arming them, hearing of their removal.
+// What 10,000 watched groups cost: threads, fds, memory, idle CPU, arming them, reporting their removal.
 //
 // Arming is compared batch by batch, in an order drawn by lot, with a C program that makes the bare
 // system calls for the same groups; then one watchTree() takes them all.
@@ -27,8 +27,8 @@ interface Arming {
 
 async function armInC(dir: string): Promise<Arming> {
   const arm = Talker.start('arm', dir)
-  const said = (await arm.hear('armed')).split(' ').map(Number)
-  const [count, ns, cpu] = said as [number, number, number]
+  const words = (await arm.hear('armed')).split(' ').map(Number)
+  const [count, ns, cpu] = words as [number, number, number]
   await arm.end()
   return { ns: ns / count, cpu: cpu / count }
 }
@@ -154,13 +154,13 @@ await measure(`groups: ${GROUPS} of them watched`, async b => {
   rmdirSync(root)
   const gone = process.hrtime.bigint()
   await all
-  const told = removedAt.at(-1)!
+  const last = removedAt.at(-1)!
   b.table([
     [`removal of all ${GROUPS + BATCHES + 1}`, ''],
     ['rmdir of all took', ms(Number(gone - removing))],
-    ['last one told after the last rmdir', ms(Number(told - gone))],
-    ['told', `${removedAt.length}`],
+    ['last one reported after the last rmdir', ms(Number(last - gone))],
+    ['reported', `${removedAt.length}`],
   ])
-  b.target('every removal told once', removedAt.length === GROUPS + BATCHES + 1)
+  b.target('every removal reported once', removedAt.length === GROUPS + BATCHES + 1)
   await first.return()
 })

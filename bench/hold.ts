@@ -76,13 +76,13 @@ async function lateness(b: Bench): Promise<number> {
   return lateNs / 1e6
 }
 
-/** How long a group lives that is only throttled; undefined: longer than anybody waited. */
+/** How long a group lives that is only throttled; undefined: longer than the measurement waited. */
 async function throttling(b: Bench, percent: number): Promise<number | undefined> {
   const band = Math.round((LIMIT * percent) / 100)
   const options = { delayMs: 10 * PATIENCE_MS, hold: { band, freeze: 'never' } } as const
   const { hog, episode, end } = await held(b, options)
   hog.fill(4 * LIMIT).catch(() => {})
-  // A thin band is passed before anybody hears of it.
+  // A thin band is passed before any process is notified.
   await Promise.race([episode, hog.exited])
   const began = performance.now()
   const patience = setTimeout(() => hog.child.kill('SIGTERM'), PATIENCE_MS)

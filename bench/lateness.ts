@@ -33,7 +33,7 @@ await measure('lateness: the deadline with the event loop blocked', async b => {
   while (late.length < EPISODES) {
     const hog = await Hog.start(dir)
     const killed = hog.fill(16 * MiB).catch(() => {})
-    timer.say(String(DELAY_MS * 1e6))
+    timer.send(String(DELAY_MS * 1e6))
     block(BLOCKED_MS)
     const episode = (await episodes.next()).value as OomEpisode
     const end = await episode.ended

@@ -1,4 +1,4 @@
-// The sentinel's wake-up against a bare C read() loop, both told by the kernel of the same OOM.
+// The sentinel's wake-up against a bare C read() loop, both notified by the kernel of the same OOM.
 //
 // In blocks of OOMs: sentinel and C program, or, as a control of the method, two C programs. Which of
 // the two registers first is drawn by lot for each block, since the kernel wakes them one after the
@@ -14,7 +14,7 @@ import { median, p99, shuffled, signed, us } from './lib/stats.js'
 const BLOCKS = SHORT ? 6 : 24
 const OOMS = 20
 
-/** Somebody who hears of OOMs; `times` ends the listening. */
+/** A program that is notified of OOMs; `times` ends it. */
 interface Listener {
   times(): Promise<number[]>
 }

@@ -2,7 +2,7 @@
 //
 //   node examples/delay.js [PARENT]
 //
-// Two jobs share a group of 128 MiB: one stays small, one wants ever more. Nobody handles the OOM.
+// Two jobs share a group of 128 MiB: one stays small, one allocates without end. No handler reacts to the OOM.
 // Expect an episode that ends with the outcome "fallback" about 500 ms after it began, with the
 // greedy job killed and the small one still there. 'kill-group' would take both, 'kernel' (the
 // default) leaves the choice to the kernel's killer.

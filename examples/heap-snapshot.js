@@ -2,14 +2,14 @@
 //
 //   node examples/heap-snapshot.js [PARENT] [DIRECTORY]
 //
-// The job leaks in a group of 96 MiB. When the group is full, a plan lends it 256 MiB and sends it
-// SIGUSR2 (native steps: they work however busy this process is), on which a job started with
+// The job leaks in a group of 96 MiB. When the group is full, a plan raises its limit by 256 MiB and
+// sends SIGUSR2 (native steps: they work however busy this process is), on which a job started with
 // --heapsnapshot-signal=SIGUSR2 writes its heap to a file in its working directory. This program
 // waits for the whole file, then kills the job. Expect the name of the snapshot (Chrome's developer
 // tools open it) in DIRECTORY (default: a new one in the system's temporary directory).
 //
 // A snapshot begins with a garbage collection, which may end the episode for a moment: the headroom
-// is then taken back as far as usage allows, and the next episode lends it again.
+// is then removed as far as usage allows, and the next episode raises the limit again.
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

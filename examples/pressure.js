@@ -23,7 +23,7 @@ try {
   const done = new AbortController()
   const { signal } = done
   const usage = group.watchUsage('80M', { signal })
-  // v1 tells of levels, v2 of the time that tasks have lost waiting for memory.
+  // v1 reports levels, v2 the time that tasks have lost waiting for memory.
   const pressure =
     group.version === 1
       ? group.watchPressure({ level: 'medium', signal })
@@ -41,7 +41,7 @@ try {
   let shed = 0
   const loops = [
     async () => {
-      // Told in both directions: once above, once below again.
+      // Reported in both directions: once above, once below again.
       for await (const event of usage) {
         if (!event.above) continue
         console.log(`shed: ${event.usage} bytes are in use`)

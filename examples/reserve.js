@@ -3,8 +3,8 @@
 //   node examples/reserve.js [PARENT]
 //
 // This program starts itself again inside a group of 160 MiB, where it guards the group, holds 32 MiB
-// of ballast for the guard and 8 MiB in a MemoryReserve of its own, and runs a job. The job asks for
-// 16 MiB more than there is. Expect: the plan gives the ballast back natively, at once, while all
+// of ballast for the guard and 8 MiB in a MemoryReserve of its own, and runs a job. The job allocates
+// 16 MiB more than there is. Expect: the plan frees the ballast natively, at once, while all
 // JavaScript in the group may be waiting for memory. That is enough, and the episode ends. Then the
 // reserve is released and refilled by hand.
 import { spawn as spawnBeside } from 'node:child_process'
@@ -16,7 +16,7 @@ import { MemoryGroup, MemoryReserve, probe, spawn } from 'cgroup-oom'
 const MiB = 2 ** 20
 const mib = bytes => `${Math.round(bytes / MiB)} MiB`
 
-// Says that it is there, fills as much as it is told to, and says so.
+// Sends 'ready', fills as many bytes as it is sent, and sends their number.
 const JOB = `
   let held
   process.on('message', bytes => {
@@ -52,7 +52,7 @@ async function inside() {
   })
   const reserve = new MemoryReserve('8M')
 
-  // Whoever is started from inside is inside.
+  // A child is in the group of its parent.
   const job = spawnBeside(process.execPath, ['-e', JOB], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })

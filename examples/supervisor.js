@@ -10,7 +10,7 @@ import { once } from 'node:events'
 import { basename, join } from 'node:path'
 import { MemoryGroup, probe, spawn } from 'cgroup-oom'
 
-// Fills so many MiB, one after the other, and ends.
+// Fills as many MiB as its argument says, one after the other, and ends.
 const FILL = `
   const held = []
   const step = () => {
@@ -42,7 +42,7 @@ class Supervisor {
     return supervisor
   }
 
-  /** Runs a job in a group of its own and tells what became of it. */
+  /** Runs a job in a group of its own and returns what became of it. */
   async run(name, command, args) {
     const group = await MemoryGroup.create(join(this.#top.path, name), this.#limits)
     try {

@@ -1,5 +1,5 @@
 // Debian packages without installing any: a private apt with its own lists, made from the machine's
-// own sources, so that other suites of the same mirror can be asked. Nothing outside `home` is written.
+// own sources, so that it has other suites of the same mirror, too. Nothing outside `home` is written.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { must, run } from '../scripts/run.mjs'

@@ -45,7 +45,7 @@ export class Archive {
     this.#add(path, LINK, Buffer.from(target))
   }
 
-  /** A file or a whole directory of this machine; `wanted` is asked for each name below it. */
+  /** A file or a whole directory of this machine; `wanted` decides on each name below it. */
   copy(path, source, wanted = () => true) {
     const stat = lstatSync(source)
     if (stat.isSymbolicLink()) return this.link(path, readlinkSync(source))

@@ -1,4 +1,4 @@
-// Inside the booted machine: runs test files, some at once, and tells of each as one line of JSON
+// Inside the booted machine: runs test files, some at once, and prints one line of JSON for each
 // when it has ended: { file, status, seconds, output }. node guest.mjs JOBS SECONDS FILE…
 import { spawn } from 'node:child_process'
 import { writeSync } from 'node:fs'
@@ -29,13 +29,13 @@ function runFile(file) {
   })
 }
 
-function say(line) {
+function print(line) {
   const bytes = Buffer.from(`${JSON.stringify(line)}\n`)
   for (let at = 0; at < bytes.length;) at += writeSync(1, bytes, at)
 }
 
 async function worker() {
-  for (let file; (file = files.shift()) !== undefined;) say(await runFile(file))
+  for (let file; (file = files.shift()) !== undefined;) print(await runFile(file))
 }
 await Promise.all(Array.from({ length: Number(jobs) }, worker))
 process.exit(0)

@@ -1,5 +1,5 @@
 // The lab's init (process 1 of a booted kernel): mounts what a machine has, runs one command with
-// its output on the second serial port, tells its exit status on the console and switches the
+// its output on the second serial port, prints its exit status on the console and switches the
 // machine off. Static, because nothing else is there yet. Reads /lab/cgroup ("v1" or "v2"),
 // /lab/argv and /lab/env (strings that end with a NUL each).
 #include <errno.h>
@@ -54,7 +54,7 @@ static char** strings(const char* path) {
   return list;
 }
 
-static int told(const char* option) {
+static int booted_with(const char* option) {
   char line[4096] = "";
   int fd = open("/proc/cmdline", O_RDONLY);
   if (fd < 0 || read(fd, line, sizeof line - 1) < 0) stop("/proc/cmdline");
@@ -72,15 +72,15 @@ static void put(const char* path, const char* text) {
 static void mount_cgroups(void) {
   if (strcmp(strings("/lab/cgroup")[0], "v2") == 0) {
     mounted("cgroup2", "/sys/fs/cgroup", "nsdelegate,memory_recursiveprot");
-    const char* give = told("cgroup_disable=memory") ? "+pids +cpu" : "+memory +pids +cpu";
+    const char* give = booted_with("cgroup_disable=memory") ? "+pids +cpu" : "+memory +pids +cpu";
     put("/sys/fs/cgroup/cgroup.subtree_control", give);
     return;
   }
   mounted("tmpfs", "/sys/fs/cgroup", "mode=755");
-  if (!told("cgroup_disable=memory")) {
+  if (!booted_with("cgroup_disable=memory")) {
     mounted("cgroup", "/sys/fs/cgroup/memory", "memory");
     // As systemd does: before Linux 5.11 a group's limit does not count the groups below it else.
-    if (!told("lab.flat")) put("/sys/fs/cgroup/memory/memory.use_hierarchy", "1");
+    if (!booted_with("lab.flat")) put("/sys/fs/cgroup/memory/memory.use_hierarchy", "1");
   }
   mounted("cgroup", "/sys/fs/cgroup/freezer", "freezer");
   mounted("cgroup", "/sys/fs/cgroup/pids", "pids");

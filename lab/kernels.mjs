@@ -1,5 +1,5 @@
 // Which kernels the lab boots and where each comes from: the newest package of a version that
-// Debian's archive has now, kept in the cache under the version asked for.
+// Debian's archive has now, kept in the cache under the requested version.
 import {
   existsSync,
   mkdirSync,

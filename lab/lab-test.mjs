@@ -1,6 +1,6 @@
 // Runs test/kernel/ under other kernels, one boot for each kernel and version of the memory controller,
 // and prints one table: node lab/lab-test.mjs [options] [file…]
-// Which files take part is said in each file's first lines (tags.mjs).
+// The first lines of each file have the tags that decide whether it takes part (tags.mjs).
 import { existsSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -15,7 +15,7 @@ const MATRIX = ['5.10/v1', '5.10/v2', '6.1/v1', '6.1/v2', '6.12/v2', 'newest/v2'
 const HELP = `npm run test:lab -- [options] [file…]
 
 Runs the files (by default all of test/kernel/ that are not tagged as left out) under each kernel and prints one table.
-Needs no privileges; fails when a test fails. A kernel that Debian's archive does not have any more is told in the
+Needs no privileges; fails when a test fails. A kernel that Debian's archive does not have any more is named in the
 table.
 
   -a, --all                     all files
@@ -95,19 +95,19 @@ async function runEntry(lab, [wanted, version]) {
   console.log(`== ${where}: ${kernel.release}`)
   const began = Date.now()
   let again = 0
-  const told = []
+  const done = []
   for (const { files, options } of machinesFor(`${wanted}/${version}`)) {
     const machine = { lab, kernel, version, options, where: [where, ...options].join(' ') }
     const first = await boot(machine, files)
-    // Emulated time jumps: a file that fails is run again, alone, and the table says so.
+    // Emulated time jumps: a file that fails is run again, alone, and the table counts it.
     const failed = first.filter(result => result.failed > 0).map(({ file }) => file)
-    told.push(...first.filter(({ file }) => !failed.includes(file)))
+    done.push(...first.filter(({ file }) => !failed.includes(file)))
     if (failed.length === 0) continue
     again += failed.length
     console.log(`${machine.where}: once more, alone: ${failed.join(' ')}`)
-    told.push(...(await boot(machine, failed, '1')))
+    done.push(...(await boot(machine, failed, '1')))
   }
-  const sum = key => told.reduce((total, result) => total + result[key], 0)
+  const sum = key => done.reduce((total, result) => total + result[key], 0)
   const seconds = (Date.now() - began) / 1000
   return {
     ...{ wanted, version, release: kernel.release, seconds, again },
@@ -117,7 +117,7 @@ async function runEntry(lab, [wanted, version]) {
 
 /** One boot: the result of each file; one that did not run counts as failed. */
 async function boot({ lab, kernel, version, options, where }, chosen, jobs = values.jobs) {
-  const told = []
+  const done = []
   let text = ''
   const { status, console: log } = await lab.run({
     kernel,
@@ -131,16 +131,16 @@ async function boot({ lab, kernel, version, options, where }, chosen, jobs = val
       for (let end; (end = text.indexOf('\n')) >= 0; text = text.slice(end + 1)) {
         const line = JSON.parse(text.slice(0, end))
         const result = results(line)
-        told.push(result)
+        done.push(result)
         report(where, result, line)
       }
     },
   })
-  const missing = chosen.filter(file => !told.some(result => result.file === file))
+  const missing = chosen.filter(file => !done.some(result => result.file === file))
   if (status !== 0 || missing.length > 0) {
     console.log(`${where}: the machine ended with ${status}; not run: ${missing.join(' ')}\n${log}`)
   }
-  return [...told, ...missing.map(file => ({ file, passed: 0, failed: 1, skipped: 0 }))]
+  return [...done, ...missing.map(file => ({ file, passed: 0, failed: 1, skipped: 0 }))]
 }
 
 function row(cells) {

@@ -40,14 +40,14 @@ function command(programs) {
   }
 }
 
-// In the guest a second is so many instructions, of one processor: what the host is doing meanwhile
-// does not show in what is measured there.
+// In the guest a second is a fixed number of instructions, of one processor: what the host is doing does
+// not show in what is measured there.
 const COUNTED = ['-accel', 'tcg,thread=single', '-icount', 'shift=2', '-smp', '1']
 const USUAL = ['-accel', 'tcg,thread=multi', '-smp', '2']
 
 /**
  * Boots. `output` is given what the command writes as it comes. Resolves with { status, console }:
- * status is undefined when the machine ended without telling one, or had to be ended.
+ * status is undefined when the machine ended without printing one, or had to be ended.
  */
 export function boot(parts) {
   const { programs, kernel, initrd, disk, console: log } = parts
@@ -76,13 +76,13 @@ export function boot(parts) {
     child.on('close', (_, signal) => {
       clearTimeout(limit)
       process.off('exit', end)
-      let said = ''
+      let text = ''
       try {
-        said = readFileSync(log, 'utf8')
+        text = readFileSync(log, 'utf8')
       } catch {}
-      const status = /^lab: exit status (\d+)/m.exec(said)?.[1]
+      const status = /^lab: exit status (\d+)/m.exec(text)?.[1]
       const late = signal === 'SIGKILL' ? `lab: ended after ${seconds} s\n` : ''
-      resolve({ status: status && Number(status), console: said + complaints + late })
+      resolve({ status: status && Number(status), console: text + complaints + late })
     })
   })
 }

@@ -24,10 +24,10 @@ const TOOLS = ['prlimit', 'script', 'setpriv', 'strace', 'unshare'].map(name =>
 const PROJECT = 'project'
 const PASSWD = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'
 
-/** The libraries that a program asks for, with its loader. */
+/** The libraries that a program needs, with its loader. */
 async function libraries(program) {
-  const said = await must('ldd', [program])
-  return [...said.matchAll(/(?:=> |^\s*)(\/\S+) \(/gm)].map(([, path]) => path)
+  const list = await must('ldd', [program])
+  return [...list.matchAll(/(?:=> |^\s*)(\/\S+) \(/gm)].map(([, path]) => path)
 }
 
 async function makeBase(init, programs) {
@@ -50,7 +50,7 @@ async function makeBase(init, programs) {
   return archive.bytes()
 }
 
-/** The base archive's file, made anew when Node.js or the init has changed. */
+/** The base archive's file, made again when Node.js or the init has changed. */
 export async function base(cache, programs) {
   const inputs = [
     process.execPath,
@@ -65,7 +65,7 @@ export async function base(cache, programs) {
   mkdirSync(cache, { recursive: true })
   const mine = `${file}.part-${process.pid}`
   writeFileSync(mine, await makeBase(join(cache, `init.part-${process.pid}`), programs))
-  // What is made of older inputs will not be asked for again.
+  // What is made of older inputs will not be used again.
   const older = readdirSync(cache).filter(name => /^base-\w+\.cpio$/.test(name))
   for (const name of older) rmSync(join(cache, name))
   renameSync(mine, file)

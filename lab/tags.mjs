@@ -1,6 +1,6 @@
-// What a test says in its first lines about where it runs, each with its reason where it has one:
+// The tags in a test's first lines, which decide where it runs, each with its reason where it has one:
 //
-//   // lab: left out: REASON           not under emulation, unless --all or a name asks for it
+//   // lab: left out: REASON           not under emulation, unless --all or its name is given
 //   // lab: short on v1, 6.1/v2        one of the few that --short runs, on these machines
 //   // lab: with OPTION on v1, 5.10/v2 only in machines of its own, whose kernel is given the option
 //   // slow: left out: REASON          not by npm run test:slow

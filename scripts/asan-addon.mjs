@@ -1,7 +1,7 @@
 // `npm run test:asan-addon [-- TEST…]`: the addon, built with AddressSanitizer and UndefinedBehaviorSanitizer,
 // in Node.js: a selection of the kernel tests, then a search for leaks. Node.js itself is not built
-// with them: their runtime is loaded before it, and of what is not freed at the end only that counts
-// which the addon's code has asked for.
+// with them: their runtime is loaded before it, and memory that is not freed at the end counts only if
+// the addon's code has allocated it.
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -58,7 +58,7 @@ function leaks() {
     .filter(block => /leak of/.test(block) && block.includes('cgroup_oom.node'))
 }
 
-// The loader looks there first.
+// The loader takes what is there first.
 mkdirSync(target, { recursive: true })
 try {
   copyFileSync(addon, join(target, 'cgroup_oom.node'))

@@ -1,12 +1,12 @@
 // The table of docs/guarantees.md: runs bench/hold.ts under several kernels in the lab, one after the other, and
-// prints it: node scripts/bench-hold.mjs [KERNEL…]. What a kernel cannot give is told, not left out.
+// prints it: node scripts/bench-hold.mjs [KERNEL…]. What a kernel does not have is printed, not left out.
 import { fail } from './run.mjs'
 import { Lab } from '../lab/machine.mjs'
 
 const KERNELS = ['5.10', '6.1', '6.12', 'newest']
 const SECONDS = 1500
 // OOM_HOLD_PART (one of them only), OOM_HOLD_ROUNDS, OOM_HOLD_PAIRS, OOM_HOLD_PATIENCE_MS: bench/hold.ts
-const asked = Object.fromEntries(
+const settings = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => name.startsWith('OOM_HOLD_')),
 )
 
@@ -28,13 +28,13 @@ async function column(lab, wanted) {
       ['holding', false],
       ['cache', true],
     ]) {
-      if ((asked.OOM_HOLD_PART ?? part) !== part) continue
+      if ((settings.OOM_HOLD_PART ?? part) !== part) continue
       output = ''
       await lab.run({
         kernel,
         version: 'v2',
         argv: ['/usr/bin/node', 'bench/hold.js'],
-        env: { ...asked, OOM_HOLD_PART: part },
+        env: { ...settings, OOM_HOLD_PART: part },
         seconds: SECONDS,
         counted,
         output: data => (output += data),

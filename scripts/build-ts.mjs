@@ -1,5 +1,5 @@
-// TypeScript to dist/ with tshy. tshy knows one source directory, ./src, and does not look through
-// links, while this package's sources are lib/ and types/: so src/ is a copy, made anew each time.
+// TypeScript to dist/ with tshy. tshy knows one source directory, ./src, and does not follow
+// links, while this package's sources are lib/ and types/: so src/ is a copy, made again each time.
 import { spawnSync } from 'node:child_process'
 import { cpSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'

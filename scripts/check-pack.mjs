@@ -1,4 +1,4 @@
-// The package as its users get it: packs it, looks at what is in the tarball, has publint and
+// The package as its users get it: packs it, checks what is in the tarball, has publint and
 // attw judge it, then installs it in a directory of its own and loads it as ESM and as CommonJS.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -97,8 +97,8 @@ try {
 
   for (const command of Object.keys(bin)) {
     const program = join(user, 'node_modules/.bin', command)
-    const said = await must(program, ['--version'], { cwd: user })
-    if (said !== `${version}\n`) fail(`${command} --version says ${said}`)
+    const printed = await must(program, ['--version'], { cwd: user })
+    if (printed !== `${version}\n`) fail(`${command} --version prints ${printed}`)
     // Its status depends on the machine; that it finds its native part does not.
     const { output } = await run(program, ['doctor', '--json'], { cwd: user })
     const { addon, guardian } = JSON.parse(output).probe

@@ -1,4 +1,4 @@
-// `node scripts/fuzz-corpus.mjs [KERNEL/VERSION…]`: makes the seeds of the fuzzers anew (test/native/fuzz/corpus/<fuzzer>/,
+// `node scripts/fuzz-corpus.mjs [KERNEL/VERSION…]`: makes the seeds of the fuzzers again (test/native/fuzz/corpus/<fuzzer>/,
 // one small file for each input and kernel) from the kernels of the lab, in which the files are read
 // from a group with one member. Files of both versions of the controller, where a kernel has them.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'

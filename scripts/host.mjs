@@ -1,4 +1,4 @@
-// The directory of prebuilt binaries for the machine this runs on; lib/native/load.ts looks there.
+// The directory of prebuilt binaries for the machine this runs on; lib/native/load.ts loads from there.
 import { join } from 'node:path'
 
 export function hostPrebuilds() {

@@ -29,7 +29,7 @@ if (option === '--message') {
   const found = merge ? [] : faults(message, false)
   if (found.length > 0) fail(`This message breaks a rule of CONTRIBUTING.md: ${found.join('; ')}`)
 } else if (git('cat-file', '-e', `${BASE}^{commit}`).status !== 0) {
-  console.log('commits: no history here to look at')
+  console.log('commits: no history here to check')
 } else {
   const { stdout } = git('log', '--no-merges', '-z', '--format=%h%n%B', `${BASE}..HEAD`)
   const commits = stdout.split('\0').filter(Boolean)

@@ -28,7 +28,7 @@ export function run(command, args, options = {}) {
   })
 }
 
-/** As run(), but a failure ends the script with what the program said. */
+/** As run(), but a failure ends the script with what the program printed. */
 export async function must(command, args, options) {
   const { ok, output } = await run(command, args, options)
   if (!ok) fail(`${command} ${args.join(' ')}\n${output}`)

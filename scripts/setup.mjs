@@ -16,7 +16,7 @@ const at = (...parts) => join(root, ...parts)
 const addon = 'build/Release/cgroup_oom.node'
 const readJson = file => JSON.parse(readFileSync(at(file), 'utf8'))
 
-/** A failure that is told in its message alone: no stack trace. */
+/** A failure that is printed as its message alone, without a stack trace. */
 class SetupError extends Error {}
 
 /** Runs a command with its output held back; all of it is shown when the command fails. */
@@ -56,7 +56,7 @@ function* filesBelow(path) {
   }
 }
 
-/** Tells the contents of files and directories apart; a file that is gone counts as a change. */
+/** A digest of files and directories; a file that is gone counts as a change. */
 function digest(paths, ...extra) {
   const hash = createHash('sha256').update(JSON.stringify(extra))
   const files = paths.flatMap(path => {
@@ -86,7 +86,7 @@ function checkNode() {
   }
 }
 
-/** True when node_modules holds what the lock file says. npm leaves a record of what it installed. */
+/** True when node_modules has what is in the lock file. npm leaves a record of what it installed. */
 function installed() {
   const record = 'node_modules/.package-lock.json'
   if (!existsSync(at(record))) return false
@@ -131,8 +131,8 @@ function headers() {
 
 function buildNative() {
   if (process.platform !== 'linux') return
-  const asked = readFileSync(at('binding.gyp'), 'utf8').match(/scripts\/[\w-]+\.mjs/g) ?? []
-  const inputs = digest(['binding.gyp', 'native', ...asked], process.arch, process.versions.modules)
+  const used = readFileSync(at('binding.gyp'), 'utf8').match(/scripts\/[\w-]+\.mjs/g) ?? []
+  const inputs = digest(['binding.gyp', 'native', ...used], process.arch, process.versions.modules)
   whenChanged({ name: 'native', output: addon, inputs }, () => {
     checkTools()
     const gyp = at('node_modules/node-gyp/bin/node-gyp.js')
@@ -159,7 +159,7 @@ function buildTypeScript() {
 
 try {
   checkNode()
-  // Before the install, which takes longest: a missing compiler is told at once.
+  // Before the install, which takes longest: a missing compiler is reported at once.
   if (process.platform === 'linux' && !existsSync(at(addon))) checkTools()
   install()
   buildNative()

@@ -1,9 +1,9 @@
-// `npm run simulate [-- SCHEDULES [FROM]]`: both simulations of test/native with seeds that nobody has
-// tried yet (or from FROM on). What CI runs has the same seeds each time: it finds what a change breaks,
+// `npm run simulate [-- SCHEDULES [FROM]]`: both simulations of test/native with seeds that have
+// not been tried yet (or from FROM on). What CI runs has the same seeds each time: it finds what a change breaks,
 // not what was never reached. A failing seed is printed with the command that replays it.
 //
 // `npm run simulate -- --known`: replays the schedules of test/native/guardian-seeds.txt, which fail and are
-// not repaired, and prints which still do. Exits with 0 when each fails as the list says.
+// not repaired, and prints which still do. Exits with 0 when each fails as in the list.
 import { spawnSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
@@ -33,14 +33,14 @@ async function replayKnown() {
   const lines = readFileSync(join(root, KNOWN), 'utf8').split('\n')
   const known = lines.filter(line => /^\d/.test(line)).map(line => /^(\d+) (.*)$/.exec(line))
   let other = 0
-  for (const [, seed, told] of known) {
+  for (const [, seed, listed] of known) {
     const found = replay(seed)
-    if (found !== told) other++
+    if (found !== listed) other++
     const verdict =
-      found === undefined ? 'passes now' : found === told ? 'fails' : 'fails otherwise'
-    console.log(`${seed} ${verdict}: ${found ?? told}`)
+      found === undefined ? 'passes now' : found === listed ? 'fails' : 'fails otherwise'
+    console.log(`${seed} ${verdict}: ${found ?? listed}`)
   }
-  console.log(`${known.length} known seeds, ${known.length - other} as ${KNOWN} says`)
+  console.log(`${known.length} known seeds, ${known.length - other} as in ${KNOWN}`)
   process.exit(other === 0 ? 0 : 1)
 }
 

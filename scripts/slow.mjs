@@ -59,7 +59,7 @@ mkdirSync(logs, { recursive: true })
 function failures(output, status) {
   const lines = output.split('\n').filter(line => /^ *not ok \d+/.test(line))
   const depth = line => line.search(/\S/)
-  // A test is told after its assertions: what follows something deeper only sums that up.
+  // The line of a test comes after those of its assertions: after a deeper line it only sums that up.
   const innermost = lines.filter((line, i) => i === 0 || depth(lines[i - 1]) <= depth(line))
   const names = innermost
     .filter(line => !/ # (TODO|SKIP)\b/i.test(line))
@@ -95,7 +95,7 @@ function runOne(file, itsSeed) {
 
 console.log(`seed ${seed}; ${percent} % of the calls of ${threads}* by up to ${longest} ms`)
 const failed = new Map(tests.map(file => [file, []]))
-// The loader looks there first.
+// The loader takes what is there first.
 mkdirSync(prebuilds, { recursive: true })
 try {
   for (const file of built) copyFileSync(join(root, file), join(prebuilds, basename(file)))

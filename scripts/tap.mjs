@@ -1,4 +1,4 @@
-// What a test file's output says: its tests (not the assertions within), and why it failed.
+// Reads a test file's output: its tests (not the assertions within), and why it failed.
 
 /** { passed, failed, skipped, reasons } of one file. */
 export function results({ file, status, output }) {

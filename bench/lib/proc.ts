@@ -1,4 +1,4 @@
-// What the kernel says of a process and its threads: proc(5).
+// What the kernel shows of a process and its threads: proc(5).
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 

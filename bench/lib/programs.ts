@@ -53,7 +53,7 @@ export class Talker {
     return new Talker(spawn(program(name), args, { stdio: ['pipe', 'pipe', 'inherit'] }))
   }
 
-  say(line: string): void {
+  send(line: string): void {
     this.child.stdin!.write(`${line}\n`)
   }
 

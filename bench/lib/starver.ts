@@ -1,5 +1,5 @@
-// A group that runs out of memory as often as wanted: a process that touches more than the limit waits
-// (the kernel's killer is disabled) until the limit is raised, then gives everything back.
+// A group that runs out of memory on demand: a process that touches more than the limit waits
+// (the kernel's killer is disabled) until the limit is raised, then frees everything.
 import { Hog } from '../../test/helpers/hog.js'
 import { MiB, write } from '../../test/helpers/memory-files.js'
 import { scratch, type Ending } from '../../test/helpers/scratch.js'
@@ -36,7 +36,7 @@ export class Starver {
     await this.reset()
   }
 
-  /** Gives the memory back, and lowers the limit again. */
+  /** Frees the memory, and lowers the limit again. */
   async reset(): Promise<void> {
     await this.hog.free()
     write(this.dir, 'memory.limit_in_bytes', LOW)

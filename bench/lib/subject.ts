@@ -1,5 +1,5 @@
-// The process that `allocations` measures: guards or watches one group as it is told, and says what
-// it hears.
+// The process that `allocations` measures: guards or watches one group as ordered, and sends what is
+// reported to it.
 import { MemoryGroup, type GuardOptions } from 'cgroup-oom'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +11,7 @@ export interface Order {
   options?: GuardOptions
 }
 
-/** What else it does when told: fork(2) shares with the child what may be shared. */
+/** What else it can be ordered to do: fork(2) shares with the child what may be shared. */
 export type Errand = { errand: 'job'; bytes: number } | { errand: 'true' }
 
 const [order] = (await once(process, 'message')) as [Order]
@@ -24,13 +24,13 @@ process.on('message', (message: Errand) => {
   job.stdin.write(`fill ${message.bytes}\n`)
 })
 const group = await MemoryGroup.open(order.dir)
-const say = (text: string) => process.send!(text)
+const send = (text: string) => process.send!(text)
 if (order.options) {
   const guard = await group.guard(order.options)
-  say('armed')
-  for await (const episode of guard) void episode.ended.then(end => say(end.outcome))
+  send('armed')
+  for await (const episode of guard) void episode.ended.then(end => send(end.outcome))
 } else {
   const watch = group.watch()
-  say('armed')
-  for await (const event of watch) say(event.type)
+  send('armed')
+  for await (const event of watch) send(event.type)
 }

@@ -1,5 +1,5 @@
 // The floor of arming in `groups`: for each group directly below DIR the bare system calls that
-// cgroup v1 asks for (eventfd, open twice, write, close twice), and the eventfds stay open. Says
+// cgroup v1 needs (eventfd, open twice, write, close twice), and the eventfds stay open. Prints
 // "armed GROUPS NANOSECONDS CPU-NANOSECONDS" and waits for the end of stdin.
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-// The floor of `wakeup`: the least that a program can do to hear of an OOM. Registers for
-// memory.oom_control of the group DIR, says "armed", and then only reads its eventfd; the times of
+// The floor of `wakeup`: the least that a program can do to be notified of an OOM. Registers for
+// memory.oom_control of the group DIR, prints "armed", and then only reads its eventfd; the times of
 // its wake-ups are kept and printed at SIGTERM, so that printing disturbs nothing.
 #include <fcntl.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 // The floor of `lateness`: a program that only waits for a timerfd. For each number of nanoseconds
-// on stdin it waits so long and answers by how many nanoseconds it was late.
+// on stdin it waits that long and prints by how many nanoseconds it was late.
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
