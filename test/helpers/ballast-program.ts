@@ -1,5 +1,5 @@
-// Runs inside the group that it guards, with ballast: fills the group from a child, and tells how
-// the episode went. Ends only when the ballast has been taken back.
+// Runs inside the group that it guards, with ballast: fills the group from a child, and prints how
+// the episode went. Ends only when the ballast has been allocated again.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MemoryGroup } from '../../lib/index.js'
 import { Hog } from './hog.js'

@@ -1,5 +1,5 @@
 // The command as its users have it: the built package in a process of its own, without the test
-// runner's loader, where asked for inside a scratch group.
+// runner's loader, if required inside a scratch group.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { dirname, join } from 'node:path'

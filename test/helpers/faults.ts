@@ -70,7 +70,7 @@ export class Clock {
 /** Milliseconds. */
 export const since = (began: bigint): number => Number(process.hrtime.bigint() - began) / 1e6
 
-/** Fills the group beyond its limit from `began` on; `lived` tells whether it was let live. */
+/** Fills the group beyond its limit from `began` on; `lived` resolves with whether it was let live. */
 export async function overfill(
   t: Test,
   dir: string,
@@ -87,13 +87,13 @@ export async function overfill(
 }
 
 /** One line of the table: `late` are milliseconds out of memory beyond the delay, of each time. */
-export function tell(t: Test, fault: string, late: number[], count = late.length): void {
+export function recordLateness(t: Test, fault: string, late: number[], count = late.length): void {
   const worst = Math.max(0, ...late)
   t.comment(`${fault}: ${count} times, worst lateness ${worst.toFixed(1)} ms`)
   const file = process.env.OOM_FAULT_REPORT
   if (file !== undefined) {
     appendFileSync(file, JSON.stringify({ fault, count, worstMs: worst }) + '\n')
   }
-  // The promise is for an idle machine: what is caught here is a group that nobody looks after.
+  // The promise is for an idle machine: the test fails only for a group that no process takes care of.
   t.ok(worst < 30_000, fault)
 }

@@ -24,7 +24,7 @@ export function setFrozen(freezer: string, frozen: boolean): void {
   else write(freezer, 'cgroup.freeze', Number(frozen))
 }
 
-/** As it was asked for: its members may not have stopped yet. */
+/** The state that was requested: its members may not have stopped yet. */
 export const isFrozen = (freezer: string): boolean =>
   version === 1
     ? read(freezer, 'freezer.state').trim() !== 'THAWED'
@@ -45,12 +45,12 @@ export class Freezer {
   add(pid: number): void {
     enterFreezer(this.#dir, pid)
   }
-  /** Its members are to stand still. */
-  asked(): boolean {
+  /** Whether a freeze was requested. */
+  requested(): boolean {
     const file = version === 1 ? 'freezer.self_freezing' : 'cgroup.freeze'
     return read(this.#dir, file).trim() === '1'
   }
-  /** They all do, as the kernel says: also where it is a group above that is frozen. */
+  /** Whether all members have stopped, as the kernel shows it: also if a group above is frozen. */
   stands(): boolean {
     return hasFrozen(this.#dir)
   }

@@ -16,7 +16,7 @@ export class Guarded {
 }
 
 /**
- * Without a guardian unless asked for: on a machine that is busy enough it would act in the place of
+ * Without a guardian by default: on a machine that is busy enough it would act in the place of
  * the sentinel, which is what is tested.
  */
 export async function guarded(t: Test, dir: string, options: GuardOptions): Promise<Guarded> {

@@ -1,4 +1,4 @@
-// A process that fills memory as told (test/native/hog.c).
+// A process that fills memory on command (test/native/hog.c).
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -32,8 +32,8 @@ export class Hog {
   async #answer(word: string): Promise<number> {
     const { value, done } = await this.#lines.next()
     if (done || typeof value !== 'string') throw new Error(`hog ended before "${word}"`)
-    const [said, number] = value.split(' ')
-    if (said !== word) throw new Error(`hog said "${value}", not "${word}"`)
+    const [reply, number] = value.split(' ')
+    if (reply !== word) throw new Error(`hog printed "${value}", not "${word}"`)
     return Number(number)
   }
 
@@ -42,7 +42,7 @@ export class Hog {
     this.child.stdin!.write(`fill ${bytes}\n`)
     return this.#answer('filled')
   }
-  /** Maps so much shared memory, untouched; resolves with its descriptor in that process. */
+  /** Maps that much shared memory, untouched; resolves with its descriptor in that process. */
   share(bytes: number): Promise<number> {
     this.child.stdin!.write(`share ${bytes}\n`)
     return this.#answer('shared')
@@ -65,7 +65,7 @@ export class Hog {
     this.child.stdin!.write('fork\n')
     return this.#answer('forked')
   }
-  /** Forks `count` processes that join DIR/0, DIR/1, … and touch so many bytes each. */
+  /** Forks `count` processes that join DIR/0, DIR/1, … and touch that many bytes each. */
   crowd(dir: string, count: number, bytes: number): Promise<number> {
     this.child.stdin!.write(`crowd ${dir} ${count} ${bytes}\n`)
     return this.#answer('crowded')

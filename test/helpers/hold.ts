@@ -1,4 +1,4 @@
-// What the files of a v2 group say that is held, or was.
+// Reads the files of a v2 group that is held, or was.
 import { read } from './memory-files.js'
 
 const size = (text: string) => (text === 'max' ? Infinity : Number(text))

@@ -1,4 +1,4 @@
-// A supervisor inside the group that it guards, started by a member: tells whom it has killed.
+// A supervisor inside the group that it guards, started by a member: prints the processes that it has killed.
 import { spawn } from 'node:child_process'
 import { MemoryGroup } from '../../lib/index.js'
 import { Hog } from './hog.js'

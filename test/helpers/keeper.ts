@@ -1,4 +1,4 @@
-// A process outside of the test that gives killers back, so that no test can hang the machine.
+// A process outside of the test that enables killers again, so that no test can hang the machine.
 import { spawn } from 'node:child_process'
 import { version } from './memory-files.js'
 

@@ -1,4 +1,4 @@
-// Guards a group and ends in one of many ways; "armed" is said when the guard is. With "episode" the
+// Guards a group and ends in one of many ways; it prints "armed" when the guard is. With "episode" the
 // group is out of memory by then.
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { MemoryGroup } from '../../lib/index.js'
@@ -53,7 +53,7 @@ if (!isMainThread) {
     console.log('armed')
     if (how === 'exit') process.exit(0)
     if (how === 'throw') setTimeout(() => JSON.parse('{'), 10)
-    if (how === 'reject') void Promise.reject(new Error('nobody catches this'))
+    if (how === 'reject') void Promise.reject(new Error('this is not caught'))
     if (how === 'iterating') {
       // Keeps the loop alive, until it is left.
       setTimeout(() => void guard.dispose(), 300).unref()

@@ -1,4 +1,4 @@
-// Tries to guard under limits of its own (prlimit(1)) and without CAP_IPC_LOCK, and tells the error,
+// Tries to guard under limits of its own (prlimit(1)) and without CAP_IPC_LOCK, and sends the error,
 // and how many descriptors the attempt has left behind.
 import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, readdirSync } from 'node:fs'
@@ -22,7 +22,7 @@ async function attempt(): Promise<Error & { code?: string }> {
 let error: Error & { code?: string } = new Error('nothing was tried')
 let left = 0
 if (limit === 'later') {
-  // Armed, then out of descriptors: says so, and stays until told to go.
+  // Armed, then out of descriptors: reports that, and stays until it is ended.
   const guard = await group.guard({ delayMs: 60_000, ...JSON.parse(options) })
   const taken: number[] = []
   execFileSync('prlimit', ['--pid', String(process.pid), `--nofile=${fds() + 10}:${fds() + 10}`])

@@ -32,7 +32,7 @@ export const onV2 = (why: string) => ({ skip: version === 2 ? false : `cgroup v2
 export const MAX = version === 1 ? 'memory.limit_in_bytes' : 'memory.max'
 export const USAGE = version === 1 ? 'memory.usage_in_bytes' : 'memory.current'
 
-/** What marks the line of /proc/PID/cgroup that says in which group a process is. */
+/** What marks the line of /proc/PID/cgroup that has the group of a process. */
 export const HIERARCHY = version === 1 ? ':memory:' : '0::'
 
 export function read(dir: string, file: string): string {
@@ -72,7 +72,7 @@ export const MEMSW = 'memory.memsw.limit_in_bytes'
 export const memswOf = (dir: string): number => size(dir, MEMSW)
 export const hasMemsw = (dir: string): boolean => existsSync(join(dir, MEMSW))
 
-/** Whether the kernel can be asked to reclaim in it: memory.reclaim is there from 5.19 on. */
+/** Whether the group has memory.reclaim, which is there from 5.19 on. */
 export const canReclaim = (dir: string): boolean =>
   version === 1 || existsSync(join(dir, 'memory.reclaim'))
 
@@ -84,7 +84,7 @@ export function isHeld(dir: string): boolean {
   return size(dir, 'memory.high') < size(dir, MAX) || isFrozen(dir)
 }
 
-/** As somebody would who has no guard: v2 by throttling from half of the limit on. */
+/** Holds a group without a guard, as an administrator would: v2 by throttling from half of the limit on. */
 export function holdByHand(dir: string): void {
   if (version === 1) write(dir, 'memory.oom_control', 1)
   else write(dir, 'memory.high', size(dir, MAX) / 2)
@@ -93,7 +93,7 @@ export function holdByHand(dir: string): void {
 /** It is out of memory and its members wait: v2 it is past the line of the hold, or frozen there. */
 export function underOom(dir: string, slack = 0): boolean {
   if (version === 1) return field(dir, 'memory.oom_control', 'under_oom') > 0
-  // Frozen it may fall back a little: what CPUs had charged ahead is taken back.
+  // Frozen it may fall back a little: the kernel uncharges what CPUs had charged ahead.
   return isFrozen(dir) || (isHeld(dir) && size(dir, USAGE) + slack > size(dir, 'memory.high'))
 }
 
@@ -104,7 +104,7 @@ export const stillUnderOom = (dir: string): boolean => underOom(dir, MiB)
 export const lineOf = (max: number): number =>
   version === 1 ? max : max - Math.max(2 * MiB, max / 16)
 
-/** What the kernel tells a guard of an OOM by, as /proc/PID/fd names it; v2: a file of the group's. */
+/** What notifies a guard of an OOM, as /proc/PID/fd names it; v2: a file of the group's. */
 export const TOLD_BY = version === 1 ? ['anon_inode:[eventfd]'] : []
 
 /** The directory of the memory group that a process is in. */

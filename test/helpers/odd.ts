@@ -1,4 +1,4 @@
-// Members that /proc does not tell the truth about (test/native/odd.c).
+// Members that /proc does not show as they are (test/native/odd.c).
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -42,6 +42,6 @@ export class Odd {
 
   async #answer(word: string): Promise<void> {
     const { value, done } = await this.#lines.next()
-    if (done || value !== word) throw new Error(`odd said "${String(value)}", not "${word}"`)
+    if (done || value !== word) throw new Error(`odd printed "${String(value)}", not "${word}"`)
   }
 }

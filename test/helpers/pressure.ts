@@ -4,22 +4,25 @@ import { Hog } from './hog.js'
 import { MiB, version } from './memory-files.js'
 
 // More than the limit: the kernel tries to reclaim, finds little, and its vmpressure sees it.
-function squeeze(dir: string): Promise<unknown> {
+function strain(dir: string): Promise<unknown> {
   return Hog.start(dir).then(async hog => {
     await hog.fill(32 * MiB).catch(() => {})
     await hog.end()
   })
 }
 
-/** The first event, with the group squeezed until it comes. */
-export async function squeezed<T>(events: AsyncIterator<T>, dir: string): Promise<T | undefined> {
-  let told = false
+/** The first event; the group is put under pressure until it comes. */
+export async function underPressure<T>(
+  events: AsyncIterator<T>,
+  dir: string,
+): Promise<T | undefined> {
+  let arrived = false
   const first = events.next().then(({ value }) => {
-    told = true
+    arrived = true
     return value as T | undefined
   })
-  while (!told) {
-    await squeeze(dir)
+  while (!arrived) {
+    await strain(dir)
     await new Promise(resolve => setTimeout(resolve, 5))
   }
   return first
@@ -39,6 +42,6 @@ export const hasPsi = (() => {
   }
 })()
 
-/** The file with the stalls that a group is told of. */
+/** The file with the stalls that a group is notified of. */
 export const stalls = (dir: string): string =>
   version === 1 ? '/proc/pressure/memory' : `${dir}/memory.pressure`

@@ -1,4 +1,4 @@
-// A supervisor in a process of its own that does as told: each command is a piece of JavaScript,
+// A supervisor in a process of its own that obeys commands: each command is a piece of JavaScript,
 // evaluated there, its value sent back. The built package, no test loader: as a user's would run.
 // It lives in a memory group of its own ("home"), so that whatever it starts and leaves is found.
 import { spawn, type ChildProcess } from 'node:child_process'
@@ -20,9 +20,9 @@ const { Worker } = require('node:worker_threads')
 const DIST = ${JSON.stringify(dist)}
 const oom = { ...require(DIST + '/index.js'), ...require(DIST + '/primitives.js') }
 const { binding } = require(DIST + '/native/addon.js')
-const say = message => fs.writeSync(1, JSON.stringify(message, (_, v) => (typeof v === 'bigint' ? Number(v) : v)) + '\\n')
-const emit = (event, value) => say({ event, value })
-// Guards a group and tells of its episodes; "decide" is called with each.
+const send = message => fs.writeSync(1, JSON.stringify(message, (_, v) => (typeof v === 'bigint' ? Number(v) : v)) + '\\n')
+const emit = (event, value) => send({ event, value })
+// Guards a group and reports its episodes; "decide" is called with each.
 const guards = []
 async function guardGroup(dir, options, decide = () => {}) {
   const group = await oom.MemoryGroup.open(dir)
@@ -51,13 +51,13 @@ process.stdin.on('data', data => {
   for (let end; (end = input.indexOf('\\n')) >= 0; input = input.slice(end + 1)) {
     const { id, code } = JSON.parse(input.slice(0, end))
     new AsyncFunction(...Object.keys(scope), code)(...Object.values(scope)).then(
-      value => say({ id, value: value ?? null }),
-      error => say({ id, error: { code: error.code, message: error.message } }),
+      value => send({ id, value: value ?? null }),
+      error => send({ id, error: { code: error.code, message: error.message } }),
     )
   }
 })
 process.stdin.on('end', () => {})
-say({ event: 'ready' })
+send({ event: 'ready' })
 `
 
 export interface RemoteOptions {
@@ -65,7 +65,7 @@ export interface RemoteOptions {
   home?: string
   /** What it is started through: "prlimit --nofile=64", "strace …". */
   through?: string[]
-  /** Becomes nobody, once everything is loaded. */
+  /** Becomes the user nobody, once everything is loaded. */
   nobody?: boolean
   nodeArgs?: string[]
 }
@@ -192,7 +192,7 @@ export class Remote {
   }
 }
 
-/** Takes a group's OOMs from the kernel with nobody behind them, as a guard leaves it that was killed. */
+/** Holds a group although no process does, as a killed guard leaves it. */
 export async function leaveHeld(t: Test, dir: string): Promise<void> {
   if (version === 1) return write(dir, 'memory.oom_control', 1)
   const remote = await Remote.start(t)

@@ -1,5 +1,5 @@
-// Scratch groups for tests: made only under a directory of this process's own, removed whatever
-// happens, and never left hanging: the keeper gives every killer back after a time limit.
+// Scratch groups for tests: made only under a directory of this process's own, always
+// removed, and never left hanging: the keeper enables every killer after a time limit.
 import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -41,7 +41,7 @@ function removeTwin(dir: string): void {
   } catch {}
 }
 
-/** Gives the killer back, kills the members and removes the group with all below it. */
+/** Enables the killer, kills the members and removes the group with all below it. */
 export async function destroy(dir: string): Promise<void> {
   if (!existsSync(dir)) return
   try {
@@ -91,7 +91,7 @@ export function allowSwap(max: 0 | 'max'): void {
 
 /**
  * A new group of the test's own with a limit in bytes, removed at the test's end. `keepSeconds` is
- * the time limit after which its killer (and every killer below it) is given back from outside.
+ * the time limit after which its killer (and every killer below it) is enabled from outside.
  */
 export function scratch(t: Ending, max?: number, keepSeconds = 60): string {
   if (!existsSync(own)) {

@@ -19,7 +19,7 @@ const kB = name => Number(new RegExp(name + ':\\\\s+(\\\\d+)').exec(readFileSync
 export interface ScriptOptions {
   /** The Node.js to run it with. */
   node?: string
-  /** Runs as nobody, without capabilities, once everything is loaded, under this RLIMIT_MEMLOCK. */
+  /** Runs as the user nobody, without capabilities, once everything is loaded, under this RLIMIT_MEMLOCK. */
   memlock?: number
 }
 

@@ -1,5 +1,5 @@
-// Swap for a test, in the lab's machine alone: whoever runs the tests elsewhere keeps his own as it
-// is. Other tests' groups may use none of it (scratch.ts).
+// Swap for a test, in the lab's machine alone: the swap of other machines stays as it is. Other tests'
+// groups may use none of it (scratch.ts).
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import { allowSwap, type Ending } from './scratch.js'
 /** In a machine of lab/. */
 export const inLab = existsSync('/lab/cgroup')
 
-/** Switches so much swap on until the test's end, for groups that scratch() has made, and will make. */
+/** Switches that much swap on until the test's end, for groups that scratch() has made, and will make. */
 export function swapOn(t: Ending, bytes: number): void {
   const dir = inLab ? diskDir(t) : undefined
   if (dir === undefined) throw new Error("swap is for the lab's machine alone")

@@ -1,4 +1,4 @@
-// Looks at another process from outside (test/native/tracer.c): what system calls its threads make,
+// Traces another process from outside (test/native/tracer.c): what system calls its threads make,
 // a signal between any two of them, a seccomp filter for one thread.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,7 +15,7 @@ export interface Call {
 
 export class Tracer {
   readonly calls: Call[] = []
-  /** Counted system calls when it ended by itself or was asked to. */
+  /** Counted system calls when it ended by itself or on request. */
   total = 0
   /** Resolves to the call before which the signal was sent; to undefined if it never came to that. */
   readonly hit: Promise<Call | undefined>
@@ -85,7 +85,7 @@ export class Tracer {
     return Tracer.#start(t, pid, 'list', prefix)
   }
 
-  /** Lets go of the process. */
+  /** Detaches from the process. */
   async end(): Promise<void> {
     const { child } = this
     if (child.exitCode !== null || child.signalCode !== null) return

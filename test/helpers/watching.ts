@@ -27,7 +27,7 @@ export function total(events: readonly OomEvent[], type: string): number {
   return events.reduce((sum, e) => (e.type === type && 'count' in e ? sum + e.count : sum), 0)
 }
 
-/** Waits for events until the counts of a type add up to so many; all that came. */
+/** Waits for events until the counts of a type add up to that number; returns all that came. */
 export async function upTo(watch: OomWatch, type: string, count: number): Promise<OomEvent[]> {
   const all: OomEvent[] = []
   while (total(all, type) < count) {

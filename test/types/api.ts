@@ -39,14 +39,14 @@ expectTypeOf<OomCounters['underOom']>().toEqualTypeOf<boolean | undefined>()
 expectTypeOf<{ signal: 'SIGUSR2' }>().toExtend<KillOptions>()
 expectTypeOf<{ signal: 'SIGNONE' }>().not.toExtend<KillOptions>()
 
-// Events are told apart by their type; an overflow belongs to no group.
+// Events are distinguished by their type; an overflow belongs to no group.
 type Event<T extends OomEvent['type']> = Extract<OomEvent, { type: T }>
 expectTypeOf<OomEvent['at']>().toEqualTypeOf<bigint>()
 expectTypeOf<Event<'oom'>['origin']>().toEqualTypeOf<'self' | 'ancestor' | 'unknown'>()
 expectTypeOf<Event<'removed'>['counters']>().toEqualTypeOf<OomCounters | undefined>()
 expectTypeOf<Event<'overflow'>>().not.toHaveProperty('group')
 expectTypeOf<Event<'kill'>>().not.toHaveProperty('origin')
-// @ts-expect-error v2 events are asked for by name
+// @ts-expect-error v2 events are requested by name
 expectTypeOf<Event<'low'>['count']>().toBeNumber()
 
 export async function watching(watch: OomWatch): Promise<void> {

@@ -8,7 +8,7 @@ const TYPE = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
 const VALUE = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }
 const RANGE = { name: 'RangeError', code: 'ERR_OUT_OF_RANGE' }
 
-t.test('process ids', async t => {
+t.test('process ids are positive integers', async t => {
   t.equal(processId('pid', 1), 1)
   t.equal(processId('pid', 2 ** 22), 2 ** 22)
   for (const bad of [0, -1, 1.5, NaN, Infinity, 2 ** 22 + 1, 2 ** 32 + 1]) {
@@ -17,20 +17,20 @@ t.test('process ids', async t => {
   for (const bad of ['1', null, undefined, 1n, {}]) t.throws(() => processId('pid', bad), TYPE)
 })
 
-t.test('booleans are not guessed', async t => {
+t.test('other values are not taken for booleans', async t => {
   t.equal(boolean('b', undefined, true), true)
   t.equal(boolean('b', false, true), false)
   for (const bad of [0, 1, '', 'true', null, {}]) t.throws(() => boolean('b', bad, true), TYPE)
 })
 
-t.test('options', async t => {
+t.test('options are objects, or left out', async t => {
   t.strictSame(options('options', undefined), {})
   for (const bad of [null, 1, 'x', true, [], () => {}]) {
     t.throws(() => options('options', bad as object), TYPE)
   }
 })
 
-t.test('signals', async t => {
+t.test('signals are known names', async t => {
   t.equal(signalNumber('signal', 'SIGKILL'), 9)
   for (const bad of ['SIGNOPE', '', 'sigkill', 'toString', '__proto__']) {
     t.throws(() => signalNumber('signal', bad), { name: 'TypeError', code: 'ERR_UNKNOWN_SIGNAL' })
@@ -43,7 +43,7 @@ t.test('signals', async t => {
   )
 })
 
-t.test('paths', async t => {
+t.test('paths are strings without NUL and ..', async t => {
   for (const good of ['/a', 'a', 'a/b', '.', '/', '..a', 'a..', '...'])
     t.equal(groupPath('p', good), good)
   for (const bad of ['', '..', '../a', 'a/..', '/a/../b', 'a\0', '\0']) {
@@ -103,7 +103,7 @@ t.test('limits of any shape are refused or taken, before a group is made', async
   t.pass()
 })
 
-t.test('nobody can construct one', async t => {
+t.test('the constructor of MemoryGroup cannot be called', async t => {
   const Constructor = MemoryGroup as unknown as new (handle?: unknown) => unknown
   const illegal = { name: 'TypeError', code: 'ERR_ILLEGAL_CONSTRUCTOR' }
   t.throws(() => new Constructor(), illegal)

@@ -4,7 +4,7 @@ import { bytes } from '../../lib/base/bytes.js'
 
 const max = { max: true }
 
-t.test('the notation of the kernel', async t => {
+t.test('sizes are read as the kernel reads them', async t => {
   t.equal(bytes('size', 0), 0)
   t.equal(bytes('size', 4097), 4097)
   t.equal(bytes('size', '0'), 0)
@@ -16,7 +16,7 @@ t.test('the notation of the kernel', async t => {
   }
 })
 
-t.test('no limit', async t => {
+t.test("'max' and Infinity mean no limit", async t => {
   t.equal(bytes('size', 'max', max), Infinity)
   t.equal(bytes('size', Infinity, max), Infinity)
   t.equal(bytes('size', '9223372036854771712', max), Infinity, 'as v1 writes it')
@@ -30,7 +30,7 @@ t.test('no limit', async t => {
   }
 })
 
-t.test('what is no size', async t => {
+t.test('values that are no size are refused', async t => {
   for (const bad of [undefined, null, true, 1n, {}, [], () => 1, Symbol('1'), new Date(0)]) {
     t.throws(() => bytes('size', bad, max), { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' })
   }
@@ -77,7 +77,7 @@ t.test('what is no size', async t => {
   }
 })
 
-t.test('every number stays itself, written any way', async () => {
+t.test('every number is read back as it was written, in any notation', async () => {
   fc.assert(
     fc.property(fc.maxSafeNat(), n => bytes('size', n) === n && bytes('size', String(n)) === n),
   )
@@ -89,7 +89,7 @@ t.test('every number stays itself, written any way', async () => {
   )
 })
 
-t.test('any string gives a size or a told error, and nothing in between', async t => {
+t.test('any string gives a size or a documented error', async t => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.stringMatching(/^\d{0,25}[a-zA-Z]?$/)), text => {
       try {

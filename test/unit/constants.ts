@@ -94,4 +94,4 @@ t.test('each failure of the core that is no errno has a text', async t => {
   for (const code of codes) t.not(ownError(code).message, code, code)
 })
 
-t.test('a plan has as many steps as the documentation says', async t => t.equal(maxPlan, 16))
+t.test('a plan has as many steps as documented', async t => t.equal(maxPlan, 16))

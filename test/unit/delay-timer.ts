@@ -62,7 +62,7 @@ t.test('an eventfd is written at the time, not when the loop comes round', async
   t.match(result, CLEAN)
 })
 
-t.test('again and again; what is not taken is joined', async t => {
+t.test('it repeats; expirations that are not taken are joined', async t => {
   using eventFd = new EventFd()
   using timer = new DelayTimer({ eventFd })
   timer.start(1, { intervalMs: 5 })
@@ -123,7 +123,7 @@ t.test('closing ends the loops; ERR_CLOSED afterwards', async t => {
   for await (const expiration of timer) t.fail(String(expiration.at))
 })
 
-t.test('refused', t => {
+t.test('wrong arguments are refused', t => {
   for (const options of [null, 1, []]) {
     t.throws(() => new DelayTimer(options as never), { code: 'ERR_INVALID_ARG_TYPE' })
   }
@@ -146,7 +146,7 @@ t.test('refused', t => {
   t.end()
 })
 
-t.test('it keeps the process alive while it runs, unless told otherwise', async t => {
+t.test('it keeps the process alive while it runs, unless unref() was called', async t => {
   const make = (rest: string): Promise<unknown> =>
     script(`const timer = new oom.DelayTimer(); ${rest}`)
   t.match(await make(`timer.start(2 ** 31 - 1); timer.unref()`), CLEAN)

@@ -70,7 +70,7 @@ function rowsOf(text: string): Row[] {
   return rows
 }
 
-/** Where a document says what tries it: there each plain name is a test's. */
+/** The places where a document names what tries it: there each plain name is a test's. */
 function trials(text: string): string[] {
   const columns = rowsOf(text).flatMap(row =>
     Object.keys(row)
@@ -170,7 +170,7 @@ t.test('each room of the core is on its floor', async t => {
   t.strictSame(shown.sort(), rooms.sort())
 })
 
-t.test('each fact about the kernel says where it is relied on, and what test holds it', async t => {
+t.test('each fact about the kernel has the place that relies on it, and a test', async t => {
   const facts = rowsOf(textOf.get('docs/kernel.md')!)
   t.ok(facts.length > 50)
   for (const { fact, test, 'relied on in': where } of facts) {
@@ -183,7 +183,7 @@ t.test('each fact about the kernel says where it is relied on, and what test hol
   }
 })
 
-t.test('each promise says what keeps it, and what tries it', async t => {
+t.test('each promise has what keeps it, and what tries it', async t => {
   const sections = textOf.get('docs/guarantees.md')!.split(/^##+ /m)
   const promises = sections.filter(text => /\*\*(Kept|Tried) by\*\*/.test(text))
   t.ok(promises.length > 30)

@@ -7,7 +7,7 @@ import type { OomEpisode } from '../../types/group.js'
 
 type Call = [name: string, ...args: unknown[]]
 
-// A backend that writes down what it is asked for, so that the objects' own rules show.
+// A backend that writes down its calls, so that the objects' own rules show.
 function setUp(options = { delayMs: 100, maxDelayMs: 300 }) {
   const calls: Call[] = []
   const state = { running: true, now: 1000n, fail: undefined as Error | undefined }
@@ -77,7 +77,7 @@ t.test('an iterator that comes late still gets the episodes from before the firs
   t.same(await second.next(), { value: undefined, done: true })
 })
 
-t.test('episodes nobody iterates over, and a consumer too slow, cost bounded memory', async t => {
+t.test('episodes without an iterator, and a slow consumer, take bounded memory', async t => {
   const { guard, start, end } = setUp()
   for (let i = 1; i <= 1000; i++) {
     start(i)
@@ -139,16 +139,16 @@ t.test('an episode from its start to its end', async t => {
   const result = await episode.ended
   t.match(result, { outcome: 'recovered', at: 6000n, lateNs: 17, kernelKills: 2 })
   t.same(result.killed, [5, 6, 8], 'a signal is no kill')
-  const told = (pid: number, signal: string, by: string) => ({ pid, signal, by })
+  const sent = (pid: number, signal: string, by: string) => ({ pid, signal, by })
   t.same(
-    result.signalled.map(({ pid, signal, by }) => told(pid, signal, by)),
+    result.signalled.map(({ pid, signal, by }) => sent(pid, signal, by)),
     [
-      told(7, 'SIGTERM', 'plan'),
-      told(8, 'SIGKILL', 'fallback'),
-      told(5, 'SIGKILL', 'program'),
-      told(6, 'SIGKILL', 'program'),
-      told(5, 'SIGUSR2', 'program'),
-      told(6, 'SIGUSR2', 'program'),
+      sent(7, 'SIGTERM', 'plan'),
+      sent(8, 'SIGKILL', 'fallback'),
+      sent(5, 'SIGKILL', 'program'),
+      sent(6, 'SIGKILL', 'program'),
+      sent(5, 'SIGUSR2', 'program'),
+      sent(6, 'SIGUSR2', 'program'),
     ],
   )
   t.same(
@@ -188,7 +188,7 @@ t.test('episodes of several groups of one guard do not mix', async t => {
   t.equal(guard.stats.byOutcome.recovered, 1)
 })
 
-t.test('arguments are checked before the backend hears of it', async t => {
+t.test('arguments are checked before the backend is called', async t => {
   const { guard, calls, start, state } = setUp()
   start(1)
   const { value: episode } = (await guard[Symbol.asyncIterator]().next()) as { value: OomEpisode }
@@ -225,7 +225,7 @@ t.test('arguments are checked before the backend hears of it', async t => {
   t.equal(episode.deadline, 205_000_000n)
 })
 
-t.test('dispose ends everything once, whatever the backend says', async t => {
+t.test('dispose ends everything once, also if the backend fails', async t => {
   const { guard, calls, start, state } = setUp()
   const iterator = guard[Symbol.asyncIterator]()
   start(1)
@@ -241,7 +241,7 @@ t.test('dispose ends everything once, whatever the backend says', async t => {
   t.throws(() => guard.setDelay(5), { code: 'ERR_CLOSED' })
 })
 
-t.test('abort: iterators throw', async t => {
+t.test('abort() makes the iterators throw an AbortError', async t => {
   const { guard } = setUp()
   const waiting = guard[Symbol.asyncIterator]().next()
   const later = guard[Symbol.asyncIterator]()
@@ -251,18 +251,18 @@ t.test('abort: iterators throw', async t => {
   t.same(await later.next(), { value: undefined, done: true })
 })
 
-t.test('the event loop is kept alive while somebody iterates', async t => {
+t.test('the event loop is kept alive while there is an iterator', async t => {
   const { guard } = setUp()
-  const told: boolean[] = []
-  guard.onIterating = iterating => told.push(iterating)
+  const calls: boolean[] = []
+  guard.onIterating = iterating => calls.push(iterating)
   const one = guard[Symbol.asyncIterator]()
   const two = guard[Symbol.asyncIterator]()
   await one.return!()
-  t.same(told, [true])
+  t.same(calls, [true])
   await two.return!()
-  t.same(told, [true, false])
+  t.same(calls, [true, false])
   guard[Symbol.asyncIterator]()
-  t.same(told, [true, false, true])
+  t.same(calls, [true, false, true])
   await guard.dispose()
-  t.same(told, [true, false, true, false])
+  t.same(calls, [true, false, true, false])
 })

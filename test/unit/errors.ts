@@ -36,7 +36,7 @@ t.test('every code of the core has a text of its own', async t => {
   }
 })
 
-t.test('an own failure says what was missing', async t => {
+t.test('an error of the library names what was missing', async t => {
   const about = (file?: string) => ownError('ERR_CGROUP_UNSUPPORTED', '/x', file).message
   t.match(about('memory.high'), /v1 has no memory\.high/)
   t.match(about('memory.memsw.limit_in_bytes'), /swap/)
@@ -55,12 +55,12 @@ t.test('an errno has the name that the tables know it by', async t => {
   const numbers = [...getSystemErrorMap().keys(), ...Object.values(constants.errno).map(n => -n)]
   const given = new Set(numbers.map(errnoName))
   const sources = readdirSync('lib', { recursive: true, encoding: 'utf8' })
-  const asked = sources
+  const used = sources
     .filter(file => file.endsWith('.ts'))
     .flatMap(file => [...readFileSync(join('lib', file), 'utf8').matchAll(/'(E[A-Z0-9]{2,})'/g)])
     .map(match => match[1]!)
-  t.ok(asked.includes('EOPNOTSUPP') && asked.includes('EBUSY'))
-  for (const code of new Set(asked)) t.ok(given.has(code), code)
+  t.ok(used.includes('EOPNOTSUPP') && used.includes('EBUSY'))
+  for (const code of new Set(used)) t.ok(given.has(code), code)
   t.equal(errnoName(-1234), 'E1234')
 })
 

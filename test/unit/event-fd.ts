@@ -4,7 +4,7 @@ import t from 'tap'
 import { EventFd } from '../../lib/primitives.js'
 import { script, CLEAN } from '../helpers/script.js'
 
-t.test('counts, and reads give the sum', async t => {
+t.test('a read returns the sum of all writes', async t => {
   const fd = new EventFd(3)
   t.teardown(() => fd.close())
   t.match(readlinkSync(`/proc/self/fd/${fd.fd}`), /eventfd/)
@@ -45,7 +45,7 @@ t.test('readers wait in order, without blocking the loop or the pool', async t =
   fd.close()
 })
 
-t.test('close settles what waits, and everything afterwards', async t => {
+t.test('close() rejects pending reads and all later calls', async t => {
   const fd = new EventFd()
   const closed = { name: 'OomError', code: 'ERR_CLOSED' }
   const reading = fd.read()
@@ -64,7 +64,7 @@ t.test('close settles what waits, and everything afterwards', async t => {
   t.throws(() => readlinkSync(`/proc/self/fd/${number}`), { code: 'ENOENT' })
 })
 
-t.test('iterates; break and return() leave it open', async t => {
+t.test('break and return() of an iteration leave it open', async t => {
   const fd = new EventFd(1)
   const seen: bigint[] = []
   for await (const value of fd) {
@@ -121,7 +121,7 @@ t.test('life cycle: every ending is clean', async t => {
     'natural end, unref()ed': `${open} fd.unref()`,
     'natural end after close': `${open} read.catch(() => {}); setTimeout(() => fd.close(), 1)`,
     'a pending read keeps the process alive': `${open} setTimeout(() => fd.write(1), 50).unref(); await read; fd.close(); console.log('read')`,
-    'never closed, nobody waiting': `const fd = new oom.EventFd(1); await fd.read()`,
+    'never closed, no reader': `const fd = new oom.EventFd(1); await fd.read()`,
     'process.exit()': `${open} process.exit(0)`,
     'garbage collected': `for (let i = 0; i < 1e4; i++) new oom.EventFd(1).read(); await new Promise(setImmediate)`,
     'a worker that ends, and one that is terminated': `

@@ -11,11 +11,11 @@ t.test('a path cannot steer the terminal', async t => {
 
 t.test('what is quoted is the same word for a shell', async t => {
   for (const word of ['/plain', "it's", 'a b', '$(x)', String.raw`a\b`, "\u001b['\\", '\u009bü']) {
-    const said = execFileSync('bash', ['-c', `LC_ALL=C.UTF-8; printf %s ${quote(word)}`], {
+    const printed = execFileSync('bash', ['-c', `LC_ALL=C.UTF-8; printf %s ${quote(word)}`], {
       encoding: 'utf8',
     })
     if (word.includes('\u009b')) continue
-    t.equal(said, word)
+    t.equal(printed, word)
     t.equal(quote(word), shown(quote(word)))
   }
 })

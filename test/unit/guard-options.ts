@@ -10,7 +10,7 @@ const MAX = 2 ** 31 - 1
 const check = (options: unknown) => checkGuardOptions(options as GuardOptions)
 const failsWith = (code: string, options: unknown) => t.throws(() => check(options), { code })
 
-t.test('defaults', async t => {
+t.test('options that are left out have their defaults', async t => {
   t.same(check({ delayMs: 500 }), {
     delayMs: 500,
     maxDelayMs: 5000,
@@ -28,7 +28,7 @@ t.test('defaults', async t => {
   t.equal(check({ delayMs: 0 }).maxDelayMs, 0)
 })
 
-t.test('everything given', async t => {
+t.test('options that are given are passed on', async t => {
   const { signal } = new AbortController()
   t.match(
     check({
@@ -77,7 +77,7 @@ t.test('everything given', async t => {
   t.same(check({ delayMs: 1, guardian: {} }).guardian, { graceMs: 100 })
 })
 
-t.test('what is refused, with which code', async () => {
+t.test('wrong options are refused with their code', async () => {
   const type = 'ERR_INVALID_ARG_TYPE'
   const range = 'ERR_OUT_OF_RANGE'
   const value = 'ERR_INVALID_ARG_VALUE'
@@ -196,7 +196,7 @@ t.test('whatever is not an object of options is refused with a code, never other
   )
 })
 
-t.test('the words of step reports', async t => {
+t.test('step reports have the words of the types', async t => {
   const common = {
     kind: 'step',
     at: 5n,

@@ -6,7 +6,7 @@ import { Hog } from '../helpers/hog.js'
 import { MiB } from '../helpers/memory-files.js'
 import { CLEAN, script } from '../helpers/script.js'
 
-t.test('signals a process and tells when it has ended', async t => {
+t.test('signals a process and reports when it has ended', async t => {
   const child = spawn('sleep', ['1000'])
   const gone = once(child, 'exit')
   const fd = PidFd.open(child.pid!)
@@ -27,7 +27,7 @@ t.test('signals a process and tells when it has ended', async t => {
   fd.close()
 })
 
-t.test('mrelease', async t => {
+t.test('mrelease() frees the memory of a killed process', async t => {
   const hog = await Hog.start()
   await hog.fill(256 * MiB)
   const fd = PidFd.open(hog.pid)
@@ -67,7 +67,7 @@ t.test('errors and bad arguments', async t => {
 t.test('life cycle: every ending is clean', async t => {
   for (const [name, code] of Object.entries({
     'unref()ed': `oom.PidFd.open(process.ppid).unref().exited`,
-    'closed without anybody listening': `const fd = oom.PidFd.open(process.ppid); fd.exited; fd.close()`,
+    'closed without a listener': `const fd = oom.PidFd.open(process.ppid); fd.exited; fd.close()`,
     'process.exit()': `oom.PidFd.open(process.ppid).exited; process.exit(0)`,
     'mrelease pending, then closed': `const fd = oom.PidFd.open(process.ppid); fd.mrelease().catch(e => assert.equal(e.code, 'EINVAL')); fd.close()`,
   })) {

@@ -78,7 +78,7 @@ const refuse =
   path =>
     words.some(word => path.includes(word)) ? code : undefined
 
-t.test('this machine', async t => {
+t.test('probe() of this machine resolves with all fields', async t => {
   const report = await probe()
   t.equal(report.platform, process.platform)
   for (const field of FIELDS) {
@@ -90,7 +90,7 @@ t.test('this machine', async t => {
   t.ok(report.addon.available)
 })
 
-t.test('everything there', async t => {
+t.test('on a complete machine all is available', async t => {
   const report = examine(machine({}))
   t.strictSame(failed(report), [])
   t.match(report, { version: 1, mount: '/sys/fs/cgroup/memory', self: '/sys/fs/cgroup/memory/a b' })
@@ -98,7 +98,7 @@ t.test('everything there', async t => {
 
 t.test('no Linux, no addon', async t => {
   const nothing = (): never => {
-    throw new Error('looked')
+    throw new Error('read')
   }
   const report = examine({
     ...machine({}),
@@ -143,7 +143,7 @@ t.test('v2 only', async t => {
   t.match(without.guard, { available: false, remedy: /subtree_control/ })
 })
 
-t.test('v2: who pays, delegation, read-only, the root', async t => {
+t.test('v2: the charged group, delegation, read-only, the root', async t => {
   const at = '/sys/fs/cgroup'
   const own = `${at}/user.slice/app`
   const files = {
@@ -169,9 +169,12 @@ t.test('v2: who pays, delegation, read-only, the root', async t => {
   const bare = refuse('ENOENT', 'cgroup.type')
   t.strictSame(failed(v2({}, bare, at)), [])
   t.equal(v2({}, bare, at).self, at)
-  const told = { '/proc/cmdline': 'swapaccount=0' }
-  t.match(v2(told, bare, at).swap, { available: true }, 'Linux 6.1 takes no notice of it')
-  const old = machine({ ...files, ...told }, { ...places(V2, at), access: bare, kernel: '5.10.0' })
+  const option = { '/proc/cmdline': 'swapaccount=0' }
+  t.match(v2(option, bare, at).swap, { available: true }, 'Linux 6.1 takes no notice of it')
+  const old = machine(
+    { ...files, ...option },
+    { ...places(V2, at), access: bare, kernel: '5.10.0' },
+  )
   t.match(examine(old).swap, { available: false })
   // What a container sees as the root has all that a group has.
   const pressed = { [`${at}/memory.pressure`]: 'some avg10=0.00' }
@@ -199,7 +202,7 @@ t.test('v1 without its memory controller', async t => {
   )
 })
 
-t.test('one thing missing at a time', async t => {
+t.test('each missing thing is reported with its remedy', async t => {
   const cases: [string, Machine, string[], RegExp][] = [
     [
       'another user',
@@ -307,7 +310,7 @@ t.test('without inotify there is a remedy, and guarding works all the same', asy
   }
 })
 
-t.test('what the core finds is what is told', async t => {
+t.test('what the core finds is what probe() reports', async t => {
   const { mounts, memory, self } = thisMachine().hierarchies()
   t.match(await probe(), { mount: memory?.path ?? null, self, version: memory?.version ?? null })
   if (memory !== null) t.ok(mounts.some(({ path }) => path === memory.path))

@@ -4,7 +4,7 @@ import { probe, protect } from '../../lib/index.js'
 
 const score = (): number => Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
 
-t.test('sets the score and puts back what was found', async t => {
+t.test('sets the score and restores what was found', async t => {
   const found = score()
   const restore = await protect({ oomScoreAdj: 500 })
   t.equal(score(), 500)

@@ -41,7 +41,7 @@ t.test('what waits is joined by key, what has been taken is not', async t => {
   t.equal(q.length, 2)
   t.equal((await q.next()).value, first)
   q.push(item('a'))
-  t.equal(first.count, 3, 'it belongs to who has taken it')
+  t.equal(first.count, 3, 'it belongs to the consumer that has taken it')
   q.push(item('c'))
   q.seal('a')
   q.push(item('a', 5))
@@ -64,7 +64,7 @@ t.test('waiting consumers are served in order', async t => {
   t.strictSame(await q.next(), done)
 })
 
-t.test('overflow: told after what was before it, and once', async t => {
+t.test('an overflow is reported once, after the values before it', async t => {
   const { q } = queue(2, false)
   for (const key of ['a', 'b', 'c', 'd', 'e']) q.push(item(key))
   t.equal(q.length, 2)
@@ -77,7 +77,7 @@ t.test('overflow: told after what was before it, and once', async t => {
   t.strictSame(await rest(q), ['g 1'])
 })
 
-t.test('what must come comes, after the report of what is lost', async t => {
+t.test('a value that must not be lost comes after the report of those that are', async t => {
   const { q } = queue(1, false)
   for (const key of ['a', 'b', 'c']) q.push(item(key))
   q.push(item('last'), true)
@@ -119,10 +119,10 @@ t.test('stop, clear and fail drop what waits', async t => {
   const left = queue(1).q
   left.fail(new Error('mine'))
   left.stop()
-  t.strictSame(await left.next(), done, 'nobody wants to know any more')
+  t.strictSame(await left.next(), done, 'the iterator has been left')
 })
 
-t.test('signals', async t => {
+t.test('an aborted signal ends the queue with an AbortError', async t => {
   const { q } = queue(1)
   const control = new AbortController()
   failOnAbort(q, control.signal)
@@ -139,7 +139,7 @@ t.test('signals', async t => {
   failOnAbort(other, undefined)()
 })
 
-t.test('a long queue is taken from quickly', async t => {
+t.test('taking from a long queue is quick', async t => {
   const { q } = queue(2 ** 18, false)
   for (let i = 0; i < 2 ** 18; i++) q.push(item(String(i)))
   let expected = 0
@@ -150,7 +150,7 @@ t.test('a long queue is taken from quickly', async t => {
   t.equal(expected, 2 ** 18)
 })
 
-t.test('whatever the order, every count is told or said to be lost', async t => {
+t.test('in any order, every count is delivered or reported as lost', async t => {
   await t.resolves(
     fc.assert(
       fc.asyncProperty(
@@ -159,10 +159,10 @@ t.test('whatever the order, every count is told or said to be lost', async t => 
         async (limit, steps) => {
           const { q } = queue(limit)
           let pushed = 0
-          let told = 0
+          let delivered = 0
           const take = async (): Promise<boolean> => {
             const { value, done } = await q.next()
-            if (value) told += value.count
+            if (value) delivered += value.count
             return !done
           }
           for (const step of steps) {
@@ -170,13 +170,13 @@ t.test('whatever the order, every count is told or said to be lost', async t => 
               pushed++
               q.push(item(step))
               if (q.length > limit) return false
-            } else if (pushed > told) {
+            } else if (pushed > delivered) {
               await take()
             }
           }
           q.end()
           while (await take());
-          return told === pushed
+          return delivered === pushed
         },
       ),
     ),

@@ -67,7 +67,7 @@ t.test('a handler acts at the instant of the OOM', async t => {
   await loop
 })
 
-t.test('every outcome', async t => {
+t.test('an episode can end with every outcome', async t => {
   const run = async (
     act: (sim: ReturnType<typeof simulate>, episode: OomEpisode) => unknown,
     options: object = {},
@@ -174,12 +174,12 @@ t.test('the last words of a job: headroom, a signal, then the end', async t => {
   t.equal(await sim.usage(), 68 * MiB, 'it has got its memory')
   await sim.advance(1500)
   t.same(await sim.pids(), [])
-  t.same(await sim.limits(), { max: 64 * MiB }, 'and the headroom is taken back')
+  t.same(await sim.limits(), { max: 64 * MiB }, 'and the limit is restored')
   t.match(guard.stats.byOutcome, { fallback: 1 })
   await guard.dispose()
 })
 
-t.test('ballast is given back to the group', async t => {
+t.test('ballast is freed and leaves room in the group', async t => {
   const sim = simulate({ max: '64M' })
   const guard = await sim.guard({
     delayMs: 100,
@@ -254,7 +254,7 @@ t.test('move() takes the process, not its charges', async t => {
   await guard.dispose()
 })
 
-t.test('it can be used wherever a MemoryGroup is asked for', async t => {
+t.test('it can be used wherever a MemoryGroup is required', async t => {
   const largestOf = async (group: MemoryGroup) => (await group.pids({ recursive: true })).length
   const sim = simulate()
   sim.spawn()
@@ -290,7 +290,7 @@ t.test('watch: oom, kill, removed, nothing twice, nothing lost', async t => {
   t.throws(() => sim.watch({ signal: AbortSignal.abort() }), { name: 'AbortError' })
 })
 
-t.test('watchUsage tells both directions', async t => {
+t.test('watchUsage reports both directions', async t => {
   const sim = simulate({ max: '64M' })
   const usage = sim.watchUsage('32M')
   sim.allocate('40M')
@@ -301,7 +301,7 @@ t.test('watchUsage tells both directions', async t => {
   t.throws(() => sim.watchPressure({ level: 'low' }), { code: 'ERR_CGROUP_UNSUPPORTED' })
 })
 
-t.test('freezing keeps the dead from dying', async t => {
+t.test('kill() thaws frozen members, so that they can die', async t => {
   const sim = simulate({ max: '64M' })
   const pid = sim.spawn({ size: '8M' })
   await sim.freeze()
@@ -326,7 +326,7 @@ t.test('virtual time: one advance() after the other, real turns in between', asy
   })
 })
 
-t.test('bad arguments and closed groups', async t => {
+t.test('wrong arguments and closed groups are refused', async t => {
   const type = { code: 'ERR_INVALID_ARG_TYPE' }
   const range = { code: 'ERR_OUT_OF_RANGE' }
   t.throws(() => simulate(null as never), type)

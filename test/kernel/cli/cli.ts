@@ -122,7 +122,7 @@ t.test('doctor reads what probe() finds', async t => {
   })
 })
 
-t.test('an orphan is found and rescued', async t => {
+t.test('a group that no live process holds is found and rescued', async t => {
   const dir = scratch(t)
   const group = child(dir, 'it has left', 16 * MiB)
   // Far from the limit, so that v2 throttles for long enough.
@@ -130,7 +130,7 @@ t.test('an orphan is found and rescued', async t => {
   const hog = await Hog.start(group)
   t.teardown(() => hog.end())
   const filled = hog.fill(32 * MiB)
-  filled.catch(() => {}) // looked at below
+  filled.catch(() => {}) // checked below
   await until(() => underOom(group))
 
   t.match(await doctor(dir), {
@@ -193,7 +193,7 @@ t.test('doctor names the live guard of a group, and rescue refuses the group', a
   t.notOk(isHeld(dir))
 })
 
-t.test('both killed at once: an orphan', async t => {
+t.test('a group whose guard and guardian were killed at once is found and rescued', async t => {
   const dir = scratch(t, 16 * MiB)
   await orphan(dir)
   t.ok(isHeld(dir))

@@ -15,7 +15,7 @@ const below = (dir: string): string[] =>
     .filter(entry => entry.isDirectory())
     .map(entry => entry.name)
 
-/** A zombie that nobody has waited for yet is not. */
+/** A zombie that has not been waited for yet does not live. */
 function isAlive(pid: string): boolean {
   try {
     return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
@@ -26,7 +26,7 @@ function isAlive(pid: string): boolean {
 
 const sh = (script: string): string[] => ['--', 'sh', '-c', script]
 
-t.test('the status of the command, and what a shell says where it has none', async t => {
+t.test('the exit status is that of the command, or that of a shell if it has none', async t => {
   const dir = scratch(t)
   const statuses: [command: string[], status: number][] = [
     [['--', 'true'], 0],
@@ -44,7 +44,7 @@ t.test('the status of the command, and what a shell says where it has none', asy
   }
 })
 
-t.test("stdin, stdout and stderr are the command's; --quiet says nothing of its own", async t => {
+t.test("stdin, stdout and stderr are the command's; with --quiet nothing is added", async t => {
   const dir = scratch(t)
   const script = `cat; echo err >&2; grep ${HIERARCHY} /proc/self/cgroup >&2`
   const quiet = await cli(['run', '--quiet', '--parent', dir, '--name', 'job', ...sh(script)], {
@@ -55,11 +55,11 @@ t.test("stdin, stdout and stderr are the command's; --quiet says nothing of its 
   t.equal(lines.length, 2)
   t.equal(lines[0], 'err')
   t.ok(lines[1]!.endsWith('/job'), 'it is in the group')
-  const told = await cli(['run', '--max', '64M', '--parent', dir, ...sh('exit 3')])
-  t.match(told.stderr, /^cgroup-oom: exited with 3 after .*; peak [\d.]+ [KM]iB of 64\.0 MiB\n$/)
+  const loud = await cli(['run', '--max', '64M', '--parent', dir, ...sh('exit 3')])
+  t.match(loud.stderr, /^cgroup-oom: exited with 3 after .*; peak [\d.]+ [KM]iB of 64\.0 MiB\n$/)
 })
 
-t.test('below the group that it is started in, or beside it', async t => {
+t.test('the new group is below the one that run is started in, or beside it', async t => {
   const inside = child(scratch(t), 'inside')
   const dir = placeOf(inside)
   const running = new RunningCli(['run', ...sh('read line')], { inside })
@@ -170,7 +170,7 @@ t.test('a run within a run: whichever dies, the inner group does not hang', asyn
   }
 })
 
-t.test('with another fallback', async t => {
+t.test('--fallback chooses another fallback', async t => {
   const dir = scratch(t)
   const { status, stderr } = await cli(
     greedy(['--delay', '100', '--fallback', 'kill-group', '--parent', dir]),
@@ -180,7 +180,7 @@ t.test('with another fallback', async t => {
   t.match(stderr, /: fallback \(kill-group\), 1 process killed$/m)
 })
 
-t.test('in time: the limit is raised, and it goes on', async t => {
+t.test('if the limit is raised in time, the command goes on', async t => {
   const dir = scratch(t)
   const running = new RunningCli(greedy(['--delay', '60000', '--name', 'job', '--parent', dir]))
   running.child.stdin!.write(fill.input)
@@ -195,7 +195,7 @@ t.test('in time: the limit is raised, and it goes on', async t => {
   t.match(stderr, /(peak 6\d\.\d MiB of 16\.0 MiB; )?out of memory 1 time, 0 processes killed$/m)
 })
 
-t.test('without a delay the kernel decides at once', async t => {
+t.test('without --delay the kernel decides at once', async t => {
   const dir = scratch(t)
   const running = new RunningCli(greedy(['--name', 'job', '--parent', dir]))
   const group = join(dir, 'job')
@@ -208,7 +208,7 @@ t.test('without a delay the kernel decides at once', async t => {
   t.match(stderr, /out of memory \d+ times?, 1 process killed$/m) // v2 counts each try
 })
 
-t.test('what it leaves behind is ended', async t => {
+t.test('processes that the command leaves behind are ended', async t => {
   const dir = scratch(t)
   for (const guarded of [[], ['--delay', '60000']]) {
     const script = 'setsid sleep 1000 >/dev/null 2>&1 & echo $!'
@@ -255,7 +255,7 @@ t.test('a signal before the command runs: no command, no group', async t => {
   t.same(below(dir), [])
 })
 
-t.test('Ctrl-C in a terminal comes once', async t => {
+t.test('Ctrl-C in a terminal reaches the command once', async t => {
   const dir = scratch(t)
   const count = `
     process.on('SIGINT', () => console.log('got it')).on('SIGTERM', () => process.exit(5))
@@ -285,7 +285,7 @@ t.test('Ctrl-C in a terminal comes once', async t => {
   t.equal(output.split('got it').length - 1, 1)
 })
 
-t.test('what it cannot do: 125, and nothing is left', async t => {
+t.test('if run itself fails, the status is 125 and nothing is left', async t => {
   const dir = scratch(t)
   child(dir, 'taken')
   const bad: [options: string[], reason: RegExp][] = [

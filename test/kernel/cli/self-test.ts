@@ -49,73 +49,81 @@ t.test('below the group that it is started in, or beside it, as JSON', async t =
 // By its path: busybox has one of its own, with other options, and prefers it.
 const SETPRIV = '/usr/bin/setpriv'
 
-t.test('memory that may not be locked', { skip: !there(SETPRIV) && 'no setpriv(1)' }, async t => {
-  const dir = scratch(t)
-  const under = [
-    SETPRIV,
-    '--bounding-set=-ipc_lock',
-    '--inh-caps=-ipc_lock',
-    'prlimit',
-    '--memlock=65536:65536',
-  ]
-  const args = ['doctor', '--self-test', '--json', '--in', dir]
-  const { status, stdout, stderr } = await cli(args, { under })
-  t.equal(status, 1)
-  t.equal(stderr, '')
-  const { ok, failed, steps } = resultOf(stdout)
-  t.match(
-    { ok, failed },
-    {
-      ok: false,
-      failed: { step: 'guard the group from inside', call: /mlock/ },
-    },
-  )
-  t.same(
-    steps.filter(step => !step.ok).map(({ name }) => name),
-    ['guard the group from inside'],
-  )
-  t.same(groups(dir), [])
-})
+t.test(
+  'if memory may not be locked, the step that fails is named',
+  { skip: !there(SETPRIV) && 'no setpriv(1)' },
+  async t => {
+    const dir = scratch(t)
+    const under = [
+      SETPRIV,
+      '--bounding-set=-ipc_lock',
+      '--inh-caps=-ipc_lock',
+      'prlimit',
+      '--memlock=65536:65536',
+    ]
+    const args = ['doctor', '--self-test', '--json', '--in', dir]
+    const { status, stdout, stderr } = await cli(args, { under })
+    t.equal(status, 1)
+    t.equal(stderr, '')
+    const { ok, failed, steps } = resultOf(stdout)
+    t.match(
+      { ok, failed },
+      {
+        ok: false,
+        failed: { step: 'guard the group from inside', call: /mlock/ },
+      },
+    )
+    t.same(
+      steps.filter(step => !step.ok).map(({ name }) => name),
+      ['guard the group from inside'],
+    )
+    t.same(groups(dir), [])
+  },
+)
 
-t.test('a limit that cannot be raised', { skip: !there('strace') && 'no strace(1)' }, async t => {
-  const dir = scratch(t)
-  const running = new RunningCli(['doctor', '--self-test', '--json', '--in', dir])
-  // The process inside, stopped before it has got anywhere, and then given a file that fails.
-  let pid = 0
-  await until(() => {
-    const [name] = groups(dir)
-    pid = name === undefined ? 0 : Number(read(join(dir, name), 'cgroup.procs').split('\n')[0])
-    return pid !== 0
-  })
-  process.kill(pid, 'SIGSTOP')
-  const file = join(dir, groups(dir)[0]!, MAX)
-  const strace = spawn('strace', [
-    '-f',
-    '-p',
-    String(pid),
-    '-P',
-    file,
-    '-e',
-    'inject=pwrite64:error=EIO',
-    '-o',
-    '/dev/null',
-  ])
-  await once(strace.stderr, 'data') // attached
-  process.kill(pid, 'SIGCONT')
-  const { status, stdout } = await running.done
-  t.equal(status, 1)
-  const { ok, failed } = resultOf(stdout)
-  t.match(
-    { ok, failed },
-    {
-      ok: false,
-      failed: { step: 'headroom by the native thread', call: `write ${MAX}: EIO` },
-    },
-  )
-  t.same(groups(dir), [])
-})
+t.test(
+  'if the limit cannot be raised, the step that fails is named',
+  { skip: !there('strace') && 'no strace(1)' },
+  async t => {
+    const dir = scratch(t)
+    const running = new RunningCli(['doctor', '--self-test', '--json', '--in', dir])
+    // The process inside, stopped before it has got anywhere, and then given a file that fails.
+    let pid = 0
+    await until(() => {
+      const [name] = groups(dir)
+      pid = name === undefined ? 0 : Number(read(join(dir, name), 'cgroup.procs').split('\n')[0])
+      return pid !== 0
+    })
+    process.kill(pid, 'SIGSTOP')
+    const file = join(dir, groups(dir)[0]!, MAX)
+    const strace = spawn('strace', [
+      '-f',
+      '-p',
+      String(pid),
+      '-P',
+      file,
+      '-e',
+      'inject=pwrite64:error=EIO',
+      '-o',
+      '/dev/null',
+    ])
+    await once(strace.stderr, 'data') // attached
+    process.kill(pid, 'SIGCONT')
+    const { status, stdout } = await running.done
+    t.equal(status, 1)
+    const { ok, failed } = resultOf(stdout)
+    t.match(
+      { ok, failed },
+      {
+        ok: false,
+        failed: { step: 'headroom by the native thread', call: `write ${MAX}: EIO` },
+      },
+    )
+    t.same(groups(dir), [])
+  },
+)
 
-t.test('killed in the middle: the keeper clears up', async t => {
+t.test('if it is killed in the middle, the keeper removes the group', async t => {
   const dir = scratch(t)
   const running = new RunningCli(['doctor', '--self-test', '--in', dir])
   await until(() => running.stdout.includes('start Node.js inside'))

@@ -80,7 +80,7 @@ t.test('--tree and --json; ends when all groups are gone', async t => {
   t.match(of(other), [{ type: 'removed' }])
 })
 
-t.test('a reader that has seen enough ends it', async t => {
+t.test('a reader that closes the pipe ends it', async t => {
   const dir = scratch(t, 16 * MiB)
   const running = await watching(t, [dir])
   running.child.stdout!.destroy()

@@ -1,4 +1,4 @@
-// Each program of examples/ against the real kernel: that it says what its head comment promises,
+// Each program of examples/ against the real kernel: that it prints what its head comment promises,
 // ends well and leaves no group behind. They load the package by its name: dist/ has to be built.
 // lab: left out: many Node.js processes, each of which takes seconds to start there: three minutes
 import t, { type Test } from 'tap'
@@ -143,10 +143,10 @@ const tests: Record<string, (t: Test) => Promise<void>> = {
   async 'tree.js'(t) {
     const lines = (await run(t, 'tree.js')).trimEnd().split('\n')
     for (const name of ['red', 'green', 'blue']) {
-      const told = lines.filter(line => line.startsWith(`${name}:`))
-      // v2 may tell of one OOM's tries one by one.
+      const events = lines.filter(line => line.startsWith(`${name}:`))
+      // v2 may report one OOM's tries one by one.
       t.strictSame(
-        told.filter((line, i) => line !== told[i - 1]),
+        events.filter((line, i) => line !== events[i - 1]),
         ['oom', 'kill', 'removed'].map(type => `${name}: ${type}`),
       )
     }
@@ -177,12 +177,12 @@ t.test('interrupted, the demonstration leaves nothing', async t => {
   }
 })
 
-t.test('where no group can be made, the demonstration says what to do', async t => {
+t.test('where no group can be made, the demonstration prints what to do', async t => {
   // A user who may write to no group.
   const { code, stdout, stderr } = await start('start.js', [], { uid: 65534, gid: 65534 }).result
-  const said = stdout + stderr
+  const output = stdout + stderr
   t.equal(code, 1)
-  t.match(said, /^Missing: +\S/m)
-  t.match(said, /^What to do: +\S/m)
-  t.notMatch(said, /^ +at /m, 'no stack trace')
+  t.match(output, /^Missing: +\S/m)
+  t.match(output, /^What to do: +\S/m)
+  t.notMatch(output, /^ +at /m, 'no stack trace')
 })

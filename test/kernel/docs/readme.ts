@@ -17,7 +17,7 @@ interface Block {
   code: string
 }
 
-// A marker says how a block is run. A `program` is run as it is, except for its group's name, which is put
+// The marker above a block decides how it is run. A `program` is run as it is, except for its group's name, which is put
 // below a scratch group. A `fragment` gets `group` and the package's names; with `oom`, a job runs out of
 // memory in the group again and again; with `v1`, it is run on that version only.
 const blocks: Block[] = PAGES.flatMap(page => {
@@ -76,7 +76,7 @@ t.strictSame(
 )
 
 for (const { page, line, kind, code } of blocks) {
-  const where = kind.endsWith('v1') ? onV1('it says so') : {}
+  const where = kind.endsWith('v1') ? onV1('the block is marked so') : {}
   t.test(`${page}, line ${line}: ${kind}`, where, async t => {
     if (kind === 'program') {
       const dir = scratch(t)

@@ -1,4 +1,4 @@
-// What probe() says, and what groups can be made, where the hierarchy is not root's on a bare machine: in
+// What probe() reports, and what groups can be made, where the hierarchy is not root's on a bare machine: in
 // containers, read-only, delegated to a user or not. Each environment is that of a process of its own.
 // lab: short on 6.1/v2
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -13,7 +13,7 @@ import { child, plainChild, scratch } from '../../helpers/scratch.js'
 import { inLab } from '../../helpers/swap.js'
 
 const USER = 1000
-// What systemd and recent kernels give everybody.
+// The default of systemd and of recent kernels.
 const MEMLOCK = ['prlimit', '--memlock=8388608:8388608']
 const AS_USER = [...MEMLOCK, ...['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups']]
 
@@ -28,7 +28,7 @@ const may = spawnSync('unshare', ['--mount', 'true']).status === 0
 const mounts = { skip: may ? false : 'mount namespaces are not allowed here' }
 const lab = { skip: inLab ? false : "only in the lab's machine: remounts the hierarchy" }
 
-/** As systemd gives it to a user: the directory, and the files that say who is in what. */
+/** As systemd gives it to a user: the directory, and the files that have its members. */
 function delegate(dir: string): string {
   const files = ['.', 'cgroup.procs', 'cgroup.subtree_control', 'cgroup.threads', 'tasks']
   for (const file of files.map(name => join(dir, name)).filter(existsSync)) {
@@ -49,7 +49,7 @@ const probe = (remote: Remote): Promise<ProbeReport> => remote.run('return oom.p
 
 /** Makes a group, limits, watches and guards it, runs a job in it out of memory, and removes it. */
 async function work(t: Test, remote: Remote, at: string): Promise<void> {
-  const told = await remote.run<Record<string, unknown>>(`
+  const seen = await remote.run<Record<string, unknown>>(`
     const group = await oom.MemoryGroup.create(${JSON.stringify(at)}, { max: '32M' })
     const { max } = await group.limits()
     const watch = group.watch()
@@ -73,9 +73,9 @@ async function work(t: Test, remote: Remote, at: string): Promise<void> {
     for await (const event of watch) last = event.type
     return { max, job: job.pid, members, killed, outcome: end.outcome, signal, last }
   `)
-  t.match(told, { max: 32 * MiB, outcome: 'killed', signal: 'SIGKILL', last: 'removed' })
-  t.strictSame(told.members, [told.job], 'spawned into it')
-  t.strictSame(told.killed, [told.job])
+  t.match(seen, { max: 32 * MiB, outcome: 'killed', signal: 'SIGKILL', last: 'removed' })
+  t.strictSame(seen.members, [seen.job], 'spawned into it')
+  t.strictSame(seen.killed, [seen.job])
   t.notOk(existsSync(at))
 }
 
@@ -130,7 +130,7 @@ t.test('mounted read-only, as in a container without rights', mounts, async t =>
   t.equal(
     await remote.run(opened(dir, '(await group.limits()).max')),
     64 * MiB,
-    'looking is allowed',
+    'reading is allowed',
   )
   if (version === 2) {
     t.match(report.watch, { available: true })

@@ -34,7 +34,7 @@ t.test('no memory controller', withOption('cgroup_disable=memory'), async t => {
 
 t.test('limits that do not count the groups below', withOption('lab.flat'), async t => {
   t.match((await probe()).memory, { available: true, reason: /memory\.use_hierarchy/ })
-  // A group that somebody else has made: neither guarded nor taken for the ancestor of anything.
+  // A group that another program has made: neither guarded nor taken for the ancestor of anything.
   const parent = scratch(t, 8 * MiB)
   const below = child(parent, 'below', 16 * MiB)
   await using flat = await MemoryGroup.open(parent)

@@ -20,7 +20,7 @@ import {
 } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
 
-/** What an open file says from its beginning. */
+/** The contents of an open file from its beginning. */
 function readAgain(fd: number): string {
   const buffer = Buffer.alloc(4096)
   return buffer.toString('utf8', 0, readSync(fd, buffer, 0, buffer.length, 0))
@@ -127,7 +127,7 @@ t.test('limits are whole pages, and -1 reads as the largest of them', async t =>
   t.equal(most % 4096n, 0n)
 })
 
-t.test('a limit below what cannot be reclaimed is EBUSY and kills nobody', async t => {
+t.test('a limit below what cannot be reclaimed is EBUSY and kills no process', async t => {
   const dir = scratch(t, 64 * MiB)
   if (hasMemsw(dir)) write(dir, MEMSW, 64 * MiB)
   const hog = await hogIn(t, dir)

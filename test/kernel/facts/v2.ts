@@ -44,7 +44,7 @@ t.test('the counters go with the group', async t => {
   t.throws(() => readSync(fd, buffer, 0, 512, 0), { code: 'ENODEV' })
 })
 
-t.test('a memory.high below usage reclaims and kills nobody', async t => {
+t.test('a memory.high below usage reclaims and kills no process', async t => {
   const dir = scratch(t, 64 * MiB)
   if (existsSync(join(dir, 'memory.swap.max'))) write(dir, 'memory.swap.max', 0)
   const hog = await Hog.start(dir)

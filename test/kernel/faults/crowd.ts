@@ -1,8 +1,8 @@
-// Very many groups out of memory at the same time: nobody's deadline waits for the others', whether
-// the sentinel keeps them or, when the supervisor is dead or stopped, the guardian.
+// Very many groups out of memory at the same time: no deadline waits for another one, neither if the
+// sentinel keeps them nor, when the supervisor is dead or stopped, if the guardian does.
 //   OOM_FAULT_ROUNDS   1: 100 groups; more: 1,000
 import t from 'tap'
-import { allEnabled, allGone, rounds, stop, tell } from '../../helpers/faults.js'
+import { allEnabled, allGone, rounds, stop, recordLateness } from '../../helpers/faults.js'
 import { Hog } from '../../helpers/hog.js'
 import { Remote } from '../../helpers/remote.js'
 import { isHeld, killsIn, MiB, underOom, version } from '../../helpers/memory-files.js'
@@ -22,7 +22,7 @@ for (const name of ['no fault', 'SIGKILL', 'SIGSTOP'] as const) {
     const hog = await Hog.start()
     t.teardown(() => hog.end())
     await hog.crowd(dir, COUNT, 2 * MiB)
-    // Each has been: v2 takes back now and then what throttled members had charged ahead.
+    // Each has been: v2 uncharges now and then what throttled members had charged ahead.
     let waiting = groups
     await until(() => (waiting = waiting.filter(group => !underOom(group))).length === 0)
 
@@ -38,7 +38,7 @@ for (const name of ['no fault', 'SIGKILL', 'SIGSTOP'] as const) {
       await new Promise(setImmediate)
     }
     await until(() => groups.every(group => killsIn(group) === 1))
-    tell(t, `${COUNT} groups at once, ${name}`, [late], COUNT)
+    recordLateness(t, `${COUNT} groups at once, ${name}`, [late], COUNT)
 
     if (name === 'no fault') {
       // Each is armed again, a moment after the kernel's kill.

@@ -26,14 +26,14 @@ function instancesOf(pid: number): number {
   }).length
 }
 
-// Limits of a user namespace of its own: nobody else is hurt.
+// Limits of a user namespace of its own: no other program is affected.
 const LIMITS = '/proc/sys/user/max_inotify_'
 const without = (what: string): string[] => {
   const script = `echo 0 > ${LIMITS}${what} && exec "$@"`
   return ['unshare', '-U', '-r', 'sh', '-c', script, 'sh']
 }
 
-/** Watches as told, in the remote process: each event becomes one of its own. */
+/** Starts watches in the remote process: each of their events becomes an event of the remote. */
 const follow = (remote: Remote, name: string, watch: string): Promise<void> =>
   remote.run(`
     const watch = ${watch}
@@ -43,11 +43,11 @@ const follow = (remote: Remote, name: string, watch: string): Promise<void> =>
       emit(${q(name)}, ['end'])
     })()`)
 
-async function told(remote: Remote, name: string, ...wanted: unknown[]): Promise<void> {
+async function reported(remote: Remote, name: string, ...wanted: unknown[]): Promise<void> {
   for (;;) {
     const got = await remote.event<unknown[]>(name)
     if (wanted.every((one, i) => one === got[i])) return
-    if (got[0] === 'end') throw new Error(`${q(wanted)} was not told`)
+    if (got[0] === 'end') throw new Error(`${q(wanted)} was not reported`)
   }
 }
 
@@ -85,15 +85,15 @@ async function works(t: Test, remote: Remote): Promise<void> {
   await follow(remote, 'one', `(await oom.MemoryGroup.open(${q(old)})).watch()`)
   const young = child(root, 'young', 4 * MiB)
   t.notOk(await (await overfill(t, young)).lived)
-  await told(remote, 'tree', 'oom', young)
+  await reported(remote, 'tree', 'oom', young)
   rmdirSync(old)
-  await told(remote, 'tree', 'removed', old)
-  await told(remote, 'one', 'removed', old)
-  await told(remote, 'one', 'end')
+  await reported(remote, 'tree', 'removed', old)
+  await reported(remote, 'one', 'removed', old)
+  await reported(remote, 'one', 'end')
   await remove(young)
   rmdirSync(root)
-  await told(remote, 'tree', 'removed', root)
-  await told(remote, 'tree', 'end')
+  await reported(remote, 'tree', 'removed', root)
+  await reported(remote, 'tree', 'end')
   await remote.run('await Promise.all(guards.map(guard => guard.dispose()))')
   await allEnabled(dir)
 }
@@ -102,7 +102,7 @@ for (const [what, errno] of [
   ['instances', 'EMFILE'],
   ['watches', 'ENOSPC'],
 ] as const) {
-  t.test(`no inotify ${what}: groups are found by looking`, async t => {
+  t.test(`no inotify ${what}: groups are found by sweeping`, async t => {
     const remote = await Remote.start(t, { through: without(what) })
     t.match(await remote.run('return (await oom.probe()).inotify'), {
       available: false,
@@ -112,7 +112,7 @@ for (const [what, errno] of [
     await works(t, remote)
     t.equal(instancesOf(remote.pid), 0)
 
-    // Given back: it is noticed.
+    // When inotify is available again, that is noticed.
     const dir = scratch(t, 16 * MiB)
     const { guardian } = await remote.guard(dir, { delayMs: DELAY })
     t.equal(instancesOf(remote.pid) + instancesOf(guardian), 0)
@@ -143,12 +143,12 @@ t.test('one instance, however many guards, trees and watches', async t => {
     const made = child(dir, 'made', 8 * MiB)
     t.notOk(await (await overfill(t, made)).lived)
     t.match(await remote.event('ended'), { group: made, outcome: /fallback|guardian/ })
-    await told(remote, 'tree', 'oom', made)
+    await reported(remote, 'tree', 'oom', made)
   }
   await remote.run('await Promise.all(guards.map(guard => guard.dispose()))')
   // Whose trees watch the same directories as the guards did.
   const made = child(dirs[5]!, 'made', 4 * MiB)
   t.notOk(await (await overfill(t, made)).lived)
-  await told(remote, 'tree', 'oom', made)
+  await reported(remote, 'tree', 'oom', made)
   t.equal(instancesOf(remote.pid), 1)
 })

@@ -25,14 +25,14 @@ const ENDINGS: Record<string, [code: number | null, signal: NodeJS.Signals | nul
   'worker terminate': [0, null],
 }
 
-// Says "ready" when the step is reached. In a worker, the main thread goes on after its end until it
-// has been looked how the group is then.
+// Prints "ready" when the step is reached. In a worker, the main thread goes on after its end until the
+// test has read the group's state.
 const PROGRAM = `
 'use strict'
 const fs = require('node:fs')
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads')
 const [dist, dir, step, how] = isMainThread ? process.argv.slice(1) : workerData
-const say = text => fs.writeSync(1, text + '\\n')
+const print = text => fs.writeSync(1, text + '\\n')
 const steps = ${JSON.stringify(STEPS)}
 const reached = name => steps.indexOf(step) >= steps.indexOf(name)
 
@@ -45,7 +45,7 @@ async function live() {
   if (!reached('guard')) return
   const guard = await group.guard({ delayMs: 300 })
   if (step === 'episode') {
-    say('armed')
+    print('armed')
     for await (const _ of guard) break
   }
   if (!reached('dispose')) return
@@ -59,17 +59,17 @@ async function live() {
 if (isMainThread && how.startsWith('worker')) {
   const worker = new Worker(process.env.PROGRAM, { eval: true, workerData: [dist, dir, step, how] })
   worker.once('message', () => {
-    say('ready')
+    print('ready')
     if (how === 'worker terminate') void worker.terminate()
   })
   worker.once('exit', () => {
-    say('after')
-    process.stdin.resume() // until it has been looked at
+    print('after')
+    process.stdin.resume() // until the test has read the group's state
   })
 } else {
   void live().then(() => {
     if (!isMainThread) parentPort.postMessage('ready')
-    else say('ready')
+    else print('ready')
     if (how === 'exit') process.exit(3)
     if (how === 'throw') throw new Error('on purpose')
     if (how.startsWith('SIG') || how === 'worker terminate') setInterval(() => {}, 1000)
@@ -104,10 +104,10 @@ async function run(t: Test, step: Step, how: string): Promise<void> {
   let held: boolean | undefined
   let stderr = ''
   child.stderr.on('data', data => (stderr += String(data)))
-  const said: string[] = []
+  const lines: string[] = []
   let lived: Promise<boolean> | undefined
   createInterface({ input: child.stdout }).on('line', line => {
-    said.push(line)
+    lines.push(line)
     if (line === 'armed') lived = overfill(t, dir).then(hog => hog.lived)
     if (line === 'after') {
       held = isHeld(dir)
@@ -119,8 +119,8 @@ async function run(t: Test, step: Step, how: string): Promise<void> {
   t.strictSame(await once(child, 'close'), ENDINGS[how], `${name}: ${stderr}`)
   if (how === 'throw') t.match(stderr, /Error: on purpose/, name)
   else t.equal(stderr, '', name)
-  t.ok(said.includes('ready'), `${name}: ${said.join()}`)
-  if (how.startsWith('worker')) t.equal(held, false, `${name}: given back with the worker`)
+  t.ok(lines.includes('ready'), `${name}: ${lines.join()}`)
+  if (how.startsWith('worker')) t.equal(held, false, `${name}: released with the worker`)
   if (lived) t.notOk(await lived, `${name}: the kernel has decided`)
   await allEnabled(dir)
   await until(() => read(home, 'cgroup.procs') === '')

@@ -4,7 +4,7 @@ import t from 'tap'
 import { execFileSync } from 'node:child_process'
 import { chownSync, readdirSync, readFileSync, readlinkSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { allEnabled, allGone, overfill, rounds, tell } from '../../helpers/faults.js'
+import { allEnabled, allGone, overfill, rounds, recordLateness } from '../../helpers/faults.js'
 import { Remote } from '../../helpers/remote.js'
 import { holdByHand, isHeld, killsIn, MiB, mount, underOom } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
@@ -73,16 +73,16 @@ t.test('removed and made again under the same name: the new one is not touched',
     rmdirSync(dir)
     child(top, 'guarded', 16 * MiB)
     t.notOk(isHeld(dir), 'it is not guarded')
-    // Somebody else's affair.
+    // The new group is held by another program.
     holdByHand(dir)
     const { hog, lived } = await overfill(t, dir)
     await until(() => underOom(dir))
     await new Promise(resolve => setTimeout(resolve, 2 * DELAY))
-    t.ok(underOom(dir), 'nobody acts for it')
+    t.ok(underOom(dir), 'no process acts for it')
     if (how === 'dispose') await remote.run('await guards[0].dispose()')
     else remote.child.kill(how)
     if (how === 'SIGKILL') await allGone(remote)
-    t.ok(isHeld(dir) && underOom(dir), 'nobody puts anything back')
+    t.ok(isHeld(dir) && underOom(dir), 'no process restores anything')
     await hog.end()
     t.notOk(await lived)
   }
@@ -146,7 +146,7 @@ t.test('workers come and go with guards in them, also out of memory', async t =>
       late.push(Number(process.hrtime.bigint() - began) / 1e6)
     }
     count++
-    t.notOk(isHeld(dir), 'given back with the worker')
+    t.notOk(isHeld(dir), 'released with the worker')
     t.equal(await remote.run('return binding().guardianPid()'), guardian)
     // The first rounds open what stays.
     if (round === 1) fds = fdsOf(remote.pid).length
@@ -156,10 +156,10 @@ t.test('workers come and go with guards in them, also out of memory', async t =>
   const { lived } = await overfill(t, keep)
   t.notOk(await lived)
   t.match(await remote.event('ended'), { outcome: /fallback|guardian/ })
-  tell(t, 'worker terminated with a guard in it', late, count)
+  recordLateness(t, 'worker terminated with a guard in it', late, count)
 })
 
-t.test('children inherit nothing', async t => {
+t.test('children inherit no descriptor', async t => {
   const dir = scratch(t, 64 * MiB)
   const remote = await Remote.start(t)
   const before = new Set(fdsOf(remote.pid))
@@ -200,7 +200,7 @@ t.test('children inherit nothing', async t => {
   }
 })
 
-t.test('a supervisor that becomes another program: everything is put back', async t => {
+t.test('a supervisor that becomes another program: everything is restored', async t => {
   const dir = scratch(t, 16 * MiB)
   const remote = await Remote.start(t)
   if (!(await remote.run<boolean>('return typeof process.execve === "function"'))) {

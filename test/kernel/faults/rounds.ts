@@ -9,7 +9,7 @@ import { child, scratch } from '../../helpers/scratch.js'
 t.setTimeout(900_000)
 
 const ROUNDS = 1000
-// Of those, so many start and end a guardian, too.
+// The number of those that start and end a guardian, too.
 const WITH_GUARDIAN = 40
 
 interface Holdings {
@@ -60,7 +60,7 @@ t.test(`${ROUNDS} guards, and watches, made and disposed: nothing grows`, async 
   t.match(holdings(remote.pid), { fds: alone.fds, threads: alone.threads, locked: alone.locked })
   t.strictSame(remote.household(), [remote.pid])
 
-  // One guardian that stays, which is told of each.
+  // One guardian that stays, with which each guard is registered.
   const { guardian } = await remote.guard(base, { delayMs: 1000 })
   await churn(100, true)
   const before = [holdings(remote.pid), holdings(guardian)]

@@ -1,7 +1,7 @@
-// The claim that an episode allocates nothing, opens nothing and waits for nobody, in its strongest
+// The claim that an episode allocates nothing, opens nothing and waits for no thread, in its strongest
 // form: the sentinel's thread runs episodes under a seccomp filter, installed from outside, that kills
-// the process on any system call but those that are listed here. The helpers' calls are only told:
-// they look through /proc.
+// the process on any system call but those that are listed here. The helpers' calls are only
+// printed: they read /proc.
 // slow: left out: its filter kills the sentinel at the call that delays it
 import t, { type Test } from 'tap'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -82,8 +82,8 @@ globalThis.hog = hog
 
 async function episode(t: Test, remote: Remote, dir: string, scene: Scene): Promise<void> {
   await remote.run(job(dir))
-  // Of system calls, not of outcomes: a traced one is slow. What CPUs had charged ahead may be taken
-  // back just past v2's line: then there was room for once, and it begins anew.
+  // Of system calls, not of outcomes: a traced one is slow. What CPUs had charged ahead may be
+  // uncharged just past v2's line: then there was room for a moment, and an episode begins again.
   for (;;) {
     const { outcome } = await remote.event<{ outcome: string }>('ended')
     if (outcome === 'recovered' && !scene.outcome.test(outcome)) continue

@@ -1,9 +1,16 @@
 // A signal between any two steps of arming, of an episode and of disposing, sent from outside by a
 // tracer (test/native/tracer.c) that counts the supervisor's, or the guardian's, system calls. After
-// each one the group is filled: it must be let go in time, and nothing may stay behind.
-//   OOM_FAULT_ROUNDS   1: a few steps of each phase; more: so many times as many
+// each one the group is filled: it must be released in time, and nothing may stay behind.
+//   OOM_FAULT_ROUNDS   1: a few steps of each phase; more: that many times as many
 import t, { type Test } from 'tap'
-import { allEnabled, allGone, overfill, rounds, stop, tell } from '../../helpers/faults.js'
+import {
+  allEnabled,
+  allGone,
+  overfill,
+  rounds,
+  stop,
+  recordLateness,
+} from '../../helpers/faults.js'
 import { Remote } from '../../helpers/remote.js'
 import { isHeld, MiB } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
@@ -85,7 +92,7 @@ async function steps(t: Test, phase: Phase): Promise<number> {
   return tracer.total
 }
 
-/** So many of 1 … total, evenly spread, others in each run of the suite. */
+/** `count` of 1 … total, evenly spread, others in each run of the suite. */
 function spread(total: number, count: number): number[] {
   const width = Math.max(1, total / count)
   const shift = Math.random() * width
@@ -123,11 +130,11 @@ for (const phase of ['arming', 'an episode', 'disposing'] as const) {
     }
     t.ok(Object.keys(late).length > 0, 'it was hit')
     for (const [name, list] of Object.entries(late))
-      tell(t, `${name} at any step of ${phase}`, list)
+      recordLateness(t, `${name} at any step of ${phase}`, list)
   })
 }
 
-t.test('SIGKILL of the guardian at any step of being told of a guard', async t => {
+t.test('SIGKILL of the guardian at any step of registering a guard', async t => {
   const late: number[] = []
   const run = async (n: number): Promise<number> => {
     const { dir, below } = groups(t)
@@ -140,7 +147,7 @@ t.test('SIGKILL of the guardian at any step of being told of a guard', async t =
     await tracer.end()
     t.ok(isHeld(dir) && isHeld(other), 'armed all the same')
     if (n > 0) {
-      // Whoever is there now keeps the promise without the supervisor.
+      // The guardian that is there now keeps the promise without the supervisor.
       await until(async () => (await remote.run('return binding().guardianPid()')) !== 0)
       remote.child.kill('SIGKILL')
       await remote.exited
@@ -153,7 +160,7 @@ t.test('SIGKILL of the guardian at any step of being told of a guard', async t =
     return tracer.total
   }
   for (const n of spread(await run(0), FEW)) await run(n)
-  tell(t, 'SIGKILL of the guardian at any step of arming', late)
+  recordLateness(t, 'SIGKILL of the guardian at any step of arming', late)
 })
 
 t.test('SIGKILL of the guardian at any step of acting for a stopped supervisor', async t => {
@@ -167,7 +174,7 @@ t.test('SIGKILL of the guardian at any step of acting for a stopped supervisor',
       n === 0 ? await Tracer.count(t, guardian) : await Tracer.inject(t, guardian, 'SIGKILL', n)
     const { lived } = await overfill(t, dir)
     const hit = await Promise.race([tracer.hit, lived])
-    // Nobody is there until the supervisor goes on: then it acts at once, and has another guardian.
+    // No process acts until the supervisor continues: then it acts at once, and starts another guardian.
     const began = process.hrtime.bigint()
     remote.child.kill('SIGCONT')
     t.notOk(await lived)
@@ -185,5 +192,5 @@ t.test('SIGKILL of the guardian at any step of acting for a stopped supervisor',
     return tracer.total
   }
   for (const n of spread(await run(0), FEW)) await run(n)
-  tell(t, 'SIGKILL of the guardian at any step of acting, then SIGCONT', late)
+  recordLateness(t, 'SIGKILL of the guardian at any step of acting, then SIGCONT', late)
 })

@@ -1,5 +1,5 @@
-// Whatever happens to the process that guards, before, during and after an episode: the group is
-// never out of memory for longer than the delay and a little, and everything is put back.
+// The process that guards ends or stops in any way, before, during and after an episode: the group is
+// never out of memory for longer than the delay and a little, and everything is restored.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { EpisodeEnd } from '../../../lib/index.js'
@@ -11,7 +11,7 @@ import {
   rounds,
   since,
   stop,
-  tell,
+  recordLateness,
 } from '../../helpers/faults.js'
 import { Hog } from '../../helpers/hog.js'
 import { Remote } from '../../helpers/remote.js'
@@ -72,7 +72,8 @@ for (const [name, fault, exitCode, exitSignal] of FAULTS) {
         if (when !== 'during') late[when].push(since(began) - DELAY)
       }
     }
-    for (const [when, list] of Object.entries(late)) tell(t, `${name} ${when} an episode`, list)
+    for (const [when, list] of Object.entries(late))
+      recordLateness(t, `${name} ${when} an episode`, list)
   })
 }
 
@@ -104,7 +105,7 @@ t.test('SIGSTOP and SIGCONT of the supervisor', async t => {
     t.equal(killsIn(dir), 1)
     remote.child.kill('SIGCONT')
     t.match(await remote.event('ended'), { outcome: 'guardian', kernelKills: 1, steps: [] })
-    t.equal(killsIn(dir), 1, 'nobody has fallen back twice')
+    t.equal(killsIn(dir), 1, 'there was one fallback only')
     t.ok(isHeld(dir), 'armed again')
     await sentinelActs(t, remote, dir)
     await remote.run('await guards[0].dispose()')
@@ -112,7 +113,7 @@ t.test('SIGSTOP and SIGCONT of the supervisor', async t => {
     remote.child.kill('SIGKILL')
     await allGone(remote)
   }
-  tell(t, 'SIGSTOP during an episode', late)
+  recordLateness(t, 'SIGSTOP during an episode', late)
 })
 
 t.test(
@@ -123,7 +124,7 @@ t.test(
       const dir = scratch(t, 16 * MiB)
       const remote = await Remote.start(t)
       const { guardian } = await remote.guard(dir, { delayMs: DELAY, guardian: { graceMs: 10 } })
-      // Whoever would be killed by a second fallback.
+      // A second fallback would kill this process.
       const bystander = await Hog.start(dir)
       t.teardown(() => bystander.end())
       await bystander.fill(2 * MiB)
@@ -144,14 +145,14 @@ t.test(
       t.ok(since(began) >= DELAY, 'not before')
       t.notOk(await lived)
       await remote.event('ended')
-      t.equal(killsIn(dir), 1, 'nobody has fallen back twice')
+      t.equal(killsIn(dir), 1, 'there was one fallback only')
       t.ok(isHeld(dir))
       await remote.run('await guards[0].dispose()')
       await allEnabled(dir)
       remote.child.kill('SIGKILL')
       await allGone(remote)
     }
-    tell(t, 'stopped and continued over and over', late)
+    recordLateness(t, 'stopped and continued over and over', late)
   },
 )
 
@@ -171,7 +172,7 @@ t.test('stopped before it runs out of memory, and again: each one has the full d
   }
   remote.child.kill('SIGCONT')
   await sentinelActs(t, remote, dir)
-  tell(t, 'out of memory while stopped', late)
+  recordLateness(t, 'out of memory while stopped', late)
 })
 
 t.test('stopped and continued within the delay: the clock is that of the group', async t => {
@@ -191,7 +192,7 @@ t.test('stopped and continued within the delay: the clock is that of the group',
     t.notOk(await lived)
     t.match(await remote.event('ended'), { outcome: 'guardian' })
   }
-  tell(t, 'stopped for half of the delay', late)
+  recordLateness(t, 'stopped for half of the delay', late)
 })
 
 t.test('an extended delay is not cut short', async t => {
@@ -211,7 +212,7 @@ t.test('an extended delay is not cut short', async t => {
   const took = await clock.stop()
   t.notOk(await lived)
   t.ok(since(began) >= delay + DELAY, 'not before')
-  tell(t, 'SIGSTOP after extend()', [took - delay - DELAY])
+  recordLateness(t, 'SIGSTOP after extend()', [took - delay - DELAY])
 })
 
 t.test('an episode that the stopped supervisor does not see the end of', async t => {

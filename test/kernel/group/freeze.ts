@@ -21,7 +21,7 @@ const apart = onV1("there the freezer's groups are other ones")
 
 if (!hasFreezer) t.pass('no freezer hierarchy here')
 else {
-  t.test('members stop, and go on', async t => {
+  t.test('freeze stops the members, and thaw lets them go on', async t => {
     const dir = scratch(t)
     const freezer = freezerOf(t, dir)
     const group = await MemoryGroup.open(dir)
@@ -41,7 +41,7 @@ else {
     await group.thaw()
   })
 
-  t.test('no freezer group of the same path', apart, async t => {
+  t.test('without a freezer group of the same path freeze fails', apart, async t => {
     const dir = scratch(t)
     const group = await MemoryGroup.open(dir)
     await t.rejects(group.freeze(), { ...NO_FREEZER, path: dir })
@@ -49,7 +49,7 @@ else {
     t.strictSame(await group.kill(), [], 'which killing does not need')
   })
 
-  t.test('a freezer group without all of the members', apart, async t => {
+  t.test('a freezer group without all of the members does not suffice', apart, async t => {
     const dir = scratch(t)
     const freezer = freezerOf(t, dir)
     const group = await MemoryGroup.open(dir)
@@ -76,7 +76,7 @@ else {
     t.notOk(isFrozen(freezer))
   })
 
-  t.test('a frozen group above', async t => {
+  t.test('thaw fails while a group above is frozen', async t => {
     const dir = scratch(t)
     const above = freezerOf(t, dir)
     const inner = child(dir, 'inner')

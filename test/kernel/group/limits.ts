@@ -33,7 +33,7 @@ t.test('usage follows what is used', async t => {
   t.ok((await group.usage()) - before >= 23 * MiB)
 })
 
-t.test('no limits', apart, async t => {
+t.test('the limits of a group without any are Infinity', apart, async t => {
   const group = await MemoryGroup.open(scratch(t))
   t.strictSame(await group.limits(), { max: Infinity, swapMax: Infinity })
 })
@@ -103,7 +103,7 @@ t.test('changes at once do not mix, and none is refused', async t => {
   }
 })
 
-t.test('limits that v1 does not have', onV1('v2 has them'), async t => {
+t.test('limits that v1 does not have are refused', onV1('v2 has them'), async t => {
   const dir = scratch(t, 16 * MiB)
   const group = await MemoryGroup.open(dir)
   const unsupported = { name: 'OomError', code: 'ERR_CGROUP_UNSUPPORTED' }
@@ -124,7 +124,7 @@ t.test('limits that v1 does not have', onV1('v2 has them'), async t => {
   t.equal(limitOf(dir), 16 * MiB)
 })
 
-t.test('EBUSY is explained, and what was written before is put back', apart, async t => {
+t.test('EBUSY is explained, and the limits written before are restored', apart, async t => {
   const dir = scratch(t, 64 * MiB)
   const group = await MemoryGroup.open(dir)
   await group.setLimits({ swapMax: '32M' })
@@ -146,7 +146,7 @@ t.test('EBUSY is explained, and what was written before is put back', apart, asy
   t.strictSame(await group.limits(), { max: 64 * MiB, swapMax: 32 * MiB })
 })
 
-t.test('counters', apart, async t => {
+t.test('counters have failures, kills and the OOM state', apart, async t => {
   const dir = scratch(t, 16 * MiB)
   const group = await MemoryGroup.open(dir)
   t.strictSame(await group.counters(), { oomKill: 0, max: 0, underOom: false })
@@ -177,7 +177,7 @@ t.test('raising the limit ends an out-of-memory', onV1('a killer can be disabled
   t.ok(isHeld(dir), 'and touches nothing else')
 })
 
-t.test('reclaim gives page cache back, and says how much', async t => {
+t.test('reclaim frees page cache, and returns how much', async t => {
   const dir = scratch(t)
   const group = await MemoryGroup.open(dir)
   const file = join(tmpdir(), `cgroup-oom-test-${process.pid}`)
@@ -192,7 +192,7 @@ t.test('reclaim gives page cache back, and says how much', async t => {
   if (before < 12 * MiB || (version === 2 && statfsSync(tmpdir()).type === TMPFS))
     return t.pass('this file system keeps no page cache')
   t.equal(await group.reclaim(0), 0)
-  t.equal(await group.usage(), before, 'nothing asked, nothing done')
+  t.equal(await group.usage(), before, 'reclaim of 0 bytes changes nothing')
   const freed = await group.reclaim('8M')
   t.ok(freed >= 8 * MiB)
   t.ok((await group.usage()) <= before - freed + MiB)

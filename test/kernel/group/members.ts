@@ -90,7 +90,7 @@ t.test('add moves a process, not what it has used', async t => {
   }
 })
 
-t.test('add refuses what nobody moves on purpose', async t => {
+t.test('add refuses processes that are hardly moved on purpose', async t => {
   const dir = scratch(t)
   const group = await MemoryGroup.open(dir)
   t.teardown(() => group.close())
@@ -149,11 +149,11 @@ t.test('a group with process 1 in it: the remedy is not to be root', async t => 
     void (async () => {
       const group = await MemoryGroup.open(${JSON.stringify(from)})
       const failure = work => work.then(() => ({}), ({ code, message }) => ({ code, message }))
-      const told = [await failure(group.kill()), await failure(group.remove({ kill: true }))]
+      const errors = [await failure(group.kill()), await failure(group.remove({ kill: true }))]
       const elsewhere = await MemoryGroup.open(${JSON.stringify(to)})
       await elsewhere.add(1, { force: true })
       await group.remove({ kill: true })
-      console.log(JSON.stringify(told))
+      console.log(JSON.stringify(errors))
     })()`
   const script = 'echo 0 >"$0"/cgroup.procs; "$1" -e "$2"; true'
   const line = ['-p', '-f', '--mount-proc', 'sh', '-c', script, from, process.execPath, program]
@@ -162,11 +162,11 @@ t.test('a group with process 1 in it: the remedy is not to be root', async t => 
   }
   const { stdout, stderr } = spawnSync('unshare', line, { encoding: 'utf8' })
   t.equal(stderr, '')
-  const told = {
+  const expected = {
     code: 'ERR_INIT_IN_GROUP',
     message: /no signal ends it: move it.*add\(1, \{ force/,
   }
-  t.match(JSON.parse(stdout), [told, told])
+  t.match(JSON.parse(stdout), [expected, expected])
   t.notOk(existsSync(from), 'the remedy works')
 })
 

@@ -1,4 +1,4 @@
-// What is a memory group and what only looks like one; a group keeps its identity.
+// What is a memory group and what only resembles one; a group keeps its identity.
 import {
   mkdirSync,
   mkdtempSync,
@@ -33,7 +33,7 @@ function temporary(t: Test): string {
 
 const openFds = () => readdirSync('/proc/self/fd').length
 
-// The first: nothing that a test before it has let go of is closed meanwhile.
+// The first test: no descriptor that an earlier one has dropped is closed meanwhile.
 t.test('create leaves nothing behind when a limit is refused', onV1('limits it lacks'), async t => {
   const dir = scratch(t)
   const refused = [{ high: '1M' }, { oomGroup: true }, { max: 'max', swapMax: 0 }]
@@ -47,7 +47,7 @@ t.test('create leaves nothing behind when a limit is refused', onV1('limits it l
   t.equal(openFds(), before)
 })
 
-t.test('absolute and relative to the mount', async t => {
+t.test('paths are absolute or relative to the mount', async t => {
   const dir = scratch(t)
   for (const path of [dir, relative(mount, dir), `${dir}/`, `${dirname(dir)}/./${basename(dir)}`]) {
     await using group = await MemoryGroup.open(path)
@@ -57,7 +57,7 @@ t.test('absolute and relative to the mount', async t => {
   }
 })
 
-t.test('the root group', async t => {
+t.test('the root group has no limits, and refuses what needs them', async t => {
   for (const path of ['.', '/', mount]) {
     if (path === '/') {
       await t.rejects(MemoryGroup.open(path), NOT)
@@ -78,7 +78,7 @@ t.test('the root group', async t => {
   }
 })
 
-t.test('what is no memory group', async t => {
+t.test('what is no memory group is refused', async t => {
   const dir = scratch(t)
   const plain = temporary(t)
   mkdirSync(join(plain, 'dir'))
@@ -87,7 +87,7 @@ t.test('what is no memory group', async t => {
   symlinkSync(dir, join(plain, 'link'))
   symlinkSync(dirname(dir), join(plain, 'above'))
   for (const path of [
-    plain, // looks like one by its files
+    plain, // resembles one by its files
     join(plain, 'dir'),
     join(plain, 'memory.oom_control'),
     join(plain, 'link'),
@@ -119,7 +119,7 @@ t.test('a cgroup2 hierarchy without the memory controller', onV1('hybrid'), asyn
   await t.rejects(MemoryGroup.open(line.split(' ')[1]!), NOT)
 })
 
-t.test('a link that comes and goes is never followed', async t => {
+t.test('a symbolic link that comes and goes is never followed', async t => {
   const dir = scratch(t)
   const plain = temporary(t)
   const at = join(plain, 'at')
@@ -180,7 +180,7 @@ t.test('a removed group, and another one of its name', async t => {
   await old.close()
 })
 
-t.test('of a process', async t => {
+t.test('of() finds the group of a process', async t => {
   const dir = scratch(t)
   const hog = await Hog.start(dir)
   t.equal((await MemoryGroup.of(hog.pid)).path, dir)
@@ -194,7 +194,7 @@ t.test('of a process', async t => {
   await t.rejects(MemoryGroup.of(hog.pid), { code: 'ESRCH', path: `/proc/${hog.pid}/cgroup` })
 })
 
-t.test('create', async t => {
+t.test('create makes a group with its limits', async t => {
   const dir = scratch(t)
   await using group = await MemoryGroup.create(join(dir, 'a'), { max: '16M' })
   t.equal(read(group.path, MAX), `${16 * MiB}\n`)
@@ -210,7 +210,7 @@ t.test('create', async t => {
   }
 })
 
-t.test('closed', async t => {
+t.test('a closed group refuses every call', async t => {
   const dir = scratch(t)
   const before = openFds()
   const group = await MemoryGroup.open(dir)

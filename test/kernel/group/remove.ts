@@ -8,7 +8,7 @@ import { Hog } from '../../helpers/hog.js'
 import { isHeld, MiB, onV1, underOom, version, write } from '../../helpers/memory-files.js'
 import { child, plainChild, scratch, until } from '../../helpers/scratch.js'
 
-t.test('an empty group', async t => {
+t.test('remove() of an empty group', async t => {
   const dir = scratch(t)
   const group = await MemoryGroup.open(dir)
   await group.remove()
@@ -40,7 +40,7 @@ t.test('with members or groups below: EBUSY, and nothing is changed', async t =>
   await t.rejects(group.remove({ kill: 1 as never }), { code: 'ERR_INVALID_ARG_TYPE' })
 })
 
-t.test('a group that was emptied just now', async t => {
+t.test('remove() waits for members that are just ending', async t => {
   const dir = scratch(t)
   const group = await MemoryGroup.open(dir)
   const hog = await Hog.start(dir)
@@ -71,7 +71,7 @@ t.test(
   },
 )
 
-t.test('kill: deep and wide', async t => {
+t.test('remove({ kill: true }) of a deep and wide tree', async t => {
   const dir = scratch(t)
   const group = await MemoryGroup.create(join(dir, 'tree'))
   let at = group.path

@@ -1,4 +1,4 @@
-// What groups have on v2 alone: four limits, the freezer, who may give controllers to whom.
+// What groups have on v2 alone: four limits, the freezer, which group may give controllers to which.
 // lab: short on v2
 import '../../helpers/v2-only.js'
 import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
@@ -35,7 +35,7 @@ t.test('limits are set and read back, and only those that are given', async t =>
   }
 })
 
-t.test('lowering the limit below what is used is EBUSY and kills nobody', async t => {
+t.test('lowering the limit below what is used is EBUSY and kills no process', async t => {
   const dir = scratch(t, 64 * MiB)
   if (existsSync(join(dir, 'memory.swap.max'))) write(dir, 'memory.swap.max', 0)
   await using group = await MemoryGroup.open(dir)
@@ -54,7 +54,7 @@ t.test('lowering the limit below what is used is EBUSY and kills nobody', async 
   t.equal(hog.child.exitCode ?? hog.child.signalCode, null)
 })
 
-t.test('counters', async t => {
+t.test('counters are those of memory.events', async t => {
   const dir = scratch(t, 16 * MiB)
   await using group = await MemoryGroup.open(dir)
   t.match(await group.counters(), { oom: 0, oomKill: 0, high: 0, max: 0 })
@@ -65,7 +65,7 @@ t.test('counters', async t => {
   t.ok(oom! >= 1 && max! >= 1)
 })
 
-t.test('reclaim of what cannot be: nothing freed, and no error', async t => {
+t.test('reclaim of memory that cannot be reclaimed frees nothing, without an error', async t => {
   const dir = scratch(t, 64 * MiB)
   if (existsSync(join(dir, 'memory.swap.max'))) write(dir, 'memory.swap.max', 0)
   await using group = await MemoryGroup.open(dir)
@@ -118,7 +118,7 @@ t.test('this process is not stopped; a group above keeps it frozen', async t => 
   await lower.thaw()
 })
 
-t.test('who may have members, and who groups below', async t => {
+t.test('a group may have members, or groups below with the controller', async t => {
   const dir = scratch(t)
   await using group = await MemoryGroup.open(dir)
   const hog = await Hog.start(dir)

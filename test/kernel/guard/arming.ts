@@ -1,4 +1,4 @@
-// Arming and disposing: who is refused, what has changed then (nothing), and what is put back.
+// Arming and disposing: what is refused, that nothing has changed then, and what is restored.
 import { execFile, fork } from 'node:child_process'
 import { getEventListeners, once } from 'node:events'
 import { rmdirSync } from 'node:fs'
@@ -30,7 +30,7 @@ t.test('a group with a disabled killer is refused, or adopted', async t => {
   t.notOk(isHeld(dir), 'left enabled')
 })
 
-t.test('adopted in the middle of an OOM', async t => {
+t.test('a group is adopted in the middle of an OOM', async t => {
   const dir = scratch(t, 16 * MiB)
   await leaveHeld(t, dir)
   const hog = await hogIn(t, dir)
@@ -62,23 +62,26 @@ t.test('a second guard of the same group is refused, also at the same time', asy
   t.notOk(isHeld(dir))
 })
 
-t.test('a group below that somebody holds is named, and nothing is changed', async t => {
-  const dir = scratch(t, 16 * MiB)
-  const a = child(dir, 'a', 8 * MiB)
-  const b = child(dir, 'b', 8 * MiB)
-  await leaveHeld(t, b)
-  const group = await openGroup(t, dir)
-  const error = await failure(group.guard({ delayMs }))
-  t.match(error, { code: 'ERR_KILLER_DISABLED', path: b })
-  t.same([dir, a, b].map(isHeld), [false, false, true])
-  // Not asked for: not minded.
-  const guard = await group.guard({ delayMs, descendants: 'kernel' })
-  t.same([dir, a, b].map(isHeld), [true, false, true])
-  await guard.dispose()
-  t.same([dir, a, b].map(isHeld), [false, false, true])
-})
+t.test(
+  'a group below that is held already is named in the error, and nothing is changed',
+  async t => {
+    const dir = scratch(t, 16 * MiB)
+    const a = child(dir, 'a', 8 * MiB)
+    const b = child(dir, 'b', 8 * MiB)
+    await leaveHeld(t, b)
+    const group = await openGroup(t, dir)
+    const error = await failure(group.guard({ delayMs }))
+    t.match(error, { code: 'ERR_KILLER_DISABLED', path: b })
+    t.same([dir, a, b].map(isHeld), [false, false, true])
+    // With 'kernel' the groups below are left as they are.
+    const guard = await group.guard({ delayMs, descendants: 'kernel' })
+    t.same([dir, a, b].map(isHeld), [true, false, true])
+    await guard.dispose()
+    t.same([dir, a, b].map(isHeld), [false, false, true])
+  },
+)
 
-t.test('no group to guard', async t => {
+t.test('a closed, removed or root group cannot be guarded', async t => {
   const root = await openGroup(t, mount)
   t.match(await failure(root.guard({ delayMs })), { code: 'ERR_ROOT_GROUP' })
   const dir = scratch(t)
@@ -147,7 +150,7 @@ t.test('wrong options are refused before anything is touched', async t => {
   t.notOk(isHeld(dir))
 })
 
-t.test('abort: before, while arming, later', async t => {
+t.test('aborting the signal ends the guard before, during and after arming', async t => {
   const dir = scratch(t, 16 * MiB)
   const group = await openGroup(t, dir)
   const reason = new Error('why')
@@ -180,7 +183,7 @@ t.test('abort: before, while arming, later', async t => {
   t.same(getEventListeners(kept.signal, 'abort'), [])
 })
 
-t.test('dispose: iterators end, twice is once', async t => {
+t.test('dispose() ends the iterators, and may be called twice', async t => {
   const dir = scratch(t, 16 * MiB)
   const group = await openGroup(t, dir)
   {
@@ -202,7 +205,7 @@ t.test('dispose: iterators end, twice is once', async t => {
   await t.rejects(hog.fill(24 * MiB))
 })
 
-t.test('dryRun: the kernel keeps its killer, and all is told', async t => {
+t.test('dryRun: the kernel keeps its killer, and all steps are reported', async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, {
     delayMs: 500,
@@ -231,7 +234,7 @@ t.test('dryRun: the kernel keeps its killer, and all is told', async t => {
   })
   t.equal(other.child.signalCode, null)
   t.equal(limitOf(dir), 16 * MiB)
-  // Also where somebody else holds it.
+  // A dry run does not touch a group that is held already either.
   const held = scratch(t, 16 * MiB)
   await leaveHeld(t, held)
   const second = await guarded(t, held, { delayMs, dryRun: true })
@@ -239,7 +242,7 @@ t.test('dryRun: the kernel keeps its killer, and all is told', async t => {
   t.ok(isHeld(held), 'not touched')
 })
 
-t.test('delayMs 0: as if unguarded, until it is set', async t => {
+t.test('with delayMs 0 the group is as if unguarded, until a delay is set', async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, { delayMs: 0, maxDelayMs: 60_000 })
   t.notOk(isHeld(dir))
@@ -268,9 +271,9 @@ for (const [limit, options, code] of [
     const program = helperProgram('limited-program')
     const process = fork(program, [dir, limit, JSON.stringify(options)], { stdio: 'inherit' })
     t.teardown(() => process.kill('SIGKILL'))
-    const [said] = (await once(process, 'message')) as [Record<string, unknown>]
-    t.match(said, { code, name: 'OomError', left: 0 })
-    if (code === 'ERR_MEMLOCK_LIMIT') t.match(said.message, /RLIMIT_MEMLOCK.*ulimit -l/)
+    const [message] = (await once(process, 'message')) as [Record<string, unknown>]
+    t.match(message, { code, name: 'OomError', left: 0 })
+    if (code === 'ERR_MEMLOCK_LIMIT') t.match(message.message, /RLIMIT_MEMLOCK.*ulimit -l/)
     t.notOk(isHeld(dir))
     for (let i = 0; i < 40; i++) if (isHeld(join(dir, `c${i}`))) t.fail(`c${i}`)
     await once(process, 'exit')
@@ -283,24 +286,20 @@ for (const [limit, options, code] of [
 }
 
 const BORN_HELD = 'v2 hands nothing down'
-t.test(
-  'out of descriptors later on: new groups get their killer back',
-  onV1(BORN_HELD),
-  async t => {
-    // Longer than this file may take: it is not to be the watchdog who gives them back.
-    const dir = scratch(t, 16 * MiB, 150)
-    const program = helperProgram('limited-program')
-    const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
-    t.teardown(() => process.kill('SIGKILL'))
-    t.same(await once(process, 'message'), [{ full: true }, undefined])
-    t.ok(isHeld(dir))
-    for (let i = 0; i < 5; i++) {
-      const where = child(dir, `c${i}`)
-      const deep = child(where, 'deep')
-      await until(() => !isHeld(where) && !isHeld(deep))
-    }
-    process.send('go')
-    t.same(await once(process, 'exit'), [0, null])
-    t.notOk(isHeld(dir))
-  },
-)
+t.test('without descriptors left, new groups are released', onV1(BORN_HELD), async t => {
+  // Longer than this file may take: the keeper must not release the groups.
+  const dir = scratch(t, 16 * MiB, 150)
+  const program = helperProgram('limited-program')
+  const process = fork(program, [dir, 'later', '{"guardian":false}'], { stdio: 'inherit' })
+  t.teardown(() => process.kill('SIGKILL'))
+  t.same(await once(process, 'message'), [{ full: true }, undefined])
+  t.ok(isHeld(dir))
+  for (let i = 0; i < 5; i++) {
+    const where = child(dir, `c${i}`)
+    const deep = child(where, 'deep')
+    await until(() => !isHeld(where) && !isHeld(deep))
+  }
+  process.send('go')
+  t.same(await once(process, 'exit'), [0, null])
+  t.notOk(isHeld(dir))
+})

@@ -60,7 +60,7 @@ t.test("an ancestor's OOM is one episode, of the ancestor", async t => {
   t.equal(g.guard.stats.episodes, 1)
 })
 
-t.test("an unguarded ancestor's OOM is nobody's episode", async t => {
+t.test("an unguarded ancestor's OOM is no episode", async t => {
   const dir = scratch(t, 24 * MiB)
   const a = child(dir, 'a', 64 * MiB)
   const g = await guarded(t, a, { delayMs })
@@ -69,27 +69,31 @@ t.test("an unguarded ancestor's OOM is nobody's episode", async t => {
   t.equal(g.guard.stats.episodes, 0)
 })
 
-t.test('nor is one that somebody else holds', onV1('it shows in groups below'), async t => {
-  const dir = scratch(t, 24 * MiB)
-  write(dir, 'memory.oom_control', 1)
-  const a = child(dir, 'a', 64 * MiB)
-  write(a, 'memory.oom_control', 0)
-  const g = await guarded(t, a, { delayMs: 50, fallback: 'kill-group' })
-  const hog = await hogIn(t, a)
-  const filled = hog.fill(32 * MiB)
-  await until(() => underOom(dir))
-  t.ok(underOom(a), 'it shows in the group below')
-  // Long enough for one elsewhere to come to its end.
-  const other = scratch(t, 16 * MiB)
-  const elsewhere = await guarded(t, other, { delayMs: 300 })
-  const theirs = await hogIn(t, other)
-  await t.rejects(theirs.fill(24 * MiB))
-  t.equal((await (await elsewhere.next()).ended).outcome, 'fallback')
-  t.equal(g.guard.stats.episodes, 0)
-  t.equal(hog.child.signalCode, null)
-  limit(dir, 128 * MiB)
-  await filled
-})
+t.test(
+  'an OOM of an ancestor that another program holds is no episode',
+  onV1('it shows in groups below'),
+  async t => {
+    const dir = scratch(t, 24 * MiB)
+    write(dir, 'memory.oom_control', 1)
+    const a = child(dir, 'a', 64 * MiB)
+    write(a, 'memory.oom_control', 0)
+    const g = await guarded(t, a, { delayMs: 50, fallback: 'kill-group' })
+    const hog = await hogIn(t, a)
+    const filled = hog.fill(32 * MiB)
+    await until(() => underOom(dir))
+    t.ok(underOom(a), 'it shows in the group below')
+    // Long enough for one elsewhere to come to its end.
+    const other = scratch(t, 16 * MiB)
+    const elsewhere = await guarded(t, other, { delayMs: 300 })
+    const theirs = await hogIn(t, other)
+    await t.rejects(theirs.fill(24 * MiB))
+    t.equal((await (await elsewhere.next()).ended).outcome, 'fallback')
+    t.equal(g.guard.stats.episodes, 0)
+    t.equal(hog.child.signalCode, null)
+    limit(dir, 128 * MiB)
+    await filled
+  },
+)
 
 t.test('both at once: the child at its limit, the parent at its own', async t => {
   const dir = scratch(t, 48 * MiB)
@@ -110,7 +114,7 @@ t.test('both at once: the child at its limit, the parent at its own', async t =>
   await filledA
 })
 
-t.test("descendants: 'kernel' gives each its killer back", async t => {
+t.test("with descendants: 'kernel' each new group is released", async t => {
   const dir = scratch(t, 256 * MiB)
   const old = child(dir, 'old', 16 * MiB)
   const g = await guarded(t, dir, { delayMs, descendants: 'kernel' })
@@ -130,24 +134,28 @@ t.test("descendants: 'kernel' gives each its killer back", async t => {
 })
 
 const BORN_HELD = "v2 hands nothing down: such a group is the kernel's until it is held"
-t.test('created, filled and starved at once', onV1(BORN_HELD), async t => {
-  const dir = scratch(t, 512 * MiB)
-  const g = await guarded(t, dir, { delayMs })
-  const hogs = await Promise.all(Array.from({ length: 10 }, () => hogIn(t, dir)))
-  const filled = hogs.map((hog, i) => {
-    const where = child(dir, `c${i}`, 4 * MiB)
-    write(where, 'cgroup.procs', hog.pid)
-    return hog.fill(8 * MiB)
-  })
-  const groups = new Set<string>()
-  for (let i = 0; i < 10; i++) {
-    const episode = await g.next()
-    groups.add(episode.group)
-    await episode.raiseLimit('32M')
-  }
-  t.equal(groups.size, 10)
-  await Promise.all(filled)
-})
+t.test(
+  'groups that are created, filled and starved at once have an episode each',
+  onV1(BORN_HELD),
+  async t => {
+    const dir = scratch(t, 512 * MiB)
+    const g = await guarded(t, dir, { delayMs })
+    const hogs = await Promise.all(Array.from({ length: 10 }, () => hogIn(t, dir)))
+    const filled = hogs.map((hog, i) => {
+      const where = child(dir, `c${i}`, 4 * MiB)
+      write(where, 'cgroup.procs', hog.pid)
+      return hog.fill(8 * MiB)
+    })
+    const groups = new Set<string>()
+    for (let i = 0; i < 10; i++) {
+      const episode = await g.next()
+      groups.add(episode.group)
+      await episode.raiseLimit('32M')
+    }
+    t.equal(groups.size, 10)
+    await Promise.all(filled)
+  },
+)
 
 t.test('dispose restores every one, also those born meanwhile', async t => {
   const dir = scratch(t)
@@ -197,7 +205,7 @@ t.test('1,000 groups come and go: no descriptor and no memory stays', async t =>
   await churn(1000)
   await until(() => fds() <= before[0]! && locked() <= before[1]!)
   t.pass(`${before.join(' fds, ')} kB locked`)
-  // Faster than they can be told of.
+  // Faster than inotify can notify of them.
   for (let i = 0; i < 300; i++) {
     mkdirSync(join(dir, 'x'))
     rmdirSync(join(dir, 'x'))
@@ -212,8 +220,8 @@ t.test('many groups out of memory at once', async t => {
   const g = await guarded(t, dir, { delayMs: 300_000 })
   const last = new Map<string, OomEpisode>()
   const outcomes = new Map<string, string>()
-  // v2, on a busy machine: where CPUs take back what they had charged ahead a group fits below the
-  // line for a moment. The next episode has what was left of the delay (docs/hold.md).
+  // v2, on a busy machine: when the kernel uncharges what CPUs had charged ahead, a group fits
+  // below the line for a moment. The next episode has what was left of the delay (docs/hold.md).
   const passing: OomEpisode[] = []
   const follow = async (episode: OomEpisode) => {
     last.set(episode.group, episode)

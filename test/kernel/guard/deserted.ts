@@ -1,5 +1,5 @@
 // Episodes of a group that has lost its last process: what is charged stays (tmpfs pages, what a
-// process that was moved away has left), but nobody waits.
+// process that was moved away has left), but no task waits.
 import t, { type Test } from 'tap'
 import { closeSync, openSync } from 'node:fs'
 import { guarded } from '../../helpers/guard.js'
@@ -50,7 +50,7 @@ t.test('all are killed from outside: the episode does not wait for its deadline'
   t.ok(at < episode.deadline, 'before the deadline')
   t.notOk(
     steps.some(step => step.action !== 'kernel'),
-    'nobody was killed by it',
+    'it has killed no process',
   )
 })
 
@@ -72,7 +72,7 @@ t.test('the only one that waits is moved away: it goes on, the episode ends', as
   await until(() => isHeld(dir))
 })
 
-t.test('a member of a group below is somebody', async t => {
+t.test('a member of a group below counts as a member', async t => {
   const dir = scratch(t, 16 * MiB)
   const below = plainChild(dir, 'below')
   const g = await guarded(t, dir, { delayMs: 400, fallback: 'kill-group' })

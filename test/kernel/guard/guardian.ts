@@ -22,7 +22,7 @@ import {
   overfill,
   rounds,
   stop,
-  tell,
+  recordLateness,
 } from '../../helpers/faults.js'
 import { leaveHeld, Remote } from '../../helpers/remote.js'
 import {
@@ -46,49 +46,54 @@ const stat = (pid: number): string[] =>
 const pidOf = (remote: Remote): Promise<number> =>
   remote.run<number>('return binding().guardianPid()')
 
-t.test('what it is', async t => {
-  const dir = scratch(t, 16 * MiB)
-  const remote = await Remote.start(t)
-  t.equal(await pidOf(remote), 0, 'none before the first guard')
-  const { guardian } = await remote.guard(dir, { delayMs: 1000 })
-  t.equal(comm(guardian), 'oom-guardian')
-  const rss = Number.parseInt(status(guardian, 'VmRSS'))
-  t.comment(`resident: ${rss} kB`)
-  t.ok(rss < 1280)
-  t.equal(status(guardian, 'VmLck') !== '0 kB', true, 'locked')
-  // CAP_SYS_RESOURCE, where this machine gives it.
-  const allowed = BigInt(`0x${status(process.pid, 'CapEff')}`) & (1n << 24n)
-  const adj = readFileSync(`/proc/${guardian}/oom_score_adj`, 'utf8').trim()
-  t.equal(adj, allowed ? '-1000' : readFileSync(`/proc/${remote.pid}/oom_score_adj`, 'utf8').trim())
-  const [, parent, , session] = stat(guardian)
-  t.equal(Number(parent), remote.pid)
-  t.equal(Number(session), guardian, 'a session of its own')
-  t.equal(readlinkSync(`/proc/${guardian}/cwd`), '/')
-  // Of its parent it has the socket, the shared memory and the pidfd; no standard input or output.
-  const fds = readdirSync(`/proc/${guardian}/fd`)
-    .sort((a, b) => Number(a) - Number(b))
-    .map(fd => readlinkSync(`/proc/${guardian}/fd/${fd}`))
-  t.strictSame(fds.slice(0, 3), ['/dev/null', '/dev/null', '/dev/null'])
-  t.match(fds.slice(3, 6), [/^socket:/, /^\/memfd:cgroup-oom/, 'anon_inode:[pidfd]'])
-  // v2: and how much swap the groups above leave.
-  const others = fds.slice(6).filter(name => !name.startsWith(dirname(dir)))
-  t.strictSame(
-    others.sort(),
-    [
-      ...Array<string>(3).fill('/'), // in reserve
-      '/proc',
-      'anon_inode:[eventfd]', // wake-up
-      ...TOLD_BY,
-      'anon_inode:[eventpoll]',
-      'anon_inode:[signalfd]',
-      'anon_inode:[timerfd]',
-      'anon_inode:inotify',
-    ].sort(),
-  )
+t.test(
+  'the guardian is a small process with the descriptors that it needs, and no more',
+  async t => {
+    const dir = scratch(t, 16 * MiB)
+    const remote = await Remote.start(t)
+    t.equal(await pidOf(remote), 0, 'none before the first guard')
+    const { guardian } = await remote.guard(dir, { delayMs: 1000 })
+    t.equal(comm(guardian), 'oom-guardian')
+    const rss = Number.parseInt(status(guardian, 'VmRSS'))
+    t.comment(`resident: ${rss} kB`)
+    t.ok(rss < 1280)
+    t.equal(status(guardian, 'VmLck') !== '0 kB', true, 'locked')
+    // CAP_SYS_RESOURCE, where this machine gives it.
+    const allowed = BigInt(`0x${status(process.pid, 'CapEff')}`) & (1n << 24n)
+    const adj = readFileSync(`/proc/${guardian}/oom_score_adj`, 'utf8').trim()
+    t.equal(
+      adj,
+      allowed ? '-1000' : readFileSync(`/proc/${remote.pid}/oom_score_adj`, 'utf8').trim(),
+    )
+    const [, parent, , session] = stat(guardian)
+    t.equal(Number(parent), remote.pid)
+    t.equal(Number(session), guardian, 'a session of its own')
+    t.equal(readlinkSync(`/proc/${guardian}/cwd`), '/')
+    // Of its parent it has the socket, the shared memory and the pidfd; no standard input or output.
+    const fds = readdirSync(`/proc/${guardian}/fd`)
+      .sort((a, b) => Number(a) - Number(b))
+      .map(fd => readlinkSync(`/proc/${guardian}/fd/${fd}`))
+    t.strictSame(fds.slice(0, 3), ['/dev/null', '/dev/null', '/dev/null'])
+    t.match(fds.slice(3, 6), [/^socket:/, /^\/memfd:cgroup-oom/, 'anon_inode:[pidfd]'])
+    // v2: and how much swap the groups above leave.
+    const others = fds.slice(6).filter(name => !name.startsWith(dirname(dir)))
+    t.strictSame(
+      others.sort(),
+      [
+        ...Array<string>(3).fill('/'), // in reserve
+        '/proc',
+        'anon_inode:[eventfd]', // wake-up
+        ...TOLD_BY,
+        'anon_inode:[eventpoll]',
+        'anon_inode:[signalfd]',
+        'anon_inode:[timerfd]',
+        'anon_inode:inotify',
+      ].sort(),
+    )
 
-  const second = scratch(t, 16 * MiB)
-  await remote.guard(second, { delayMs: 1000 })
-  await remote.run(`
+    const second = scratch(t, 16 * MiB)
+    await remote.guard(second, { delayMs: 1000 })
+    await remote.run(`
     const { promise, resolve, reject } = Promise.withResolvers?.() ?? (() => {
       const it = {}; it.promise = new Promise((a, b) => { it.resolve = a; it.reject = b }); return it })()
     globalThis.worker = new Worker(\`
@@ -102,14 +107,15 @@ t.test('what it is', async t => {
       })()\`, { eval: true, workerData: { dist: DIST, dir: ${JSON.stringify(scratch(t, 16 * MiB))} } })
     worker.once('message', resolve); worker.once('error', reject)
     await promise`)
-  t.equal(await pidOf(remote), guardian, 'one, however many guards and workers')
-  t.strictSame(remote.household().sort(), [remote.pid, guardian].sort())
-  await remote.run('await worker.terminate(); await guards[0].dispose()')
-  t.equal(await pidOf(remote), guardian)
-  await remote.run('await guards[1].dispose()')
-  t.equal(await pidOf(remote), 0, 'gone with the last guard')
-  t.strictSame(remote.household(), [remote.pid])
-})
+    t.equal(await pidOf(remote), guardian, 'one, however many guards and workers')
+    t.strictSame(remote.household().sort(), [remote.pid, guardian].sort())
+    await remote.run('await worker.terminate(); await guards[0].dispose()')
+    t.equal(await pidOf(remote), guardian)
+    await remote.run('await guards[1].dispose()')
+    t.equal(await pidOf(remote), 0, 'gone with the last guard')
+    t.strictSame(remote.household(), [remote.pid])
+  },
+)
 
 t.test('it is there before the first killer is disabled', async t => {
   const dir = scratch(t, 16 * MiB)
@@ -150,7 +156,7 @@ t.test('SIGKILL of the guardian: another one keeps the promise', async t => {
     await allEnabled(dir)
     await allGone(remote)
   }
-  tell(t, 'SIGKILL of the guardian, then of the supervisor', late)
+  recordLateness(t, 'SIGKILL of the guardian, then of the supervisor', late)
 })
 
 t.test('SIGKILL of the guardian in an episode: the sentinel goes on', async t => {
@@ -168,7 +174,7 @@ t.test('SIGKILL of the guardian in an episode: the sentinel goes on', async t =>
     t.ok(isHeld(dir))
     await until(async () => ![0, guardian].includes(await pidOf(remote)))
   }
-  tell(t, 'SIGKILL of the guardian during an episode', late)
+  recordLateness(t, 'SIGKILL of the guardian during an episode', late)
 })
 
 t.test('SIGKILL of the guardian in an episode, then of the supervisor', async t => {
@@ -190,10 +196,10 @@ t.test('SIGKILL of the guardian in an episode, then of the supervisor', async t 
     await allEnabled(dir)
     await allGone(remote)
   }
-  tell(t, 'SIGKILL of the guardian, then of the supervisor, in one episode', late)
+  recordLateness(t, 'SIGKILL of the guardian, then of the supervisor, in one episode', late)
 })
 
-t.test('SIGTERM of the guardian: it puts back, leaves, and is replaced', async t => {
+t.test('SIGTERM of the guardian: it restores the groups, exits, and is replaced', async t => {
   for (let round = 0; round < rounds; round++) {
     const dir = scratch(t, 64 * MiB)
     const below = child(dir, 'below', 16 * MiB)
@@ -204,7 +210,7 @@ t.test('SIGTERM of the guardian: it puts back, leaves, and is replaced', async t
     const born = child(dir, 'born', 16 * MiB)
     process.kill(guardian, 'SIGTERM')
     await until(() => comm(guardian) === undefined || status(guardian, 'State').startsWith('Z'))
-    t.strictSame([dir, below, born].filter(isHeld), [], 'everything is put back')
+    t.strictSame([dir, below, born].filter(isHeld), [], 'everything is restored')
     remote.child.kill('SIGCONT')
     await until(() => [dir, below, born].every(isHeld))
     t.not(await pidOf(remote), guardian)
@@ -214,66 +220,75 @@ t.test('SIGTERM of the guardian: it puts back, leaves, and is replaced', async t
   }
 })
 
-t.test('both at once: what the documents say of it', async t => {
-  const dir = scratch(t, 16 * MiB)
-  const remote = await Remote.start(t)
-  const { guardian } = await remote.guard(dir, { delayMs: DELAY })
-  // So that neither of them sees the other go.
-  await stop(remote.pid)
-  process.kill(guardian, 'SIGKILL')
-  remote.child.kill('SIGKILL')
-  await remote.exited
-  await allGone(remote)
-  t.ok(isHeld(dir), 'nobody is left to enable it')
-  const { lived } = await overfill(t, dir)
-  await until(() => underOom(dir))
-  await sleep(2 * DELAY)
-  t.ok(underOom(dir), 'it hangs')
-  const found = await cli(['doctor', '--in', dir])
-  t.equal(found.status, 1)
-  t.match(found.stdout, `${dir}: its killer is disabled, held by: no live process`)
-  const rescued = await cli(['rescue', dir])
-  t.match(rescued, { status: 0, stdout: /released \(/ })
-  t.notOk(await lived)
-  t.notOk(isHeld(dir))
-  // takeOver adopts it, and leaves it enabled.
-  await leaveHeld(t, dir)
-  const heir = await Remote.start(t)
-  await t.rejects(heir.guard(dir, { delayMs: DELAY }), { code: 'ERR_KILLER_DISABLED' })
-  await heir.guard(dir, { delayMs: DELAY, takeOver: true })
-  await heir.run('await guards[0].dispose()')
-  t.notOk(isHeld(dir))
-})
+t.test(
+  'if process and guardian are killed at once, the group hangs until it is rescued or adopted',
+  async t => {
+    const dir = scratch(t, 16 * MiB)
+    const remote = await Remote.start(t)
+    const { guardian } = await remote.guard(dir, { delayMs: DELAY })
+    // So that neither of them sees the other go.
+    await stop(remote.pid)
+    process.kill(guardian, 'SIGKILL')
+    remote.child.kill('SIGKILL')
+    await remote.exited
+    await allGone(remote)
+    t.ok(isHeld(dir), 'no process is left to enable it')
+    const { lived } = await overfill(t, dir)
+    await until(() => underOom(dir))
+    await sleep(2 * DELAY)
+    t.ok(underOom(dir), 'it hangs')
+    const found = await cli(['doctor', '--in', dir])
+    t.equal(found.status, 1)
+    t.match(found.stdout, `${dir}: its killer is disabled, held by: no live process`)
+    const rescued = await cli(['rescue', dir])
+    t.match(rescued, { status: 0, stdout: /released \(/ })
+    t.notOk(await lived)
+    t.notOk(isHeld(dir))
+    // takeOver adopts it, and leaves it enabled.
+    await leaveHeld(t, dir)
+    const heir = await Remote.start(t)
+    await t.rejects(heir.guard(dir, { delayMs: DELAY }), { code: 'ERR_KILLER_DISABLED' })
+    await heir.guard(dir, { delayMs: DELAY, takeOver: true })
+    await heir.run('await guards[0].dispose()')
+    t.notOk(isHeld(dir))
+  },
+)
 
-t.test('it cannot be replaced: the killers are enabled, and the guard says so', async t => {
-  // A package of its own, whose program can be taken away.
-  const own = mkdtempSync(join(tmpdir(), 'cgroup-oom-'))
-  t.teardown(() => rmSync(own, { recursive: true }))
-  cpSync('build/Release/oom-guardian', join(own, 'oom-guardian'))
-  chmodSync(own, 0o755)
-  const dir = scratch(t, 64 * MiB)
-  const below = child(dir, 'below', 16 * MiB)
-  const remote = await Remote.start(t)
-  await remote.run(`
+t.test(
+  'a guardian that cannot be replaced: the killers are enabled, and the guard fails with a code',
+  async t => {
+    // A package of its own, whose program can be taken away.
+    const own = mkdtempSync(join(tmpdir(), 'cgroup-oom-'))
+    t.teardown(() => rmSync(own, { recursive: true }))
+    cpSync('build/Release/oom-guardian', join(own, 'oom-guardian'))
+    chmodSync(own, 0o755)
+    const dir = scratch(t, 64 * MiB)
+    const below = child(dir, 'below', 16 * MiB)
+    const remote = await Remote.start(t)
+    await remote.run(`
     const real = binding().setGuardian
     binding().setGuardian = () => real(${JSON.stringify(join(own, 'oom-guardian'))})`)
-  const { guardian } = await remote.guard(dir, { delayMs: 60_000 })
-  const { lived } = await overfill(t, below)
-  await remote.event('episode')
-  rmSync(join(own, 'oom-guardian'))
-  process.kill(guardian, 'SIGKILL')
-  t.equal(await remote.event('failed'), 'ERR_GUARDIAN_LOST')
-  t.notOk(await lived, 'nobody waits for a guard that is gone')
-  t.match(await remote.event('ended'), { outcome: 'cancelled' })
-  await allEnabled(dir)
-  t.strictSame(remote.household(), [remote.pid])
-  const born = child(dir, 'born', 16 * MiB)
-  t.notOk(isHeld(born))
-  await t.rejects(remote.guard(dir, { delayMs: 1000 }), { code: 'ENOENT', message: /oom-guardian/ })
-  t.notOk(isHeld(dir))
-})
+    const { guardian } = await remote.guard(dir, { delayMs: 60_000 })
+    const { lived } = await overfill(t, below)
+    await remote.event('episode')
+    rmSync(join(own, 'oom-guardian'))
+    process.kill(guardian, 'SIGKILL')
+    t.equal(await remote.event('failed'), 'ERR_GUARDIAN_LOST')
+    t.notOk(await lived, 'no task waits for a guard that is gone')
+    t.match(await remote.event('ended'), { outcome: 'cancelled' })
+    await allEnabled(dir)
+    t.strictSame(remote.household(), [remote.pid])
+    const born = child(dir, 'born', 16 * MiB)
+    t.notOk(isHeld(born))
+    await t.rejects(remote.guard(dir, { delayMs: 1000 }), {
+      code: 'ENOENT',
+      message: /oom-guardian/,
+    })
+    t.notOk(isHeld(dir))
+  },
+)
 
-t.test('SIGSTOP of the guardian: whoever needs its answer replaces it', async t => {
+t.test('a stopped guardian is replaced when its answer is needed', async t => {
   const dir = scratch(t, 16 * MiB)
   const second = scratch(t, 16 * MiB)
   const remote = await Remote.start(t)
@@ -325,7 +340,7 @@ t.test('a supervisor inside the group: the guardian is moved out', async t => {
   t.equal(groupOf(guardian), nearestAbove(top))
 })
 
-t.test('guardian: { group } places it', async t => {
+t.test('guardian: { group } is the group that it runs in', async t => {
   const dir = scratch(t, 64 * MiB)
   const place = scratch(t)
   const below = child(dir, 'below')

@@ -27,7 +27,7 @@ t.test('the name of a group does not steer the terminal', async t => {
   t.notOk(isHeld(dir))
 })
 
-t.test('a group that has taken the place of the one that was looked at', async t => {
+t.test('rescue leaves a group alone that has replaced the one that it has read', async t => {
   const dir = scratch(t, 16 * MiB)
   await leaveHeld(t, dir)
   const [held] = await heldGroups([dir], { recursive: false })
@@ -43,7 +43,7 @@ t.test('a group that has taken the place of the one that was looked at', async t
   t.notOk(isHeld(dir))
 })
 
-t.test('nobody takes the shared memory away from under the two', async t => {
+t.test('the shared memory of sentinel and guardian cannot be truncated', async t => {
   const dir = scratch(t, 16 * MiB)
   const remote = await Remote.start(t)
   await remote.guard(dir, { delayMs: 60_000 })

@@ -1,5 +1,5 @@
-// The killer is given back however the process (or the worker) that guards comes to its end, as far as
-// it still runs code of its own: the rest is the guardian's.
+// The group is released in whatever way the process (or the worker) that guards comes to its end, as far as
+// it still runs code of its own: in all other cases the guardian does it.
 // lab: left out: many Node.js processes, each of which takes seconds to start there
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,5 +1,5 @@
 // Very many guards in one process under the default sysctls: how many descriptors each has, and that
-// each of them works, is disposed, and is put back when the process is killed.
+// each of them works, is disposed, and is restored when the process is killed.
 //   OOM_MANY_GUARDS   how many; as many as RLIMIT_NOFILE lets it have at most
 import t from 'tap'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
@@ -26,7 +26,7 @@ const kinds = (pid: number): string[] =>
 const instances = (pid: number): number =>
   kinds(pid).filter(kind => kind === 'anon_inode:inotify').length
 
-t.test('each has six descriptors, and all work', async t => {
+t.test('each guard has six descriptors, and all guards work', async t => {
   const remote = await Remote.start(t)
   const limits = readFileSync(`/proc/${remote.pid}/limits`, 'utf8')
   const files = Number(/^Max open files\s+(\d+)/m.exec(limits)![1])
@@ -68,7 +68,7 @@ t.test('each has six descriptors, and all work', async t => {
     t.match(await remote.event('ended'), { group: dir, outcome: /fallback|guardian/ })
   }
 
-  // One half is disposed, the other is the guardian's to put back.
+  // One half is disposed here, the other one by the guardian.
   const half = Math.floor(count / 2)
   await remote.run(`await Promise.all(guards.splice(1, ${half}).map(guard => guard.dispose()))`)
   t.equal(dirs.filter(isHeld).length, count - half)

@@ -1,5 +1,5 @@
-// What a mark of a held v2 group is worth: no more than the rights of whoever could have written it.
-// The owner of a delegated group writes marks here as another user; root guards, rescues and looks.
+// A mark of a held v2 group is worth no more than the rights of every user who could have written it. The
+// owner of a delegated group writes marks here as another user; root guards, rescues and lists groups.
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync } from 'node:fs'
 import { join } from 'node:path'
@@ -48,17 +48,17 @@ function forge(t: Test, dir: string, mark = markOf({ max: ALL, lowered: LIMIT })
 const held = async (dir: string) => (await heldGroups([dir], { recursive: false })).length > 0
 
 t.test('a mark that the owner of a delegated group has forged', options, async t => {
-  await t.test('rescue lifts no limit', async t => {
+  await t.test('rescue raises no limit because of it', async t => {
     const dir = delegate(scratch(t, LIMIT))
     forge(t, dir)
     write(dir, 'memory.high', LINE)
-    t.notOk(await held(dir), 'nobody is said to hold it')
+    t.notOk(await held(dir), 'it does not count as held')
     t.match(await cli(['rescue', dir]), { status: 0, stdout: /nothing to do/ })
     t.equal(max(dir), LIMIT)
     t.equal(high(dir), LINE)
   })
 
-  await t.test('takeOver lifts none either, and puts back what it has found', async t => {
+  await t.test('takeOver raises no limit either, and restores what it has found', async t => {
     const dir = delegate(scratch(t, LIMIT))
     forge(t, dir)
     write(dir, 'memory.high', 62 * MiB)
@@ -70,7 +70,7 @@ t.test('a mark that the owner of a delegated group has forged', options, async t
     t.equal(high(dir), 62 * MiB)
   })
 
-  await t.test('thaws nobody', async t => {
+  await t.test('rescue does not thaw the group because of it', async t => {
     const dir = delegate(scratch(t, LIMIT), ['memory.high'])
     forge(t, dir, markOf({ frozen: 1 }))
     write(dir, 'cgroup.freeze', 1)
@@ -78,7 +78,7 @@ t.test('a mark that the owner of a delegated group has forged', options, async t
     t.ok(frozen(dir))
   })
 
-  await t.test('keeps nobody from guarding', async t => {
+  await t.test('it does not keep root from guarding the group', async t => {
     const dir = delegate(scratch(t, LIMIT))
     for (const mark of [markOf({}), 'garbage']) {
       forge(t, dir, mark)
@@ -89,7 +89,7 @@ t.test('a mark that the owner of a delegated group has forged', options, async t
     }
   })
 
-  await t.test('below a guarded group', async t => {
+  await t.test('it has no effect below a guarded group either', async t => {
     const dir = scratch(t, LIMIT)
     const below = delegate(child(dir, 'below', 32 * MiB))
     forge(t, below, markOf({ max: ALL, lowered: 32 * MiB }))
@@ -101,7 +101,7 @@ t.test('a mark that the owner of a delegated group has forged', options, async t
   })
 })
 
-t.test('a mark of somebody who may write the same files is believed', options, async t => {
+t.test('a mark by a user who may write the same files is believed', options, async t => {
   const dir = delegate(scratch(t, LIMIT), LIMITS)
   forge(t, dir, markOf({ max: BigInt(96 * MiB), lowered: LIMIT, frozen: 1 }))
   write(dir, 'memory.high', LINE)
@@ -114,7 +114,7 @@ t.test('a mark of somebody who may write the same files is believed', options, a
   t.notOk(await held(dir))
 })
 
-t.test('only as far as they may: each file by itself', options, async t => {
+t.test('a mark is believed only for the files that its user may write', options, async t => {
   const dir = delegate(scratch(t, LIMIT), ['memory.high'])
   forge(t, dir)
   write(dir, 'memory.high', LINE)
@@ -123,7 +123,7 @@ t.test('only as far as they may: each file by itself', options, async t => {
   t.same([max(dir), high(dir)], [LIMIT, Infinity])
 })
 
-t.test('a directory that a group of users or everybody may write', options, async t => {
+t.test('a directory that a group of users or all users may write', options, async t => {
   for (const [gid, mode] of [
     [USER, 0o775],
     [0, 0o757],
@@ -166,7 +166,7 @@ t.test('what a guard of root has left in a delegated group', options, async t =>
   })
 })
 
-t.test('a mark that nobody can read', options, async t => {
+t.test('a damaged mark is reported as unreadable', options, async t => {
   for (const [how, value] of [
     ['set', 'high and low\n'],
     ['set', ''],

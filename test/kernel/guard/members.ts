@@ -1,5 +1,5 @@
-// Members that /proc and the lists of a group do not tell the truth about: who is killed, and what is
-// said, all the same.
+// Members that /proc and the lists of a group do not show as they are: which of them is killed, and what is
+// reported.
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -31,9 +31,9 @@ const lives = (pid: number) => {
     return false
   }
 }
-// docs/guarantees.md says why.
+// docs/guarantees.md has the reason.
 const MAY_TAKE_TWO =
-  'a small neighbour is left alone; on v2 the kernel can take two, when it is asked'
+  'a small neighbour is left alone; on v2 the kernel may choose two when memory.max is lowered'
 const pidsIn = (dir: string) => read(dir, 'cgroup.procs').split('\n').filter(Boolean).map(Number)
 
 t.test('one whose main thread has ended is as large as its memory', async t => {
@@ -54,7 +54,7 @@ t.test('one whose main thread has ended is as large as its memory', async t => {
   }
 })
 
-t.test('by the guardian, too', async t => {
+t.test('the guardian counts such members in the same way', async t => {
   const dir = scratch(t, 32 * MiB, 300)
   const small = await hogIn(t, dir)
   await small.fill(4 * MiB)
@@ -71,11 +71,11 @@ t.test('by the guardian, too', async t => {
 })
 
 t.test(
-  'whose thread alone waited, and was killed from outside',
+  'a member of which only a thread waits is killed from outside: the outcome is killed',
   onV1('there one that waits is known without being frozen'),
   async t => {
-    // Until it has been noted who waits, the kill passes for an end of its own accord: then the next
-    // one comes later.
+    // Until the waiting tasks have been noted, the kill counts as an end by itself: the next try kills
+    // later.
     const dir = scratch(t, 32 * MiB)
     const g = await guarded(t, dir, { delayMs: 60_000 })
     let outcome: string | undefined
@@ -118,7 +118,7 @@ const mayUnshare = await (async () => {
 })()
 const skip = mayUnshare ? false : 'a pid namespace needs CAP_SYS_ADMIN'
 
-t.test('members of another pid namespace', { skip }, async t => {
+t.test('members of another pid namespace are never ignored', { skip }, async t => {
   const dir = scratch(t, 64 * MiB)
   const other = await hogIn(t, dir)
   await other.fill(4 * MiB)
@@ -127,7 +127,7 @@ t.test('members of another pid namespace', { skip }, async t => {
     remote.run(`const group = await oom.MemoryGroup.open(${JSON.stringify(dir)}); ${code}`)
   t.same(await run('return group.pids()'), [], 'cannot be named')
 
-  // Nobody says that the group is empty.
+  // The group is never called empty.
   await t.rejects(run('await group.remove()'), { code: 'EBUSY', message: /another PID namespace/ })
   if (version === 2) {
     await t.rejects(run(`await group.kill({ signal: 'SIGTERM' })`), {
@@ -142,7 +142,7 @@ t.test('members of another pid namespace', { skip }, async t => {
     const another = await hogIn(t, dir)
     await run('await group.kill({ recursive: false })')
     t.same(await another.exited, [null, 'SIGKILL'])
-    // With a group below, which is to be left alone, they cannot be told apart.
+    // With a group below, which is to be left alone, cgroup.kill cannot be used.
     plainChild(dir, 'below')
     const last = await hogIn(t, dir)
     await t.rejects(run('await group.kill({ recursive: false })'), { code: 'ERR_UNSEEN_MEMBERS' })
@@ -153,7 +153,7 @@ t.test('members of another pid namespace', { skip }, async t => {
     await t.rejects(run('await group.kill()'), { code: 'ERR_UNSEEN_MEMBERS' })
     await t.rejects(run('await group.remove({ kill: true })'), { code: 'ERR_UNSEEN_MEMBERS' })
     t.ok(lives(other.pid))
-    // Those of this namespace are killed as ever, and then it is said.
+    // Those of this namespace are killed as usual, then the call fails.
     await other.end()
     await run('await group.kill()')
     await run('await group.remove({ kill: true })')
@@ -176,7 +176,7 @@ t.test('out of memory with members of another pid namespace', { skip }, async t 
   )
   const big = await hogIn(t, dir)
   quietly(big.fill(64 * MiB))
-  // v1 does not list them, so that there is nobody to be killed.
+  // v1 does not list them, so that no member can be killed.
   t.equal(await remote.event('refused'), version === 2 ? 'ERR_UNSEEN_MEMBERS' : 'ESRCH')
   // The kernel sees all: it takes the largest.
   t.same(await big.exited, [null, 'SIGKILL'])
@@ -204,7 +204,7 @@ for (const fallback of ['kill-largest', 'kill-group'] as const) {
 }
 
 t.test(
-  'threaded groups below',
+  'members of threaded groups below are listed and killed',
   onV2('v1 has no threaded groups: any thread may be in any group'),
   async t => {
     const parent = scratch(t)

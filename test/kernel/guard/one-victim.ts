@@ -1,5 +1,5 @@
-// One out-of-memory, one victim, on v2: where members stand still below the limit the kernel has to be
-// asked for it, and many a kernel takes two when it is (test/native/twice.c).
+// One OOM, one victim, on v2: where members wait below the limit, memory.max has to be lowered to make the
+// kernel kill, and many a kernel chooses two victims then (test/native/twice.c).
 import { execFileSync } from 'node:child_process'
 import t, { type Test } from 'tap'
 import { compiled } from '../../helpers/compile.js'
@@ -10,7 +10,7 @@ import { Remote } from '../../helpers/remote.js'
 import { killsIn, MiB, onV2 } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
 
-const WHY = 'v1 has a switch for the killer: nobody lowers a limit'
+const WHY = 'v1 has a switch for the killer: no limit is lowered'
 const ROUNDS = 20
 // The write that asks is interrupted late where the machine is busy. Without that it is twelve and more.
 const MOST = 7
@@ -27,7 +27,7 @@ t.test('the kernel by itself', onV2(WHY), async t => {
   t.equal(one! + two!, rounds)
 })
 
-/** Of so many rounds, in how many the group has lost two. `fault` comes before it is out of memory. */
+/** The number of rounds in which the group has lost two. `fault` comes before it is out of memory. */
 async function losses(t: Test, fault: (remote: Remote) => Promise<void>): Promise<number> {
   const dir = scratch(t, LIMIT)
   const remote = await Remote.start(t)
@@ -39,11 +39,11 @@ async function losses(t: Test, fault: (remote: Remote) => Promise<void>): Promis
     const small = await hogIn(t, dir)
     await small.fill(4 * MiB)
     const large = await hogIn(t, dir)
-    // It stands still between the line, 28 MiB, and the limit.
+    // It waits between the line, 28 MiB, and the limit.
     large.fill(25 * MiB).catch(() => {})
     await large.exited
     await until(() => killsIn(dir) > before)
-    // Whoever is killed as well has died of the same write: the limit is back when it is over.
+    // A second victim has died of the same write: the limit is restored when that is over.
     await until(() => max(dir) === LIMIT)
     if (killsIn(dir) - before > 1) twice++
     await small.end()
@@ -55,10 +55,14 @@ async function losses(t: Test, fault: (remote: Remote) => Promise<void>): Promis
   return twice
 }
 
-t.test('asked by the sentinel', onV2(WHY), async t => {
+t.test('memory.max lowered by the sentinel: one victim', onV2(WHY), async t => {
   t.ok((await losses(t, async () => {})) <= MOST)
 })
 
-t.test('asked by the guardian, its parent being stopped', onV2(WHY), async t => {
-  t.ok((await losses(t, remote => stop(remote.pid))) <= MOST)
-})
+t.test(
+  'memory.max lowered by the guardian of a stopped process: one victim',
+  onV2(WHY),
+  async t => {
+    t.ok((await losses(t, remote => stop(remote.pid))) <= MOST)
+  },
+)

@@ -17,7 +17,7 @@ import {
 import { scratch, until } from '../../helpers/scratch.js'
 
 const LONG = 60_000
-// v2: who is to free memory himself must not stand still.
+// v2: a member that is to free memory itself must not be frozen.
 const hold = { freeze: 'never' } as const
 
 t.test('recovered: another member frees memory', async t => {
@@ -54,8 +54,8 @@ t.test('recovered: a member ends by itself', async t => {
 })
 
 t.test("killed: by an outsider's kill -9", async t => {
-  // Until it has been noted who waits, the kill passes for an end of its own accord: then the next
-  // one comes later.
+  // Until the waiting tasks have been noted, the kill counts as an end by itself: the next try kills
+  // later.
   const dir = scratch(t, 16 * MiB)
   const { next } = bound(await guarded(t, dir, { delayMs: LONG }))
   let outcome: string | undefined
@@ -91,7 +91,7 @@ for (const victim of ['pid', 'largest', 'all'] as const) {
   })
 }
 
-t.test('episode.kill refuses who is no member, and this process', async t => {
+t.test('episode.kill refuses a process that is no member, and this process', async t => {
   const dir = scratch(t, 16 * MiB)
   const { next } = bound(await guarded(t, dir, { delayMs: LONG }))
   const hog = await hogIn(t, dir)
@@ -120,7 +120,7 @@ t.test('fallback: yield() lets the kernel decide at once', async t => {
   t.ok(isHeld(dir), 'armed again')
 })
 
-t.test('removed', async t => {
+t.test('removed: the group is removed in an episode', async t => {
   const dir = scratch(t, 16 * MiB)
   const { guard, next } = bound(await guarded(t, dir, { delayMs: LONG }))
   const iterator = guard[Symbol.asyncIterator]()
@@ -137,7 +137,7 @@ t.test('removed', async t => {
   t.equal(guard.stats.groups, 0)
 })
 
-t.test('cancelled: dispose() in an episode gives the killer back', async t => {
+t.test('cancelled: dispose() in an episode releases the group', async t => {
   const dir = scratch(t, 16 * MiB)
   const { guard, next } = bound(await guarded(t, dir, { delayMs: LONG }))
   const hog = await hogIn(t, dir)
@@ -155,32 +155,35 @@ t.test('cancelled: dispose() in an episode gives the killer back', async t => {
   t.throws(() => guard.setDelay(1), { code: 'ERR_CLOSED' })
 })
 
-t.test('setDelay: restarts the clock; 0 gives the killer back; and back from 0', async t => {
-  const dir = scratch(t, 16 * MiB)
-  const { guard, next } = bound(await guarded(t, dir, { delayMs: LONG }))
-  const hog = await hogIn(t, dir)
-  hog.fill(24 * MiB).catch(() => {})
-  const episode = await next()
-  const before = process.hrtime.bigint()
-  guard.setDelay(LONG + 5000)
-  t.ok(episode.deadline >= before + BigInt(LONG + 5000) * 1_000_000n)
-  t.equal(guard.delayMs, LONG + 5000)
-  guard.setDelay(0)
-  await until(() => !isHeld(dir))
-  t.match(await episode.ended, { outcome: 'cancelled' })
-  t.same(await hog.exited, [null, 'SIGKILL'])
-  // As if unguarded.
-  const other = await hogIn(t, dir)
-  await t.rejects(other.fill(24 * MiB))
-  t.equal(guard.stats.episodes, 1)
-  guard.setDelay(200)
-  await until(() => isHeld(dir))
-  const third = await hogIn(t, dir)
-  third.fill(24 * MiB).catch(() => {})
-  const again = await next()
-  t.equal(again.id, 2)
-  t.match(await again.ended, { outcome: 'fallback' })
-})
+t.test(
+  'setDelay: restarts the clock; 0 releases the group; another delay holds it again',
+  async t => {
+    const dir = scratch(t, 16 * MiB)
+    const { guard, next } = bound(await guarded(t, dir, { delayMs: LONG }))
+    const hog = await hogIn(t, dir)
+    hog.fill(24 * MiB).catch(() => {})
+    const episode = await next()
+    const before = process.hrtime.bigint()
+    guard.setDelay(LONG + 5000)
+    t.ok(episode.deadline >= before + BigInt(LONG + 5000) * 1_000_000n)
+    t.equal(guard.delayMs, LONG + 5000)
+    guard.setDelay(0)
+    await until(() => !isHeld(dir))
+    t.match(await episode.ended, { outcome: 'cancelled' })
+    t.same(await hog.exited, [null, 'SIGKILL'])
+    // As if unguarded.
+    const other = await hogIn(t, dir)
+    await t.rejects(other.fill(24 * MiB))
+    t.equal(guard.stats.episodes, 1)
+    guard.setDelay(200)
+    await until(() => isHeld(dir))
+    const third = await hogIn(t, dir)
+    third.fill(24 * MiB).catch(() => {})
+    const again = await next()
+    t.equal(again.id, 2)
+    t.match(await again.ended, { outcome: 'fallback' })
+  },
+)
 
 t.test('setDelay shortens a running episode', async t => {
   const dir = scratch(t, 16 * MiB)
@@ -194,7 +197,7 @@ t.test('setDelay shortens a running episode', async t => {
   t.ok(end.steps[0]!.at >= episode.deadline, 'never before the deadline')
 })
 
-t.test('extend: to at most maxDelayMs in total', async t => {
+t.test('extend: the deadline moves to at most maxDelayMs in total', async t => {
   const dir = scratch(t, 16 * MiB)
   const { next } = bound(await guarded(t, dir, { delayMs: 3000, maxDelayMs: 4000 }))
   const hog = await hogIn(t, dir)
@@ -213,7 +216,7 @@ t.test('extend: to at most maxDelayMs in total', async t => {
   t.ok(end.steps[0]!.at >= episode.deadline)
 })
 
-t.test('move: what was charged stays', async t => {
+t.test('move: what the process was charged for stays with the group', async t => {
   const dir = scratch(t, 16 * MiB)
   const elsewhere = await openGroup(t, scratch(t, 64 * MiB))
   const { next } = bound(await guarded(t, dir, { delayMs: LONG }))
@@ -256,7 +259,7 @@ t.test('raiseLimit: absolute, by an amount, never lower; from outside too', asyn
   t.equal(await filled, 60 * MiB)
 })
 
-t.test('after the end every method says so', async t => {
+t.test('after the end every method rejects with ERR_EPISODE_ENDED', async t => {
   const dir = scratch(t, 16 * MiB)
   const { next } = bound(await guarded(t, dir, { delayMs: LONG }))
   const hog = await hogIn(t, dir)

@@ -56,7 +56,7 @@ for (const fallback of ['kernel', 'kill-largest', 'kill-group'] as const) {
   })
 }
 
-t.test('headroom is lent for the episode and put back', async t => {
+t.test('headroom raises the limit for the episode, which is restored afterwards', async t => {
   const dir = scratch(t, 16 * MiB)
   if (hasMemsw(dir)) write(dir, MEMSW, 20 * MiB)
   const g = await guarded(t, dir, {
@@ -85,27 +85,30 @@ t.test('headroom is lent for the episode and put back', async t => {
   await until(() => limitOf(dir) === 16 * MiB)
 })
 
-t.test('headroom that cannot be put back yet is squeezed, and asked for again', async t => {
-  const dir = scratch(t, 16 * MiB)
-  const g = await guarded(t, dir, {
-    delayMs: LONG,
-    plan: [{ afterMs: 0, action: 'headroom', bytes: 16 * MiB }],
-  })
-  const big = await hogIn(t, dir)
-  const filled = big.fill(18 * MiB)
-  const episode = await g.next()
-  await filled
-  t.equal(limitOf(dir), 32 * MiB)
-  // Not waiting, but over: cancelled with the memory still in use.
-  g.guard.setDelay(0)
-  t.equal((await episode.ended).outcome, 'cancelled')
-  await until(() => limitOf(dir) < 24 * MiB)
-  t.ok(limitOf(dir) >= 18 * MiB, 'squeezed as far as it goes')
-  await big.end()
-  await until(() => limitOf(dir) === 16 * MiB)
-})
+t.test(
+  'if the limit cannot be restored yet, it is lowered as far as possible, and tried again',
+  async t => {
+    const dir = scratch(t, 16 * MiB)
+    const g = await guarded(t, dir, {
+      delayMs: LONG,
+      plan: [{ afterMs: 0, action: 'headroom', bytes: 16 * MiB }],
+    })
+    const big = await hogIn(t, dir)
+    const filled = big.fill(18 * MiB)
+    const episode = await g.next()
+    await filled
+    t.equal(limitOf(dir), 32 * MiB)
+    // Not waiting, but over: cancelled with the memory still in use.
+    g.guard.setDelay(0)
+    t.equal((await episode.ended).outcome, 'cancelled')
+    await until(() => limitOf(dir) < 24 * MiB)
+    t.ok(limitOf(dir) >= 18 * MiB, 'lowered as far as possible')
+    await big.end()
+    await until(() => limitOf(dir) === 16 * MiB)
+  },
+)
 
-t.test('at the deadline the lent headroom does not count', async t => {
+t.test('at the deadline the headroom does not count', async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, {
     delayMs: 2000,
@@ -121,7 +124,7 @@ t.test('at the deadline the lent headroom does not count', async t => {
   await until(() => limitOf(dir) === 16 * MiB)
 })
 
-t.test('a limit that is raised while headroom is lent is kept', async t => {
+t.test('a limit that is raised during an episode with headroom is kept', async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, {
     delayMs: LONG,
@@ -130,7 +133,7 @@ t.test('a limit that is raised while headroom is lent is kept', async t => {
   const hog = await hogIn(t, dir)
   await hog.fill(18 * MiB)
   let episode = await g.next()
-  // Within what is lent: no more than a promise.
+  // Within the headroom: the limit is not written now, but kept at the end.
   await episode.raiseLimit('22M')
   t.equal((await episode.ended).outcome, 'limit-raised')
   await until(() => limitOf(dir) === 22 * MiB)
@@ -145,7 +148,7 @@ t.test('a limit that is raised while headroom is lent is kept', async t => {
   t.equal(limitOf(dir), 64 * MiB)
 })
 
-t.test('reclaim: of memory that nobody can give back', async t => {
+t.test('reclaim: of memory that cannot be reclaimed', async t => {
   const dir = scratch(t, 24 * MiB)
   const plan: PlanStep[] = [{ afterMs: 0, action: 'reclaim' }]
   if (!canReclaim(dir)) {
@@ -206,7 +209,7 @@ for (const action of ['kill-largest', 'kill-group', 'kernel'] as const) {
   })
 }
 
-t.test('an end says who was sent what, by whom', async t => {
+t.test('an end lists each signal with its process and its sender', async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, {
     delayMs: 1500,
@@ -249,7 +252,7 @@ t.test('an end says who was sent what, by whom', async t => {
   ])
 })
 
-t.test('a job that is asked to end and does: what it is, and what was asked', async t => {
+t.test('a job that obeys SIGTERM: the outcome, and the signal', async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, { delayMs: LONG })
   const hog = await hogIn(t, dir)
@@ -298,7 +301,7 @@ t.test('steps run in order, one after the other, and a failing one stops nothing
   t.equal(end.outcome, 'fallback')
 })
 
-t.test('ballast is given back to the group that this process is in, and refilled', async t => {
+t.test('ballast is freed in the group that this process is in, and refilled', async t => {
   const dir = scratch(t)
   // In a child: the group will be full, and this process must not hang.
   const program = helperProgram('ballast-program')
@@ -321,9 +324,9 @@ t.test('freeze: no freezer group, nothing armed', onV1('on v2 each group has one
   t.notOk(isHeld(dir))
 })
 
-t.test('freeze: members stand still, and are thawed at the end', async t => {
+t.test('freeze: members are frozen, and thawed at the end', async t => {
   const dir = scratch(t, 16 * MiB)
-  // In a group below, of which the kernel says so: the one that waits for memory does not get there.
+  // In a group below, which the kernel reports as frozen: a task that waits for memory is never frozen.
   const below = plainChild(dir, 'below')
   const freezer = new Freezer(t, dir)
   const freezerBelow = new Freezer(t, below)
@@ -338,14 +341,14 @@ t.test('freeze: members stand still, and are thawed at the end', async t => {
   await until(() => freezerBelow.stands())
   let answered = false
   const forked = other.fork().then(() => (answered = true))
-  // One outside that is asked after it has answered before it.
+  // A process outside that gets its request later has answered before.
   await (await hogIn(t)).fork()
   t.notOk(answered)
   await episode.raiseLimit('64M')
   t.equal((await episode.ended).outcome, 'limit-raised')
   await forked
   t.equal(await filled, 24 * MiB)
-  await until(() => !freezer.asked() && !freezerBelow.stands())
+  await until(() => !freezer.requested() && !freezerBelow.stands())
 })
 
 for (const how of ['kill', 'kill-group', 'kernel', 'dispose'] as const) {
@@ -362,13 +365,13 @@ for (const how of ['kill', 'kill-group', 'kernel', 'dispose'] as const) {
     })
     hog.fill(24 * MiB).catch(() => {})
     const episode = await g.next()
-    await until(() => freezer.asked())
+    await until(() => freezer.requested())
     if (how === 'kill') await episode.kill('all')
     if (how === 'dispose') await g.guard.dispose()
     const { outcome } = await episode.ended
     t.equal(outcome, { kill: 'killed', dispose: 'cancelled' }[how as 'kill'] ?? 'fallback')
     t.same(await hog.exited, [null, 'SIGKILL'])
-    await until(() => !freezer.asked())
+    await until(() => !freezer.requested())
   })
 }
 
@@ -401,14 +404,14 @@ t.test('a heap snapshot of a Node.js job, then its end', async t => {
     const name = readdirSync(where).find(file => file.endsWith('.heapsnapshot'))
     const text = name === undefined ? '' : readFileSync(join(where, name), 'utf8')
     try {
-      // Parsed only at what may be its end: it is looked at often.
+      // Parsed only at what may be its end, since it is read often.
       return text.trimEnd().endsWith('}') && Boolean(JSON.parse(text))
     } catch {
       return false // it is still being written
     }
   }
-  // Garbage that is freed for the snapshot may end an episode, and what is lent be in use again before
-  // it can be taken back: then with another job.
+  // Garbage that is freed for the snapshot may end an episode, and the headroom may be in use again before
+  // the limit is restored: then try another job.
   for (;;) {
     const child = start()
     const episode = await g.next()

@@ -72,7 +72,7 @@ for (const whose of ['its own', 'that of a group above'] as const) {
     t.ok(freeSwap() > SWAP / 2)
     await until(() => frozen(dir))
     t.equal(kills(dir), 0)
-    // More room ends it: nobody has to be killed, and everybody goes on.
+    // More room ends it: no process has to be killed, and all go on.
     write(limited, swapMax, 32 * MiB)
     t.match(await episode.ended, { outcome: 'recovered', killed: [], kernelKills: 0 })
     t.ok(await lived)
@@ -109,7 +109,7 @@ t.test('memory that is read back from swap, round and round', lab, async t => {
   t.equal(guard.stats.episodes, 0, 'it all fits')
 })
 
-t.test('swap that there is none of is no room', async t => {
+t.test('an allowance of swap is no room if the machine has no swap', async t => {
   if (inLab) t.equal(freeSwap(), 0, 'none on this machine')
   const dir = scratch(t, LIMIT)
   if (existsSync(join(dir, swapMax))) t.equal(read(dir, swapMax), 'max\n')
@@ -139,7 +139,7 @@ t.test('swapMax is set and read back with the others, all or none', async t => {
   }
 })
 
-t.test('lowering max swaps as far as swapMax allows, and kills nobody', lab, async t => {
+t.test('lowering max swaps as far as swapMax allows, and kills no process', lab, async t => {
   const dir = scratch(t, 64 * MiB)
   swapOn(t, SWAP)
   const group = await openGroup(t, dir)

@@ -1,5 +1,5 @@
-// What a guard has left on a v2 group when its guardian has died with it: by its mark another guard
-// (`takeOver`) and `rescue` put it back.
+// What a guard has left on a v2 group when its guardian has died with it: another guard (`takeOver`) and
+// `rescue` restore the group from its mark.
 import t, { type Test } from 'tap'
 import { heldGroups } from '../../../lib/cli/held-groups.js'
 import type { HoldOptions } from '../../../lib/index.js'
@@ -29,7 +29,7 @@ async function supervisor(t: Test, dir: string, delayMs: number, hold: HoldOptio
   return { remote, guardian, end }
 }
 
-t.test('frozen: taken over', onV2(WHY), async t => {
+t.test('a group left frozen is taken over', onV2(WHY), async t => {
   const dir = scratch(t, LIMIT)
   const { remote, end } = await supervisor(t, dir, LONG, { freeze: 'always' })
   const hog = await hogIn(t, dir)
@@ -50,7 +50,7 @@ t.test('frozen: taken over', onV2(WHY), async t => {
   t.notOk(frozen(dir))
 })
 
-t.test('throttled: rescued', onV2(WHY), async t => {
+t.test('a group left throttled is rescued', onV2(WHY), async t => {
   const dir = scratch(t, LIMIT)
   write(dir, 'memory.high', LINE + MiB)
   const { guardian, end } = await supervisor(t, dir, LONG)
@@ -73,7 +73,7 @@ async function endLowered(t: Test): Promise<string> {
     const { remote, guardian, end } = await supervisor(t, dir, 300, hold)
     process.kill(guardian, 'SIGSTOP')
     const tracer = await Tracer.inject(t, remote.pid, 'SIGKILL', n, 'pwrite64')
-    // It stands still below the limit: the kernel has to be asked, which lowers memory.max.
+    // It waits below the limit: memory.max has to be lowered to make the kernel kill.
     const hog = await hogIn(t, dir)
     hog.fill(26 * MiB).catch(() => {})
     const ended = remote.event('ended').then(
@@ -99,14 +99,14 @@ t.test('memory.max lowered for the kernel: taken over with another band', onV2(W
   t.equal(high(dir), Infinity)
 })
 
-t.test('memory.max lowered for the kernel: rescued', onV2(WHY), async t => {
+t.test('a group left with a lowered memory.max is rescued', onV2(WHY), async t => {
   const dir = await endLowered(t)
   t.match(await cli(['rescue', dir]), { status: 0, stdout: /released \(/ })
   t.equal(max(dir), LIMIT)
   t.equal(high(dir), Infinity)
 })
 
-t.test('memory.max that somebody has set since stays', onV2(WHY), async t => {
+t.test('a memory.max that another program has set since stays', onV2(WHY), async t => {
   const dir = await endLowered(t)
   write(dir, 'memory.max', 48 * MiB)
   t.match(await cli(['rescue', dir]), { status: 0 })

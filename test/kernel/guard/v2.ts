@@ -1,4 +1,4 @@
-// What only the hold of cgroup v2 has: its line, throttling and freezing, the mark, what is put back.
+// What only the hold of cgroup v2 has: its line, throttling and freezing, the mark, what is restored.
 // The promises of both versions are tried by the other guard*.ts.
 // lab: short on v2
 import t, { type Test } from 'tap'
@@ -30,7 +30,7 @@ async function overfill(t: Test, dir: string): Promise<{ hog: Hog; lived: Promis
 
 const asFound = (dir: string): boolean => high(dir) === Infinity && !frozen(dir)
 
-t.test('armed it is held at the line; disposing puts back what was found', onV2(WHY), async t => {
+t.test('armed it is held at the line; disposing restores what was found', onV2(WHY), async t => {
   const dir = scratch(t, LIMIT)
   const { guard } = await guarded(t, dir, { delayMs: LONG })
   t.equal(high(dir), LINE)
@@ -51,13 +51,13 @@ t.test('armed it is held at the line; disposing puts back what was found', onV2(
   await third.guard.dispose()
 })
 
-t.test('hold.band', onV2(WHY), async t => {
+t.test('hold.band sets the distance of the line from the limit', onV2(WHY), async t => {
   const dir = scratch(t, LIMIT)
   await guarded(t, dir, { delayMs: LONG, hold: { band: '8M' } })
   t.equal(high(dir), 24 * MiB)
 })
 
-t.test('fallback: members that stand still below the limit', onV2(WHY), async t => {
+t.test('fallback: members that wait below the limit', onV2(WHY), async t => {
   const dir = scratch(t, LIMIT)
   const guard = await guarded(t, dir, { delayMs: 500, hold: { band: '8M', freeze: 'never' } })
   const hog = await hogIn(t, dir)
@@ -68,7 +68,7 @@ t.test('fallback: members that stand still below the limit', onV2(WHY), async t 
   t.equal(max(dir), LIMIT)
 })
 
-t.test('raiseLimit moves line and limit together, and everybody goes on', onV2(WHY), async t => {
+t.test('raiseLimit moves line and limit together, and all members go on', onV2(WHY), async t => {
   const dir = scratch(t, LIMIT)
   const guard = await guarded(t, dir, { delayMs: LONG, hold: { freeze: 'always' } })
   const { lived } = await overfill(t, dir)
@@ -105,7 +105,7 @@ t.test('a limit that others raise in an episode, or move before one', onV2(WHY),
 })
 
 t.test(
-  'an idle group wakes nobody, and writes of others to its line are followed',
+  'an idle group does not wake the sentinel, and a line that another process moves is restored',
   onV2(WHY),
   async t => {
     const dir = scratch(t, LIMIT)
@@ -130,7 +130,7 @@ t.test(
   },
 )
 
-t.test('hold.freeze', onV2(WHY), async t => {
+t.test('hold.freeze decides whether members are frozen', onV2(WHY), async t => {
   for (const freeze of ['if-needed', 'always', 'never'] as const) {
     const dir = scratch(t, 2 * LIMIT)
     const guard = await guarded(t, dir, { delayMs: LONG, hold: { band: '24M', freeze } })
@@ -165,7 +165,7 @@ t.test('a thin band holds because the members are frozen', onV2(WHY), async t =>
 })
 
 t.test(
-  'plan: headroom lends limit and line, freeze stops, all is taken back',
+  'plan: headroom raises limit and line, freeze stops the members, all is restored',
   onV2(WHY),
   async t => {
     const dir = scratch(t, LIMIT)
@@ -191,7 +191,7 @@ t.test(
   },
 )
 
-t.test('dryRun and a delay of 0 hold nothing', onV2(WHY), async t => {
+t.test('with dryRun or a delay of 0 the group is not held', onV2(WHY), async t => {
   const dir = scratch(t, LIMIT)
   const dry = await guarded(t, dir, { delayMs: LONG, dryRun: true })
   t.ok(asFound(dir))
@@ -247,7 +247,7 @@ t.test('the guardian, when its parent is killed or stopped', onV2(WHY), async t 
 })
 
 t.test(
-  'the guardian puts an idle group back, and frees members for a stopped one',
+  'the guardian restores an idle group, and releases the members of a stopped process',
   onV2(WHY),
   async t => {
     const dir = scratch(t, LIMIT)
@@ -260,14 +260,14 @@ t.test(
     process.kill(remote.pid, 'SIGSTOP')
     write(dir, 'memory.high', 'max')
     write(dir, 'memory.max', 2 * LIMIT)
-    t.ok(await lived, 'a raised limit holds nobody')
+    t.ok(await lived, 'a raised limit holds no member')
     process.kill(remote.pid, 'SIGKILL')
     await until(() => pids(remote.home).length === 0)
     t.notOk(frozen(dir))
   },
 )
 
-t.test('never itself', onV2(WHY), async t => {
+t.test('a group that this process is in is never frozen', onV2(WHY), async t => {
   const group = await openGroup(t, mount)
   t.match(await failure(group.guard({ delayMs: 1 })), { code: 'ERR_ROOT_GROUP' })
   const home = scratch(t, 512 * MiB)

@@ -1,4 +1,4 @@
-// Who is killed, and who never is.
+// Which processes are killed, and which never are.
 import { writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import t from 'tap'
@@ -50,7 +50,7 @@ t.test('oom_score_adj -1000 is spared, unless named', { skip }, async t => {
   await last.kill('all').catch(() => {})
 })
 
-t.test('when nobody may be killed, the kernel decides', { skip }, async t => {
+t.test('if no member may be killed, the kernel decides', { skip }, async t => {
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, { delayMs: 100, fallback: 'kill-group' })
   const hog = await hogIn(t, dir)
@@ -58,7 +58,7 @@ t.test('when nobody may be killed, the kernel decides', { skip }, async t => {
   const filled = t.rejects(hog.fill(24 * MiB))
   const episode = await g.next()
   await until(() => episode.signal.aborted || !isHeld(dir))
-  // The kernel spares it too: let it go on.
+  // The kernel spares it too: allow the kill now.
   writeFileSync(`/proc/${hog.pid}/oom_score_adj`, '0')
   await filled
   t.match(await episode.ended, {
@@ -67,7 +67,7 @@ t.test('when nobody may be killed, the kernel decides', { skip }, async t => {
   })
 })
 
-t.test('never this process, nor its parents', async t => {
+t.test('this process and its parents are never killed', async t => {
   // Three generations in the group: the guard's process is the child of a member.
   const dir = scratch(t)
   const program = helperProgram('inside-program')
@@ -118,7 +118,7 @@ for (const descendants of ['guard', 'kernel'] as const) {
   })
 }
 
-t.test('500 members, and forks meanwhile: all of them', async t => {
+t.test('kill-group kills 500 members, and those forked meanwhile', async t => {
   // Room for all of them: the one that fills the group is to be the first that finds it full.
   const limit = 512 * MiB
   const dir = scratch(t, limit, 300)
@@ -151,8 +151,8 @@ t.test('500 members, and forks meanwhile: all of them', async t => {
   await until(() => read(dir, 'cgroup.procs') + read(below, 'cgroup.procs') === '')
 })
 
-t.test('the fallback takes those who have come since the last look', async t => {
-  // The kernel remembers what an open cgroup.procs has said for a second: new members, and forks
+t.test('the fallback kills members that have come since the last listing', async t => {
+  // The kernel keeps the contents of an open cgroup.procs for a second: new members, and forks
   // after the first kill, must be seen all the same.
   const dir = scratch(t, 16 * MiB)
   const g = await guarded(t, dir, { delayMs: 60_000, fallback: 'kill-group' })

@@ -49,7 +49,7 @@ function install(dir: string): string {
 const load = (dir: string): Promise<typeof Package> =>
   import(pathToFileURL(join(dir, 'dist/esm/lib/index.js')).href) as Promise<typeof Package>
 
-interface Told {
+interface Refusal {
   code?: string
   path?: string
   message: string
@@ -59,15 +59,15 @@ interface Told {
 async function failures(
   t: Test,
   lib: typeof Package,
-): Promise<{ spawn: Told; guard: Told; events: string[] }> {
+): Promise<{ spawn: Refusal; guard: Refusal; events: string[] }> {
   const dir = scratch(t)
   const group = await lib.MemoryGroup.open(dir)
   t.teardown(() => group.close())
   const child = lib.spawn('true', [], { group, stdio: 'ignore' })
   const events: string[] = []
-  let told: Told | undefined
+  let refusal: Refusal | undefined
   for (const event of ['spawn', 'exit']) child.on(event, () => events.push(event))
-  child.on('error', error => ((told = error as Told), events.push('error')))
+  child.on('error', error => ((refusal = error as Refusal), events.push('error')))
   await new Promise(resolve => child.on('close', resolve))
   events.push('close')
   const guarded = await group.guard({ delayMs: 1000 }).then(
@@ -75,11 +75,11 @@ async function failures(
       await guard.dispose()
       return new Error('it was guarded')
     },
-    (error: unknown) => error as Told,
+    (error: unknown) => error as Refusal,
   )
   t.notOk(isHeld(dir), 'the group is not touched')
   t.equal(read(dir, 'cgroup.procs'), '')
-  return { spawn: told ?? { message: 'no error' }, guard: guarded, events }
+  return { spawn: refusal ?? { message: 'no error' }, guard: guarded, events }
 }
 
 /** Both programs are refused, each with its own name. */
@@ -95,7 +95,7 @@ async function refused(t: Test, dir: string, code: string, why: RegExp): Promise
   t.match(report.guardian, { available: false, reason: file('oom-guardian') })
 }
 
-t.test('no execute permission: the remedy helps', async t => {
+t.test('without execute permission the error has the remedy that helps', async t => {
   const dir = install(temporary(t))
   const files = PROGRAMS.map(name => join(dir, 'build/Release', name))
   for (const file of files) chmodSync(file, 0o644)
@@ -136,7 +136,7 @@ t.test('truncated, or of another architecture, or something else', async t => {
   await refused(t, text, 'ENOEXEC', /no ELF file/)
 })
 
-t.test('a program that is another one', async t => {
+t.test('a program of another version is detected', async t => {
   const dir = install(temporary(t))
   const file = join(dir, 'build/Release/oom-launcher')
   copyFileSync(nodeTrue(), file)
@@ -155,7 +155,7 @@ function nodeTrue(): string {
   return ['/bin/true', '/usr/bin/true'].find(existsSync)!
 }
 
-t.test('not there', async t => {
+t.test('a program that is missing has a code of its own', async t => {
   const dir = install(temporary(t))
   for (const name of PROGRAMS) rmSync(join(dir, 'build/Release', name))
   const { spawn, guard } = await failures(t, await load(dir))
@@ -163,8 +163,8 @@ t.test('not there', async t => {
   t.match(guard, { code: 'ERR_GUARDIAN_MISSING', message: /oom-guardian.*is incomplete/ })
 })
 
-/** What the package says in a program of its own at `file`. */
-async function said(file: string): Promise<Record<string, string>> {
+/** What probe() and the calls of the package print in a program of its own at `file`. */
+async function printed(file: string): Promise<Record<string, string>> {
   const program = `
     const lib = await import(${JSON.stringify(pathToFileURL(file).href)})
     const { addon, memory } = await lib.probe()
@@ -179,10 +179,10 @@ async function said(file: string): Promise<Record<string, string>> {
   return JSON.parse(text) as Record<string, string>
 }
 
-t.test('an addon that cannot be loaded', async t => {
+t.test('an addon that cannot be loaded is explained', async t => {
   const cut = install(temporary(t))
   truncateSync(join(cut, 'build/Release/cgroup_oom.node'), 5000)
-  t.match(await said(join(cut, 'dist/esm/lib/index.js')), {
+  t.match(await printed(join(cut, 'dist/esm/lib/index.js')), {
     available: false,
     reason: /cgroup_oom\.node: it is truncated/,
     remedy: /install the package again/,
@@ -191,24 +191,24 @@ t.test('an addon that cannot be loaded', async t => {
 
   const without = install(temporary(t))
   rmSync(join(without, 'build'), { recursive: true })
-  t.match(await said(join(without, 'dist/commonjs/lib/index.js')), {
+  t.match(await printed(join(without, 'dist/commonjs/lib/index.js')), {
     reason: /has no native files/,
     remedy: /prebuilds\/ too/,
     code: 'ERR_CGROUP_UNSUPPORTED',
   })
   mkdirSync(join(without, 'prebuilds/sunos-sparc'), { recursive: true })
-  t.match(await said(join(without, 'dist/esm/lib/index.js')), {
+  t.match(await printed(join(without, 'dist/esm/lib/index.js')), {
     reason: /no native files for linux-\S+, only for sunos-sparc/,
     remedy: /install the package on the platform where it runs/,
   })
 })
 
-t.test('bundled', async t => {
+t.test('bundled, the package reports what is missing beside it', async t => {
   const dir = temporary(t)
   writeFileSync(join(dir, 'package.json'), '{ "name": "my-app", "type": "module" }')
   cpSync('dist', join(dir, 'out'), { recursive: true })
   const bundle = join(dir, 'out/esm/lib/index.js')
-  t.match(await said(bundle), {
+  t.match(await printed(bundle), {
     reason: /seems to have been bundled/,
     remedy: /external in the bundler.*node_modules\/cgroup-oom/,
     code: 'ERR_CGROUP_UNSUPPORTED',
@@ -216,12 +216,12 @@ t.test('bundled', async t => {
 
   const installed = install(join(dir, 'node_modules/cgroup-oom'))
   const works = { available: true, memory: true }
-  t.match(await said(bundle), works, 'with the package beside it, it works')
-  t.match(await said(join(dir, 'out/commonjs/lib/index.js')), works)
+  t.match(await printed(bundle), works, 'with the package beside it, it works')
+  t.match(await printed(join(dir, 'out/commonjs/lib/index.js')), works)
 
   const manifest = JSON.parse(readFileSync('package.json', 'utf8')) as object
   writeFileSync(join(installed, 'package.json'), JSON.stringify({ ...manifest, version: '99.0.0' }))
-  t.match(await said(bundle), {
+  t.match(await printed(bundle), {
     reason: /the bundled JavaScript is of cgroup-oom \S+, but .* is version 99\.0\.0/,
     remedy: /bundle again/,
     code: 'ERR_CGROUP_UNSUPPORTED',
@@ -230,7 +230,7 @@ t.test('bundled', async t => {
 
 t.test('bundled as CommonJS: there is no import.meta.url', async t => {
   const dir = temporary(t)
-  // What a bundler makes of the module that says where it is.
+  // What a bundler makes of the module that knows its own place.
   const source = readFileSync('dist/esm/lib/native/dirname.js', 'utf8')
   const file = join(dir, 'bundle.cjs')
   const text = source

@@ -27,7 +27,7 @@ const pairs = (['own', 'esm', 'cjs'] as Name[]).flatMap(a =>
   (['own', 'esm', 'cjs'] as Name[]).filter(b => b !== a).map(b => [a, b] as const),
 )
 
-t.test('they are several', async t => {
+t.test('the copies have classes of their own', async t => {
   t.not(own.MemoryGroup, esm.MemoryGroup)
   t.not(esm.MemoryGroup, cjs.MemoryGroup)
 })
@@ -81,7 +81,7 @@ t.test('a class that extends one of them is its own', async t => {
   t.notOk(new cjs.OomError('X', 'x') instanceof Special)
 })
 
-t.test('what is no group is none, whatever it says', async t => {
+t.test('an object that only pretends to be a group is refused', async t => {
   const forged = { [Symbol.for('cgroup-oom.MemoryGroup')]: () => ({ handle: {}, version: '9' }) }
   t.throws(() => own.spawn('true', { group: forged as never }), { code: 'ERR_OTHER_COPY' })
   const group = await own.MemoryGroup.open(scratch(t))
@@ -93,7 +93,7 @@ t.test('what is no group is none, whatever it says', async t => {
   }
 })
 
-t.test('protect(): one process, one score, whoever asks', async t => {
+t.test('protect(): one process has one score, in all copies', async t => {
   const score = () => Number(readFileSync('/proc/self/oom_score_adj', 'utf8'))
   const found = score()
   const first = await esm.protect({ oomScoreAdj: 300 })
@@ -111,7 +111,7 @@ t.test('protect(): one process, one score, whoever asks', async t => {
   t.equal(score(), found)
 })
 
-t.test('an EventFd of the other copy', onV1('cgroup.event_control'), async t => {
+t.test('an EventFd of the other copy can be used', onV1('cgroup.event_control'), async t => {
   const eventFd = new cjsPrimitives.EventFd()
   t.teardown(() => eventFd.close())
   t.ok(eventFd instanceof ownPrimitives.EventFd)

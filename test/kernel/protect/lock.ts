@@ -6,12 +6,12 @@ import { lockMemory, MemoryReserve } from '../../../lib/index.js'
 import { MiB } from '../../helpers/memory-files.js'
 import { CLEAN, script } from '../../helpers/script.js'
 
-/** Whether a process may be started with so much RLIMIT_MEMLOCK. */
+/** Whether a process may be started with that RLIMIT_MEMLOCK. */
 const mayRaise = (bytes: number): boolean =>
   spawnSync('prlimit', [`--memlock=${bytes}:${bytes}`, 'true']).status === 0
 const locked = (): number => binding().memlockNumbers().locked
 
-t.test('oom-path: small, counted, undone', async t => {
+t.test('oom-path locks little memory, counts locks, and unlocks', async t => {
   const before = locked()
   const one = lockMemory()
   t.match(one, { scope: 'oom-path' })
@@ -113,7 +113,7 @@ t.test('the stack still grows, whatever the limit', async t => {
   t.match(result, { ...CLEAN, stdout: 'done\n' })
 })
 
-t.test('nothing at all allowed: a clear refusal', async t => {
+t.test('without any allowance the refusal is clear', async t => {
   const result = await script(
     `
     assert.throws(() => oom.lockMemory(), { code: 'ERR_MEMLOCK_LIMIT', errno: -1 })

@@ -20,7 +20,7 @@ t.test('locks, unlocks, and leaves what others hold', async t => {
   t.match(result, { ...CLEAN, stdout: 'done\n' })
 })
 
-t.test('a natural end is clean: unlocked in time', async t => {
+t.test('at a natural end the memory is unlocked in time', async t => {
   for (const flags of [
     'MCL_CURRENT',
     'MCL_CURRENT | oom.MCL_ONFAULT',

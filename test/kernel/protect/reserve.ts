@@ -1,4 +1,4 @@
-// MemoryReserve: resident, locked, given back and taken again, whatever ends the process.
+// MemoryReserve: resident, locked, freed and allocated again, in whatever way the process ends.
 import { join } from 'node:path'
 import t from 'tap'
 import { MemoryReserve } from '../../../lib/index.js'
@@ -10,7 +10,7 @@ import { CLEAN, script } from '../../helpers/script.js'
 const rss = (): number => process.memoryUsage.rss()
 const locked = (): number => binding().memlockNumbers().locked
 
-t.test('is resident and locked, gives its pages back, and takes them again', async t => {
+t.test('is resident and locked, frees its pages, and allocates them again', async t => {
   const before = { rss: rss(), locked: locked() }
   const reserve = new MemoryReserve('64M')
   t.equal(reserve.bytes, 64 * MiB)
@@ -18,7 +18,7 @@ t.test('is resident and locked, gives its pages back, and takes them again', asy
   t.ok(near(64 * MiB), 'resident')
   t.equal(locked() - before.locked, 64 * MiB)
   t.equal(reserve.release(), 64 * MiB)
-  t.ok(near(0), 'given back')
+  t.ok(near(0), 'freed')
   t.equal(reserve.release(), 0)
   reserve.refill()
   reserve.refill()
@@ -35,7 +35,7 @@ t.test('is resident and locked, gives its pages back, and takes them again', asy
   t.throws(() => reserve.refill(), closed)
 })
 
-t.test('rounds up to pages', async t => {
+t.test('sizes are rounded up to pages', async t => {
   const reserve = new MemoryReserve(1)
   t.equal(reserve.bytes % 4096, 0)
   t.equal(reserve.release(), reserve.bytes)
@@ -52,14 +52,14 @@ t.test("the usage of this process's group falls with the release", async t => {
     assert.ok(full >= 64 << 20, 'charged: ' + full)
     reserve.release()
     const empty = usage()
-    assert.ok(full - empty > 60 << 20, 'given back: ' + (full - empty))
+    assert.ok(full - empty > 60 << 20, 'freed: ' + (full - empty))
     reserve.refill()
     assert.ok(usage() - empty > 60 << 20, 'charged again')
     console.log('done')`)
   t.match(result, { ...CLEAN, stdout: 'done\n' })
 })
 
-const noKiller = onV1('elsewhere the kernel kills whoever asks for more')
+const noKiller = onV1('elsewhere the kernel kills the process that needs more')
 t.test('a refill that a full group has no room for fails, and holds nothing', noKiller, async t => {
   // The killer is disabled: with page faults instead of a system call this would hang.
   const dir = scratch(t, 96 * MiB)
@@ -122,7 +122,7 @@ t.test('life cycle: every ending is clean', async t => {
     'never closed': `new oom.MemoryReserve('8M')`,
     'released, never closed': `new oom.MemoryReserve('8M').release()`,
     'process.exit()': `new oom.MemoryReserve('8M'); process.exit(0)`,
-    'a worker that ends gives it back': `
+    'a worker that ends frees it': `
       await new Promise(resolve => ${worker}.once('exit', code => { assert.equal(code, 0); resolve() }))
       assert.equal(kB('VmLck'), 0)`,
   })) {

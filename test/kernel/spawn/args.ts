@@ -1,6 +1,6 @@
 // Arguments of spawn(): the wrong ones are thrown before anything has been started or opened, with
 // the codes that child_process.spawn has.
-// lab: left out: arguments, checked before the kernel is asked
+// lab: left out: arguments, checked before any system call
 import * as child_process from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
@@ -75,7 +75,7 @@ t.test('what Node.js refuses is refused with the same code', async t => {
   t.equal(read(group.path, 'cgroup.procs'), '')
 })
 
-t.test("what is spawn()'s own", async t => {
+t.test('the options that only spawn() has are checked', async t => {
   const group = await openGroup(t, scratch(t))
   const type = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
   t.throws(() => loose('true', []), type)
@@ -117,7 +117,7 @@ t.test('options are not changed, and the group may be closed at once', async t =
   t.strictSame(await once(child, 'exit'), [0, null])
 })
 
-t.test('types', async t => {
+t.test('the types of all arguments are checked', async t => {
   const group = await openGroup(t, scratch(t))
   const all = spawn('cat', [], { group })
   const ends: [Writable, Readable, Readable] = [all.stdin, all.stdout, all.stderr]

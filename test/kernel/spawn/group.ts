@@ -25,7 +25,7 @@ const closed = (child: ChildProcess): Promise<unknown[]> =>
 
 const memoryLines = (text: string): string[] => text.split('\n').filter(l => l.includes(HIERARCHY))
 
-t.test('from the first instruction, and all that is forked', async t => {
+t.test('the child is in the group from its first instruction, with all that it forks', async t => {
   const dir = scratch(t)
   const group = await openGroup(t, dir)
   const mine = `${HIERARCHY}${dir.slice(mount.length)}`
@@ -39,7 +39,7 @@ t.test('from the first instruction, and all that is forked', async t => {
   t.strictSame(memoryLines(shell), forked)
 })
 
-t.test('what it allocates is charged', async t => {
+t.test('what the child allocates is charged to the group', async t => {
   const dir = scratch(t)
   const group = await openGroup(t, dir)
   const child = spawn(compiled('hog'), [], { group, stdio: ['pipe', 'pipe', 'inherit'] })
@@ -51,7 +51,7 @@ t.test('what it allocates is charged', async t => {
   // Its very first pages, too: a program that ends at once has been charged for.
   const other = scratch(t)
   const peak = ['memory.max_usage_in_bytes', 'memory.peak'].find(f => existsSync(`${other}/${f}`))
-  if (peak === undefined) return t.comment('this kernel tells no peak')
+  if (peak === undefined) return t.comment('this kernel has no peak')
   const empty = Number(read(other, peak))
   await once(spawn('true', [], { group: await openGroup(t, other), stdio: 'ignore' }), 'close')
   t.ok(Number(read(other, peak)) > empty)
@@ -108,7 +108,7 @@ t.test('a start that waits can be killed', async t => {
   t.strictSame(await once(child, 'exit'), [null, 'SIGTERM'])
 })
 
-t.test('a group that is gone', async t => {
+t.test('a spawn into a group that is gone fails', async t => {
   const dir = below(scratch(t), 'gone')
   const group = await openGroup(t, dir)
   rmdirSync(dir)

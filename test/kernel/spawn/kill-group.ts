@@ -8,7 +8,7 @@ import { openGroup } from '../../helpers/group.js'
 import { groupOf, read } from '../../helpers/memory-files.js'
 import { plainChild, scratch, until } from '../../helpers/scratch.js'
 
-// A child with a grandchild that has left its session and heeds no SIGTERM, and is told of when it is there.
+// A child with a grandchild that has left its session and ignores SIGTERM; it prints a line when it is there.
 const FAMILY = `setsid sh -c 'trap "" TERM; echo ready; while :; do sleep 1; done' & trap 'exit 9' TERM; while :; do sleep 0.1; done`
 
 /** Starts the family in the group; resolves when the grandchild is deaf to SIGTERM. */
@@ -52,7 +52,7 @@ t.test('killGroup, aborted: killSignal to all, SIGKILL to what is left', async t
   t.equal(name, 'AbortError')
   t.match(cause, { message: 'why' }, "Node.js's own error")
   t.strictSame(await exited, [9, null], 'it could clean up')
-  t.strictSame(await other, [null, 'SIGTERM'], 'all members are asked')
+  t.strictSame(await other, [null, 'SIGTERM'], 'all members get the signal')
   await empty(dir)
   await group.close()
 })
@@ -89,7 +89,7 @@ t.test('killGroup: a signal that has aborted already', async t => {
   await empty(dir)
 })
 
-t.test('killGroup: a child that ends by itself takes nobody with it', async t => {
+t.test('killGroup: a child that ends by itself ends no other process', async t => {
   const group = await openGroup(t, scratch(t))
   const other = spawn('sleep', ['1000'], { group, stdio: 'ignore' })
   await once(other, 'spawn')
@@ -117,7 +117,7 @@ t.test('killGroup: bad values, and a group that this process is in', async t => 
 
 const score = (pid: number | 'self') => Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'))
 
-/** The score that a child starts with: what it says itself. */
+/** The score that a child starts with, as the child prints it. */
 async function startsWith(group: MemoryGroup, options: object = {}): Promise<number> {
   const child = spawn('cat', ['/proc/self/oom_score_adj'], {
     group,
@@ -130,7 +130,7 @@ async function startsWith(group: MemoryGroup, options: object = {}): Promise<num
   return Number(text)
 }
 
-t.test('oomScoreAdj: as before protect(), unless told otherwise', async t => {
+t.test('oomScoreAdj is that from before protect(), unless it is given', async t => {
   const group = await openGroup(t, scratch(t))
   const found = score('self')
   t.equal(await startsWith(group), found)

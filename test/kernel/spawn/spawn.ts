@@ -122,7 +122,7 @@ t.test('commands that do not start', async t => {
     })
   }
 
-  await t.test('arguments too long are thrown, as ever', async t => {
+  await t.test('too long arguments throw, as with child_process', async t => {
     const seen = await same(t, 'true', ['x'.repeat(1 << 20)])
     t.match(seen.thrown, { code: 'E2BIG', syscall: 'spawn' })
   })
@@ -141,7 +141,7 @@ t.test('commands that do not start', async t => {
   })
 })
 
-t.test('ends', async t => {
+t.test('a child ends as with child_process', async t => {
   const wait = (child: { once(e: 'spawn', f: () => void): unknown }, then: () => void) =>
     child.once('spawn', then)
   await t.test('exit code', async t => {
@@ -176,7 +176,7 @@ t.test('streams', async t => {
     const seen = await same(t, 'cat', [], {}, c => c.stdin!.end('x'.repeat(300_000)))
     t.equal(seen.output[1]!.length, 300_000)
   })
-  await t.test('a fourth, both ways', async t => {
+  await t.test('a fourth descriptor works in both directions', async t => {
     const seen = await same(
       t,
       'sh',
@@ -186,13 +186,13 @@ t.test('streams', async t => {
     )
     t.equal(seen.output[3], 'line\n')
   })
-  await t.test('spawn comes before data, however late the loop looks', async t => {
+  await t.test('spawn comes before data, however late the loop polls', async t => {
     const group = await openGroup(t, scratch(t))
     const order: string[] = []
     await sideBySide(group, 'echo', ['x'], {}, child => {
       child.on('spawn', () => order.push('spawn'))
       child.stdout!.on('data', () => order.push('data'))
-      // As a busy event loop: everything has happened by the time it looks.
+      // As a busy event loop: everything has happened by the time it polls.
       while (!readFileSync(`/proc/${child.pid}/stat`, 'utf8').includes(') Z ')) {
         // busy on purpose: the loop must not turn
       }
@@ -201,7 +201,7 @@ t.test('streams', async t => {
   })
 })
 
-t.test('messages', async t => {
+t.test('messages pass in both directions', async t => {
   const program = `process.on('message', m => { process.send({ got: m }); process.disconnect() })`
   for (const serialization of ['json', 'advanced'] as const) {
     const message = serialization === 'json' ? { a: [1] } : { a: new Map([[1, 2n]]) }
@@ -222,7 +222,7 @@ t.test('messages', async t => {
   }
 })
 
-t.test('a session of its own', async t => {
+t.test('detached gives the child a session of its own', async t => {
   for (const detached of [true, false]) {
     const seen = await same(
       t,

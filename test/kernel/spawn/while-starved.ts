@@ -1,4 +1,4 @@
-// Whoever guards also spawns. fork(2) makes each private page of a process copy-on-write, locked ones
+// A program that guards also spawns. fork(2) makes each private page of a process copy-on-write, locked ones
 // too: the next write to one faults and needs a new page, which is charged to the process's group. So no
 // page that the library's threads write may be shared with a child: counted by the kernel, while the
 // guarding process forks without end and runs each job itself.
@@ -39,7 +39,7 @@ return new Promise(resolve => job.on('close', (code, signal) => resolve(signal))
 
 const SCENES: Record<string, GuardOptions> = {
   'the kernel decides at the deadline': { delayMs: 50 },
-  'a plan lends headroom and kills': {
+  'a plan raises the limit by headroom and kills': {
     delayMs: 30_000,
     reserve: { headroom: 2 * MiB },
     plan: [
@@ -59,7 +59,7 @@ async function ooms(t: Test, remote: Remote, dir: string, count: number): Promis
 
 /**
  * What is shared faults each time. Once in a while the kernel moves a locked page, to have larger ones
- * (vm.compact_unevictable_allowed), and whoever touches it meanwhile has a fault too: then once more.
+ * (vm.compact_unevictable_allowed), and a thread that touches it meanwhile has a fault too: then the test tries again.
  */
 async function withoutFault(t: Test, remote: Remote, act: () => Promise<void>): Promise<void> {
   const seen: Record<string, number>[] = []
@@ -103,8 +103,8 @@ t.test('nor where it only watches, waits for thresholds and keeps time', async t
   const remote = await Remote.start(t)
   await remote.run(`
     const group = await oom.MemoryGroup.open(${JSON.stringify(dir)})
-    const told = (globalThis.told = { watch: 0, tree: 0, usage: 0, delay: 0 })
-    const count = async (what, events) => { for await (const _ of events) told[what]++ }
+    const counts = (globalThis.counts = { watch: 0, tree: 0, usage: 0, delay: 0 })
+    const count = async (what, events) => { for await (const _ of events) counts[what]++ }
     void count('watch', group.watch())
     const tree = oom.watchTree(${JSON.stringify(dir)})
     void count('tree', tree)
@@ -114,13 +114,13 @@ t.test('nor where it only watches, waits for thresholds and keeps time', async t
     void count('delay', timer)
     timer.start(5, { intervalMs: 5 })
   `)
-  const told = () => remote.run<Record<string, number>>('return told')
+  const counts = () => remote.run<Record<string, number>>('return counts')
   const run = async (count: number) => {
     for (let i = 0; i < count; i++) {
-      const before = await told()
+      const before = await counts()
       t.equal(await remote.run(job(dir)), 'SIGKILL')
       await until(async () => {
-        const now = await told()
+        const now = await counts()
         return Object.entries(before).every(([what, times]) => now[what]! > times)
       })
     }
@@ -130,7 +130,7 @@ t.test('nor where it only watches, waits for thresholds and keeps time', async t
   await withoutFault(t, remote, () => run(OOMS))
 })
 
-// A supervisor that lives in the group it guards, with nobody behind it, spawns while the group is full:
+// A supervisor that lives in the group it guards, without a guardian, spawns while the group is full:
 // what its children make it copy is charged to that very group.
 const SPAWN_IN_FULL = (dir: string) => `
 const { spawn } = require('node:child_process')
@@ -152,7 +152,7 @@ const next = () => {
 setImmediate(next)
 `
 
-/** The threads of the library that wait for memory now: the kernel's function says so. */
+/** The threads of the library that wait for memory now, by the kernel function that they are in. */
 function waiting(pid: number): string[] {
   return readdirSync(`/proc/${pid}/task`).flatMap(tid => {
     const name = readFileSync(`/proc/${pid}/task/${tid}/comm`, 'utf8').trim()

@@ -25,12 +25,12 @@ const endings: Record<string, (watch: OomWatch, control: AbortController) => Pro
     await using held = watch
     t.equal(held[Symbol.asyncIterator](), watch)
   },
-  'signal, while somebody waits': async (watch, control) => {
+  'signal, while a consumer waits': async (watch, control) => {
     const pending = rest(watch)
     control.abort(new Error('enough'))
     await t.rejects(pending, { ...abort, cause: { message: 'enough' } })
   },
-  'signal, before somebody waits': async (watch, control) => {
+  'signal, before a consumer waits': async (watch, control) => {
     control.abort()
     await t.rejects(watch.next(), abort)
   },
@@ -65,7 +65,7 @@ for (const [name, end] of Object.entries(endings)) {
   })
 }
 
-t.test('break and throw in the loop', async t => {
+t.test('break and throw in the loop end the watch', async t => {
   const dir = scratch(t, 4 * MiB)
   await using group = await MemoryGroup.open(dir)
   await using other = group.watch()
@@ -105,7 +105,7 @@ t.test('the removal ends it by itself', async t => {
   t.equal(openFds(), before - LAST)
 })
 
-t.test('of a tree: ended while it is being scanned', async t => {
+t.test('a watch of a tree can be ended while the tree is being scanned', async t => {
   const dir = scratch(t)
   for (let i = 0; i < 200; i++) child(dir, String(i))
   await using other = watchTree(dir)
@@ -116,7 +116,7 @@ t.test('of a tree: ended while it is being scanned', async t => {
   await t.rejects(left.ready, { code: 'ERR_CLOSED' })
   await returned
   const control = new AbortController()
-  // In the turn of the loop in which the scan begins: its end cannot be told before.
+  // In the turn of the loop in which the scan begins: its end cannot be reported before.
   const native = binding()
   const { TreeWatch } = native
   t.teardown(() => (native.TreeWatch = TreeWatch))
@@ -133,7 +133,7 @@ t.test('of a tree: ended while it is being scanned', async t => {
   t.equal(openFds(), before)
 })
 
-t.test('diagnostics channel: each event, as it came', async t => {
+t.test('the diagnostics channel has each event as it came', async t => {
   const dir = scratch(t, 4 * MiB)
   await using group = await MemoryGroup.open(dir)
   const seen: OomEvent[] = []

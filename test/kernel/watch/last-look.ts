@@ -1,5 +1,5 @@
 // The kernel's counters go with their group. Where this process removes it itself, a watch has read
-// them before, however late the sentinel is: here it stands still until the removal waits for it.
+// them before, however late the sentinel is: here it is stopped until the removal waits for it.
 import t, { type Test } from 'tap'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -41,7 +41,7 @@ const freezerHome = (): string =>
 
 const stops = version === 1 && hasFreezer
 
-/** Runs `job` and begins to remove while the sentinel stands still, where it can be stopped. */
+/** Runs `job` and begins to remove while the sentinel is stopped, where that is possible. */
 async function behindItsBack(
   t: Test,
   dir: string,
@@ -59,7 +59,7 @@ async function behindItsBack(
   await removed
 }
 
-t.test('of a group', async t => {
+t.test('a watch of a group reports what happened just before the removal', async t => {
   const dir = scratch(t)
   const at = child(dir, 'job', 8 * MiB)
   const group = await MemoryGroup.open(at)
@@ -68,11 +68,11 @@ t.test('of a group', async t => {
   await behindItsBack(t, dir, job, () => group.remove())
   const events = await rest(watch)
   t.equal(total(events, 'kill'), 1)
-  t.ok(types(events).indexOf('oom') === 0, 'told before it')
+  t.ok(types(events).indexOf('oom') === 0, 'reported before it')
   t.equal(types(events).at(-1), 'removed')
 })
 
-t.test('of each one below, watched as a tree', async t => {
+t.test('a watch of a tree reports what happened in each group below', async t => {
   const dir = scratch(t)
   const at = child(dir, 'top', 64 * MiB)
   const below = ['a', 'b'].map(name => child(at, name, 8 * MiB))
@@ -91,7 +91,7 @@ t.test('of each one below, watched as a tree', async t => {
   t.equal(types(events).filter(type => type === 'removed').length, 3)
 })
 
-t.test('of nobody who has stopped watching', async t => {
+t.test('a removal does not wait for a watch that has ended', async t => {
   const at = child(scratch(t), 'job', 8 * MiB)
   const group = await MemoryGroup.open(at)
   const watch = group.watch()

@@ -6,7 +6,7 @@ import { Hog } from '../../helpers/hog.js'
 import { hasMemsw, MiB, mount, version } from '../../helpers/memory-files.js'
 import { child, scratch } from '../../helpers/scratch.js'
 
-// The root of v2 has no such file, and swap is accounted unless the kernel was told not to.
+// The root of v2 has no such file, and swap is accounted unless an option of the kernel forbids it.
 const skip = version === 1 && !hasMemsw(mount) && 'no swap accounting'
 
 // v1: with swapMax: 0 the charge is refused by memory.memsw, whose refusals newer kernels do not count.
@@ -21,7 +21,7 @@ t.test('a group that may not swap hits its own limit', { skip }, async t => {
 })
 
 t.test(
-  'a group without a limit is told of the one above, which may not swap',
+  'a group without a limit is notified of the one above, which may not swap',
   { skip },
   async t => {
     await using above = await MemoryGroup.open(scratch(t))

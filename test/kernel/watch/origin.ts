@@ -1,5 +1,5 @@
-// Whose limit it was: an OOM is told to the group that had it and, of those below, v1 to all and v2 to
-// those in which somebody was killed for it.
+// Whose limit it was: the group that had an OOM is notified and, of those below, on v1 all and on v2 those
+// that lost a member to it.
 import t from 'tap'
 import { MemoryGroup, type OomOrigin } from '../../../lib/index.js'
 import { Hog } from '../../helpers/hog.js'
@@ -8,14 +8,14 @@ import { child, scratch } from '../../helpers/scratch.js'
 import { killedIn, total, upTo } from '../../helpers/watching.js'
 
 /**
- * v1: so that an OOM lasts until it has been looked at. On a slow machine a victim may be gone before,
- * and its memory with it: then it is 'unknown'. v2 tells from counters, which stay.
+ * v1: so that an OOM lasts until it has been sampled. On a slow machine a victim may be gone before,
+ * and its memory with it: then it is 'unknown'. v2 has counters, which stay.
  */
 function last(dir: string, does: boolean): void {
   if (version === 1) write(dir, 'memory.oom_control', Number(does))
 }
 
-/** The origins that each of the groups is told when `dir` is filled until `full` is out of memory. */
+/** The origins that are reported for each of the groups when `dir` is filled until `full` is out of memory. */
 async function origins(
   dirs: string[],
   dir: string,
@@ -27,12 +27,12 @@ async function origins(
   last(full, true)
   const hog = await Hog.start(dir)
   hog.fill(bytes).catch(() => {})
-  const told = await Promise.all(watches.map(watch => upTo(watch, 'oom', 1)))
+  const reported = await Promise.all(watches.map(watch => upTo(watch, 'oom', 1)))
   await hog.end()
   last(full, false)
   for (const watch of watches) await watch.return()
   for (const group of groups) await group.close()
-  return told.map(([event]) => {
+  return reported.map(([event]) => {
     // v2 may count more than one until it has killed.
     if (event?.type !== 'oom' || (version === 1 && event.count !== 1)) {
       throw new Error(JSON.stringify(event?.type))
@@ -41,7 +41,7 @@ async function origins(
   })
 }
 
-t.test("an ancestor's limit", async t => {
+t.test("an OOM at an ancestor's limit has the origin 'ancestor'", async t => {
   const parent = scratch(t, 16 * MiB)
   const below = child(parent, 'below')
   const limited = child(parent, 'limited', 32 * MiB)
@@ -56,11 +56,11 @@ t.test("an ancestor's limit", async t => {
     await killedIn(below)
     await killedIn(sibling)
     const events = await upTo(watch, 'kill', 1)
-    t.equal(total(events, 'oom'), 1, 'not told when nobody in it was killed')
+    t.equal(total(events, 'oom'), 1, 'not reported if no member of it was killed')
   }
 })
 
-t.test("a group's own limit is nobody else's business", async t => {
+t.test("an OOM at a group's own limit is reported to no other group", async t => {
   const parent = scratch(t, 64 * MiB)
   const below = child(parent, 'below', 8 * MiB)
   const deeper = child(below, 'deeper')
@@ -73,22 +73,19 @@ t.test("a group's own limit is nobody else's business", async t => {
   t.match((await watch.next()).value, { type: 'oom', origin: /self|unknown/ })
 })
 
-t.test(
-  'the group above never met its limit: for certain its own, whoever is gone already',
-  async t => {
-    const parent = scratch(t, 64 * MiB)
-    const below = child(parent, 'below', 8 * MiB)
-    for (let i = 0; i < 5; i++) {
-      await using group = await MemoryGroup.open(below)
-      await using watch = group.watch()
-      await killedIn(below)
-      t.match((await watch.next()).value, { type: 'oom', origin: 'self' })
-    }
-  },
-)
+t.test('the group above never met its limit: the OOM is certainly the own one', async t => {
+  const parent = scratch(t, 64 * MiB)
+  const below = child(parent, 'below', 8 * MiB)
+  for (let i = 0; i < 5; i++) {
+    await using group = await MemoryGroup.open(below)
+    await using watch = group.watch()
+    await killedIn(below)
+    t.match((await watch.next()).value, { type: 'oom', origin: 'self' })
+  }
+})
 
 const counted = onV1('v2 counts whose limit it was, and of two that are equal it is either')
-t.test('both at their limit: not the ancestor’s alone', counted, async t => {
+t.test('if both are at their limit, the OOM is not the ancestor’s alone', counted, async t => {
   const parent = scratch(t, 16 * MiB)
   const below = child(parent, 'below', 16 * MiB)
   {
@@ -101,16 +98,20 @@ t.test('both at their limit: not the ancestor’s alone', counted, async t => {
   t.strictSame(await origins([below], below, below), ['self'])
 })
 
-t.test('memory and swap together', onV1('v2 limits them apart'), async t => {
-  const parent = scratch(t)
-  if (!hasMemsw(parent)) return t.plan(0, 'no swap accounting')
-  write(parent, 'memory.limit_in_bytes', 16 * MiB)
-  write(parent, MEMSW, 16 * MiB)
-  const below = child(parent, 'below')
-  t.strictSame(await origins([parent, below], below, parent), ['self', 'ancestor'])
-})
+t.test(
+  'a limit of memory and swap together is an own limit, too',
+  onV1('v2 limits them apart'),
+  async t => {
+    const parent = scratch(t)
+    if (!hasMemsw(parent)) return t.plan(0, 'no swap accounting')
+    write(parent, 'memory.limit_in_bytes', 16 * MiB)
+    write(parent, MEMSW, 16 * MiB)
+    const below = child(parent, 'below')
+    t.strictSame(await origins([parent, below], below, parent), ['self', 'ancestor'])
+  },
+)
 
-t.test('an ancestor after an own one, and the other way round', async t => {
+t.test("an ancestor's OOM after an own one is distinguished, and the other way round", async t => {
   const parent = scratch(t, 32 * MiB)
   const below = child(parent, 'below')
   const OWN = 8 * MiB
@@ -132,7 +133,7 @@ t.test('an ancestor after an own one, and the other way round', async t => {
       last(dir, true)
       const hog = await Hog.start(below)
       hog.fill(64 * MiB).catch(() => {})
-      // The kill comes last: after it no more is told of this one.
+      // The kill comes last: after it no more is reported of this one.
       const events = await upTo(watch, version === 1 ? 'oom' : 'kill', 1)
       const ooms = events.filter(event => event.type === 'oom')
       t.ok(ooms.length > 0 && ooms.every(event => event.origin === origin), origin)

@@ -3,7 +3,7 @@
 import t from 'tap'
 import { chmodSync, readFileSync, rmdirSync } from 'node:fs'
 import { MemoryGroup, type PressureEvent } from '../../../lib/index.js'
-import { hasPsi, squeezed, stalls } from '../../helpers/pressure.js'
+import { hasPsi, stalls, underPressure } from '../../helpers/pressure.js'
 import { MiB, onV1, onV2, version } from '../../helpers/memory-files.js'
 import { child, scratch } from '../../helpers/scratch.js'
 import { CLEAN, script } from '../../helpers/script.js'
@@ -18,7 +18,7 @@ for (const level of LEVELS) {
     await using group = await MemoryGroup.open(dir)
     for (const mode of [undefined, ...MODES]) {
       const events = group.watchPressure(mode ? { level, mode } : { level })
-      const event = await squeezed(events, dir)
+      const event = await underPressure(events, dir)
       t.match(event, { type: 'pressure', group: dir, level }, mode ?? 'the default mode')
       t.ok(event!.count >= 1)
       t.ok(event!.at <= process.hrtime.bigint())
@@ -27,7 +27,7 @@ for (const level of LEVELS) {
   })
 }
 
-t.test('modes: who hears of what is squeezed below', onV1('levels'), async t => {
+t.test('modes: which groups are notified of pressure in a group below', onV1('levels'), async t => {
   const parent = scratch(t)
   const below = child(parent, 'below', 8 * MiB)
   await using above = await MemoryGroup.open(parent)
@@ -43,12 +43,12 @@ t.test('modes: who hears of what is squeezed below', onV1('levels'), async t => 
   void listen('local', above.watchPressure({ level: 'low', mode: 'local', signal }))
   void listen('default', above.watchPressure({ level: 'low', signal }))
   const own = group.watchPressure({ level: 'low', mode: 'local' })
-  await squeezed(own, below)
-  while (!heard.includes('hierarchy')) await squeezed(own, below)
+  await underPressure(own, below)
+  while (!heard.includes('hierarchy')) await underPressure(own, below)
   control.abort()
   await own.return()
   t.notOk(heard.includes('local'), 'local: only what is its own')
-  t.notOk(heard.includes('default'), 'default: told below already')
+  t.notOk(heard.includes('default'), 'default: the group below was notified already')
 })
 
 t.test('the removal ends it and is no pressure', onV1('levels'), async t => {
@@ -60,7 +60,7 @@ t.test('the removal ends it and is no pressure', onV1('levels'), async t => {
 })
 
 t.test(
-  'PSI: told with a stall that the trigger asks for',
+  'PSI: a stall as long as in the trigger is reported',
   { skip: !hasPsi && 'no PSI' },
   async t => {
     // What stalls: a group far too small for what is read again and again.
@@ -70,17 +70,17 @@ t.test(
       Number(/^some .*total=(\d+)/m.exec(readFileSync(stalls(dir), 'utf8'))![1])
     const before = total()
     const events = group.watchPressure({ kind: 'some', stallMs: 0.5, windowMs: 2000 })
-    const event = await squeezed(events, dir)
+    const event = await underPressure(events, dir)
     t.match(event, { type: 'pressure', kind: 'some', group: dir, count: 1 })
     t.ok(event!.totalUs! - before >= 500, `${event!.totalUs! - before} µs`)
     await events.return()
   },
 )
 
-t.test('PSI: nothing stalls, nothing is told', { skip: !hasPsi && 'no PSI' }, async t => {
+t.test('PSI: if nothing stalls, nothing is reported', { skip: !hasPsi && 'no PSI' }, async t => {
   const dir = scratch(t)
-  // Unprivileged: such a trigger fires once though nothing has happened. Whoever may write to a
-  // group's file has any window before Linux 6.5.
+  // Unprivileged: such a trigger fires once though nothing has happened. Before Linux 6.5 a
+  // user who may write to a group's file has any window.
   if (version === 2) chmodSync(stalls(dir), 0o666)
   const result = await script(`
     const group = await oom.MemoryGroup.open(${JSON.stringify(dir)})
@@ -101,13 +101,13 @@ t.test('PSI: nothing stalls, nothing is told', { skip: !hasPsi && 'no PSI' }, as
       return
     }
     const timer = setTimeout(() => events.return(), 5000)
-    for await (const event of events) assert.fail('told of ' + event.totalUs)
+    for await (const event of events) assert.fail('reported ' + event.totalUs)
   `)
   t.match(result, CLEAN)
 })
 
 t.test(
-  "PSI of a group: the removal ends it, levels are v1's",
+  'PSI of a group: the removal ends the watch; v2 has no levels',
   onV2("a group's own PSI"),
   async t => {
     const dir = scratch(t)
@@ -123,7 +123,7 @@ t.test(
   },
 )
 
-t.test('refused', async t => {
+t.test('wrong arguments and unsupported kinds are refused', async t => {
   const dir = scratch(t)
   const group = await MemoryGroup.open(dir)
   const wrong = (options: unknown, code: string): void =>

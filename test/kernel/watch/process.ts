@@ -36,7 +36,7 @@ t.test('ref and unref', async t => {
     ),
     CLEAN,
   )
-  // Only the watch is left: it stays until the removal, which is told.
+  // Only the watch is left: it stays until the removal, which is reported.
   const below = child(dir, 'below')
   const stays = await script(`${start(below)}
     const watch = group.watch()
@@ -166,7 +166,7 @@ t.test('workers: events, ends and terminate() in the middle of everything', asyn
   t.match(result, CLEAN)
 })
 
-t.test('a worker that is gone while it scans a tree', async t => {
+t.test('a worker can end while it scans a tree', async t => {
   const dir = scratch(t)
   for (let i = 0; i < 300; i++) child(dir, String(i))
   const code = `

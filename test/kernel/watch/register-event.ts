@@ -19,7 +19,7 @@ const fds = (): string[] =>
     }
   })
 
-t.test('an OOM is told, a removal signals once more, control files are closed', async t => {
+t.test('an OOM is signalled, a removal once more, control files are closed', async t => {
   const dir = scratch(t, 16 * MiB)
   write(dir, 'memory.oom_control', 1)
   const fd = new EventFd()
@@ -52,7 +52,7 @@ t.test('a usage threshold, by path or group, as number, bigint or text', async t
   }
 })
 
-t.test('failures are explained', async t => {
+t.test('failures have a code and a reason', async t => {
   const dir = scratch(t)
   const fd = new EventFd()
   t.teardown(() => fd.close())

@@ -17,14 +17,14 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { watchServicePressure } from '../../../lib/index.js'
-import { hasPsi, squeezed, stalls } from '../../helpers/pressure.js'
+import { hasPsi, stalls, underPressure } from '../../helpers/pressure.js'
 import { MiB, version } from '../../helpers/memory-files.js'
 import { scratch } from '../../helpers/scratch.js'
 
 const NO_PSI = { skip: !hasPsi && 'no PSI' }
 
 /** The variables as a service manager sets them, for one test. */
-function asked(t: Test, watch?: string, write?: string | Buffer): void {
+function setVariables(t: Test, watch?: string, write?: string | Buffer): void {
   const names = ['MEMORY_PRESSURE_WATCH', 'MEMORY_PRESSURE_WRITE'] as const
   const before = names.map(name => process.env[name])
   const set = (values: readonly (string | undefined)[]) =>
@@ -46,16 +46,16 @@ function fifo(t: Test): { path: string; fd: number } {
   return { path, fd }
 }
 
-t.test('not asked for, and not wanted', async t => {
+t.test('without the variable, or with /dev/null, there is no watch', async t => {
   for (const value of [undefined, '', '/dev/null']) {
-    asked(t, value, base64('some 1 2'))
+    setVariables(t, value, base64('some 1 2'))
     t.equal(watchServicePressure(), undefined, String(value))
   }
 })
 
-t.test('a FIFO: whatever comes is pressure, and is thrown away', async t => {
+t.test('a FIFO: all bytes mean pressure, and are dropped', async t => {
   const { path, fd } = fifo(t)
-  asked(t, path)
+  setVariables(t, path)
   const events = watchServicePressure()!
   const before = process.hrtime.bigint()
   writeSync(fd, 'low')
@@ -71,7 +71,7 @@ t.test('a FIFO: whatever comes is pressure, and is thrown away', async t => {
 
 t.test('a FIFO: the data is written, and no pressure when it comes back', async t => {
   const { path, fd } = fifo(t)
-  asked(t, path, Buffer.from([1, 0, 255]))
+  setVariables(t, path, Buffer.from([1, 0, 255]))
   const events = watchServicePressure()!
   const before = process.hrtime.bigint()
   writeSync(fd, 'now')
@@ -81,47 +81,50 @@ t.test('a FIFO: the data is written, and no pressure when it comes back', async 
   await events.return()
 })
 
-t.test('a socket: connected, told what was to be written, ended by its peer', async t => {
-  // Not in t.testdir(): the name of a socket has 107 bytes.
-  const dir = mkdtempSync(join(tmpdir(), 'cgroup-oom-'))
-  t.teardown(() => rmSync(dir, { recursive: true }))
-  const path = join(dir, 'pressure')
-  const server = createServer().listen(path)
-  t.teardown(() => void server.close())
-  await once(server, 'listening')
-  asked(t, path, Buffer.from('hello\0'))
-  const events = watchServicePressure()!
-  const [peer] = (await once(server, 'connection')) as [Socket]
-  const [data] = (await once(peer, 'data')) as [Buffer]
-  t.equal(data.toString('latin1'), 'hello\0')
-  peer.write('x')
-  t.match((await events.next()).value, { type: 'pressure', source: path, count: 1 })
-  peer.end('y')
-  t.match((await events.next()).value, { type: 'pressure' }, 'the last word counts')
-  t.strictSame(await events.next(), { value: undefined, done: true })
-})
+t.test(
+  'a socket is connected, gets the bytes of the variable, and is ended by its peer',
+  async t => {
+    // Not in t.testdir(): the name of a socket has 107 bytes.
+    const dir = mkdtempSync(join(tmpdir(), 'cgroup-oom-'))
+    t.teardown(() => rmSync(dir, { recursive: true }))
+    const path = join(dir, 'pressure')
+    const server = createServer().listen(path)
+    t.teardown(() => void server.close())
+    await once(server, 'listening')
+    setVariables(t, path, Buffer.from('hello\0'))
+    const events = watchServicePressure()!
+    const [peer] = (await once(server, 'connection')) as [Socket]
+    const [data] = (await once(peer, 'data')) as [Buffer]
+    t.equal(data.toString('latin1'), 'hello\0')
+    peer.write('x')
+    t.match((await events.next()).value, { type: 'pressure', source: path, count: 1 })
+    peer.end('y')
+    t.match((await events.next()).value, { type: 'pressure' }, 'the last word counts')
+    t.strictSame(await events.next(), { value: undefined, done: true })
+  },
+)
 
-t.test('a PSI file: the trigger that was asked for', NO_PSI, async t => {
+t.test('a PSI file gets the trigger of the variable', NO_PSI, async t => {
   const dir = scratch(t, 8 * MiB)
   const path = stalls(dir)
   const total = () => Number(/^some .*total=(\d+)/m.exec(readFileSync(path, 'utf8'))![1])
   const before = total()
-  asked(t, path, Buffer.from('some 500 2000000\0'))
+  setVariables(t, path, Buffer.from('some 500 2000000\0'))
   const events = watchServicePressure()!
-  t.match(await squeezed(events, dir), { type: 'pressure', source: path, count: 1 })
+  t.match(await underPressure(events, dir), { type: 'pressure', source: path, count: 1 })
   t.ok(total() - before >= 500, `${total() - before} µs`)
   await events.return()
 })
 
 t.test('a PSI file: the group is removed', { skip: version === 1 || NO_PSI.skip }, async t => {
   const dir = scratch(t)
-  asked(t, stalls(dir), Buffer.from('full 100000 2000000'))
+  setVariables(t, stalls(dir), Buffer.from('full 100000 2000000'))
   const events = watchServicePressure()!
   rmdirSync(dir)
   t.strictSame(await events.next(), { value: undefined, done: true })
 })
 
-t.test('variables that do not keep to the protocol', async t => {
+t.test('variables that do not follow the protocol are refused', async t => {
   const plain = join(t.testdir({ file: 'untouched' }), 'file')
   const trigger = base64('some 100000 2000000')
   for (const [watch, write] of [
@@ -134,22 +137,22 @@ t.test('variables that do not keep to the protocol', async t => {
     ['/proc/pressure/memory', 'some 100000 2000000'],
   ] as const) {
     if (watch.startsWith('/proc/') && !hasPsi) continue
-    asked(t, watch, write)
+    setVariables(t, watch, write)
     t.throws(() => watchServicePressure(), { code: 'ERR_PRESSURE_WATCH', path: watch }, watch)
   }
   t.equal(readFileSync(plain, 'utf8'), 'untouched')
-  asked(t, '/nowhere/pressure', trigger)
+  setVariables(t, '/nowhere/pressure', trigger)
   t.throws(() => watchServicePressure(), {
     code: 'ENOENT',
     path: '/nowhere/pressure',
     syscall: 'open',
   })
   if (hasPsi) {
-    asked(t, '/proc/pressure/memory', base64('some 1 99999999\0'))
+    setVariables(t, '/proc/pressure/memory', base64('some 1 99999999\0'))
     t.throws(() => watchServicePressure(), { code: 'EINVAL', syscall: 'write' })
   }
   const { path } = fifo(t)
-  asked(t, path)
+  setVariables(t, path)
   t.throws(() => watchServicePressure({ signal: 1 as never }), { code: 'ERR_INVALID_ARG_TYPE' })
   t.throws(() => watchServicePressure({ signal: AbortSignal.abort() }), { name: 'AbortError' })
   const later = new AbortController()

@@ -55,7 +55,7 @@ t.test('existing groups, new ones, deep ones; the root comes last', async t => {
   t.match(events.at(-1), { type: 'removed', group: root })
 })
 
-t.test('the root alone, relative to the mount', async t => {
+t.test('a tree of one group, given relative to the mount', async t => {
   const root = scratch(t)
   const watch = watchTree(root.slice(mount.length + 1))
   await watch.ready
@@ -76,7 +76,7 @@ t.test('thousands come and go while others run out of memory as soon as they are
       const young = child(root, `young${i}`, 2 * MiB)
       starved.push(young)
       await killedIn(young, 8 * MiB)
-      // It may be found only now, behind all the others: what happened in it is told all the same.
+      // It may be found only now, behind all the others: what happened in it is reported all the same.
       await until(() => of(events, young).length > 0)
       removeAtOnce(young)
     }
@@ -92,11 +92,11 @@ t.test('thousands come and go while others run out of memory as soon as they are
     t.equal(types(own).at(-1), 'removed')
   }
   t.equal(new Set(events.filter(e => e.type === 'oom').map(e => e.group)).size, starved.length)
-  const told = new Set(events.map(e => 'group' in e && e.group))
-  t.equal(events.filter(e => e.type === 'removed').length, told.size, 'each once')
+  const paths = new Set(events.map(e => 'group' in e && e.group))
+  t.equal(events.filter(e => e.type === 'removed').length, paths.size, 'each once')
 })
 
-t.test('removed and made again under the same name, quickly', async t => {
+t.test('a group that is removed and quickly made again is another group', async t => {
   const root = scratch(t, 32 * MiB)
   const watch = watchTree(root)
   await watch.ready
@@ -130,7 +130,7 @@ t.test('the loop is blocked and everything goes: nothing is lost on the way', as
   t.match(events.at(-1), { type: 'removed', group: root })
 })
 
-t.test('what does not fit is told', async t => {
+t.test('events that do not fit are reported as overflow', async t => {
   const root = scratch(t)
   for (let i = 0; i < 50; i++) child(root, String(i))
   const watch = watchTree(root, { maxQueue: 10 })
@@ -138,7 +138,7 @@ t.test('what does not fit is told', async t => {
   for (let i = 0; i < 50; i++) rmdirSync(join(root, String(i)))
   rmdirSync(root)
   const seen: OomEvent[] = []
-  // Nothing is taken until all of it is over: the removals are told a quarter of a second later.
+  // Nothing is taken until all of it is over: the removals are reported a quarter of a second later.
   const over = new Promise<void>(resolve => {
     const listener = (event: unknown): void => {
       const { type, group } = event as OomEvent & { group?: string }
@@ -175,7 +175,7 @@ t.test('refused before anything is touched, or with the reason', async t => {
   }
 })
 
-t.test('out of file descriptors: told by ready and by the first next()', async t => {
+t.test('without file descriptors left, ready and the first next() reject', async t => {
   const root = scratch(t)
   for (let i = 0; i < 100; i++) child(root, String(i))
   const result = await script(`
@@ -199,8 +199,8 @@ t.test('out of file descriptors: told by ready and by the first next()', async t
   t.match(result, CLEAN)
 })
 
-t.test('a queue of inotify events that overflows', async t => {
-  // This limit is the machine's: only where nobody else can be hurt, and put back at once.
+t.test('no group is lost when the queue of inotify events overflows', async t => {
+  // This limit is the machine's: only where no other program is affected, and restored at once.
   const limits = '/proc/sys/fs/inotify'
   const set = (name: string, value: string): (() => void) => {
     const before = readFileSync(join(limits, name), 'utf8')
@@ -223,7 +223,7 @@ t.test('a queue of inotify events that overflows', async t => {
   for (let i = 0; i < 1000; i++) made.push(child(root, `new${i}`))
   const last = child(made.at(-1)!, 'last', 2 * MiB)
   await killedIn(last, 8 * MiB)
-  // Whenever it is found: what happened in it before is told.
+  // Whenever it is found: what happened in it before is reported.
   const oom = (await upTo(watch, 'oom', 1)).at(-1)
   t.match(oom, { type: 'oom', group: last })
   removeAtOnce(last)

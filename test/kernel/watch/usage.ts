@@ -1,4 +1,4 @@
-// Usage thresholds: told in both directions, joined when nobody takes them, ended by removal.
+// Usage thresholds: reported in both directions, joined until they are taken, ended by removal.
 // lab: short on v1
 import t from 'tap'
 import { rmdirSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { MiB, onV1 } from '../../helpers/memory-files.js'
 import { scratch } from '../../helpers/scratch.js'
 import { openFds, rest } from '../../helpers/watching.js'
 
-t.test('up and down', async t => {
+t.test('a crossing is reported in both directions', async t => {
   const dir = scratch(t)
   await using group = await MemoryGroup.open(dir)
   const before = process.hrtime.bigint()
@@ -28,33 +28,37 @@ t.test('up and down', async t => {
   await usage.return()
 })
 
-t.test('joined: the first time, the last value', onV1('each crossing is told'), async t => {
-  const dir = scratch(t)
-  await using group = await MemoryGroup.open(dir)
-  const usage = group.watchUsage(16 * MiB)
-  const seen = group.watchUsage(16 * MiB)
-  const hog = await Hog.start(dir)
-  t.teardown(() => hog.end())
-  let first: UsageEvent | undefined
-  for (let i = 0; i < 4; i++) {
-    await hog.fill(24 * MiB)
-    first ??= (await seen.next()).value
-    await hog.free()
-  }
-  await seen.return()
-  // The eighth is on its way to the first as well.
-  let { value } = await usage.next()
-  let count = value!.count
-  const early = value
-  while (count < 8) {
-    value = (await usage.next()).value
-    count += value!.count
-  }
-  t.equal(count, 8)
-  t.notOk(value!.above)
-  t.ok(early!.at <= first!.at + 1_000_000_000n)
-  await usage.return()
-})
+t.test(
+  'joined crossings have the time of the first and the value of the last',
+  onV1('each crossing is reported'),
+  async t => {
+    const dir = scratch(t)
+    await using group = await MemoryGroup.open(dir)
+    const usage = group.watchUsage(16 * MiB)
+    const seen = group.watchUsage(16 * MiB)
+    const hog = await Hog.start(dir)
+    t.teardown(() => hog.end())
+    let first: UsageEvent | undefined
+    for (let i = 0; i < 4; i++) {
+      await hog.fill(24 * MiB)
+      first ??= (await seen.next()).value
+      await hog.free()
+    }
+    await seen.return()
+    // The eighth is on its way to the first as well.
+    let { value } = await usage.next()
+    let count = value!.count
+    const early = value
+    while (count < 8) {
+      value = (await usage.next()).value
+      count += value!.count
+    }
+    t.equal(count, 8)
+    t.notOk(value!.above)
+    t.ok(early!.at <= first!.at + 1_000_000_000n)
+    await usage.return()
+  },
+)
 
 t.test('the removal ends it and is no crossing', async t => {
   const dir = scratch(t)
@@ -94,7 +98,7 @@ t.test('signal, break and return() end it at once', async t => {
   await filled
 })
 
-t.test('refused', async t => {
+t.test('wrong arguments are refused', async t => {
   const dir = scratch(t)
   const group = await MemoryGroup.open(dir)
   for (const size of [undefined, null, {}, [], true]) {

@@ -15,42 +15,42 @@ const origins = (events: OomEvent[]): string[] => [
   ...new Set(events.flatMap(event => (event.type === 'oom' ? event.origin : []))),
 ]
 
-t.test('counts are the kernel’s, and its own alone', async t => {
+t.test('counts are those of memory.events.local', async t => {
   const dir = scratch(t, 16 * MiB)
   await using group = await MemoryGroup.open(dir)
   const watch = group.watch()
   for (let i = 0; i < 10; i++) await (await killedIn(dir)).exited
   const ooms = field(dir, 'memory.events.local', 'oom')
-  const told = await upTo(watch, 'kill', 10)
+  const reported = await upTo(watch, 'kill', 10)
   removeAtOnce(dir)
-  const events = [...told, ...(await rest(watch))]
+  const events = [...reported, ...(await rest(watch))]
   t.equal(total(events, 'oom'), ooms)
   t.equal(total(events, 'kill'), 10)
   t.strictSame(origins(events), ['self'])
   t.match(events.at(-1), { type: 'removed', counters: { oom: ooms, oomKill: 10 } })
 })
 
-t.test('a group below: not told as this one’s', async t => {
+t.test('an OOM of a group below is not reported as this one’s', async t => {
   const dir = scratch(t)
   const below = child(dir, 'below', 8 * MiB)
   await using group = await MemoryGroup.open(dir)
   const watch = group.watch()
   await killedIn(below)
   await until(() => field(dir, 'memory.events', 'oom_kill') === 1)
-  // Then one of its own, whose victim is a member of the group below: it is all that is told.
+  // Then one of its own, whose victim is a member of the group below: it is all that is reported.
   limit(below, 'max')
   limit(dir, 16 * MiB)
   await killedIn(below)
   const ooms = field(dir, 'memory.events.local', 'oom')
-  const told = await upTo(watch, 'oom', ooms)
+  const reported = await upTo(watch, 'oom', ooms)
   removeAtOnce(below)
   removeAtOnce(dir)
-  const events = [...told, ...(await rest(watch))]
+  const events = [...reported, ...(await rest(watch))]
   t.equal(total(events, 'oom'), ooms)
   t.strictSame([...new Set(types(events))], ['oom', 'removed'])
 })
 
-t.test('a group above: told to the group that lost a member', async t => {
+t.test('an OOM of a group above is reported to the group that lost a member', async t => {
   const dir = scratch(t, 16 * MiB)
   const below = child(dir, 'below')
   const sibling = child(dir, 'sibling')
@@ -84,7 +84,7 @@ t.test('one after another: its own is not taken for that of the group above', as
   }
 })
 
-t.test('the whole group is killed', async t => {
+t.test('each kill is counted when the kernel kills the whole group', async t => {
   const dir = scratch(t, 16 * MiB)
   await using group = await MemoryGroup.open(dir)
   await group.setLimits({ oomGroup: true })
@@ -96,7 +96,7 @@ t.test('the whole group is killed', async t => {
   t.equal(total(await upTo(watch, 'kill', killed), 'kill'), killed)
 })
 
-t.test('high and max, where asked for', async t => {
+t.test('high and max are reported where requested', async t => {
   const dir = scratch(t, 24 * MiB)
   write(dir, 'memory.high', 16 * MiB)
   await using group = await MemoryGroup.open(dir)
@@ -115,7 +115,7 @@ t.test('high and max, where asked for', async t => {
   for (const { type } of await rest(quiet)) t.ok(['oom', 'kill', 'removed'].includes(type), type)
 })
 
-t.test('groups that were never used: their removal is told', async t => {
+t.test('the removal of groups that were never used is reported', async t => {
   const dir = scratch(t)
   const groups = Array.from({ length: 20 }, (_, i) => child(dir, String(i)))
   const opened = await Promise.all(groups.map(path => MemoryGroup.open(path)))

@@ -1,4 +1,4 @@
-// Watching one group, against the real kernel: what is told, how often, and what is not.
+// Watching one group, against the real kernel: what is reported, how often, and what is not.
 import t from 'tap'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { mkdirSync, rmdirSync } from 'node:fs'
@@ -18,7 +18,7 @@ import {
 import { scratch, until } from '../../helpers/scratch.js'
 import { follow, killedIn, removeAtOnce, rest, total, types, upTo } from '../../helpers/watching.js'
 
-t.test('an OOM and the kill are told, then the removal', async t => {
+t.test('an OOM and the kill are reported, then the removal', async t => {
   const dir = scratch(t, 16 * MiB)
   await using group = await MemoryGroup.open(dir)
   const before = process.hrtime.bigint()
@@ -46,7 +46,7 @@ t.test('a removal is no OOM', async t => {
   }
 })
 
-t.test('an OOM, a kill and a removal as fast as it goes are all told', async t => {
+t.test('an OOM, a kill and a removal in quick succession are all reported', async t => {
   for (let i = 0; i < 10; i++) {
     const dir = scratch(t, 8 * MiB)
     await using group = await MemoryGroup.open(dir)
@@ -62,7 +62,7 @@ t.test('an OOM, a kill and a removal as fast as it goes are all told', async t =
 })
 
 t.test(
-  'an OOM whose victim somebody else kills and whose group goes at once',
+  'an OOM whose victim another process kills and whose group is removed at once',
   onV1('a killer can be disabled'),
   async t => {
     for (let i = 0; i < 10; i++) {
@@ -83,7 +83,7 @@ t.test(
   },
 )
 
-t.test('an OOM from before the watch is not told', async t => {
+t.test('an OOM from before the watch is not reported', async t => {
   const dir = scratch(t, 8 * MiB)
   await using group = await MemoryGroup.open(dir)
   const hog = await killedIn(dir)
@@ -96,7 +96,7 @@ t.test('an OOM from before the watch is not told', async t => {
 })
 
 t.test(
-  'nor is one that still lasts when the watch begins; the next one is',
+  'an OOM that still lasts when the watch begins is not reported; the next one is',
   onV1('a killer can be disabled'),
   async t => {
     const dir = scratch(t, 8 * MiB)
@@ -119,7 +119,7 @@ t.test(
   },
 )
 
-t.test('many in a row: nothing lost, nothing twice', async t => {
+t.test('of many OOMs in a row none is lost or reported twice', async t => {
   const dir = scratch(t, 4 * MiB)
   await using group = await MemoryGroup.open(dir)
   // The kernel's own count, by another registration.
@@ -132,7 +132,7 @@ t.test('many in a row: nothing lost, nothing twice', async t => {
     version === 1 ? Number(await kernel.read()) : field(dir, 'memory.events.local', 'oom')
   t.ok(expected >= many)
   const kills = killsIn(dir)
-  // The last kill is looked for a little later, and its counter goes with the group.
+  // The last kill is sampled a little later, and its counter goes with the group.
   await until(() => both.every(({ seen }) => total(seen, 'kill') >= kills))
   removeAtOnce(dir)
   for (const { seen, ended } of both) {
@@ -144,17 +144,17 @@ t.test('many in a row: nothing lost, nothing twice', async t => {
   }
 })
 
-t.test('what nobody takes is joined', async t => {
+t.test('events that are not taken are joined', async t => {
   const dir = scratch(t, 4 * MiB)
   await using group = await MemoryGroup.open(dir)
   const watch = group.watch({ maxQueue: 2 })
   // What has come, without taking it.
-  const told: OomEvent[] = []
-  const tell = (event: unknown) => told.push(event as OomEvent)
-  subscribe('cgroup-oom:event', tell)
-  t.teardown(() => unsubscribe('cgroup-oom:event', tell))
+  const published: OomEvent[] = []
+  const listen = (event: unknown) => published.push(event as OomEvent)
+  subscribe('cgroup-oom:event', listen)
+  t.teardown(() => unsubscribe('cgroup-oom:event', listen))
   for (let i = 0; i < 5; i++) await (await killedIn(dir, 8 * MiB)).exited
-  await until(() => total(told, 'kill') >= 5)
+  await until(() => total(published, 'kill') >= 5)
   removeAtOnce(dir)
   const events = await rest(watch)
   t.strictSame(types(events), ['oom', 'kill', 'removed'])
@@ -162,7 +162,7 @@ t.test('what nobody takes is joined', async t => {
   t.match(events, [{}, { count: 5, counters: { oomKill: 5 } }, {}])
 })
 
-t.test('made again under the same name, it is another group', async t => {
+t.test('a group that is made again under the same name is another group', async t => {
   const dir = scratch(t, 4 * MiB)
   await using group = await MemoryGroup.open(dir)
   const old = group.watch()
@@ -176,7 +176,7 @@ t.test('made again under the same name, it is another group', async t => {
   t.strictSame(types(await rest(old)), ['removed'])
 })
 
-t.test('refused before anything is touched', async t => {
+t.test('wrong arguments are refused before anything is touched', async t => {
   const dir = scratch(t)
   const group = await MemoryGroup.open(dir)
   for (const options of [null, 1, 'x', [], { signal: {} }, { events: 'high' }]) {
@@ -198,7 +198,7 @@ t.test('refused before anything is touched', async t => {
   t.throws(() => group.watch(), { code: 'ERR_CLOSED' })
 })
 
-t.test('the root group would never fire: refused', async t => {
+t.test('the root group is refused, since it is never notified', async t => {
   await using root = await MemoryGroup.open('.')
   t.throws(() => root.watch(), { code: 'ERR_ROOT_GROUP' })
 })
