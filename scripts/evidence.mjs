@@ -1,6 +1,6 @@
 // `npm run evidence [-- ROUNDS]`: the long form of the tests of faults, against the real kernel, one
-// after the other, and the table of what was provoked how often and how late the worst of it was let
-// go. Take the figures on an idle machine. Exits with 1 when a test failed or a bound was not kept.
+// after the other, and the table of how often each was provoked and how late the worst of them was
+// released. Take the figures on an idle machine. Exits with 1 when a test failed or a bound was not kept.
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
