@@ -74,14 +74,22 @@ export interface HoldOptions {
 
 /** How an episode ended. */
 export type Outcome =
-  | 'recovered' // memory was freed and the group is no longer out of memory, or no process is left in it
-  | 'limit-raised' // the program or another process raised the limit
-  | 'killed' // a kill that neither plan nor fallback did (v2: one from outside as far as the members were frozen)
-  | 'plan' // a step of the plan ended it
-  | 'fallback' // the deadline, or yield()
-  | 'guardian' // the guardian acted
-  | 'removed' // the group is gone
-  | 'cancelled' // the guard was disposed, or its delay set to 0
+  /** Memory was freed and the group is no longer out of memory, or no process is left in it. */
+  | 'recovered'
+  /** The program or another process raised the limit. */
+  | 'limit-raised'
+  /** A kill by neither plan nor fallback (v2: one from outside only if the members were frozen). */
+  | 'killed'
+  /** A step of the plan ended it. */
+  | 'plan'
+  /** The deadline, or yield(). */
+  | 'fallback'
+  /** The guardian acted. */
+  | 'guardian'
+  /** The group was removed. */
+  | 'removed'
+  /** The guard was disposed, or its delay set to 0. */
+  | 'cancelled'
 
 /** One step of the plan, or the fallback, as it went. */
 export interface StepReport {

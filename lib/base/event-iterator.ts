@@ -30,7 +30,7 @@ export abstract class QueuedEvents<T> implements EventIterator<T> {
   /** Called once, when it has ended for whatever reason. */
   protected abstract release(): void
 
-  // Not a property: who logs a watch does not want to read its queue.
+  // Not a property, so that the log of a watch does not contain its queue.
   protected get queue(): EventQueue<T> {
     return this.#queue
   }

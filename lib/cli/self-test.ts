@@ -41,7 +41,7 @@ const program = (name: string): string => join(here, '..', 'cli', 'self-test', `
 /** A failed step whose text is the call that failed. */
 class StepFailed extends Error {}
 
-/** The lines of a program of ours. */
+/** The lines that a program of the self-test prints. */
 class Lines {
   readonly #lines: AsyncIterator<string>
   #stderr = ''
