@@ -1,5 +1,5 @@
 // Makes one of everything that is native, again and again, and ends naturally: run by
-// scripts/asan-addon.mjs, which looks at what has not been freed by then.
+// scripts/asan-addon.mjs, which checks what has not been freed by then.
 import { mkdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import {
