@@ -1115,6 +1115,21 @@ TEST_CASE("a sample that cannot be read counts as it was, and as out of memory i
   }
 }
 
+TEST_CASE("a headroom step that answers when nothing can be read has raised the limit") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
+  CHECK(rig.starve() == "begin step0");
+  Input blind;
+  blind.fact = Fact::kStepDone;
+  blind.unreadable = true;
+  CHECK(rig.tell(blind) == "");
+  CHECK(rig.machine.headroom() == 8 * kMiB);
+  CHECK(rig.machine.last().limit == 72 * kMiB);
+  // It is no other process's when it is read.
+  rig.sample.limit = 72 * kMiB;
+  CHECK(rig.after(1) == "");
+  CHECK(rig.machine.base_limit() == 64 * kMiB);
+}
+
 TEST_CASE("a sample that could not be read does not lower what headroom has raised") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();

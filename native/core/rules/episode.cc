@@ -66,6 +66,8 @@ void EpisodeMachine::judge(Input& input) const {
 void EpisodeMachine::step(int64_t now, const Input& told, Actions& out) {
   if (phase_ == Phase::kOver) return;
   Input input = told;
+  // What cannot be read has the limit that was written.
+  note_limit(input);
   judge(input);
   if (input.fact == Fact::kRemoved || input.fact == Fact::kCancel) return close(now, input, out);
 
@@ -133,7 +135,8 @@ void EpisodeMachine::close(int64_t now, const Input& input, Actions& out) {
   OOM_INVARIANT(end_.id == id_);
 }
 
-void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
+// What this library has written.
+void EpisodeMachine::note_limit(const Input& input) {
   if (input.fact == Fact::kStepDone) {
     if (answers_running_step(input)) {
       headroom_.answered(input.result == 0, input.bytes, plan_.step(config_).bytes);
@@ -142,6 +145,9 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
     }
   }
   if (input.fact == Fact::kUserRaised) raised_ |= headroom_.raise_base(input.bytes);
+}
+
+void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
   track(input.sample);
 
   switch (input.fact) {

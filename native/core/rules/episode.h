@@ -149,6 +149,7 @@ class EpisodeMachine {
   bool out_of_memory(const Sample& s) const;
   bool kill_seen() const;
   void close(int64_t now, const Input& input, Actions& out);
+  void note_limit(const Input& input);
   void hear(int64_t now, const Input& input, Actions& out);
   void guardian_acted(int64_t now, const Input& input);
   void track(const Sample& s);
