@@ -126,7 +126,6 @@ void GuardianGroup::follow_delay(Sentinel& sentinel, int64_t now, const Input& i
   Actions actions;
   machine_.step(now, set, actions);
   turn_.delay_set(now + delay);
-  apply_grip(now);
   carry_out(sentinel, actions);
 }
 

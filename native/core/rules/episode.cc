@@ -232,7 +232,7 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   OOM_INVARIANT(phase_ == Phase::kIdle);
   OOM_INVARIANT(end_.id == id_);
   phase_ = Phase::kDelaying;
-  phase_since_ = started_at_ = now;
+  started_at_ = now;
   id_++;
   clock_.start(now, config_.delay_ns);
   headroom_.episode_begins();
@@ -241,7 +241,6 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   plan_.begin(now);
   kill_.forget();
   raised_ = false;
-  ending_ = Outcome::kRecovered;
   late_ns_ = 0;
   first_ = s;
   // The kernel may have killed by the time that the group is sampled.
@@ -365,7 +364,7 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
     return let_go(now, s, Outcome::kFallback, out);
   }
   phase_ = Phase::kFallingBack;
-  phase_since_ = now;
+  fell_back_at_ = now;
   answered_ = false;
   ending_ = Outcome::kFallback;
   out.add(Do::kFallback);
@@ -374,7 +373,7 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
 void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   bool calm = believed_over(now, input) && (kill_ || s.need != Need::kUnclear);
-  bool given_up = now - (kill_ ? kill_.at() : phase_since_) >= kEscalate || (answered_ && !kill_);
+  bool given_up = now - (kill_ ? kill_.at() : fell_back_at_) >= kEscalate || (answered_ && !kill_);
   if (input.fact == Fact::kFallbackDone && (input.episode == 0 || input.episode == id_)) {
     answered_ = true;
     given_up = input.result != 0 || input.killed == 0;
@@ -392,11 +391,11 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   if (kill_ && calm) return finish(now, ending_, out);
   if (!given_up) return;
   // Whose kill it was that helped is known only when the killer has answered.
-  if (calm && !answered_ && now - phase_since_ < kAnswerMost) return;
+  if (calm && !answered_ && now - fell_back_at_ < kAnswerMost) return;
   if (calm) return finish(now, Outcome::kRecovered, out);
   // Perhaps it is over right now.
   bool doubtful = !out_of_memory(s) && s.need != Need::kUnclear;
-  int64_t since = kill_ ? kill_.at() : phase_since_;
+  int64_t since = kill_ ? kill_.at() : fell_back_at_;
   if (doubtful && now - since < kEscalate + 2 * Relief::kQuiet) return;
   if (!kill_) late_ns_ = now - deadline();
   let_go(now, s, Outcome::kFallback, out);
@@ -406,7 +405,6 @@ void EpisodeMachine::let_go(int64_t now, const Sample& s, Outcome outcome, Actio
   OOM_INVARIANT(phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack);
   OOM_INVARIANT(!config_.dry_run);
   phase_ = Phase::kKernel;
-  phase_since_ = now;
   kernel_.begin(now, s);
   ending_ = outcome;
   if (headroom_.raised()) out.add(Do::kLowerLimit);
@@ -433,11 +431,9 @@ void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
   OOM_INVARIANT(phase_ != Phase::kIdle && end_.id != id_);
   OOM_INVARIANT(late_ns_ >= 0);
   phase_ = Phase::kIdle;
-  phase_since_ = now;
   settle_.start(now + kSettle);
   headroom_.episode_ends();
   plan_.end();
-  raised_ = false;
   end_ = {.outcome = outcome,
           .at = now,
           .late_ns = late_ns_,

@@ -176,13 +176,13 @@ class EpisodeMachine {
 
   EpisodeConfig config_;
   Phase phase_ = Phase::kIdle;
-  int64_t phase_since_ = 0;
   uint32_t id_ = 0;
   int64_t started_at_ = 0;
   int64_t late_ns_ = 0;
   Outcome ending_ = Outcome::kRecovered;  // how it ends once what was done has taken effect
   bool raised_ = false;                   // another process has raised the limit
-  bool answered_ = false;                 // the killing fallback has
+  int64_t fell_back_at_ = 0;              // when the killing fallback was started
+  bool answered_ = false;                 // it has
   Clock clock_;
   Headroom headroom_;
   Relief relief_;

@@ -32,7 +32,6 @@ void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot) {
   since_ = now;
   own_deadline_ = deadline;
   followed_ = 0;
-  lag_ns_ = 0;
   told_ = slot.there ? slot.episode : 0;
   // What the sentinel has done takes effect first; what it still does is waited for at the
   // deadline.
