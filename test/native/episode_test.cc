@@ -943,6 +943,7 @@ TEST_CASE("what the sentinel has seen the end of is over for the guardian") {
   kills.starve();
   CHECK(kills.after(100) == "fallback");
   CHECK(kills.tell(Fact::kSeenOver) == "end begin");
+  CHECK(kills.outcome() == Outcome::kFallback);
 }
 
 TEST_CASE("memory that is back just when a kill counts as useless") {
@@ -972,6 +973,19 @@ TEST_CASE("a dry run reports and does nothing") {
   CHECK(rig.after(1) == "end");
   CHECK(rig.outcome() == Outcome::kRecovered);
   CHECK(rig.tell(Fact::kSetDelay, 0) == "");
+}
+
+TEST_CASE("a dry run that sees the limit raised") {
+  EpisodeConfig config = guard();
+  config.dry_run = true;
+  Rig rig(config);
+  CHECK(rig.tell(Fact::kNotified) == "begin");
+  rig.sample.limit *= 2;
+  CHECK(rig.after(5) == "end");
+  CHECK(rig.outcome() == Outcome::kLimitRaised);
+  // It was raised for that one.
+  CHECK(rig.tell(Fact::kNotified) == "begin");
+  CHECK(rig.after(5) == "");
 }
 
 TEST_CASE("a dry run that comes to look after the kernel's kill still counts it") {
@@ -1115,6 +1129,19 @@ TEST_CASE("a sample that cannot be read counts as it was, and as out of memory i
   }
 }
 
+TEST_CASE("that no member was left is not known any more when nothing can be read") {
+  Rig rig(guard());
+  rig.starve();
+  rig.sample.deserted = true;
+  CHECK(rig.after(10) == "letgo");
+  Input blind;
+  blind.unreadable = blind.relieved = true;
+  rig.now += kMs;
+  CHECK(rig.tell(blind) == "");
+  CHECK(rig.machine.active());
+  CHECK_FALSE(rig.machine.last().deserted);
+}
+
 TEST_CASE("a headroom step that answers when nothing can be read has raised the limit") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   CHECK(rig.starve() == "begin step0");
@@ -1180,7 +1207,7 @@ TEST_CASE("where most notifications are no OOM, one beside a fine sample is a sa
 }
 
 TEST_CASE("a deadline that moves makes the flapping before it count no more") {
-  for (Fact moved : {Fact::kExtend, Fact::kSetDeadline}) {
+  for (Fact moved : {Fact::kExtend, Fact::kSetDeadline, Fact::kSetDelay}) {
     Rig rig(guard());
     rig.starve();
     rig.relieve();
@@ -1194,7 +1221,10 @@ TEST_CASE("a deadline that moves makes the flapping before it count no more") {
       return said;
     };
     CHECK(flap(110) == "");
-    CHECK(rig.tell(moved, moved == Fact::kExtend ? 50 * kMs : rig.now + 40 * kMs) == "");
+    int64_t in_40_ms = moved == Fact::kExtend     ? 50 * kMs
+                       : moved == Fact::kSetDelay ? 40 * kMs
+                                                  : rig.now + 40 * kMs;
+    CHECK(rig.tell(moved, in_40_ms) == "");
     CHECK(flap(59) == "");
     CHECK(flap(1) == "letgo");
   }
@@ -1211,6 +1241,127 @@ TEST_CASE("what another guardian does again takes effect before the kernel is as
   // The same act, heard of once more.
   CHECK(rig.tell(Fact::kGuardianActed, rig.now - 99 * kMs) == "");
   CHECK(rig.after(1) == "letgo");
+}
+
+TEST_CASE("what another guardian does again takes effect before the episode ends") {
+  Rig rig(guard(500));
+  rig.starve();
+  CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");
+  rig.now += 60 * kMs;
+  CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");
+  CHECK(rig.after(99) == "");
+  CHECK(rig.after(1) == "end begin");
+  CHECK(rig.outcome() == Outcome::kGuardian);
+}
+
+TEST_CASE("our killer's answer after another guardian's act: the fallback's outcome") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.tell(Fact::kGuardianActed, rig.now);
+  CHECK(rig.answer(Fact::kFallbackDone, 1) == "");
+  rig.relieve();
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kFallback);
+}
+
+TEST_CASE("the answer of one episode's killer is not the next one's") {
+  Rig rig(guard(100, Fallback::kKillGroup));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.answer(Fact::kFallbackDone, 1);
+  rig.relieve();
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  CHECK(rig.after(1) == "");
+  CHECK(rig.after(98) == "");
+  CHECK(rig.after(1) == "letgo");
+}
+
+TEST_CASE("a killing fallback that has killed no process: as late as the kernel's turn is") {
+  Rig rig(guard(100, Fallback::kKillLargest));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.now += 7 * kMs;
+  CHECK(rig.answer(Fact::kFallbackDone, 0, -3) == "letgo");
+  rig.relieve();
+  CHECK(rig.after(100) == "hold end");
+  CHECK(rig.machine.end().late_ns == 7 * kMs);
+}
+
+TEST_CASE("one episode's flapping is not the next one's") {
+  Rig rig(guard());
+  rig.starve();
+  rig.relieve();
+  rig.now += 100 * kMs;
+  CHECK(rig.tell(Fact::kNotified) == "");
+  CHECK(rig.after(2) == "end");
+  rig.starve();
+  rig.relieve();
+  rig.now += 100 * kMs;
+  for (int i = 0; i < 20; i++) {
+    CHECK(rig.tell(Fact::kNotified) == "");
+    rig.now += kMs;
+  }
+  CHECK(rig.tell(Fact::kNotified) == "letgo");
+}
+
+TEST_CASE("a step's kill that is answered when the kernel has its turn: the fallback's outcome") {
+  Rig rig(plan({step(StepKind::kKillLargest)}));
+  CHECK(rig.starve() == "begin step0");
+  CHECK(rig.after(100) == "letgo");
+  CHECK(rig.answer(Fact::kStepDone, 1) == "");
+  rig.relieve();
+  CHECK(rig.after(100) == "hold end");
+  CHECK(rig.outcome() == Outcome::kFallback);
+}
+
+TEST_CASE("an OOM that is first seen long after a fine sample is another one") {
+  Rig rig(guard());
+  rig.starve();
+  rig.relieve();
+  CHECK(rig.after(10) == "");
+  rig.now += 24 * kMs;
+  CHECK(rig.starve() == "");
+  rig.relieve();
+  CHECK(rig.look() == "");
+  rig.now += 25 * kMs;
+  CHECK(rig.starve() == "end begin");
+  CHECK(rig.outcome() == Outcome::kRecovered);
+  CHECK(rig.machine.deadline() == rig.now + 100 * kMs);
+}
+
+TEST_CASE("how late a fallback was is not the next episode's") {
+  Rig rig(guard());
+  rig.starve();
+  CHECK(rig.after(103) == "letgo");
+  rig.relieve();
+  rig.sample.kills++;
+  CHECK(rig.after(1) == "hold end");
+  CHECK(rig.machine.end().late_ns == 3 * kMs);
+  rig.starve();
+  rig.relieve();
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.machine.end().late_ns == 0);
+}
+
+TEST_CASE("a deadline that moves gives lent headroom its whole time to be called in") {
+  Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}, Fallback::kKillLargest));
+  rig.starve();
+  rig.sample.limit = 72 * kMiB;
+  rig.sample.usage = 70 * kMiB;
+  rig.sample.need = Need::kFine;
+  rig.answer(Fact::kStepDone, 0);
+  CHECK(rig.after(100) == "lower");
+  CHECK(rig.after(30) == "lower");
+  rig.tell(Fact::kExtend, 60 * kMs);
+  CHECK(rig.after(30) == "lower");
+  CHECK(rig.after(49) == "lower");
+  CHECK(rig.after(1) == "fallback");
 }
 
 TEST_CASE("a kill that has ended it is not hidden by the guard's end") {

@@ -129,6 +129,21 @@ TEST_CASE("if needed: at half of the band, or when it would be reached before th
   CHECK_FALSE(rule.wanted(3 * kSecond, 50 * kMiB, 48 * kMiB, 64 * kMiB, 60 * kSecond));
 }
 
+TEST_CASE("the rate is that of the last stretch, of this episode alone") {
+  hold::FreezeRule rule;
+  rule.begin(0, 48 * kMiB);
+  // Past half of the band whatever the rate is.
+  CHECK(rule.wanted(1, 57 * kMiB, 48 * kMiB, 64 * kMiB, kSecond));
+  // 1 MiB in the first second, half of one in the next: 6.5 MiB to go.
+  CHECK_FALSE(rule.wanted(kSecond, 49 * kMiB, 48 * kMiB, 64 * kMiB, kSecond));
+  constexpr uint64_t kThen = 49 * kMiB + kMiB / 2;
+  CHECK(rule.wanted(2 * kSecond, kThen, 48 * kMiB, 64 * kMiB, 14 * kSecond));
+  CHECK_FALSE(rule.wanted(2 * kSecond, kThen, 48 * kMiB, 64 * kMiB, 12 * kSecond));
+  // Another episode: nothing is known of its rate yet.
+  rule.begin(100 * kSecond, 49 * kMiB);
+  CHECK_FALSE(rule.wanted(100 * kSecond + 1, 55 * kMiB, 48 * kMiB, 64 * kMiB, 3600 * kSecond));
+}
+
 TEST_CASE("the kernel is asked when nobody has run into the limit, then less and less often") {
   constexpr int64_t kMs = 1'000'000;
   constexpr uint64_t kFull = 60 * kMiB;
@@ -172,4 +187,15 @@ TEST_CASE("nobody asks for another victim while the memory of one comes back, fo
   CHECK_FALSE(rule.due(2, 2010 * kMs, 7, usage));
   CHECK_FALSE(rule.due(2, 2109 * kMs, 7, usage));
   CHECK(rule.due(2, 2110 * kMs, 7, usage));
+}
+
+TEST_CASE("a kill of an earlier episode puts no question off") {
+  constexpr int64_t kMs = 1'000'000;
+  uint64_t usage = 60 * kMiB;
+  hold::AskRule rule;
+  CHECK_FALSE(rule.due(1, 0, 5, usage));
+  CHECK_FALSE(rule.due(1, 10 * kMs, 6, usage));
+  CHECK_FALSE(rule.due(2, 20 * kMs, 6, usage));
+  CHECK_FALSE(rule.due(2, 69 * kMs, 6, usage -= kMiB));
+  CHECK(rule.due(2, 70 * kMs, 6, usage));
 }

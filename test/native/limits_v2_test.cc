@@ -16,6 +16,7 @@ constexpr uint64_t kMiB = 1 << 20;
 
 std::string order(const Limits& now, const Limits& change) {
   LimitPlan plan;
+  plan.count = 3;  // of an earlier change
   Status s = plan_limits_v2(now, change, kPage, plan);
   if (!s.ok()) return code::name(s.err) + std::string(" ") + s.file;
   std::string out;
@@ -43,6 +44,7 @@ TEST_CASE("nothing is written that stays the same; sizes are whole pages") {
   CHECK(order(kNow, {}) == "");
   CHECK(order(kNow, {.max = 64 * kMiB + 4095}) == "");
   LimitPlan plan;
+  plan.count = 3;  // of an earlier change
   CHECK(plan_limits_v2(kNow, {.max = 5 * kMiB + 1}, kPage, plan).ok());
   CHECK(plan.writes[0].from == 64 * kMiB);
   CHECK(plan.writes[0].to == 5 * kMiB);
