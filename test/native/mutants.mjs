@@ -27,7 +27,12 @@ const EXCEPTIONS = [
   [
     'episode.cc',
     'if (phase_ != Phase::kKernel && phase_ != Phase::kFallingBack) return;',
-    'without an episode nothing is ended so, and the next one begins without it',
+    'without an episode nothing is ended so, and the next one that is ended sets its own',
+  ],
+  [
+    'guardian_group.cc',
+    'wait.fact = Fact::kSetDeadline;',
+    'step() drives that fact first, and what may act then acts: it is the fact already',
   ],
 ]
 
@@ -158,11 +163,11 @@ const shared = [
   'native/core/prepared/mlock.cc',
   'native/core/prepared/image_ranges.cc',
 ]
-const names = ['episode', 'guardian_group', 'hold_line', 'limits_v1', 'limits_v2', 'origin_v1']
+const names = ['episode', 'guardian_group', 'guardian_calls', 'hold_line', 'origin_v1']
 const units = [
   ...names,
   ...['clock', 'headroom', 'relief', 'kernel_turn', 'plan_cursor', 'switch', 'own_oom'],
-  ...['turn', 'timer', 'presence'],
+  ...['turn', 'timer', 'presence', 'limits_v1', 'limits_v2'],
 ].map(name => `test/native/${name}_test.cc`)
 
 console.log(`${all.length} mutants in ${sources.length} files`)
@@ -198,12 +203,19 @@ const programs = [
   },
 ]
 
+// Seconds of processor time: a rule whose removal ends in a loop is found after them, and a busy machine
+// finds nothing that is not there. Without a mutant, 0.1 and 10 are used.
+const UNIT_SECONDS = 10
+const SIMULATION_SECONDS = 120
+
 /** Whether the program fails with the mutant: some never end, or take all memory. */
 async function fails({ program, args }, index) {
-  const limited = ['-c', 'ulimit -v 4000000; exec "$0" "$@"', program, ...args]
+  const seconds = args.length > 0 ? SIMULATION_SECONDS : UNIT_SECONDS
+  const limits = `ulimit -v 4000000; ulimit -t ${seconds}; exec "$0" "$@"`
   const env = { ...process.env, OOM_MUTANT: String(index) }
+  const options = { maxBuffer: 1 << 24, env }
   try {
-    await run('sh', limited, { timeout: 300_000, maxBuffer: 1 << 24, env })
+    await run('sh', ['-c', limits, program, ...args], options)
     return false
   } catch {
     return true
@@ -213,26 +225,32 @@ async function fails({ program, args }, index) {
 for (const program of programs) {
   if (await fails(program, 0)) throw new Error(`${program.name} fails without a mutant`)
 }
-const list = all.filter(
-  m => !m.excepted && (wanted.length === 0 || wanted.some(name => m.file.includes(name))),
-)
+const list = all.filter(m => wanted.length === 0 || wanted.some(name => m.file.includes(name)))
+// The tests of one file's name first: most mutants need one program then.
+const inOrder = mutant => {
+  const own = `${basename(mutant.file).replace(/\.\w+$/, '')}_test`
+  return [...programs].sort((a, b) => (b.name === own) - (a.name === own))
+}
+const noticed = new Map(programs.map(({ name }) => [name, 0]))
 let survivors = 0
-let next = 0
-await Promise.all(
-  Array.from({ length: availableParallelism() }, async () => {
-    while (next < list.length) {
-      const mutant = list[next++]
-      let found
-      for (const program of programs) {
-        if (!(await fails(program, mutant.index))) continue
-        found = program.name
-        break
-      }
-      if (found) continue
-      survivors++
-      console.log(`SURVIVES ${mutant.file}:${mutant.line} (${mutant.kind}) ${mutant.text}`)
-    }
-  }),
+let wrong = 0
+await inTurns(list, async mutant => {
+  const text = `${mutant.file}:${mutant.line} (${mutant.kind}) ${mutant.text}`
+  for (const program of inOrder(mutant)) {
+    if (!(await fails(program, mutant.index))) continue
+    noticed.set(program.name, noticed.get(program.name) + 1)
+    if (!mutant.excepted) return
+    wrong++
+    return console.log(`NO EXCEPTION, ${program.name} notices it: ${text}`)
+  }
+  if (mutant.excepted) return
+  survivors++
+  console.log(`SURVIVES ${text}`)
+})
+for (const [name, count] of noticed) console.log(`${String(count).padStart(4)} noticed by ${name}`)
+const excepted = list.filter(mutant => mutant.excepted).length
+console.log(
+  `${list.length} rules removed: ${list.length - survivors - excepted} found, ` +
+    `${survivors} not, ${excepted} excepted`,
 )
-console.log(`${list.length} rules removed: ${list.length - survivors} found, ${survivors} not`)
-process.exitCode = survivors === 0 ? 0 : 1
+process.exitCode = survivors === 0 && wrong === 0 ? 0 : 1
