@@ -898,7 +898,7 @@ TEST_CASE("the guardian's fallback is the episode's") {
   Rig rig(guard());
   rig.starve();
   rig.now += 150 * kMs;
-  CHECK(rig.tell(Fact::kGuardianActed) == "");  // nobody falls back twice
+  CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");  // nobody falls back twice
   rig.relieve();
   rig.after(1);
   CHECK(rig.after(2) == "end");
@@ -907,14 +907,20 @@ TEST_CASE("the guardian's fallback is the episode's") {
   Rig useless(guard());
   useless.starve();
   useless.now += 150 * kMs;
-  useless.tell(Fact::kGuardianActed);
-  CHECK(useless.after(100) == "end begin");
-  CHECK(useless.outcome() == Outcome::kGuardian);
+  useless.tell(Fact::kGuardianActed, useless.now);
+  CHECK(useless.after(99) == "");
+  CHECK(useless.after(1) == "letgo");  // it may have ended between its claim and its deed
+
+  Rig late(guard());  // this process was stopped: the kill has had its time
+  late.starve();
+  late.now += 350 * kMs;
+  CHECK(late.tell(Fact::kGuardianActed, late.now - 100 * kMs) == "end begin");
+  CHECK(late.outcome() == Outcome::kGuardian);
 
   Rig kernel(guard());
   kernel.starve();
   CHECK(kernel.after(100) == "letgo");
-  kernel.tell(Fact::kGuardianActed);
+  kernel.tell(Fact::kGuardianActed, kernel.now);
   kernel.relieve();
   CHECK(kernel.after(100) == "hold end");
   CHECK(kernel.outcome() == Outcome::kGuardian);

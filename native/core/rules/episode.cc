@@ -193,13 +193,20 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
 void EpisodeMachine::guardian_acted(int64_t now, const Input& input) {
   // Late news of an earlier one.
   if (input.episode != 0 && input.episode != id_) return;
-  // Another guardian may have done it again after the first.
-  bool again = kill_ && ending_ == Outcome::kGuardian && input.ns > kill_.at();
   if (phase_ == Phase::kDelaying) {
-    if (again) kill_.note(now);
-    return note_kill(now, Outcome::kGuardian);
+    if (!kill_) ending_ = Outcome::kGuardian;
+    // News for a process that was stopped: what is left by now is a new out-of-memory.
+    if (now - input.ns >= KillSeen::kTakesEffect) return kill_.note(input.ns);
+    // A claim says that the time is over. A guardian may end before it has acted on its claim, so
+    // that the kernel has to follow if nothing comes of it.
+    phase_ = Phase::kFallingBack;
+    fell_back_at_ = now;
+    answered_ = true;
+    return kill_.note(now);
   }
   if (phase_ != Phase::kKernel && phase_ != Phase::kFallingBack) return;
+  // Another guardian may have done it again after the first.
+  bool again = kill_ && ending_ == Outcome::kGuardian && input.ns > kill_.at();
   // What the guardian has done takes effect before the kernel is made to choose a victim.
   if (phase_ == Phase::kFallingBack && (again || ending_ != Outcome::kGuardian)) kill_.note(now);
   ending_ = Outcome::kGuardian;

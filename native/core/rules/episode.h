@@ -104,7 +104,7 @@ class EpisodeMachine {
   enum class Phase : uint8_t {
     kIdle,         // armed; also: the delay is 0
     kDelaying,     // user space decides
-    kFallingBack,  // a killing fallback is at work
+    kFallingBack,  // a fallback is at work: one of ours that kills, or the guardian's
     kKernel,       // the kernel decides: it has its killer for a moment
     kOver,         // disposed or removed: nothing happens any more
   };
