@@ -926,6 +926,34 @@ TEST_CASE("the guardian's fallback is the episode's") {
   CHECK(kernel.outcome() == Outcome::kGuardian);
 }
 
+TEST_CASE("where another process has let the kernel in, a full group is out of memory for a while") {
+  // A guardian that leaves enables the killer: tasks that waited are on their way to a victim.
+  Rig rig(guard());
+  rig.starve();
+  rig.now += 10 * kMs;
+  rig.sample.need = Need::kFine;
+  SUBCASE("full") {
+    CHECK(rig.tell(Fact::kHeldAgain) == "");
+    CHECK(rig.after(20) == "");
+    CHECK(rig.after(20) == "");
+    rig.sample.need = Need::kStarved;  // they wait again
+    CHECK(rig.after(49) == "");
+    CHECK(rig.after(1) == "letgo");
+  }
+  SUBCASE("full for longer than that takes") {
+    rig.tell(Fact::kExtend, 1000 * kMs);
+    CHECK(rig.tell(Fact::kHeldAgain) == "");
+    CHECK(rig.after(99) == "");
+    CHECK(rig.after(1) == "");
+    CHECK(rig.after(2) == "end");
+  }
+  SUBCASE("with room") {
+    rig.sample.usage /= 2;
+    CHECK(rig.tell(Fact::kHeldAgain) == "");
+    CHECK(rig.after(2) == "end");
+  }
+}
+
 TEST_CASE("what the guardian has done in an earlier episode is no news of this one") {
   Rig rig(guard());
   rig.starve();

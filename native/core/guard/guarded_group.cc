@@ -111,7 +111,9 @@ void GuardedGroup::stop_listening(Sentinel& sentinel) {
 void GuardedGroup::hold_again(Sentinel& sentinel) {
   if (!hold_.taken()) return;
   hold_.doubt();
-  step(sentinel, Fact::kLooked, sys::now_ns());
+  Input input;
+  input.fact = Fact::kHeldAgain;
+  command(sentinel, input);
 }
 
 void GuardedGroup::abandon(Sentinel& sentinel, int err) {

@@ -22,7 +22,8 @@ constexpr int64_t kShortPoll = 1 * kMs;
 
 // A fact that comes of sampling the group, also where the driver finds that the guardian has acted.
 bool is_look(Fact fact) {
-  return fact == Fact::kLooked || fact == Fact::kNotified || fact == Fact::kGuardianActed;
+  return fact == Fact::kLooked || fact == Fact::kNotified || fact == Fact::kGuardianActed ||
+         fact == Fact::kHeldAgain;
 }
 
 }  // namespace
@@ -44,7 +45,7 @@ bool EpisodeMachine::kill_seen() const {
 }
 
 // What the facts around a sample say of it.
-void EpisodeMachine::judge(Input& input) const {
+void EpisodeMachine::judge(int64_t now, Input& input) const {
   Sample& s = input.sample;
   if (input.unreadable) {
     s = last_;
@@ -57,6 +58,9 @@ void EpisodeMachine::judge(Input& input) const {
     s.deserted = false;
     if (phase_ == Phase::kDelaying) s.need = std::max(s.need, Need::kStarved);
   }
+  // Who is on the way to the kernel's killer does not wait yet.
+  bool on_their_way = config_.traits.waits_in_fault && let_in_.runs() && !let_in_.fired(now);
+  if (on_their_way && active() && full(s, s.limit)) s.need = std::max(s.need, Need::kStarved);
   // A task that was moved to another group goes on by itself.
   if (s.deserted && !config_.traits.waits_in_fault) s.need = Need::kFine;
   bool more = config_.traits.notifies_of_more && !config_.dry_run && !s.starved();
@@ -68,7 +72,8 @@ void EpisodeMachine::step(int64_t now, const Input& told, Actions& out) {
   Input input = told;
   // What cannot be read has the limit that was written.
   note_limit(input);
-  judge(input);
+  if (told.fact == Fact::kHeldAgain) let_in_.start(now + KernelTurn::kWindow);
+  judge(now, input);
   if (input.fact == Fact::kRemoved || input.fact == Fact::kCancel) return close(now, input, out);
 
   hear(now, input, out);

@@ -41,6 +41,7 @@ enum class Fact : uint8_t {
   kRemoved,        // the group is gone; the sample is not used
   kUserRaised,     // bytes: the limit that the program wants from now on, headroom left aside
   kGuardianActed,  // ns, absolute: the guardian has claimed this episode's fallback then
+  kHeldAgain,      // another process may have let the kernel in; the driver holds again
   kSeenOver,       // the guardian learns that the sentinel has seen the end of what it acted in
 };
 
@@ -145,7 +146,7 @@ class EpisodeMachine {
   }
 
  private:
-  void judge(Input& input) const;
+  void judge(int64_t now, Input& input) const;
   bool out_of_memory(const Sample& s) const;
   bool kill_seen() const;
   void close(int64_t now, const Input& input, Actions& out);
@@ -189,6 +190,7 @@ class EpisodeMachine {
   KillSeen kill_;
   KernelTurn kernel_;
   PlanCursor plan_;
+  Timer let_in_;  // until then the kernel may be on its way to a victim without our having let it in
   Timer settle_;  // idle: samples go on until then, in case a wake-up was lost
   int64_t wake_ = kNever;
   bool sampled_ = false;

@@ -157,7 +157,7 @@ void SimDriver::dispose() {
 void SimDriver::hold_again() {
   if (disposed_) return;
   switch_.doubt();
-  look();
+  tell_ns(Fact::kHeldAgain, 0);
 }
 
 void SimDriver::abandon() {
