@@ -93,6 +93,7 @@ void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
     command(sentinel, input);
   }
   hold_.give_back(killer_too && !observer_.gone());
+  if (killer_too) slot_.released();
   detach(sentinel);
 }
 

@@ -27,6 +27,10 @@ class GuardianSlot {
   void set(SharedSlot& slot);
   // `frozen`: the members are frozen, or are about to be.
   void publish(const EpisodeMachine& machine, bool frozen);
+  // After the guard has given the killer back for good.
+  void released() {
+    if (slot_) publish_released(*slot_);
+  }
   // Before the limit is raised.
   void announce_headroom(const EpisodeMachine& machine, uint64_t bytes);
   // Whether the sentinel may carry out this episode's fallback; if the guardian has claimed it,

@@ -41,6 +41,9 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Raise
                                                    : SlotState::kArmed);
 }
 
+// A guard that is disposed has given the killer back: from here on the guardian holds nothing.
+inline void publish_released(SharedSlot& slot) { slot.state.store(SlotState::kReleased); }
+
 // Call before raising the limit: if this process ends in between, the guardian restores it.
 inline void announce_headroom(SharedSlot& slot, const EpisodeMachine& machine,
                               const RaisedLimit& raised) {

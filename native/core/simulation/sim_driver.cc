@@ -179,6 +179,8 @@ void SimDriver::close() {
   if (!machine_.config().dry_run) {
     err = hooks_->fails(SimCall::kLetGo);
     if (err == 0) err = group_->set_killer_disabled(false);
+    if (err == 0 && slot_) publish_released(*slot_);
+    hooks_->passes();
   }
   bool owes = set_limit_ != 0;
   bool could = group_->usage() < group_->limit();
