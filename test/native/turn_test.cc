@@ -106,6 +106,29 @@ TEST_CASE("an OOM that a sentinel has slept through counts from where it began")
   CHECK(rig.deadline(slot(3, SlotState::kEpisode, 60, 110)) == 110);
 }
 
+TEST_CASE("so does one that follows on an OOM that is known to be over") {
+  Rig rig(kRuns);
+  // The sentinel has slept through its end, and tells of both at once.
+  rig.turn.ends(at(60));
+  SUBCASE("long after it began") {
+    rig.turn.begins(at(70), at(70 + kDelay), kRuns);
+    CHECK(rig.deadline(kRuns, 80) == 70 + kDelay);
+    CHECK(rig.deadline(slot(3, SlotState::kEpisode, 170, 170 + kDelay), 170) == 70 + kDelay);
+  }
+  SUBCASE("what the sentinel has done in between clears the clock") {
+    rig.turn.begins(at(70), at(70 + kDelay), kRuns);
+    rig.deadline(kRuns, 80);
+    SlotView next = slot(3, SlotState::kEpisode, 170, 170 + kDelay);
+    next.claimed_at = at(165);
+    CHECK(rig.deadline(next, 170) == 170 + kDelay);
+  }
+  SUBCASE("soon after: the sentinel has seen an end that this process has not") {
+    rig.turn.begins(at(70), at(70 + kDelay), slot(2, SlotState::kEpisode, 55));
+    rig.deadline(slot(2, SlotState::kEpisode, 55), 80);
+    CHECK(rig.deadline(slot(3, SlotState::kEpisode, 170, 220), 170) == 220);
+  }
+}
+
 TEST_CASE("a sentinel that is no later than the grace has not slept") {
   Rig rig;
   CHECK(rig.deadline(slot(2, SlotState::kEpisode, 20, 80)) == 80);

@@ -32,6 +32,7 @@ void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot) {
   since_ = now;
   own_deadline_ = deadline;
   followed_ = 0;
+  followed_old_ = false;
   told_ = slot.there ? slot.episode : 0;
   // What the sentinel has done takes effect first; what it still does is waited for at the
   // deadline.
@@ -46,11 +47,14 @@ int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t
   if (ended) begins(now, now + delay, slot);
   int64_t when = std::max(own_deadline_, effect_until_);
   if (heard(slot)) {
-    if (followed_ == 0) {
-      lag_ns_ = slot.started_at - since_;
+    if (followed_ != slot.episode) {
+      // The first that tells of this OOM tells how much later the sentinel has seen it; what it has
+      // done before has cleared the clock.
+      int64_t since =
+          slot.claimed_at <= slot.started_at ? std::max(since_, slot.claimed_at) : since_;
+      lag_ns_ = followed_ == 0 || followed_old_ ? slot.started_at - since : 0;
       if (lag_ns_ <= grace) lag_ns_ = 0;
-    } else if (followed_ != slot.episode) {
-      lag_ns_ = 0;
+      followed_old_ = slot.started_at < fine_at_ && slot.started_at + grace < since_;
     }
     followed_ = slot.episode;
     OOM_INVARIANT(followed_ != 0 && followed_ != spent_);
