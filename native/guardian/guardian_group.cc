@@ -220,6 +220,7 @@ void GuardianGroup::drive(Sentinel& sentinel, int64_t now, const Input& input) {
     actions = {};
     machine_.step(now, wait, actions);
   } else {
+    if (acts) tell_of_act(now);
     machine_ = next;
   }
   apply_grip(now);
@@ -235,7 +236,10 @@ void GuardianGroup::apply_grip(int64_t now) {
   // The parent publishes the state in the slot before it releases the group.
   bool released = slot_view().state == SlotState::kReleased;
   if (want != Grip::kHeld) {
-    if ((held_ && released) || !is_parents_turn()) err = let_go();
+    // Letting go is claimed as well, each time that it is tried.
+    bool may = want != Grip::kKernelsTurn || may_act(now);
+    if (!may) err = -EAGAIN;
+    if (may && ((held_ && released) || !is_parents_turn())) err = let_go();
   } else if (config_.parent_alive && let_go_ && !released) {
     err = hold();
     let_go_ = err != 0;
@@ -289,7 +293,14 @@ bool GuardianGroup::may_act(int64_t now) {
   return turn_.may_act(
       now, slot_view(), own_episode(),
       [&](uint32_t episode) { return slot->claim_for(episode, Claimant::kGuardian, now); },
-      [&](uint32_t episode) { slot->take_from_sentinel(episode, now); });
+      [&](uint32_t episode) { (void)slot->take_from(Claimant::kSentinel, episode, now); });
+}
+
+// Tells the sentinel of each act, also where its episode's fallback is claimed already, and where
+// it tells of no episode that could be claimed: it may tell of one next.
+void GuardianGroup::tell_of_act(int64_t now) {
+  acted_at_ = now;
+  if (SharedSlot* slot = this->slot()) slot->claimed_at.store(now);
 }
 
 // Records when this process sees an OOM begin and end.
@@ -313,7 +324,6 @@ bool GuardianGroup::is_parents_turn() {
 }
 
 void GuardianGroup::fall_back(Sentinel& sentinel) {
-  acted_at_ = config_.effects->now();
   thaw();
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
@@ -330,6 +340,7 @@ bool GuardianGroup::below(const GuardianGroup& top) const {
 
 int GuardianGroup::let_go() {
   int err = back_end_->pause_hold();
+  if (err == 0 && !let_go_) tell_of_act(config_.effects->now());
   let_go_ |= err == 0;
   held_ &= err != 0;
   thaw();

@@ -102,6 +102,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   bool seen_over() const;
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
+  void tell_of_act(int64_t now);
   int repay();
   void again(Sentinel& sentinel, int64_t ns);
   void finish(Sentinel& sentinel);

@@ -38,7 +38,7 @@ struct Rig final : GuardianHooks {
 
   void guardian_passes() override {}
   int32_t guardian_fails(GuardianCall call) override {
-    return call == GuardianCall::kRead ? error : 0;
+    return call == GuardianCall::kRead ? error : call == GuardianCall::kSwitch ? switch_error : 0;
   }
   int64_t guardian_late() override { return 0; }
   bool guardian_loses() override { return false; }
@@ -76,7 +76,7 @@ struct Rig final : GuardianHooks {
   void publish(uint32_t episode, SlotState state) {
     slot->started_at.store(group.now());
     slot->deadline.store(group.now() + kDelay);
-    claim(episode, Claimant::kNobody);
+    slot->claim.store(SharedSlot::word(episode, Claimant::kNobody));
     slot->state.store(state);
   }
 
@@ -87,7 +87,7 @@ struct Rig final : GuardianHooks {
 
   Status status;
   SimGroup group;
-  int32_t pid = 0, error = 0;
+  int32_t pid = 0, error = 0, switch_error = 0;
   bool let_go = false;
   char doubt = 0;  // 'o': it is open whether it is out of memory; 'n': it is near
   uint32_t killed = 0;
@@ -298,6 +298,63 @@ TEST_CASE("what the sentinel has claimed is its own, for a while") {
   rig.claim(1, Claimant::kSentinel);
   rig.lets_go_after(kDelay + kGrace - 10 * kMs + 100 * kMs);
   CHECK(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kGuardian));
+}
+
+TEST_CASE("what the sentinel claims while the guardian cannot let go is waited for") {
+  Rig rig;
+  rig.starve();
+  rig.switch_error = -EIO;
+  rig.run_for(kDelay + kGrace + 5 * kMs);
+  rig.publish(1, SlotState::kEpisode);
+  rig.claim(1, Claimant::kSentinel);
+  rig.switch_error = 0;
+  rig.run_for(95 * kMs);
+  CHECK_FALSE(rig.let_go);
+  rig.run_for(20 * kMs);
+  CHECK(rig.let_go);
+}
+
+TEST_CASE("the sentinel is told when the guardian acts") {
+  Rig rig(Fallback::kKillGroup);
+  rig.starve();
+  SUBCASE("where it tells of no episode") {}
+  SUBCASE("where the guardian has claimed this one already") {
+    rig.publish(1, SlotState::kEpisode);
+    rig.run_for(kDelay + kGrace + 20 * kMs);
+    REQUIRE(rig.killed == 1);
+    REQUIRE(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kGuardian));
+    rig.pid = rig.group.spawn(20 * kMiB);
+    rig.starve();
+    rig.killed = 0;
+  }
+  int64_t from = rig.group.now();
+  rig.run_for(2 * (kDelay + kGrace));
+  CHECK(rig.killed == 1);
+  CHECK(rig.slot->claimed_at.load() >= from + kDelay);
+}
+
+TEST_CASE("a failing guardian does not tell of an act again and again") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.switch_error = -EIO;
+  rig.run_for(kDelay + kGrace + 2 * kMs);
+  int64_t claimed_at = rig.slot->claimed_at.load();
+  CHECK(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kGuardian));
+  rig.run_for(90 * kMs);
+  CHECK(rig.slot->claimed_at.load() == claimed_at);
+}
+
+TEST_CASE("what a disposed guard has given back is not held again") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(kDelay + kGrace + 2 * kMs);
+  REQUIRE(rig.let_go);
+  rig.slot->state.store(SlotState::kReleased);
+  rig.run_for(300 * kMs);
+  CHECK_FALSE(rig.guardian->machine().active());
+  CHECK_FALSE(rig.group.killer_disabled());
 }
 
 TEST_CASE("a guardian that leaves puts back the killer and thaws") {

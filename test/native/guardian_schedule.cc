@@ -132,7 +132,6 @@ void GuardianSchedule::carry_out(Task task) {
       if (!sentinel_alive_) break;
       if (!sentinel_runs()) return later(Task::kNotice, kMs);
       note("the keeper starts another guardian");
-      shared_.disclaim();
       spawn_failures_ = 0;
       later(Task::kSpawned, random_.range(1, 20) * kMs);
       break;

@@ -265,14 +265,15 @@ TEST_CASE("an episode that the guardian has ended is not followed any more") {
   CHECK(rig.deadline(kRuns) == 200 + kDelay);
 }
 
-TEST_CASE("a fallback is claimed before it is carried out, once") {
+TEST_CASE("a fallback is claimed before it is carried out, each time") {
   Rig rig;
   CHECK(rig.may_act(kRuns));
   CHECK(rig.claims == 1);
+  // The sentinel's episode may outlast what this process sees: it is told that it acts again.
   CHECK(rig.may_act(kRuns));
-  CHECK(rig.claims == 1);
-  CHECK(rig.may_act(slot(3, SlotState::kKernel)));
   CHECK(rig.claims == 2);
+  CHECK(rig.may_act(slot(3, SlotState::kKernel)));
+  CHECK(rig.claims == 3);
   CHECK(rig.taken == 0);
 }
 
@@ -295,8 +296,33 @@ TEST_CASE("what the sentinel has claimed it has 100 ms for, once") {
   CHECK(rig.may_act(claimed(kRuns), 200));
   CHECK(rig.taken == 1);
   // It is the guardian's now.
-  CHECK(rig.may_act(claimed(kRuns), 201));
+  rig.claimable = true;
+  CHECK(rig.may_act(kRuns, 201));
   CHECK(rig.taken == 1);
+}
+
+TEST_CASE("what the sentinel has carried out, or claimed anew, has its time again") {
+  Rig rig;
+  rig.claimable = false;
+  CHECK_FALSE(rig.may_act(claimed(kRuns), 100));
+  CHECK_FALSE(rig.may_act(claimed(kRuns, 198), 200));
+  CHECK(rig.turn.put_off() == at(298));
+  CHECK(rig.may_act(claimed(kRuns, 198), 298));
+  CHECK_FALSE(rig.may_act(claimed(kRuns, 350), 351));
+}
+
+TEST_CASE("what a guardian before this one has claimed has its time as well") {
+  Rig rig;
+  SlotView view = kRuns;
+  view.claimant = Claimant::kGuardian;
+  view.claimed_at = at(60);
+  CHECK_FALSE(rig.may_act(view, 159));
+  CHECK(rig.turn.put_off() == at(160));
+  CHECK(rig.claims == 0);
+  CHECK(rig.may_act(view, 160));
+  // What it has claimed itself it need not wait for.
+  view.claimed_at = at(160);
+  CHECK(rig.may_act(view, 161));
 }
 
 TEST_CASE("what the sentinel has claimed and ended has its time as well") {

@@ -196,13 +196,12 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
 void GuardedGroup::apply_grip(Sentinel& sentinel, int64_t now) {
   if (!hold_.due(now)) return;
   if (machine_.holding()) return hold_.hold(now);
-  // Releasing twice does no harm; the report is the claimant's.
-  bool ours = steps_.claim();
+  if (!steps_.claim()) return hold_.put_off(now);
   bool kernel = machine_.grip() == Grip::kKernelsTurn;
   int err = hold_.release(now);
   standstill_.thaw(now);
   if (kernel) hold_.ask_kernel(now);
-  if (ours) steps_.report_release(sentinel, now, err);
+  steps_.report_release(sentinel, now, err);
 }
 
 void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& actions) {

@@ -46,7 +46,7 @@ class GuardianSlot {
   int64_t claimed_at() const { return slot_ ? slot_->claimed_at.load() : 0; }
   // On a helper, which may run late: false if the guardian has acted meanwhile.
   bool still_claimed(uint32_t episode) {
-    return !slot_ || slot_->claim_for(episode, Claimant::kSentinel, sys::now_ns());
+    return !slot_ || slot_->act_for(episode, Claimant::kSentinel, sys::now_ns());
   }
 
  private:

@@ -71,7 +71,6 @@ Status tell(Link& l, uint32_t id, const Registration& guard) {
 // has died before it answered.
 Status start_over(Link& l, std::map<uint32_t, Status>& refused) {
   l.child.end();
-  l.shared->disclaim();
   Status status = l.child.start(program, l.shared_fd.get());
   if (!status.ok()) return status;
   refused.clear();

@@ -20,9 +20,10 @@ namespace oom {
 struct alignas(16) SharedSlot {
   std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
   std::atomic<SlotState> state{SlotState::kFree};
-  std::atomic<uint32_t> claim{0};      // episode << 2 | Claimant
-  std::atomic<int64_t> delay{-1};      // of the guard now, ns; -1: it has not been published
-  std::atomic<int64_t> claimed_at{0};  // when it was last claimed, or a little before
+  std::atomic<uint32_t> claim{0};  // episode << 2 | Claimant
+  std::atomic<int64_t> delay{-1};  // of the guard now, ns; -1: it has not been published
+  // When it was last claimed, or carried out, by either; or a little before.
+  std::atomic<int64_t> claimed_at{0};
   std::atomic<int64_t> deadline{0};
   std::atomic<int64_t> started_at{0};
   std::atomic<uint64_t> own_limit{0};  // before headroom was raised; 0: it is not raised
@@ -55,12 +56,20 @@ struct alignas(16) SharedSlot {
     return claim.compare_exchange_strong(expected, word(episode, who)) ||
            expected == word(episode, who);
   }
-  // Takes a claim over from the sentinel, which has not acted on it. If the sentinel gets to it
-  // later, it finds the guardian's claim and does not act.
-  void take_from_sentinel(uint32_t episode, int64_t now) {
-    uint32_t expected = word(episode, Claimant::kSentinel);
+  // As claim_for(), by who now carries it out: what takes effect counts from here.
+  bool act_for(uint32_t episode, Claimant who, int64_t now) {
+    bool ours = claim_for(episode, who, now);
+    if (ours) claimed_at.store(now);
+    return ours;
+  }
+  // Takes a claim over from `who`, which has not acted on it in time. If that process gets to it
+  // later, it finds the other one's claim and does not act.
+  bool take_from(Claimant who, uint32_t episode, int64_t now) {
+    uint32_t expected = word(episode, who);
+    if (claim.load() != expected) return false;
     claimed_at.store(now);
-    claim.compare_exchange_strong(expected, word(episode, Claimant::kGuardian));
+    Claimant taker = who == Claimant::kSentinel ? Claimant::kGuardian : Claimant::kSentinel;
+    return claim.compare_exchange_strong(expected, word(episode, taker));
   }
 };
 static_assert(sizeof(SharedSlot) == 112);
@@ -115,18 +124,6 @@ struct SharedState {
       if (here && segment.used > 0) segment.used--;
     }
     slot.state.store(SlotState::kFree);
-  }
-  // Clears the claims of a dead guardian: those episodes can be claimed again.
-  void disclaim() {
-    for (size_t i = 0; i < segment_count.load(); i++) {
-      for (SharedSlot& slot : segments[i].slots) {
-        uint32_t word = slot.claim.load();
-        uint32_t episode = word >> 2;
-        if (word == SharedSlot::word(episode, Claimant::kGuardian)) {
-          slot.claim.compare_exchange_strong(word, SharedSlot::word(episode, Claimant::kNobody));
-        }
-      }
-    }
   }
   // Guardian: the group's slot, or null.
   SharedSlot* find(uint64_t inode) {

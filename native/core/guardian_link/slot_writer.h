@@ -29,7 +29,12 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Raise
   slot.own_limit.store(raised.open ? machine.base_limit() : 0);
   slot.hold.frozen.store(raised.frozen);
   if (uint32_t id = machine.id(); slot.claim.load() >> 2 != id) {
-    slot.claim.store(SharedSlot::word(id, Claimant::kNobody));
+    // What the guardian has done since the last episode, and before it was told of this one, is
+    // this one's fallback while it takes effect.
+    int64_t acted_at = slot.claimed_at.load();
+    bool theirs = machine.active() && acted_at > machine.end().at &&
+                  machine.started_at() - acted_at < KillSeen::kTakesEffect;
+    slot.claim.store(SharedSlot::word(id, theirs ? Claimant::kGuardian : Claimant::kNobody));
   }
   // A guard that is being disposed has seen no end: until the killer is back, the guardian keeps to
   // the deadline that it knows.
@@ -72,17 +77,22 @@ void guardian_has_acted(int64_t claimed_at, uint32_t episode, Answer&& answer) {
 }
 
 // Returns whether the sentinel has this episode's fallback; if not, `answer` reports the guardian's
-// act to the machine.
+// act to the machine. What the guardian has done takes effect before the kernel is let in.
 template <class Answer>
 bool claim(SharedSlot& slot, const EpisodeMachine& machine, int64_t now, Answer&& answer) {
-  if (!machine.active() || slot.claim_for(machine.id(), Claimant::kSentinel, now)) return true;
+  uint32_t id = machine.id();
+  if (!machine.active() || slot.claim_for(id, Claimant::kSentinel, now)) return true;
+  int64_t claimed_at = slot.claimed_at.load();
   if (machine.phase() == EpisodeMachine::Phase::kFallingBack) {
-    guardian_has_acted(slot.claimed_at.load(), machine.id(), answer);
+    guardian_has_acted(claimed_at, id, answer);
     return false;
+  }
+  if (now - claimed_at >= KillSeen::kTakesEffect) {
+    return slot.take_from(Claimant::kGuardian, id, now);
   }
   Input input;
   input.fact = Fact::kGuardianActed;
-  input.ns = slot.claimed_at.load();
+  input.ns = claimed_at;
   answer(input);
   return false;
 }

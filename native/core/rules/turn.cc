@@ -28,6 +28,22 @@ bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
   return slot.episode != told_ && is_idle(slot.state);
 }
 
+// Whether the sentinel has claimed it, or a guardian before this one.
+bool Turn::is_anothers(const SlotView& slot) const {
+  bool before = slot.claimant == Claimant::kGuardian && slot.episode != spent_;
+  return slot.claimant == Claimant::kSentinel || before;
+}
+
+// Whether what another process has claimed or done has had its time: a sentinel, which may have
+// been stopped, from where this process first meets its claim.
+bool Turn::had_its_time(int64_t now, const SlotView& slot) {
+  bool met = waived_ == slot.episode;
+  int64_t until = slot.claimed_at + kFollow;
+  if (!met && slot.claimant == Claimant::kSentinel) until = std::max(until, now + kFollow);
+  waive(slot.episode, met ? std::max(waived_until_, until) : until);
+  return now >= waived_until_;
+}
+
 void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot) {
   since_ = now;
   own_deadline_ = deadline;

@@ -3,8 +3,8 @@
 // knows what it has itself seen begin and end. Pure: over copies of the slot.
 //
 // The rules: the sentinel's deadline, however often it is moved, is waited for, and then the grace;
-// a fallback that the sentinel has claimed is its own, unless it does not follow; an out-of-memory
-// that a sentinel has slept through counts from where it began.
+// a fallback that another process has claimed is that one's, unless it does not follow; an
+// out-of-memory that a sentinel has slept through counts from where it began.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ struct SlotView {
   SlotState state = SlotState::kFree;
   uint32_t episode = 0;
   Claimant claimant = Claimant::kNobody;  // of its fallback
-  int64_t claimed_at = 0;                 // when the last claim was made
+  int64_t claimed_at = 0;                 // when it was made, or carried out
   int64_t deadline = 0;
   int64_t started_at = 0;
 };
@@ -78,16 +78,16 @@ class Turn {
                Take&& take) {
     if (slot.claimant == Claimant::kSentinel && waits_for(slot.episode, now)) return false;
     bool running = slot.state == SlotState::kEpisode || slot.state == SlotState::kKernel;
-    if (!slot.there || !running || slot.episode == spent_) return true;
+    if (!slot.there || !running) return true;
     // 0 stands for none.
     OOM_INVARIANT(slot.episode != 0);
-    if (!claim(slot.episode)) {
-      if (waived_ != slot.episode) {
-        waived_ = slot.episode;
-        waived_until_ = now + kFollow;
-      }
-      if (waits_for(slot.episode, now)) return false;
+    if (is_anothers(slot)) {
+      if (!had_its_time(now, slot)) return false;
       take(slot.episode);
+    } else if (!claim(slot.episode)) {
+      // The sentinel has just been faster.
+      if (waived_ != slot.episode) waive(slot.episode, now + kFollow);
+      return false;
     }
     spent_ = slot.episode;
     spent_in_ = own.id;
@@ -97,6 +97,12 @@ class Turn {
 
  private:
   bool heard(const SlotView& slot) const;
+  bool is_anothers(const SlotView& slot) const;
+  bool had_its_time(int64_t now, const SlotView& slot);
+  void waive(uint32_t episode, int64_t until) {
+    waived_ = episode;
+    waived_until_ = until;
+  }
   bool waits_for(uint32_t episode, int64_t now) const {
     return waived_ == episode && now < waived_until_;
   }

@@ -117,7 +117,7 @@ void SimDriver::apply_grip() {
   bool hold = want == Grip::kHeld;
   hooks_->switching(want);
   if (!hold) {
-    claim();  // letting go twice does no harm
+    if (!claim()) return switch_.applied(group_->now(), want, false);
     if (frozen_) group_->thaw();
   }
   int32_t err = hooks_->fails(hold ? SimCall::kHold : SimCall::kLetGo);

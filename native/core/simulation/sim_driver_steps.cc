@@ -23,7 +23,7 @@ void SimDriver::perform(const Job& job) {
   bool current = machine_.active() && machine_.id() == job.episode;
   report.result = hooks_->fails(job.fallback ? SimCall::kFallback : SimCall::kStep);
   bool theirs =
-      job.fallback && slot_ && !slot_->claim_for(job.episode, Claimant::kSentinel, group_->now());
+      job.fallback && slot_ && !slot_->act_for(job.episode, Claimant::kSentinel, group_->now());
   int64_t claimed_at = slot_ ? slot_->claimed_at.load() : 0;
   if (report.result == 0 && job.fallback) {
     if (!theirs && current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {

@@ -1,0 +1,151 @@
+// The sentinel's half of the slot that it shares with the guardian: which process an episode's
+// fallback belongs to, by what either has claimed or done, and when.
+#include "core/guardian_link/slot_writer.h"
+
+#include <doctest/doctest.h>
+
+using namespace oom;
+
+namespace {
+
+constexpr int64_t kBegin = 1000 * kMs;
+constexpr int64_t kDelay = 50 * kMs;
+
+// One group's machine and its slot.
+struct Rig {
+  explicit Rig(Fallback fallback = Fallback::kKernel) {
+    EpisodeConfig config;
+    config.delay_ns = config.max_delay_ns = kDelay;
+    config.fallback = fallback;
+    machine = EpisodeMachine(config);
+    sample.limit = sample.usage = uint64_t{64} << 20;
+    publish(slot, machine, {});
+  }
+  void tell(Input input, Need need = Need::kStarved) {
+    input.sample = sample;
+    input.sample.need = need;
+    Actions actions;
+    machine.step(now, input, actions);
+    publish(slot, machine, {});
+  }
+  void look(Need need = Need::kStarved) { tell({}, need); }
+  bool claims() {
+    told = {};
+    return claim(slot, machine, now, [this](const Input& input) { told = input; });
+  }
+  void guardian_acts() {
+    slot.claimed_at.store(now);
+    slot.claim.store(SharedSlot::word(machine.id(), Claimant::kGuardian));
+  }
+  uint32_t word(Claimant who) const { return SharedSlot::word(machine.id(), who); }
+
+  SharedSlot slot;
+  EpisodeMachine machine;
+  Sample sample;
+  int64_t now = kBegin;
+  Input told;
+};
+
+}  // namespace
+
+TEST_CASE("an episode's fallback is nobody's until it is claimed") {
+  Rig rig;
+  rig.look();
+  CHECK(rig.slot.claim.load() == rig.word(Claimant::kNobody));
+  rig.now += kDelay;
+  rig.look();
+  CHECK(rig.claims());
+  CHECK(rig.slot.claim.load() == rig.word(Claimant::kSentinel));
+  CHECK(rig.slot.claimed_at.load() == rig.now);
+  CHECK_FALSE(rig.slot.claim_for(rig.machine.id(), Claimant::kGuardian, rig.now));
+}
+
+TEST_CASE("what the guardian has done takes effect before the kernel is let in") {
+  Rig rig;
+  rig.look();
+  rig.now += kDelay;
+  rig.look();
+  REQUIRE(rig.machine.phase() == EpisodeMachine::Phase::kKernel);
+  rig.guardian_acts();
+  int64_t acted_at = rig.now;
+  rig.now += 99 * kMs;
+  CHECK_FALSE(rig.claims());
+  CHECK(rig.told.fact == Fact::kGuardianActed);
+  CHECK(rig.told.ns == acted_at);
+  // Also where it could not be let in before.
+  rig.tell(rig.told);
+  CHECK_FALSE(rig.claims());
+  rig.now += kMs;
+  CHECK(rig.claims());
+  CHECK(rig.slot.claim.load() == rig.word(Claimant::kSentinel));
+  CHECK(rig.slot.claimed_at.load() == rig.now);
+}
+
+TEST_CASE("a claim is taken from who has it, and from nobody else") {
+  SharedSlot slot;
+  slot.claim.store(SharedSlot::word(1, Claimant::kNobody));
+  REQUIRE(slot.claim_for(1, Claimant::kSentinel, 10));
+  CHECK_FALSE(slot.take_from(Claimant::kGuardian, 1, 20));
+  CHECK(slot.claimed_at.load() == 10);
+  CHECK(slot.take_from(Claimant::kSentinel, 1, 20));
+  CHECK(slot.claim.load() == SharedSlot::word(1, Claimant::kGuardian));
+  CHECK(slot.claimed_at.load() == 20);
+}
+
+TEST_CASE("what is carried out counts from there") {
+  SharedSlot slot;
+  slot.claim.store(SharedSlot::word(1, Claimant::kNobody));
+  REQUIRE(slot.claim_for(1, Claimant::kSentinel, 10));
+  CHECK(slot.claim_for(1, Claimant::kSentinel, 20));
+  CHECK(slot.claimed_at.load() == 10);
+  CHECK(slot.act_for(1, Claimant::kSentinel, 30));
+  CHECK(slot.claimed_at.load() == 30);
+  CHECK_FALSE(slot.act_for(1, Claimant::kGuardian, 40));
+  CHECK(slot.claimed_at.load() == 30);
+}
+
+TEST_CASE("what the guardian has done before it was told of an episode is this one's fallback") {
+  Rig rig;
+  rig.look();
+  rig.look(Need::kFine);
+  rig.now += 2 * kMs;
+  rig.look(Need::kFine);
+  REQUIRE_FALSE(rig.machine.active());
+  rig.now += kMs;
+  rig.slot.claimed_at.store(rig.now);
+  SUBCASE("just now") {
+    rig.now += 99 * kMs;
+    rig.look();
+    CHECK(claimed_by_guardian(rig.slot, rig.machine));
+  }
+  SUBCASE("long ago") {
+    rig.now += 100 * kMs;
+    rig.look();
+    CHECK(rig.slot.claim.load() == rig.word(Claimant::kNobody));
+  }
+}
+
+TEST_CASE("what the guardian has done in the last episode is not the next one's") {
+  Rig rig;
+  rig.look();
+  rig.now += kDelay;
+  rig.guardian_acts();
+  rig.look(Need::kFine);
+  rig.now += 2 * kMs;
+  rig.look(Need::kFine);
+  REQUIRE_FALSE(rig.machine.active());
+  rig.now += kMs;
+  rig.look();
+  CHECK(rig.slot.claim.load() == rig.word(Claimant::kNobody));
+}
+
+TEST_CASE("a guard that is disposed tells when the killer is back, not before") {
+  Rig rig;
+  rig.look();
+  Input cancel;
+  cancel.fact = Fact::kCancel;
+  rig.tell(cancel);
+  CHECK(rig.slot.state.load() == SlotState::kEpisode);
+  publish_released(rig.slot);
+  CHECK(rig.slot.state.load() == SlotState::kReleased);
+}
