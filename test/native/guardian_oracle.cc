@@ -5,8 +5,7 @@
 namespace oom::test {
 namespace {
 
-// A kill that has not taken effect by then is followed by the kernel's, and who has claimed a
-// fallback has so long to carry it out.
+// A kill that has not taken effect by then is followed by the kernel's.
 constexpr int64_t kTakesEffect = 95 * kMs;
 // Of the survivor: the kernel's window at most, and a look.
 constexpr int64_t kLeaves = 1300 * kMs;
@@ -76,7 +75,6 @@ void GuardianSchedule::switched(bool disabled) {
   // To yield is the program's decision, as a step of its plan or at once.
   bool fallback = decided && yielded_ != id_ && planned_ != id_;
   if (!disabled && held_ && fallback) act(false, false);
-  owes_switch_ = false;
   held_ = disabled;
 }
 
@@ -116,12 +114,7 @@ bool GuardianSchedule::clock_runs() const {
 // The time is over by the deadline that the program has been promised, for whoever sees the group
 // first; where the sentinel might still act, plus the grace.
 void GuardianSchedule::check_not_early(const char* what) {
-  if (in_episode_ && (yielded_ == id_ || planned_ == id_)) return;
   int64_t now = group_.now();
-  // It repeats what could not be done when it was time.
-  if (now - unswitched_at_ < kSurelySeen) return;
-  // Who is stopped within the call cannot know better; nobody waits, so nobody is killed.
-  if (now == guardian_continued_at_ && !was_stuck_) return;
   // Lent headroom that is in use is an OOM until the episode ends.
   int64_t fine_since = std::max(unstuck_at_, ended_at_);
   bool fine = !was_stuck_ && !was_wanting_;
@@ -145,25 +138,14 @@ void GuardianSchedule::check_not_early(const char* what) {
 
 void GuardianSchedule::act(bool guardian, bool kill) {
   int64_t now = group_.now();
-  bool other = acted_ && last_act_.guardian != guardian;
+  // Which process: a guardian that was replaced is another one.
+  const void* by = guardian ? static_cast<const void*>(guardian_.get()) : driver_.get();
+  bool other = acted_ && last_act_.by != by;
   // A kernel that nobody waits for kills nobody.
   bool harmful = kill || (last_act_.kill && was_stuck_);
   // Who is stopped between the last check and the deed cannot know better.
   bool late = guardian ? now == guardian_continued_at_ : now == continued_at_;
-  bool excused = guardian ? now == guardian_continued_at_ && last_act_.at >= guardian_suspended_at_
-                          : now == continued_at_ && last_act_.at >= suspended_at_;
-  excused |= guardian && blind();
-  // The sentinel repeats what could not be done when it was time.
-  excused |= !guardian && !kill && owes_switch_;
-  // An episode that it could not tell of before it was stopped is nobody's to claim.
-  excused |= !guardian && last_act_.unclaimed && began_at_ <= last_act_.at;
-  // It waits for what one guardian has done; that it, or another one, has done it again it is not
-  // told.
-  excused |= !guardian && in_episode_ && (disclaimed_ == id_ || (acted_in_ == id_ && acts_in_ > 1));
-  // Who is slower than the time that a claim has is overtaken.
-  excused |= !guardian && in_episode_ && slow_in_ == id_;
-  // Its time runs from the claim: more is not known of the other process.
-  int64_t claimed = guardian ? std::min(last_act_.at, claimed_at_) : last_act_.at;
+  bool excused = late && last_act_.at >= (guardian ? guardian_suspended_at_ : suspended_at_);
   // A kill clears the clock: what is out of memory after it has its own.
   bool begun = in_episode_ && began_at_ >= last_act_.at;
   // The sentinel may be stopped after it has published the next one, or seen the end of the last.
@@ -178,16 +160,14 @@ void GuardianSchedule::act(bool guardian, bool kill) {
   if (guardian && !kill && guardian_killed_at_ < last_act_.at) {
     anew |= now - guardian_killed_at_ >= kTakesEffect;
   }
-  if (other && harmful && !anew && !excused && !last_act_.late && now - claimed < kTakesEffect) {
+  if (other && harmful && !anew && !excused && !last_act_.late &&
+      now - last_act_.at < kTakesEffect) {
     fail("two fallbacks: the %s %s %.1f ms after the %s has %s", guardian ? "guardian" : "sentinel",
-         kill ? "kills" : "lets go", ms(now - last_act_.at), guardian ? "sentinel" : "guardian",
-         last_act_.kill ? "killed" : "let go");
+         kill ? "kills" : "lets go", ms(now - last_act_.at),
+         last_act_.guardian ? "guardian" : "sentinel", last_act_.kill ? "killed" : "let go");
   }
   acted_ = true;
-  if (guardian) acts_in_ = acted_in_ == id_ ? acts_in_ + 1 : 1;
-  if (guardian) acted_in_ = id_;
-  bool claimed_now = slot_->claim.load() == SharedSlot::word(id_, Claimant::kGuardian);
-  last_act_ = {guardian, kill, now, late, guardian && !claimed_now};
+  last_act_ = {guardian, kill, now, late, by};
   if (guardian && kill) guardian_killed_at_ = now;
 }
 
@@ -212,13 +192,9 @@ void GuardianSchedule::check() {
     seen_kills_ = group_.kills();
     clear();
   }
-  if (uint32_t claim = slot_->claim.load(); claim != seen_claim_) {
-    seen_claim_ = claim;
-    bool sentinels = (claim & 3) == static_cast<uint32_t>(Claimant::kSentinel);
-    bool nobodys = (claim & 3) == static_cast<uint32_t>(Claimant::kNobody);
-    if (sentinels || nobodys) claimed_at_ = sentinels ? now : kNever;
-  }
-  bool stuck = group_.stuck();
+  // A task on the kernel's way to a victim, or back, takes what room there is by then.
+  bool room = !group_.under_oom() && group_.usage() + kChargeBatch < group_.limit();
+  bool stuck = group_.stuck() && !room;
   if (stuck && !was_stuck_ && (stuck_since_ == kNever || now - unstuck_at_ >= kBelieved)) {
     stuck_since_ = now;
     // A sentinel that was stopped may still extend what the guardian knows to be over.
@@ -251,6 +227,9 @@ void GuardianSchedule::check_lateness() {
   int64_t now = group_.now();
   int64_t allowed = std::min(delay_ + extension_, std::max(delay_, max_delay_));
   int64_t from = std::max({stuck_since_, clock_, hopeless_until_, nobody_until_});
+  // Below the line nobody can be told by those who have seen it there.
+  bool forgotten = guardian_since_ > from && sentinel_hindered_at_ >= from;
+  if (forgotten && dips_.unseen(from, now) > 0) from = std::max(from, dips_.end());
   Condition condition = !sentinel_alive_                        ? Condition::kDead
                         : sentinel_hindered_at_ >= stuck_since_ ? Condition::kStopped
                                                                 : Condition::kWell;
@@ -260,10 +239,6 @@ void GuardianSchedule::check_lateness() {
   if (over > worst) worst = over;
   // An injected failure costs a retry.
   int64_t most = kGrace + (fail_percent_ > 0 ? 10 * kMs : 0);
-  // A sentinel that was stopped in a dip has not seen what came before it.
-  if (condition == Condition::kStopped && dips_.unseen(from, now) > 0) most += delay_;
-  // One that is stopped again when it has just gone on leaves a claim behind.
-  if (continued_at_ >= from && suspended_at_ >= continued_at_) most += kTakesEffect;
   if (over > most) fail("out of memory for %.1f ms past the deadline", ms(over));
 }
 

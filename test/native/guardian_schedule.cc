@@ -45,6 +45,7 @@ void GuardianSchedule::start_guardian() {
   guardian_dip_filter_ = {};
   guardian_ = std::make_unique<GuardianProcess>(group_, shared_, loop_, *this, guard, grace_);
   added_ = true;
+  guardian_since_ = group_.now();
 }
 
 // Both processes, what is scheduled and what happens in the group by itself, in the order of time.
@@ -437,26 +438,16 @@ void GuardianSchedule::guardian_left() {
 
 void GuardianSchedule::guardian_is_gone() {
   added_ = false;
-  // What it has claimed is decided anew.
-  if (last_act_.guardian) {
-    acted_ = false;
-    disclaimed_ = in_episode_ ? id_ : 0;
-  }
   dead_.push_back(std::move(guardian_));
   if (!sentinel_alive_) return;
   replacing_ = true;
   later(Task::kNotice, wakes_late());
 }
 
-int32_t GuardianSchedule::fails(SimCall call) {
-  int32_t err = any_error();
-  owes_switch_ |= err != 0 && call == SimCall::kLetGo;
-  return err;
-}
+int32_t GuardianSchedule::fails(SimCall) { return any_error(); }
 
-int32_t GuardianSchedule::guardian_fails(GuardianCall call) {
+int32_t GuardianSchedule::guardian_fails(GuardianCall) {
   int32_t err = any_error();
-  if (err != 0 && call == GuardianCall::kSwitch) unswitched_at_ = group_.now();
   if (err != 0) {
     note("  the guardian's call fails: %d", err);
     relief_unseen();
@@ -518,9 +509,7 @@ int64_t GuardianSchedule::takes(SimCall call) {
   if (call == SimCall::kLend) return 0;
   if (!random_.percent(slow_percent_)) return 0;
   tally_.faults++;
-  int64_t ns = random_.percent(5) ? -1 : random_.range(1, 150000) * 1000;
-  if (call == SimCall::kFallback && (ns < 0 || ns >= 90 * kMs)) slow_in_ = id_;
-  return ns;
+  return random_.percent(5) ? -1 : random_.range(1, 150000) * 1000;
 }
 
 bool GuardianSchedule::lose() {

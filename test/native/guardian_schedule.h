@@ -58,7 +58,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
     bool guardian = false, kill = false;
     int64_t at = 0;
     bool late = false;  // by a process that was stopped when it had decided
-    bool unclaimed = false;
+    const void* by = nullptr;
   };
 
   // guardian_schedule.cc: what happens.
@@ -184,15 +184,11 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // Out of memory since, as far as the guardian could know: an end that it had no time to see is
   // none.
   int64_t known_since_ = kNever, calm_since_ = 0;
-  int64_t unseen_at_ = -1000 * kMs;      // when the guardian could last not look or act
-  int64_t unswitched_at_ = -1000 * kMs;  // when it last could not let go
-  bool owes_switch_ = false;             // the sentinel could not let go, and tries again
-  bool could_look_ = true;               // the guardian, at the last check
-  uint32_t disclaimed_ = 0;              // the episode that a guardian had acted in when it died
-  uint32_t slow_in_ = 0;                 // the one whose fallback the sentinel is slow with
-  uint32_t acted_in_ = 0, acts_in_ = 0;  // the episode that a guardian last acted in; how often
+  int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not look or act
+  bool could_look_ = true;           // the guardian, at the last check
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
+  int64_t guardian_since_ = 0;         // when this guardian was started
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
   bool in_episode_ = false, relieved_ = false;
   uint32_t id_ = 0, yielded_ = 0, planned_ = 0;
@@ -203,8 +199,6 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   bool held_ = false;  // as last switched
   int64_t steady_since_ = kNever;
   Act last_act_;
-  uint32_t seen_claim_ = 0;
-  int64_t claimed_at_ = kNever;  // the fallback, by the sentinel
   bool acted_ = false;
   int64_t guardian_killed_at_ = kNever;  // in this OOM
   int64_t steps_now_ = 0, steps_at_ = -1;
