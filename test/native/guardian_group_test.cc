@@ -314,6 +314,19 @@ TEST_CASE("what the sentinel claims while the guardian cannot let go is waited f
   CHECK(rig.let_go);
 }
 
+TEST_CASE("what the sentinel claims while the guardian's kill takes effect has its time once") {
+  Rig rig(Fallback::kKillGroup);
+  rig.starve();
+  rig.run_for(kDelay);
+  rig.group.freeze();  // who is killed stays
+  rig.run_for(kGrace + 2 * kMs);
+  REQUIRE(rig.killed == 1);
+  rig.run_for(50 * kMs);
+  rig.publish(1, SlotState::kEpisode);
+  rig.claim(1, Claimant::kSentinel);
+  rig.lets_go_after(100 * kMs);
+}
+
 TEST_CASE("the sentinel is told when the guardian acts") {
   Rig rig(Fallback::kKillGroup);
   rig.starve();

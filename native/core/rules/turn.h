@@ -94,6 +94,8 @@ class Turn {
     return true;
   }
   int64_t put_off() const { return waived_until_; }
+  // This process hears of what another one has claimed: it has its time from here.
+  void hears_of_claim(int64_t now, const SlotView& slot) { (void)had_its_time(now, slot); }
 
  private:
   bool heard(const SlotView& slot) const;
