@@ -356,6 +356,12 @@ TEST_CASE("a failing guardian does not tell of an act again and again") {
   CHECK(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kGuardian));
   rig.run_for(90 * kMs);
   CHECK(rig.slot->claimed_at.load() == claimed_at);
+  // Only when it has.
+  int64_t from = rig.group.now();
+  rig.switch_error = 0;
+  rig.run_for(6 * kMs);
+  CHECK(rig.let_go);
+  CHECK(rig.slot->claimed_at.load() >= from);
 }
 
 TEST_CASE("what a disposed guard has given back is not held again") {

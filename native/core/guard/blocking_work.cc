@@ -47,7 +47,7 @@ void BlockingWork::run(GroupJob& job, Victims& victims, Alarm& alarm) {
 
 void BlockingWork::signal(GroupJob& job, Victims& victims) {
   // Where this has taken so long that the guardian has acted: not once more.
-  if (job.purpose == JobPurpose::kFallback && !slot_.still_claimed(job.order.episode)) {
+  if (job.purpose == JobPurpose::kFallback && !slot_.act(job.order.episode)) {
     job.result = -ECANCELED;
     return;
   }

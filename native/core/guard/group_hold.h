@@ -37,6 +37,8 @@ class GroupHold {
   void hold(int64_t now);
   // Releases for a moment (Grip::kKernelsTurn), or until the machine wants something else.
   int release(int64_t now);
+  // Whether the last release() or hold() that went well was a release.
+  bool released() const { return switch_.have() != Grip::kHeld; }
   // Another process may act first: tries again a little later.
   void put_off(int64_t now) { switch_.applied(now, machine_.grip(), false); }
   // Starts the job that makes the kernel choose a victim, if it does not do so by itself (v2).

@@ -198,7 +198,9 @@ void GuardedGroup::apply_grip(Sentinel& sentinel, int64_t now) {
   if (machine_.holding()) return hold_.hold(now);
   if (!steps_.claim()) return hold_.put_off(now);
   bool kernel = machine_.grip() == Grip::kKernelsTurn;
+  bool first = !hold_.released();
   int err = hold_.release(now);
+  if (kernel && first && err == 0) (void)slot_.act(machine_.id());
   standstill_.thaw(now);
   if (kernel) hold_.ask_kernel(now);
   steps_.report_release(sentinel, now, err);

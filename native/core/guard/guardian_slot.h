@@ -1,7 +1,7 @@
 // One guarded group's slot in memory shared with the guardian (shared_state.h): shows the guardian
 // the group's state, and decides which of both processes carries out an episode's fallback.
 //
-// Runs on the sentinel, except still_claimed(), which helpers call. If the guard has no guardian
+// Runs on the sentinel, except act(), which helpers call. If the guard has no guardian
 // there is no slot: nothing is published, and the sentinel carries out every fallback.
 //
 // Contract rule kept here: each change of the group is published before it is made, so that the
@@ -44,8 +44,9 @@ class GuardianSlot {
   }
   // When the fallback was last claimed; 0: there is no guardian.
   int64_t claimed_at() const { return slot_ ? slot_->claimed_at.load() : 0; }
-  // On a helper, which may run late: false if the guardian has acted meanwhile.
-  bool still_claimed(uint32_t episode) {
+  // Call when it is carried out, on a helper too, which may run late: false if the guardian has it
+  // meanwhile. Tells the guardian when it was carried out.
+  bool act(uint32_t episode) {
     return !slot_ || slot_->act_for(episode, Claimant::kSentinel, sys::now_ns());
   }
 

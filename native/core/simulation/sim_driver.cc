@@ -123,6 +123,8 @@ void SimDriver::apply_grip() {
   int32_t err = hooks_->fails(hold ? SimCall::kHold : SimCall::kLetGo);
   if (err == 0) err = group_->set_killer_disabled(hold);
   if (err == 0) hooks_->switched(hold);
+  bool acted = err == 0 && want == Grip::kKernelsTurn && switch_.have() != want;
+  if (acted && slot_) (void)slot_->act_for(machine_.id(), Claimant::kSentinel, group_->now());
   switch_.applied(group_->now(), want, err == 0);
 }
 
