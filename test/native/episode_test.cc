@@ -926,7 +926,7 @@ TEST_CASE("the guardian's fallback is the episode's") {
   CHECK(kernel.outcome() == Outcome::kGuardian);
 }
 
-TEST_CASE("where another process has let the kernel in, a full group is out of memory for a while") {
+TEST_CASE("a full group into which another process has let the kernel is out of memory") {
   // A guardian that leaves enables the killer: tasks that waited are on their way to a victim.
   Rig rig(guard());
   rig.starve();

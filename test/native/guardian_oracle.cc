@@ -114,6 +114,8 @@ bool GuardianSchedule::clock_runs() const {
 // The time is over by the deadline that the program has been promised, for whoever sees the group
 // first; where the sentinel might still act, plus the grace.
 void GuardianSchedule::check_not_early(const char* what) {
+  // What the last process has left behind is let go of as soon as it is seen to be gone.
+  if (group_.processes().empty()) return;
   int64_t now = group_.now();
   // Lent headroom that is in use is an OOM until the episode ends.
   int64_t fine_since = std::max(unstuck_at_, ended_at_);
@@ -234,7 +236,11 @@ void GuardianSchedule::check_lateness() {
                         : sentinel_hindered_at_ >= stuck_since_ ? Condition::kStopped
                                                                 : Condition::kWell;
   if (condition != Condition::kWell) allowed += grace_;
-  int64_t over = now - from - allowed - dips_.unseen(from, now);
+  int64_t unseen = dips_.unseen(from, now);
+  int64_t due = from + allowed + unseen;
+  // Past the line again it is the sentinel's turn once more, and then the guardian's.
+  if (condition == Condition::kStopped && unseen > 0) due = std::max(due, dips_.end() + grace_);
+  int64_t over = now - due;
   int64_t& worst = tally_.worst_ns[static_cast<size_t>(condition)];
   if (over > worst) worst = over;
   // An injected failure costs a retry.

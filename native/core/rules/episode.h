@@ -190,7 +190,7 @@ class EpisodeMachine {
   KillSeen kill_;
   KernelTurn kernel_;
   PlanCursor plan_;
-  Timer let_in_;  // until then the kernel may be on its way to a victim without our having let it in
+  Timer let_in_;  // until then the kernel may be on its way to a victim, let in by another process
   Timer settle_;  // idle: samples go on until then, in case a wake-up was lost
   int64_t wake_ = kNever;
   bool sampled_ = false;
