@@ -301,6 +301,7 @@ bool GuardianGroup::may_act(int64_t now) {
 // it tells of no episode that could be claimed: it may tell of one next.
 void GuardianGroup::tell_of_act(int64_t now) {
   acted_at_ = now;
+  turn_.acts(now);
   if (SharedSlot* slot = this->slot()) slot->claimed_at.store(now);
 }
 

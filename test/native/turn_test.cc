@@ -158,6 +158,11 @@ TEST_CASE("what a sentinel has done before an end takes effect first") {
   }
 }
 
+TEST_CASE("also where it has slept through the beginning of the next OOM") {
+  Rig rig(claimed(kOld, -10));
+  CHECK(rig.deadline(slot(2, SlotState::kEpisode, 70, 70 + kDelay), 70) == kFollow - 10);
+}
+
 TEST_CASE("what a sentinel has done long ago puts nothing off") {
   const SlotView old = claimed(kOld, kDelay - kFollow);
   CHECK(Rig(old).deadline(old) == kDelay);
@@ -332,6 +337,14 @@ TEST_CASE("what the sentinel has claimed and ended has its time as well") {
   CHECK_FALSE(rig.may_act(claimed(kEnded), 199));
   CHECK(rig.may_act(claimed(kEnded), 200));
   CHECK(rig.taken == 0);
+}
+
+TEST_CASE("so has what it has claimed and ended before this process met it") {
+  Rig rig;
+  CHECK_FALSE(rig.may_act(claimed(kEnded, 60), 159));
+  CHECK(rig.turn.put_off() == at(160));
+  CHECK(rig.may_act(claimed(kEnded, 60), 160));
+  CHECK(rig.claims == 0);
 }
 
 TEST_CASE("the sentinel's time is for one episode") {

@@ -66,8 +66,8 @@ int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t
     if (followed_ != slot.episode) {
       // The first that tells of this OOM tells how much later the sentinel has seen it; what it has
       // done before has cleared the clock.
-      int64_t since =
-          slot.claimed_at <= slot.started_at ? std::max(since_, slot.claimed_at) : since_;
+      bool before = slot.claimant == Claimant::kNobody;
+      int64_t since = before ? std::max(since_, slot.claimed_at) : since_;
       lag_ns_ = followed_ == 0 || followed_old_ ? slot.started_at - since : 0;
       if (lag_ns_ <= grace) lag_ns_ = 0;
       followed_old_ = slot.started_at < fine_at_ && slot.started_at + grace < since_;
@@ -76,6 +76,7 @@ int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t
     OOM_INVARIANT(followed_ != 0 && followed_ != spent_);
     OOM_INVARIANT(lag_ns_ >= 0);
     when = slot.deadline - lag_ns_;
+    if (lag_ns_ > 0) when = std::max(when, effect_until_);
     // It still speaks of an OOM that this process knows to be over: the one that is now has its own
     // time.
     if (slot.started_at < fine_at_) when = std::max({when, own_deadline_, effect_until_});

@@ -78,7 +78,15 @@ class Turn {
                Take&& take) {
     if (slot.claimant == Claimant::kSentinel && waits_for(slot.episode, now)) return false;
     bool running = slot.state == SlotState::kEpisode || slot.state == SlotState::kKernel;
-    if (!slot.there || !running) return true;
+    if (!slot.there) return true;
+    if (!running) {
+      // What the sentinel has done takes effect, also where its episode is over.
+      int64_t until = slot.claimed_at + kFollow;
+      bool sentinels = slot.claimant == Claimant::kSentinel && slot.claimed_at > acted_at_;
+      if (!sentinels || now >= until) return true;
+      waive(slot.episode, until);
+      return false;
+    }
     // 0 stands for none.
     OOM_INVARIANT(slot.episode != 0);
     if (is_anothers(slot)) {
@@ -94,6 +102,8 @@ class Turn {
     return true;
   }
   int64_t put_off() const { return waived_until_; }
+  // This process acts, and says so in the slot.
+  void acts(int64_t now) { acted_at_ = now; }
   // This process hears of what another one has claimed: it has its time from here.
   void hears_of_claim(int64_t now, const SlotView& slot) { (void)had_its_time(now, slot); }
 
@@ -118,6 +128,7 @@ class Turn {
   bool followed_old_ = false;  // it speaks of an OOM that this process knows to be over
   uint32_t told_ = 0;          // the last one in the slot when this OOM was seen to begin
   int64_t lag_ns_ = 0;         // how much later than this process it has seen it begin
+  int64_t acted_at_ = 0;       // when this process has last acted
   uint32_t spent_ = 0;         // the sentinel's episode that this process has ended
   uint32_t spent_in_ = 0;      // in which of its own
   uint32_t waived_ = 0;        // the one whose fallback another process has claimed:
