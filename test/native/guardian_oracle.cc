@@ -116,7 +116,11 @@ bool GuardianSchedule::clock_runs() const {
 void GuardianSchedule::check_not_early(const char* what) {
   // What the last process has left behind is let go of as soon as it is seen to be gone.
   if (group_.processes().empty()) return;
+  // The program has let the kernel in itself: there is no deadline any more.
+  if (in_episode_ && (yielded_ == id_ || planned_ == id_)) return;
   int64_t now = group_.now();
+  // Who is stopped within the call cannot know better; nobody waits, so nobody is killed.
+  if (now == guardian_continued_at_ && !was_stuck_) return;
   // Lent headroom that is in use is an OOM until the episode ends.
   int64_t fine_since = std::max(unstuck_at_, ended_at_);
   bool fine = !was_stuck_ && !was_wanting_;
