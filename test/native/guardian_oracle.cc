@@ -212,7 +212,7 @@ void GuardianSchedule::check() {
   if (!stuck && was_stuck_) unstuck_at_ = now;
   // Lent headroom ends nothing: the group has more than it has a right to.
   uint64_t own = slot_->own_limit.load();
-  bool wanting = stuck || (own != 0 && group_.usage() + kChargeBatch >= own);
+  bool wanting = group_.stuck() || (own != 0 && group_.usage() + kChargeBatch >= own);
   if (wanting && (known_since_ == kNever || (!was_wanting_ && now - calm_since_ >= kSurelySeen))) {
     known_since_ = now;
   }

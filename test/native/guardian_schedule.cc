@@ -462,6 +462,7 @@ void GuardianSchedule::passes() {
   int64_t ns = random_.range(1, 600) * kMs;
   note("the sentinel is stopped within a call, for %.0f ms", ms(ns));
   tally_.stops++;
+  check();
   suspended_at_ = group_.now();
   run_for(ns);
   continued_at_ = group_.now();
@@ -481,6 +482,7 @@ void GuardianSchedule::guardian_passes() {
   int64_t ns = random_.range(1, 150) * kMs;
   note("the guardian is stopped within a call, for %.0f ms", ms(ns));
   tally_.stops++;
+  check();
   guardian_suspended_at_ = group_.now();
   run_for(ns);
   guardian_continued_at_ = group_.now();
