@@ -222,7 +222,9 @@ void GuardianSchedule::check() {
   could_look_ = guardian_runs();
   was_stuck_ = stuck;
   if (!sentinel_runs()) sentinel_hindered_at_ = now;
-  if (!sentinel_runs() && !guardian_runs()) nobody_until_ = now;
+  bool nobody = !sentinel_runs() && !guardian_runs();
+  if (nobody || nobody_ran_) nobody_until_ = now;
+  nobody_ran_ = nobody;
   if (!victims()) hopeless_until_ = now;
   if (stuck) check_lateness();
   check_left_alone();

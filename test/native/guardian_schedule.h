@@ -180,6 +180,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t raised_at_ = -1;         // the limit, by whoever may
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
+  bool nobody_ran_ = false;  // neither process, at the last check
   bool was_stuck_ = false, was_wanting_ = false;
   // Out of memory since, as far as the guardian could know: an end that it had no time to see is
   // none.
