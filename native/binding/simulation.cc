@@ -105,12 +105,12 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
  private:
   // Hooks.
   void began(const EpisodeMachine& m) override {
-    tell(RecordKind::kEpisodeBegin).begin = {.episode = m.id(),
-                                             .missed = 0,
-                                             .deadline = m.deadline(),
-                                             .usage = m.first().usage,
-                                             .limit = m.first().limit};
-    let_go_told_ = false;
+    add(RecordKind::kEpisodeBegin).begin = {.episode = m.id(),
+                                            .missed = 0,
+                                            .deadline = m.deadline(),
+                                            .usage = m.first().usage,
+                                            .limit = m.first().limit};
+    release_reported_ = false;
     if (!m.config().dry_run) return;
     const EpisodeConfig& config = m.config();
     for (uint8_t i = 0; i < config.plan_size; i++) {
@@ -123,7 +123,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     fallback.at = m.deadline();
   }
   void ended(const EpisodeEnd& end) override {
-    Record& r = tell(RecordKind::kEpisodeEnd);
+    Record& r = add(RecordKind::kEpisodeEnd);
     r.at = end.at;
     r.end = {.episode = end.id,
              .outcome = end.outcome,
@@ -132,8 +132,8 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
   void switching(Grip grip) override {
     const EpisodeMachine& m = driver_->machine();
-    if (grip == Grip::kHeld || !m.active() || let_go_told_) return;
-    let_go_told_ = true;
+    if (grip == Grip::kHeld || !m.active() || release_reported_) return;
+    release_reported_ = true;
     tell_step(m.id(), false).step.fallback = Fallback::kKernel;
   }
   void stepped(const SimStep& step) override {
@@ -148,7 +148,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     r.step.signal = signals ? config.plan[step.index].signal : kKill;
     auto size = static_cast<uint32_t>(step.pids.size());
     for (uint32_t i = 0; i < size; i += Record::Pids::kMost) {
-      tell(RecordKind::kPids).set_pids(step.episode, step.pids.data(), size, i);
+      add(RecordKind::kPids).set_pids(step.episode, step.pids.data(), size, i);
     }
   }
   void signalled(int32_t pid, int32_t signal) override {
@@ -156,12 +156,12 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
 
   // Makes a record to report; the caller fills it in before the next one is made.
-  Record& tell(RecordKind kind, uint64_t count = 1) {
+  Record& add(RecordKind kind, uint64_t count = 1) {
     Record r(kind, group_.now(), count);
     return std::get<Record>(told_.emplace_back(r.to(0, kRootSub)));
   }
   Record& tell_step(uint32_t episode, bool of_plan, StepKind kind = StepKind::kKernel) {
-    Record& r = tell(RecordKind::kEpisodeStep);
+    Record& r = add(RecordKind::kEpisodeStep);
     r.step = {.episode = episode,
               .result = 0,
               .signal = 0,
@@ -172,7 +172,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     return r;
   }
   void tell_watch(RecordKind kind, uint64_t count) {
-    Record::Watch& watch = tell(kind, count).watch;
+    Record::Watch& watch = add(kind, count).watch;
     watch.oom_kill = group_.kernel_kills();
     watch.max = group_.failures();
     watch.under_oom = group_.under_oom();
@@ -325,7 +325,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
   Napi::Value set_limit(const Napi::CallbackInfo& info) {
     int err = group_.set_limit(limit_of(info[0]));
-    if (err == 0 && driver_) driver_->look();
+    if (err == 0 && driver_) driver_->sample_now();
     return code(info, err);
   }
   Napi::Value freeze(const Napi::CallbackInfo& info) {
@@ -352,7 +352,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
       }
     }
     int err = group_.remove();
-    if (err == 0 && driver_) driver_->look();
+    if (err == 0 && driver_) driver_->sample_now();
     return code(info, err);
   }
 
@@ -398,7 +398,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   uint64_t notifications_ = 0;
   uint64_t kernel_kills_ = 0;
   bool removed_told_ = false;
-  bool let_go_told_ = false;
+  bool release_reported_ = false;
 };
 
 }  // namespace

@@ -32,7 +32,7 @@ GuardedTree::GuardedTree(GuardianContext& context, const Question& question)
   config_.episode.fallback = static_cast<Fallback>(question.fallback);
 }
 
-GuardedTree::~GuardedTree() { retire(false); }
+GuardedTree::~GuardedTree() { dispose(false); }
 
 Status GuardedTree::open(Fd root, Fd freezer) {
   freezer_ = std::move(freezer);
@@ -48,13 +48,13 @@ void GuardedTree::parent_gone() {
   for (auto& [id, group] : groups_) group->parent_gone(*context_.loop);
 }
 
-void GuardedTree::put_back() {
-  for (auto& [id, group] : groups_) group->put_back(*context_.loop, true);
+void GuardedTree::restore() {
+  for (auto& [id, group] : groups_) group->restore(*context_.loop, true);
 }
 
-void GuardedTree::retire(bool held) {
+void GuardedTree::dispose(bool held) {
   tree_.close();
-  for (auto& [id, group] : groups_) group->retire(*context_.loop, held);
+  for (auto& [id, group] : groups_) group->dispose(*context_.loop, held);
 }
 
 bool GuardedTree::done() const {
@@ -90,7 +90,7 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
                                                  st.st_ino, place.name());
     if (status.ok() && guarded) status = Status::of(group->attach(*context_.loop), "epoll_ctl");
     // An unguarded group is kept only for kills in the groups above.
-    if (!guarded) group->retire(*context_.loop, false);
+    if (!guarded) group->dispose(*context_.loop, false);
     if (status.ok()) {
       groups_[++last_id_] = std::move(group);
       return last_id_;
@@ -105,7 +105,7 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
 void GuardedTree::vanished(uint32_t id) {
   auto it = groups_.find(id);
   if (it == groups_.end()) return;
-  it->second->retire(*context_.loop, false);
+  it->second->dispose(*context_.loop, false);
   context_.deferred_free->add(std::move(it->second));
   groups_.erase(it);
 }

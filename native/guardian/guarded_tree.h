@@ -54,11 +54,11 @@ class GuardedTree final : public TreeListener, public Effects {
   int root() const { return root_ ? root_->get() : -1; }
   void parent_gone();
   // Everything, at once, as far as the kernel lets it.
-  void put_back();
+  void restore();
   // Once all is done: what was born in the last moment.
   void last_look() { tree_.rescan(); }
   // The parent has put it back: nothing of it is touched any more.
-  void retire(bool held);
+  void dispose(bool held);
   bool done() const;
   // Returns whether a decision about one of its groups is under way.
   bool deciding() const;

@@ -127,7 +127,7 @@ class Guardian final : private InotifyHub::Reader {
     if (poll(&parent, 1, 0) > 0) parent_ended();
     if (context_.parent_alive) context_.loop->remove(kSocketFd);
     context_.parent_alive = false;
-    for (auto& [id, tree] : trees_) tree->put_back();
+    for (auto& [id, tree] : trees_) tree->restore();
     leave_if_done();
   }
 
@@ -284,7 +284,7 @@ class Guardian final : private InotifyHub::Reader {
   void remove(const Question& question) {
     auto it = trees_.find(question.guard);
     if (it == trees_.end()) return answer(0, question.guard);
-    it->second->retire(question.held != 0);
+    it->second->dispose(question.held != 0);
     removed_[question.guard] = std::move(it->second);
     trees_.erase(it);
     answer_removed();

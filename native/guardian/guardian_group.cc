@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kRepayRetry = 100 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
-constexpr int64_t kLookAgain = 100 * kMs;
+constexpr int64_t kPollStep = 100 * kMs;
 
 // Returns the bytes that count against the limit: v2 keeps a band free, and reclaimable memory
 // needs no room.
@@ -40,7 +40,7 @@ int GuardianGroup::attach(Sentinel& sentinel) {
   int err = sentinel.add(back_end_->event_fd(), *this, back_end_->event_mask());
   attached_ = err == 0;
   if (attached_ && back_end_->traits().idle_sample_ns != kNever) {
-    sentinel.set_timer(*this, config_.effects->now() + kLookAgain);
+    sentinel.set_timer(*this, config_.effects->now() + kPollStep);
   }
   return err;
 }
@@ -79,7 +79,7 @@ int GuardianGroup::look(Sample& sample) {
 }
 
 // If no member is left, the sentinel ends the episode as long as its deadline has not passed.
-void GuardianGroup::look_for_members(int64_t now, Sample& sample) {
+void GuardianGroup::check_for_members(int64_t now, Sample& sample) {
   if (!machine_.active()) return;
   if (presence_.due(now, 0)) presence_.reported(!config_.effects->any_member(*this));
   bool deciding = machine_.phase() == EpisodeMachine::Phase::kDelaying;
@@ -92,7 +92,7 @@ int GuardianGroup::see(Input& input) {
   int err = look(input.sample);
   if (err == 0) {
     relieved_ = false;
-    look_for_members(now, input.sample);
+    check_for_members(now, input.sample);
     if (!input.sample.starved() && !machine_.active()) turn_.fine(now);
     return 0;
   }
@@ -108,12 +108,12 @@ void GuardianGroup::ready(Sentinel& sentinel, int64_t) {
   back_end_->consume();
   presence_.notified();
   // The next sample is never further away than that.
-  static_assert(hold::PollBackoff::kPause <= kLookAgain);
+  static_assert(hold::PollBackoff::kPause <= kPollStep);
   if (!machine_.active() && back_end_->quiet_until() != 0) return;
   step(sentinel, Fact::kNotified);
 }
 
-void GuardianGroup::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kLooked); }
+void GuardianGroup::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kSampled); }
 
 // Takes over the delay that the parent has published in the slot.
 void GuardianGroup::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) {
@@ -131,7 +131,7 @@ void GuardianGroup::follow_delay(Sentinel& sentinel, int64_t now, const Input& i
 
 void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t killed) {
   if (done_) return;
-  if (leaving_) return put_back(sentinel, true);
+  if (leaving_) return restore(sentinel, true);
   if (config_.effects->now() >= unheld_at_) free_members();
   Input input;
   input.fact = fact;
@@ -155,17 +155,17 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   }
   if (!done_) drive(sentinel, now, input);
   if (done_) return;
-  if (!config_.parent_alive && !machine_.active()) return put_back(sentinel, false);
+  if (!config_.parent_alive && !machine_.active()) return restore(sentinel, false);
 
   int64_t again = switch_.next(machine_.wish());
   int64_t wake = std::min({machine_.next_wake(), again, unheld_at_});
   if (err != 0) wake = std::min(wake, now + kRetry);
   // Members that the sentinel has stopped cause no more events.
-  if (back_end_->traits().idle_sample_ns != kNever) wake = std::min(wake, now + kLookAgain);
+  if (back_end_->traits().idle_sample_ns != kNever) wake = std::min(wake, now + kPollStep);
   if (wake == kNever) {
     sentinel.clear_timer(*this);
   } else {
-    sentinel.set_look(*this, now, wake, std::min(machine_.latest_look(now), unheld_at_));
+    sentinel.set_sample_timer(*this, now, wake, std::min(machine_.latest_sample(now), unheld_at_));
   }
 }
 
@@ -193,7 +193,7 @@ void GuardianGroup::hear_of_end(Sentinel& sentinel, const Input& input) {
   drive(sentinel, config_.effects->now(), over);
 }
 
-// The sentinel has acted beside this process, in an episode that it had not told of before.
+// The sentinel has acted beside this process, in an episode that it had not published before.
 void GuardianGroup::hear_of_act(Sentinel& sentinel, int64_t now, const Input& input) {
   SlotView view = slot_view();
   bool acted = view.there && view.claimant == Claimant::kSentinel && view.claimed_at > acted_at_;
@@ -240,10 +240,10 @@ void GuardianGroup::apply_grip(int64_t now) {
     // Letting go is claimed as well, each time that it is tried.
     bool may = want != Grip::kKernelsTurn || may_act(now);
     if (!may) err = -EAGAIN;
-    if (may && ((held_ && released) || !is_parents_turn())) err = let_go();
-  } else if (config_.parent_alive && let_go_ && !released) {
+    if (may && ((held_ && released) || !is_parents_turn())) err = release();
+  } else if (config_.parent_alive && released_ && !released) {
     err = hold();
-    let_go_ = err != 0;
+    released_ = err != 0;
     held_ = err == 0;
   }
   switch_.applied(now, want, err == 0 || is_gone(err));
@@ -298,7 +298,7 @@ bool GuardianGroup::may_act(int64_t now) {
 }
 
 // Tells the sentinel of each act, also where its episode's fallback is claimed already, and where
-// it tells of no episode that could be claimed: it may tell of one next.
+// it has no episode that could be claimed: it may have one next.
 void GuardianGroup::tell_of_act(int64_t now) {
   acted_at_ = now;
   turn_.acts(now);
@@ -340,10 +340,10 @@ bool GuardianGroup::below(const GuardianGroup& top) const {
   return false;
 }
 
-int GuardianGroup::let_go() {
+int GuardianGroup::release() {
   int err = back_end_->pause_hold();
-  if (err == 0 && !let_go_) tell_of_act(config_.effects->now());
-  let_go_ |= err == 0;
+  if (err == 0 && !released_) tell_of_act(config_.effects->now());
+  released_ |= err == 0;
   held_ &= err != 0;
   thaw();
   if (back_end_->traits().kernel_must_be_asked &&
@@ -353,7 +353,7 @@ int GuardianGroup::let_go() {
     uint64_t base = machine_.base_limit();
     config_.effects->ask_kernel(*this, {base, std::max(base, lent), kills_});
   }
-  if (!config_.parent_alive) repay();
+  if (!config_.parent_alive) restore_limit();
   return err;
 }
 
@@ -363,9 +363,9 @@ void GuardianGroup::thaw() {
     config_.effects->thaw(*this);
 }
 
-void GuardianGroup::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kLooked); }
+void GuardianGroup::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kSampled); }
 
-int GuardianGroup::repay() {
+int GuardianGroup::restore_limit() {
   SharedSlot* slot = this->slot();
   if (!slot || slot->own_limit.load() == 0) return 0;
   int err = back_end_->restore_limit_for(slot->own_limit.load(), slot->own_memsw.load(),
@@ -374,7 +374,7 @@ int GuardianGroup::repay() {
   return err;
 }
 
-void GuardianGroup::put_back(Sentinel& sentinel, bool last) {
+void GuardianGroup::restore(Sentinel& sentinel, bool last) {
   if (done_) return;
   leaving_ |= last;
   SharedSlot* slot = this->slot();
@@ -385,7 +385,7 @@ void GuardianGroup::put_back(Sentinel& sentinel, bool last) {
   if (err != 0 && !is_gone(err)) return again(sentinel, kRetry);
   // If the group uses more than its own limit, the kernel decides about it again, and the limit is
   // restored as soon as the kernel accepts it. A living parent restores the limit itself.
-  err = config_.parent_alive ? 0 : repay();
+  err = config_.parent_alive ? 0 : restore_limit();
   if (err != 0 && !is_gone(err) && !(leaving_ && err == -EBUSY))
     return again(sentinel, kRepayRetry);
   finish(sentinel);
@@ -395,7 +395,7 @@ void GuardianGroup::again(Sentinel& sentinel, int64_t ns) {
   sentinel.set_timer(*this, config_.effects->now() + ns);
 }
 
-void GuardianGroup::retire(Sentinel& sentinel, bool held) {
+void GuardianGroup::dispose(Sentinel& sentinel, bool held) {
   if (held && !done_ && back_end_->held() == 1) {
     back_end_->release();
     back_end_->unmark();

@@ -67,9 +67,9 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   void parent_gone(Sentinel& sentinel);
   // Restores the group now, even during an episode, and retries what fails. With `last`, a limit
   // that cannot be lowered because the memory is in use is left.
-  void put_back(Sentinel& sentinel, bool last);
+  void restore(Sentinel& sentinel, bool last);
   // The parent has restored the group itself. `held`: releases it if it has been held again since.
-  void retire(Sentinel& sentinel, bool held);
+  void dispose(Sentinel& sentinel, bool held);
   bool done() const { return done_; }
   // Returns whether this group is `top` or below it.
   bool below(const GuardianGroup& top) const;
@@ -82,7 +82,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
  private:
   int look(Sample& sample);
   int see(Input& input);
-  void look_for_members(int64_t now, Sample& sample);
+  void check_for_members(int64_t now, Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
   void follow_delay(Sentinel& sentinel, int64_t now, const Input& input);
   void hear_of_act(Sentinel& sentinel, int64_t now, const Input& input);
@@ -93,7 +93,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   void carry_out(Sentinel& sentinel, const Actions& actions);
   bool is_parents_turn();
   void fall_back(Sentinel& sentinel);
-  int let_go();
+  int release();
   void thaw();
   void free_members();
   int hold();
@@ -103,7 +103,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   int64_t deadline(int64_t now);
   bool may_act(int64_t now);
   void tell_of_act(int64_t now);
-  int repay();
+  int restore_limit();
   void again(Sentinel& sentinel, int64_t ns);
   void finish(Sentinel& sentinel);
   SharedSlot* slot() const { return config_.shared->find(inode_); }
@@ -127,7 +127,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   int64_t wanted_at_ = 0;       // since when it waits although the delay is 0; 0: it does not
   bool relieved_ = false;       // the sentinel has seen the end of an OOM that cannot be read here
   bool attached_ = false;
-  bool let_go_ = false;
+  bool released_ = false;
   bool held_ = false;     // again, by this process
   bool leaving_ = false;  // it is restored now, even during an episode
   bool done_ = false;

@@ -208,7 +208,7 @@ inline void Schedule::happen() {
         raises_++;
         clear();
       }
-      d.look();
+      d.sample_now();
       break;
     }
     case 12: {
@@ -277,7 +277,7 @@ inline void Schedule::happen() {
       d.notify();  // once too often
       break;
     case 20:
-      d.look();
+      d.sample_now();
       break;
     case 22:
       if (random_.percent(30) && pid != driver_->ballast_pid()) {

@@ -45,7 +45,7 @@ struct Rig {
     input.ns = ns;
     return tell(input);
   }
-  std::string look() { return tell(Fact::kLooked); }
+  std::string look() { return tell(Fact::kSampled); }
   std::string after(int64_t ms) {
     now += ms * kMs;
     return look();
@@ -724,7 +724,8 @@ TEST_CASE("a loan that was refused is not owed") {
   CHECK(same.outcome() == Outcome::kLimitRaised);
 }
 
-TEST_CASE("headroom that usage does not allow to repay is owed, asked for, and not added to") {
+TEST_CASE(
+    "headroom that usage does not allow to restore_limit is owed, asked for, and not added to") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();
   rig.sample.limit = rig.sample.usage = 72 * kMiB;

@@ -309,7 +309,7 @@ TEST_CASE("the sentinel takes no fault while children share what can be shared")
     REQUIRE(read(fd.get(), &count, sizeof count) == sizeof count);
     fired += count;
     sentinel.call(
-        [](Sentinel& s, NoticeSource* n, int64_t at) { n->tell(s, RecordKind::kPressure, at); },
+        [](Sentinel& s, NoticeSource* n, int64_t at) { n->report(s, RecordKind::kPressure, at); },
         notice.get(), now);
     while (woken->times.load() <= i) usleep(100);
     channel->acknowledge();

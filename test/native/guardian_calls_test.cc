@@ -263,12 +263,12 @@ TEST_CASE("what is noted of the hold is shared while the group has a slot") {
   rig.look();
   CHECK(rig.files->shared == &rig.slot->hold);
   rig.files->shared = nullptr;
-  rig.group->put_back(*rig.loop, false);
+  rig.group->restore(*rig.loop, false);
   CHECK(rig.files->shared == &rig.slot->hold);
 
   Rig without;
   without.look();
-  without.shared->give_back(*without.slot);
+  without.shared->free_slot(*without.slot);
   without.look();
   CHECK(without.files->shared == nullptr);
 }
@@ -347,14 +347,14 @@ TEST_CASE("an episode of the sentinel's from before a fine sample is no deadline
 
 TEST_CASE("a group that is done is left alone") {
   Rig rig;
-  rig.group->put_back(*rig.loop, true);
+  rig.group->restore(*rig.loop, true);
   CHECK(rig.calls() == "release done");
   int samples = rig.files->samples;
   CHECK(rig.notify() == "");
   CHECK(rig.look() == "");
-  rig.group->put_back(*rig.loop, true);
+  rig.group->restore(*rig.loop, true);
   rig.files->is_held = 1;
-  rig.group->retire(*rig.loop, true);
+  rig.group->dispose(*rig.loop, true);
   CHECK(rig.calls() == "");
   CHECK(rig.files->samples == samples);
 }
@@ -472,7 +472,7 @@ TEST_CASE("what could not be put back is tried again, and nothing else is done")
   rig.files->release_error = -EIO;
   rig.starve();
   rig.look();
-  rig.group->put_back(*rig.loop, true);
+  rig.group->restore(*rig.loop, true);
   CHECK(rig.calls() == "release");
   CHECK(rig.wakes_in() == 5);
   CHECK_FALSE(rig.group->done());
@@ -492,13 +492,13 @@ TEST_CASE("put back: without a parent the headroom as well, in use or not where 
     rig.slot->own_limit.store(64 * kMiB);
     rig.slot->raised_to.store(80 * kMiB);
     SUBCASE("the parent lives") {
-      rig.group->put_back(*rig.loop, last);
+      rig.group->restore(*rig.loop, last);
       CHECK(rig.calls() == "release done");
     }
     SUBCASE("it does not") {
       rig.config.parent_alive = false;
       rig.files->restore_error = -EBUSY;
-      rig.group->put_back(*rig.loop, last);
+      rig.group->restore(*rig.loop, last);
       CHECK(rig.calls() == (last ? "release restore done" : "release restore"));
       CHECK(rig.wakes_in() == (last ? -1 : 100));
       CHECK(rig.slot->own_limit.load() == 64 * kMiB);
@@ -511,7 +511,7 @@ TEST_CASE("put back: without a parent the headroom as well, in use or not where 
     SUBCASE("none was raised") {
       rig.config.parent_alive = false;
       rig.slot->own_limit.store(0);
-      rig.group->put_back(*rig.loop, last);
+      rig.group->restore(*rig.loop, last);
       CHECK(rig.calls() == "release done");
     }
   }
@@ -549,7 +549,7 @@ TEST_CASE("retired: released where it is held, and left") {
     REQUIRE(rig.group->attach(*rig.loop) == 0);
     rig.loop->set_timer(*rig.group, rig.clock);
     rig.files->is_held = held;
-    rig.group->retire(*rig.loop, true);
+    rig.group->dispose(*rig.loop, true);
     CHECK(rig.calls() == (held ? "release unmark" : ""));
     CHECK(rig.group->done());
     CHECK(rig.wakes_in() == -1);

@@ -45,7 +45,7 @@ struct Rig final : GuardianHooks {
   void guardian_doubts(Sample& sample) override {
     if (doubt != 0 && sample.starved()) sample.need = doubt == 'o' ? Need::kUnclear : Need::kNear;
   }
-  void guardian_switched(bool disabled) override { let_go |= !disabled; }
+  void guardian_switched(bool disabled) override { release |= !disabled; }
   void guardian_killed(uint32_t count) override { killed += count; }
   void guardian_left() override {}
 
@@ -68,9 +68,9 @@ struct Rig final : GuardianHooks {
   // Not before, and at most one look later.
   void lets_go_after(int64_t ns) {
     run_for(ns - kMs);
-    CHECK_FALSE(let_go);
+    CHECK_FALSE(release);
     run_for(11 * kMs);
-    CHECK(let_go);
+    CHECK(release);
   }
   // As the sentinel publishes it.
   void publish(uint32_t episode, SlotState state) {
@@ -88,7 +88,7 @@ struct Rig final : GuardianHooks {
   Status status;
   SimGroup group;
   int32_t pid = 0, error = 0, switch_error = 0;
-  bool let_go = false;
+  bool release = false;
   char doubt = 0;  // 'o': it is open whether it is out of memory; 'n': it is near
   uint32_t killed = 0;
   std::unique_ptr<SharedState> shared = std::make_unique<SharedState>();
@@ -111,7 +111,7 @@ TEST_CASE("what cannot be read is as it was") {
   rig.run_for(5 * kMs);
   rig.error = -EIO;
   rig.run_for(kDelay + kGrace);
-  CHECK(rig.let_go);
+  CHECK(rig.release);
 }
 
 TEST_CASE("what could not be told past the deadline is the sentinel's first, when it can") {
@@ -121,12 +121,12 @@ TEST_CASE("what could not be told past the deadline is the sentinel's first, whe
   rig.run_for(5 * kMs);
   rig.doubt = 'o';
   rig.run_for(4 * kDelay);
-  CHECK_FALSE(rig.let_go);
+  CHECK_FALSE(rig.release);
   rig.doubt = 0;
   SUBCASE("which is gone") {
     rig.guardian->tell(GuardianProcess::Word::kParentGone);
     rig.run_for(2 * kMs);
-    CHECK(rig.let_go);
+    CHECK(rig.release);
   }
   SUBCASE("which does nothing") { rig.lets_go_after(kGrace - 10 * kMs); }
 }
@@ -157,7 +157,7 @@ TEST_CASE("an end that the sentinel has seen is believed where nothing can be re
   rig.run_for(2 * kDelay, true);
   rig.slot->state.store(SlotState::kArmed);
   rig.run_for(2 * kDelay);
-  CHECK_FALSE(rig.let_go);
+  CHECK_FALSE(rig.release);
 }
 
 TEST_CASE("what it has ended itself is not over because nothing can be read") {
@@ -170,7 +170,7 @@ TEST_CASE("what it has ended itself is not over because nothing can be read") {
   CHECK(rig.killed == 1);
   rig.error = -EIO;
   rig.run_for(105 * kMs);
-  CHECK(rig.let_go);
+  CHECK(rig.release);
 }
 
 TEST_CASE("where the sentinel has seen the end and holds again, the next OOM has the whole delay") {
@@ -178,10 +178,10 @@ TEST_CASE("where the sentinel has seen the end and holds again, the next OOM has
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
   rig.run_for(kDelay + kGrace + 2 * kMs);
-  CHECK(rig.let_go);
+  CHECK(rig.release);
   rig.group.set_limit(60 * kMiB);
   rig.run_for(kMs);
-  rig.let_go = false;
+  rig.release = false;
   SUBCASE("held") {
     rig.slot->state.store(SlotState::kArmed);
     rig.group.set_killer_disabled(true);
@@ -198,7 +198,7 @@ TEST_CASE("where the sentinel has seen the end and holds again, the next OOM has
     rig.group.set_killer_disabled(true);
     rig.starve();
     rig.run_for(6 * kMs);
-    CHECK(rig.let_go);
+    CHECK(rig.release);
   }
 }
 
@@ -209,7 +209,7 @@ TEST_CASE("an episode that was over before it began is no end of it") {
   rig.run_for(5 * kMs);
   rig.error = -EIO;
   rig.run_for(kDelay + kGrace);
-  CHECK(rig.let_go);
+  CHECK(rig.release);
 }
 
 TEST_CASE("an episode that is first heard of while the kernel has its killer is followed") {
@@ -225,10 +225,10 @@ TEST_CASE("what could not be looked at for long is looked at") {
   rig.error = -EIO;
   rig.starve();
   rig.run_for(1000 * kMs);
-  CHECK_FALSE(rig.let_go);
+  CHECK_FALSE(rig.release);
   rig.error = 0;
   rig.run_for(kDelay + kGrace + 10 * kMs);
-  CHECK(rig.let_go);
+  CHECK(rig.release);
 }
 
 TEST_CASE("what the sentinel has done before an end takes effect first") {
@@ -309,9 +309,9 @@ TEST_CASE("what the sentinel claims while the guardian cannot let go is waited f
   rig.claim(1, Claimant::kSentinel);
   rig.switch_error = 0;
   rig.run_for(95 * kMs);
-  CHECK_FALSE(rig.let_go);
+  CHECK_FALSE(rig.release);
   rig.run_for(20 * kMs);
-  CHECK(rig.let_go);
+  CHECK(rig.release);
 }
 
 TEST_CASE("what the sentinel claims while the guardian's kill takes effect has its time once") {
@@ -360,7 +360,7 @@ TEST_CASE("a failing guardian does not tell of an act again and again") {
   int64_t from = rig.group.now();
   rig.switch_error = 0;
   rig.run_for(6 * kMs);
-  CHECK(rig.let_go);
+  CHECK(rig.release);
   CHECK(rig.slot->claimed_at.load() >= from);
 }
 
@@ -369,7 +369,7 @@ TEST_CASE("what a disposed guard has given back is not held again") {
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
   rig.run_for(kDelay + kGrace + 2 * kMs);
-  REQUIRE(rig.let_go);
+  REQUIRE(rig.release);
   rig.slot->state.store(SlotState::kReleased);
   rig.run_for(300 * kMs);
   CHECK_FALSE(rig.guardian->machine().active());
@@ -393,7 +393,7 @@ TEST_CASE("an episode that the guardian has ended does not move the next one's d
   rig.lets_go_after(kDelay + kGrace);
   rig.run_for(200 * kMs);
   REQUIRE(rig.group.killer_disabled());
-  rig.let_go = false;
+  rig.release = false;
   rig.pid = rig.group.spawn(20 * kMiB);
   rig.starve();
   rig.run_for(40 * kMs);
@@ -410,7 +410,7 @@ TEST_CASE("a killing fallback kills, and thaws first") {
   rig.run_for(kGrace + kMs);
   CHECK(rig.killed == 1);
   CHECK_FALSE(rig.group.frozen());
-  CHECK_FALSE(rig.let_go);
+  CHECK_FALSE(rig.release);
 }
 
 TEST_CASE("what its parent has put back and somebody has held again is let go of") {
@@ -431,7 +431,7 @@ TEST_CASE("nobody is left: the sentinel's to end while it has time, then no reas
   SUBCASE("its parent is dead: at once") {
     rig.guardian->tell(GuardianProcess::Word::kParentGone);
     rig.run_for(100 * kMs);
-    CHECK(rig.let_go);
+    CHECK(rig.release);
     CHECK(rig.guardian->gone());
     CHECK_FALSE(rig.group.killer_disabled());
   }

@@ -156,8 +156,9 @@ class GuardianProcess final : public guardian::Effects {
   void notice() {
     if (gone_ || retired_ || group_.notifications() == seen_) return;
     seen_ = group_.notifications();
-    bool looks_go_on = guardian_group_->set() && guardian_group_->when() <= group_.now() + 10 * kMs;
-    if (looks_go_on && hooks_.guardian_loses()) return;
+    bool sampling_goes_on =
+        guardian_group_->set() && guardian_group_->when() <= group_.now() + 10 * kMs;
+    if (sampling_goes_on && hooks_.guardian_loses()) return;
     wake();
   }
   void wake() { notice_at_ = std::min(notice_at_, group_.now() + hooks_.guardian_late()); }
@@ -247,7 +248,7 @@ class GuardianProcess final : public guardian::Effects {
     if (said && (terminating_ || !config_.parent_alive)) return;
     switch (m.what) {
       case Word::kRemove:
-        guardian_group_->retire(loop_, true);
+        guardian_group_->dispose(loop_, true);
         retired_ = !gone_;
         break;
       case Word::kTerminate:
@@ -258,7 +259,7 @@ class GuardianProcess final : public guardian::Effects {
           config_.parent_alive = false;
         }
         terminating_ = true;
-        if (!retired_) guardian_group_->put_back(loop_, true);
+        if (!retired_) guardian_group_->restore(loop_, true);
         leave_if_done();
         break;
       case Word::kParentGone:

@@ -148,7 +148,7 @@ void GuardianSchedule::carry_out(Task task) {
         delay_ = 0;
         clear();
         in_sentinel_ = true;
-        driver_->abandon();
+        driver_->release_for_good();
         in_sentinel_ = false;
         break;
       }
@@ -180,7 +180,7 @@ void GuardianSchedule::carry_out(Task task) {
       }
       driver_->make_sure();
       disposed_ = true;
-      shared_.give_back(*slot_);
+      shared_.free_slot(*slot_);
       note("disposed");
       break;
   }
@@ -372,7 +372,7 @@ void GuardianSchedule::use_api(int64_t what) {
       d.notify();  // once too often
       break;
     case 6:
-      d.look();
+      d.sample_now();
       break;
   }
 }

@@ -21,7 +21,7 @@ class One {
   std::string run(uint64_t seed, bool trace, GuardianTally& tally) {
     if (!status_.ok()) return "no sentinel";
     if (oom::SharedSlot* slot = shared_->find(oom::test::kInode)) {
-      shared_->give_back(*slot);
+      shared_->free_slot(*slot);
     }
     GuardianSchedule schedule(seed, trace, tally, *shared_, *nowhere_, *loop_);
     return schedule.run();

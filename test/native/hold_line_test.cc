@@ -64,12 +64,12 @@ TEST_CASE("a group that was fine a moment ago is left alone, as long as it stays
 }
 
 TEST_CASE("where the kernel decides there is no room for what CPUs had charged ahead") {
-  CHECK(hold::squeeze(64 * kMiB, {}, 512 * 1024) == 60 * kMiB - 512 * 1024);
-  CHECK(hold::squeeze(64 * kMiB, {}, 64 * kMiB) == 58 * kMiB);
-  CHECK(hold::squeeze(64 * kMiB, {}, 1) == 60 * kMiB - 65536);
-  CHECK(hold::squeeze(kMiB, {}, 64 * kMiB) == 256 * 1024);
-  CHECK(hold::squeeze(0, {}, kMiB) == 0);
-  CHECK(hold::squeeze(kUnlimited, {}, kMiB) == kUnlimited);
+  CHECK(hold::lowered_limit(64 * kMiB, {}, 512 * 1024) == 60 * kMiB - 512 * 1024);
+  CHECK(hold::lowered_limit(64 * kMiB, {}, 64 * kMiB) == 58 * kMiB);
+  CHECK(hold::lowered_limit(64 * kMiB, {}, 1) == 60 * kMiB - 65536);
+  CHECK(hold::lowered_limit(kMiB, {}, 64 * kMiB) == 256 * 1024);
+  CHECK(hold::lowered_limit(0, {}, kMiB) == 0);
+  CHECK(hold::lowered_limit(kUnlimited, {}, kMiB) == kUnlimited);
 }
 
 TEST_CASE("what CPUs have given back is nothing to speak of, up to a quarter of the band") {

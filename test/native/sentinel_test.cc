@@ -208,26 +208,27 @@ TEST_CASE("looks that take longer than their pace leave room for all else") {
       looks++;
       if (stop) return sentinel.clear_timer(*this);
       // Where nobody else looks it would be in the past already.
-      sentinel.set_look(*this, now, now, std::numeric_limits<int64_t>::max());
+      sentinel.set_sample_timer(*this, now, now, std::numeric_limits<int64_t>::max());
     }
     std::atomic<int> looks{0};
     bool stop = false;
   };
   std::vector<Looker> lookers(20);
   on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
-    for (auto& looker : lookers) sentinel.set_look(looker, 1, 1, 1);
+    for (auto& looker : lookers) sentinel.set_sample_timer(looker, 1, 1, 1);
   });
   // Each has its turn, and so have commands.
   for (auto& looker : lookers) until(looker.looks, 5);
   on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
     TimerSource one;
     const int64_t now = sys::now_ns();
-    sentinel.set_look(one, now, now + 1'000'000, now + 3'600'000'000'000);
+    sentinel.set_sample_timer(one, now, now + 1'000'000, now + 3'600'000'000'000);
     CHECK(one.when() > now + 20'000'000);
     // Not where it is a deadline, nor where it does not come soon again.
-    sentinel.set_look(one, now, now + 1'000'000, now + 2'000'000);
+    sentinel.set_sample_timer(one, now, now + 1'000'000, now + 2'000'000);
     CHECK(one.when() == now + 2'000'000);
-    sentinel.set_look(one, now, now + 3'600'000'000'000, std::numeric_limits<int64_t>::max());
+    sentinel.set_sample_timer(one, now, now + 3'600'000'000'000,
+                              std::numeric_limits<int64_t>::max());
     CHECK(one.when() == now + 3'600'000'000'000);
     sentinel.clear_timer(one);
     for (auto& looker : lookers) {
@@ -235,7 +236,7 @@ TEST_CASE("looks that take longer than their pace leave room for all else") {
       sentinel.clear_timer(looker);
     }
     // Who is alone looks as often as it likes.
-    sentinel.set_look(one, now, now + 1'000'000, std::numeric_limits<int64_t>::max());
+    sentinel.set_sample_timer(one, now, now + 1'000'000, std::numeric_limits<int64_t>::max());
     CHECK(one.when() == now + 1'000'000);
     sentinel.clear_timer(one);
   });
@@ -316,7 +317,7 @@ TEST_CASE("a full channel: sources keep what they have until there is room") {
   std::thread teller([&] {
     for (int i = 0; i < kTold; i++) {
       on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
-        for (auto& source : sources) source->tell(sentinel, RecordKind::kPressure, 1);
+        for (auto& source : sources) source->report(sentinel, RecordKind::kPressure, 1);
       });
     }
   });

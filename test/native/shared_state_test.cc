@@ -35,7 +35,7 @@ TEST_CASE("all slots are taken, each once, and found; one more is refused") {
   CHECK(shared->take(inode_of(kAll)) == nullptr);
   for (size_t i = 0; i < kAll; i++) REQUIRE(slots.contains(shared->find(inode_of(i))));
   CHECK(shared->find(inode_of(kAll)) == nullptr);
-  for (SharedSlot* slot : slots) shared->give_back(*slot);
+  for (SharedSlot* slot : slots) shared->free_slot(*slot);
   for (size_t i = 0; i < kAll; i++) REQUIRE(shared->find(inode_of(i)) == nullptr);
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("groups that come and go for ever do not lengthen the way to the other
     SharedSlot* slot = shared->take(inode_of(i));
     REQUIRE(slot != nullptr);
     REQUIRE(shared->find(inode_of(i)) == slot);
-    shared->give_back(*slot);
+    shared->free_slot(*slot);
   }
   for (size_t i = 0; i < 100; i++) CHECK(shared->find(inode_of(i)) == kept[i]);
   CHECK(shared->segment_count.load() == 1);

@@ -70,7 +70,7 @@ TEST_CASE("a limit that is lowered for the kernel is never seen") {
   HoldNote note;
   back_end.share(&note);
   uint64_t ahead = static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_CONF)) * 64 * 4096;
-  uint64_t own = 32 * kMiB, lowered = hold::squeeze(own, {}, ahead);
+  uint64_t own = 32 * kMiB, lowered = hold::lowered_limit(own, {}, ahead);
   Fd max = files.writable("memory.max");
   std::atomic<bool> over{false};
   std::thread other([&] {
@@ -112,8 +112,8 @@ struct Asked {
   HoldNote note;
   MemoryHighBackEnd back_end{{}};
   Alarm alarm;
-  uint64_t lowered =
-      hold::squeeze(kMax, {}, static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_CONF)) * 64 * 4096);
+  uint64_t lowered = hold::lowered_limit(
+      kMax, {}, static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_CONF)) * 64 * 4096);
 
   Asked() {
     files.set("memory.events", "oom_kill 3\n");

@@ -29,7 +29,7 @@ int GroupHold::take() {
   return 0;
 }
 
-void GroupHold::give_back(bool release) {
+void GroupHold::end(bool release) {
   bool changed = taken_ ? !machine_.config().dry_run : prepared_;
   if (release && changed) hold_.release();
   taken_ = prepared_ = false;

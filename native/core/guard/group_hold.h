@@ -25,11 +25,11 @@ class GroupHold {
   // 0, or the error for which the group must not be taken.
   int refusal(bool refuse_held);
   int take();
-  // True from take() to give_back(): this guard disables the killer (unless the machine releases
+  // True from take() to end(): this guard disables the killer (unless the machine releases
   // it).
   bool taken() const { return taken_; }
   // Ends the hold. `release`: also enables the kernel's killer, if this guard has disabled it.
-  void give_back(bool release);
+  void end(bool release);
 
   // Whether what the machine wants must be applied now, and when, if nothing happens before.
   bool due(int64_t now) const { return switch_.due(now, machine_.wish()); }

@@ -45,7 +45,7 @@ Status Guard::arm(const std::shared_ptr<const Group>& group) {
   }
   if (status.ok() && config_.has_guardian()) status = call_guardian();
   if (status.ok()) status = hold_all();
-  if (!status.ok()) put_back(true);
+  if (!status.ok()) close_down(true);
   return status;
 }
 
@@ -103,8 +103,9 @@ void Guard::guardian_lost(const Status& why) {
   // Nothing that appears from here on is held.
   config_.episode.delay_ns = 0;
   groups_.each_guarded([&](GuardEntry& entry) {
-    sentinel_.call([](Sentinel& s, GuardedGroup* group, int err) { group->abandon(s, err); },
-                   entry.group.get(), entry.name.empty() ? why.err : 0);
+    sentinel_.call(
+        [](Sentinel& s, GuardedGroup* group, int err) { group->release_for_good(s, err); },
+        entry.group.get(), entry.name.empty() ? why.err : 0);
   });
 }
 
@@ -144,7 +145,7 @@ Status Guard::hold_all() {
 void Guard::dispose() {
   Lock life(life_);
   if (state_ == State::kNew) state_ = State::kDisposed;
-  if (state_ != State::kDisposed) put_back(false);
+  if (state_ != State::kDisposed) close_down(false);
 }
 
 // From the top down: a group that is made meanwhile is born released, or found by the last
@@ -153,13 +154,12 @@ void Guard::release_all(bool failed) {
   Lock lock(lock_);
   state_ = State::kDisposing;
   groups_.each_guarded([&](GuardEntry& entry) {
-    sentinel_.call(
-        [](Sentinel& s, GuardedGroup* group, bool killer) { group->give_back(s, killer); },
-        entry.group.get(), !failed || !entry.found_held);
+    sentinel_.call([](Sentinel& s, GuardedGroup* group, bool killer) { group->release(s, killer); },
+                   entry.group.get(), !failed || !entry.found_held);
   });
 }
 
-void Guard::put_back(bool failed) {
+void Guard::close_down(bool failed) {
   release_all(failed);
   // Finds groups that were born held before the ones above them were released, and releases them.
   if (held_) tree_.rescan();
@@ -286,7 +286,7 @@ void Guard::touched(uint32_t sub) {
   Lock lock(lock_);
   GuardEntry* entry = groups_.find(sub);
   if (state_ != State::kArmed || !entry || !entry->guarded) return;
-  sentinel_.call([](Sentinel& s, GuardedGroup* group) { group->look_again(s); },
+  sentinel_.call([](Sentinel& s, GuardedGroup* group) { group->sample_again(s); },
                  entry->group.get());
 }
 

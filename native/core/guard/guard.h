@@ -76,7 +76,7 @@ class Guard final : public TreeListener, public GuardianClient {
   Status take(uint32_t parent, const Place& place, int dir, uint32_t& sub);
   Status enter(GuardEntry& entry, const Place& place, int dir);
   void release_all(bool failed);
-  void put_back(bool failed);
+  void close_down(bool failed);
   bool busy();
   std::optional<RunningEpisode> running(uint32_t sub, uint32_t episode);
 

@@ -82,17 +82,17 @@ int GuardedGroup::take_over(Sentinel& sentinel, bool refuse_held) {
     return err;
   }
   // Adopted in the middle of an OOM, or one from before the file was registered.
-  step(sentinel, Fact::kLooked, sys::now_ns());
+  step(sentinel, Fact::kSampled, sys::now_ns());
   return 0;
 }
 
-void GuardedGroup::give_back(Sentinel& sentinel, bool killer_too) {
+void GuardedGroup::release(Sentinel& sentinel, bool killer_too) {
   if (hold_.taken()) {
     Input input;
     input.fact = Fact::kCancel;
     command(sentinel, input);
   }
-  hold_.give_back(killer_too && !observer_.gone());
+  hold_.end(killer_too && !observer_.gone());
   if (killer_too) slot_.released();
   detach(sentinel);
 }
@@ -117,7 +117,7 @@ void GuardedGroup::hold_again(Sentinel& sentinel) {
   command(sentinel, input);
 }
 
-void GuardedGroup::abandon(Sentinel& sentinel, int err) {
+void GuardedGroup::release_for_good(Sentinel& sentinel, int err) {
   hold_.doubt();
   Input input;
   input.fact = Fact::kSetDelay;
@@ -126,8 +126,8 @@ void GuardedGroup::abandon(Sentinel& sentinel, int err) {
   if (err != 0) reports_.trouble(sentinel, sys::now_ns());
 }
 
-void GuardedGroup::look_again(Sentinel& sentinel) {
-  if (attached_) step(sentinel, Fact::kLooked, sys::now_ns());
+void GuardedGroup::sample_again(Sentinel& sentinel) {
+  if (attached_) step(sentinel, Fact::kSampled, sys::now_ns());
 }
 
 // The kernel has notified.
@@ -139,13 +139,13 @@ void GuardedGroup::ready(Sentinel& sentinel, int64_t now) {
     return;
   }
   bool news = !machine_.config().dry_run || back_end_->oom_since_last();
-  step(sentinel, news ? Fact::kNotified : Fact::kLooked, now);
+  step(sentinel, news ? Fact::kNotified : Fact::kSampled, now);
 }
 
 void GuardedGroup::due(Sentinel& sentinel, int64_t now) {
   if (observer_.gone()) return;
   standstill_.due(now);
-  step(sentinel, Fact::kLooked, now);
+  step(sentinel, Fact::kSampled, now);
   refill_.due(now);
   schedule(sentinel);
 }
@@ -266,7 +266,7 @@ void GuardedGroup::job_done(Sentinel& sentinel, GroupJob& job) {
   job.busy.store(false);
   use_answer(sentinel, now, order, result, count);
   // Check the claim first: if the guardian has acted, do not act again.
-  if (slot_.guardian_acted(machine_)) step(sentinel, Fact::kLooked, now);
+  if (slot_.guardian_acted(machine_)) step(sentinel, Fact::kSampled, now);
   const bool fallback = purpose == JobPurpose::kFallback;
   if (fallback && result == -ECANCELED) {
     guardian_has_acted(slot_.claimed_at(), order.episode,
@@ -277,7 +277,7 @@ void GuardedGroup::job_done(Sentinel& sentinel, GroupJob& job) {
     Input input;
     input.fact = purpose == JobPurpose::kStep ? Fact::kStepDone
                  : fallback                   ? Fact::kFallbackDone
-                                              : Fact::kLooked;
+                                              : Fact::kSampled;
     input.episode = order.episode;
     input.result = result;
     input.killed = kills ? count : 0;
@@ -341,7 +341,7 @@ void GuardedGroup::schedule(Sentinel& sentinel) {
   if (!attached_ || when == kNever) {
     sentinel.clear_timer(*this);
   } else {
-    sentinel.set_look(*this, now, when, machine_.latest_look(now));
+    sentinel.set_sample_timer(*this, now, when, machine_.latest_sample(now));
   }
 }
 

@@ -53,7 +53,7 @@ class GuardedGroup final : public Source, public JobOwner {
   }
   // Whether the kernel's killer is disabled already: 0, 1 or -errno.
   int held() { return back_end_->held(); }
-  // Before take_over(): whether look_again() follows each write to the files of the hold.
+  // Before take_over(): whether sample_again() follows each write to the files of the hold.
   void set_writes_reported(bool reported) { writes_reported_ = reported; }
   // Before take_over(): the slot in which the guardian sees the group.
   void set_slot(SharedSlot& slot) { slot_.set(slot); }
@@ -64,16 +64,16 @@ class GuardedGroup final : public Source, public JobOwner {
   // kKillerDisabled if another process holds it already.
   int take_over(Sentinel& sentinel, bool refuse_held);
   // Ends a running episode and, with `killer_too`, enables the kernel's killer.
-  void give_back(Sentinel& sentinel, bool killer_too);
+  void release(Sentinel& sentinel, bool killer_too);
   void detach(Sentinel& sentinel);
   // Re-applies the hold after the guardian has ended: it may have held or released the group,
   // acting on an outdated state.
   void hold_again(Sentinel& sentinel);
   // Releases for good, because there is no guardian any more. An `err` other than 0 is reported.
-  void abandon(Sentinel& sentinel, int err);
+  void release_for_good(Sentinel& sentinel, int err);
   void command(Sentinel& sentinel, const Input& input);
   // Something may have changed without a notification.
-  void look_again(Sentinel& sentinel);
+  void sample_again(Sentinel& sentinel);
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
   void flush(Sentinel& sentinel) override { reports_.flush(sentinel); }

@@ -46,8 +46,8 @@ void Observer::check_members(int64_t now, int64_t crowd) {
   jobs_.start(JobPurpose::kPresence, now, {.kind = JobKind::kPresence});
 }
 
-void Observer::members_checked(uint32_t episode, bool nobody) {
-  presence_.reported(nobody && machine_.active() && episode == machine_.id());
+void Observer::members_checked(uint32_t episode, bool deserted) {
+  presence_.reported(deserted && machine_.active() && episode == machine_.id());
 }
 
 }  // namespace oom

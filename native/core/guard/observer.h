@@ -35,7 +35,7 @@ class Observer {
   // In an episode: starts a job that checks whether any process is left. `crowd` as
   // Presence::due().
   void check_members(int64_t now, int64_t crowd);
-  void members_checked(uint32_t episode, bool nobody);
+  void members_checked(uint32_t episode, bool deserted);
 
   void set_gone() { gone_ = true; }
   bool gone() const { return gone_; }

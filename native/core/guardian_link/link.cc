@@ -59,7 +59,7 @@ Question question_of(uint32_t id, const GuardianTerms& terms, Ask what) {
           0,    0,  terms.version,  terms.band};
 }
 
-Status tell(Link& l, uint32_t id, const Registration& guard) {
+Status register_guard(Link& l, uint32_t id, const Registration& guard) {
   const GuardianTerms& terms = guard.terms;
   const GuardianFds fds{terms.root->get(), guard.place.get(),
                         terms.freezer ? terms.freezer->get() : -1};
@@ -75,10 +75,11 @@ Status start_over(Link& l, std::map<uint32_t, Status>& refused) {
   if (!status.ok()) return status;
   refused.clear();
   for (auto& [id, guard] : l.guards) {
-    Status told = tell(l, id, guard);
-    if (GuardianChild::is_nobody(told.err)) return told;
+    Status registered = register_guard(l, id, guard);
+    if (GuardianChild::is_nobody(registered.err)) return registered;
     // A removed group needs no guardian.
-    if (!told.ok() && told.err != -ENODEV && told.err != -ENOENT) refused[id] = told;
+    if (!registered.ok() && registered.err != -ENODEV && registered.err != -ENOENT)
+      refused[id] = registered;
   }
   return Status::success();
 }
@@ -209,7 +210,7 @@ Status GuardianLink::take_slot(uint64_t inode, SharedSlot*& out) {
 
 void GuardianLink::free_slot(SharedSlot& slot) {
   Lock hold(slot_lock);
-  link->shared->give_back(slot);
+  link->shared->free_slot(slot);
 }
 
 pid_t GuardianLink::pid() {
@@ -226,11 +227,11 @@ Status GuardianLink::add(GuardianClient& client, const GuardianTerms& terms, uin
   }
   if (!link || link->child.pid() == 0) return Status::of(-ESRCH, "guard", "oom-guardian");
   id = ++link->last_id;
-  Status status = tell(*link, id, guard);
+  Status status = register_guard(*link, id, guard);
   if (GuardianChild::is_nobody(status.err)) {
     replace(*link);
     nudge(*link);
-    if (link->child.pid() != 0) status = tell(*link, id, guard);
+    if (link->child.pid() != 0) status = register_guard(*link, id, guard);
   }
   if (status.ok()) link->guards.emplace(id, std::move(guard));
   return status;

@@ -117,7 +117,7 @@ struct SharedState {
     return take(inode, [](size_t) { return 0; });
   }
   // Parent only, as take().
-  void give_back(SharedSlot& slot) {
+  void free_slot(SharedSlot& slot) {
     for (size_t i = 0; i < segment_count.load(); i++) {
       Segment& segment = segments[i];
       bool here = &slot >= segment.slots && &slot < segment.slots + kSlots;

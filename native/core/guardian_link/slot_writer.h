@@ -29,7 +29,7 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Raise
   slot.own_limit.store(raised.open ? machine.base_limit() : 0);
   slot.hold.frozen.store(raised.frozen);
   if (uint32_t id = machine.id(); slot.claim.load() >> 2 != id) {
-    // What the guardian has done since the last episode, and before it was told of this one, is
+    // What the guardian has done since the last episode, and before it has heard of this one, is
     // this one's fallback while it takes effect.
     int64_t acted_at = slot.claimed_at.load();
     bool theirs = machine.active() && acted_at > machine.end().at &&

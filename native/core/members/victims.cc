@@ -89,7 +89,7 @@ int Victims::found() {
   return 0;
 }
 
-void Victims::look_for_parent(const MemberList& members) {
+void Victims::check_for_parent(const MemberList& members) {
   each_member_now(members, [&](pid_t pid) { parent_is_member_ |= pid == sharing_parent_; });
 }
 

@@ -86,7 +86,7 @@ class Victims {
   void search();
   void consider(const MemberList& members);
   int found();
-  void look_for_parent(const MemberList& members);
+  void check_for_parent(const MemberList& members);
   bool frees_memory() const;
   void pass_over();
   void signal_sharers(const MemberList& members);
@@ -154,7 +154,7 @@ int Victims::signal_largest(Each&& each, int signal) {
     search();
     each([&](const MemberList& members) { consider(members); });
     if (int err = found()) return err;
-    if (sharing_parent_ != 0) each([&](const MemberList& members) { look_for_parent(members); });
+    if (sharing_parent_ != 0) each([&](const MemberList& members) { check_for_parent(members); });
     if (!frees_memory()) {
       if (passed_over_count_ == kPassedOver) return -ESRCH;
       pass_over();

@@ -250,7 +250,7 @@ class V2 final : public Memcg {
   Status let_die(const Group&) const override { return Status::success(); }
   // A guard that has ended may have left the group held.
   Status give_killer_back(int dir) const override {
-    return Status::of(hold::put_back(dir), "write", kHigh);
+    return Status::of(hold::restore(dir), "write", kHigh);
   }
 };
 

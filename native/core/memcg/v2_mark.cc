@@ -116,7 +116,7 @@ int put_back_max(int dir, const Mark& mark) {
   return now == mark.lowered ? write_limit_at(dir, "memory.max", mark.max) : 0;
 }
 
-int put_back(int dir) {
+int restore(int dir) {
   Mark mark;
   int found = read_mark(dir, mark);
   if (found != 1) return found;

@@ -48,9 +48,9 @@ void write_mark(int dir, const Mark& mark);
 void remove_mark(int dir);
 
 // Restores a marked group whose guard has ended: 0 or as read_mark(). put_back_max() restores
-// memory.max alone, unless another process has set it since; put_back() restores everything and
+// memory.max alone, unless another process has set it since; restore() restores everything and
 // removes the mark.
 int put_back_max(int dir, const Mark& mark);
-int put_back(int dir);
+int restore(int dir);
 
 }  // namespace oom::hold

@@ -170,7 +170,7 @@ int MemoryHighBackEnd::limit(uint64_t& out) {
     if (int err = read_limit(max_, out)) return err;
     own = note().own_max.load();
   }
-  if (own != 0 && out == squeezed(own)) out = own;
+  if (own != 0 && out == lowered_limit(own)) out = own;
   seen_max_.store(out);
   return 0;
 }
@@ -179,7 +179,7 @@ int MemoryHighBackEnd::restore_max() {
   uint64_t own = note().own_max.load(), now, usage;
   if (own == 0) return 0;
   if (int err = read_limit(max_, now)) return err;
-  if (now == squeezed(own)) {
+  if (now == lowered_limit(own)) {
     // memory.max below usage would kill, and the write would wait for it. If usage is too high,
     // headroom stays raised here, and restore_limit() lowers it later.
     if (int err = read_limit(usage_, usage)) return err;
@@ -205,7 +205,7 @@ int MemoryHighBackEnd::held() { return hold::marked(dir_); }
 void MemoryHighBackEnd::write_mark() {
   if (noted()) {
     uint64_t max = note().own_max.load();
-    uint64_t lowered = max != 0 ? squeezed(max) : 0;
+    uint64_t lowered = max != 0 ? lowered_limit(max) : 0;
     hold::write_mark(dir_, {own_high(), max, lowered, frozen_.load()});
   }
   // The group was released while the mark was written: remove the mark.
@@ -303,7 +303,7 @@ int MemoryHighBackEnd::count_kills(uint64_t& out) {
 // (test/native/twice.c). So the write is interrupted soon after it has begun, and repeated for a
 // little longer each time until a victim has been chosen; then the limit is restored at once.
 int MemoryHighBackEnd::decide(const Asking& asking, Alarm& alarm) {
-  uint64_t least = squeezed(asking.base);
+  uint64_t least = lowered_limit(asking.base);
   // The group was held again or released before this job ran.
   if (least == kUnlimited || !noted() || !yielded_) return 0;
   // Only one of this process and the guardian asks at a time, and not before the last victim has

@@ -79,7 +79,7 @@ class MemoryHighBackEnd final : public BackEnd {
   // The value of memory.high while the group is held and memory.max is `max`.
   uint64_t held_high(uint64_t max) const;
   int limit(uint64_t& out);
-  uint64_t squeezed(uint64_t max) const { return hold::squeeze(max, config_, ahead_); }
+  uint64_t lowered_limit(uint64_t max) const { return hold::lowered_limit(max, config_, ahead_); }
   int restore_max();
   int ask(const Asking& asking, Alarm& alarm, uint64_t least, int64_t& turn);
   bool victim_freed(uint64_t usage);

@@ -21,8 +21,8 @@ constexpr int64_t kPoll = 10 * kMs;
 constexpr int64_t kShortPoll = 1 * kMs;
 
 // A fact that comes of sampling the group, also where the driver finds that the guardian has acted.
-bool is_look(Fact fact) {
-  return fact == Fact::kLooked || fact == Fact::kNotified || fact == Fact::kGuardianActed ||
+bool is_sample(Fact fact) {
+  return fact == Fact::kSampled || fact == Fact::kNotified || fact == Fact::kGuardianActed ||
          fact == Fact::kHeldAgain;
 }
 
@@ -64,15 +64,15 @@ void EpisodeMachine::judge(int64_t now, Input& input) const {
   // A task that was moved to another group goes on by itself.
   if (s.deserted && !config_.traits.waits_in_fault) s.need = Need::kFine;
   bool more = config_.traits.notifies_of_more && !config_.dry_run && !s.starved();
-  if (input.fact == Fact::kNotified && more) input.fact = Fact::kLooked;
+  if (input.fact == Fact::kNotified && more) input.fact = Fact::kSampled;
 }
 
-void EpisodeMachine::step(int64_t now, const Input& told, Actions& out) {
+void EpisodeMachine::step(int64_t now, const Input& given, Actions& out) {
   if (phase_ == Phase::kOver) return;
-  Input input = told;
+  Input input = given;
   // What cannot be read has the limit that was written.
   note_limit(input);
-  if (told.fact == Fact::kHeldAgain) let_in_.start(now + KernelTurn::kWindow);
+  if (given.fact == Fact::kHeldAgain) let_in_.start(now + KernelTurn::kWindow);
   judge(now, input);
   if (input.fact == Fact::kRemoved || input.fact == Fact::kCancel) return close(now, input, out);
 
@@ -98,7 +98,7 @@ void EpisodeMachine::step(int64_t now, const Input& told, Actions& out) {
     case Phase::kOver:
       break;
   }
-  wake_ = next_look(now);
+  wake_ = next_sample(now);
   check(now);
 }
 
@@ -179,7 +179,7 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
       break;
     case Fact::kYield:
       if (phase_ == Phase::kDelaying && !config_.dry_run) {
-        let_go(now, input.sample, Outcome::kFallback, out);
+        release(now, input.sample, Outcome::kFallback, out);
       }
       break;
     case Fact::kUserKilled:
@@ -283,7 +283,7 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   }
   if (believed_over(now, input)) {
     // Behind what is no sample a notification may be waiting.
-    if (!is_look(input.fact)) return;
+    if (!is_sample(input.fact)) return;
     if (s.need != Need::kFine && !kill_) clock_.leave_rest(now);
     return finish(now, kill_ ? ending_ : unaided, out);
   }
@@ -318,7 +318,7 @@ bool EpisodeMachine::call_in(int64_t now, const Sample& s, Actions& out) {
 // No process is left to wait, or to be killed. On v1 a task that was moved to another group while
 // it waited is woken by the killer's return alone.
 void EpisodeMachine::end_deserted(int64_t now, const Sample& s, Outcome outcome, Actions& out) {
-  if (s.starved()) return let_go(now, s, outcome, out);
+  if (s.starved()) return release(now, s, outcome, out);
   finish(now, outcome, out);
 }
 
@@ -356,7 +356,7 @@ void EpisodeMachine::step_done(int64_t now, const Input& input, Actions& out) {
   if (!step.kills() || input.killed > 0) plan_.note_effect();
   if (phase_ != Phase::kDelaying) return;
   if (step.kills() && input.killed > 0) note_kill(now, Outcome::kPlan);
-  if (step.kind == StepKind::kKernel) let_go(now, input.sample, Outcome::kPlan, out);
+  if (step.kind == StepKind::kKernel) release(now, input.sample, Outcome::kPlan, out);
 }
 
 // The first kill counts: a series of kills must not put the deadline off without end.
@@ -373,7 +373,7 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
   // With room the kernel kills no process, and wakes the tasks that wait.
   if (config_.fallback == Fallback::kKernel || s.need == Need::kStranded) {
     late_ns_ = now - deadline();
-    return let_go(now, s, Outcome::kFallback, out);
+    return release(now, s, Outcome::kFallback, out);
   }
   phase_ = Phase::kFallingBack;
   fell_back_at_ = now;
@@ -410,10 +410,10 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   int64_t since = kill_ ? kill_.at() : fell_back_at_;
   if (doubtful && now - since < kEscalate + 2 * Relief::kQuiet) return;
   if (!kill_) late_ns_ = now - deadline();
-  let_go(now, s, Outcome::kFallback, out);
+  release(now, s, Outcome::kFallback, out);
 }
 
-void EpisodeMachine::let_go(int64_t now, const Sample& s, Outcome outcome, Actions& out) {
+void EpisodeMachine::release(int64_t now, const Sample& s, Outcome outcome, Actions& out) {
   OOM_INVARIANT(phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack);
   OOM_INVARIANT(!config_.dry_run);
   phase_ = Phase::kKernel;
@@ -455,22 +455,22 @@ void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
   out.add(Do::kEnd);
 }
 
-int64_t EpisodeMachine::next_look(int64_t now) const {
+int64_t EpisodeMachine::next_sample(int64_t now) const {
   switch (phase_) {
     case Phase::kIdle: {
-      int64_t look = clock_.has_rest() ? now + kNearPoll : kNever;
+      int64_t sample = clock_.has_rest() ? now + kNearPoll : kNever;
       if (!settle_.fired(now) && settle_.runs()) {
-        look = std::min(now + kSettlePoll, settle_.at());
+        sample = std::min(now + kSettlePoll, settle_.at());
       }
-      return std::max(now + 1, std::min(look, headroom_.next_ask()));
+      return std::max(now + 1, std::min(sample, headroom_.next_ask()));
     }
     case Phase::kDelaying: {
       bool late = clock_.over(now) && last_.need != Need::kUnclear;
       bool often = relief_.suspected() || kill_ || config_.dry_run || late;
-      int64_t look = now + (often ? kShortPoll : kPoll);
-      if (!clock_.over(now)) look = std::min(look, deadline());
+      int64_t sample = now + (often ? kShortPoll : kPoll);
+      if (!clock_.over(now)) sample = std::min(sample, deadline());
       int64_t due = plan_.next_due(config_);
-      return due > now ? std::min(look, due) : look;
+      return due > now ? std::min(sample, due) : sample;
     }
     case Phase::kFallingBack:
     case Phase::kKernel:

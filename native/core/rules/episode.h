@@ -29,7 +29,7 @@ namespace oom {
 
 enum class Fact : uint8_t {
   kNotified,      // the kernel has notified of an OOM
-  kLooked,        // time has passed, or something was done: a new sample
+  kSampled,       // time has passed, or something was done: a new sample
   kStepDone,      // result, killed: a step of the plan that was running
   kFallbackDone,  // result, killed: a killing fallback
   kUserKilled,    // killed: the program killed through its own API
@@ -46,7 +46,7 @@ enum class Fact : uint8_t {
 };
 
 struct Input {
-  Fact fact = Fact::kLooked;
+  Fact fact = Fact::kSampled;
   Sample sample;
   // The sample could not be read: the group counts as it was, and as out of memory during an
   // episode, unless another process has seen the end of it (`relieved`).
@@ -113,7 +113,7 @@ class EpisodeMachine {
   EpisodeMachine() = default;
   explicit EpisodeMachine(const EpisodeConfig& config) : config_(config) {}
 
-  void step(int64_t now, const Input& told, Actions& out);
+  void step(int64_t now, const Input& given, Actions& out);
 
   Phase phase() const { return phase_; }
   bool active() const { return phase_ != Phase::kIdle && phase_ != Phase::kOver; }
@@ -124,7 +124,7 @@ class EpisodeMachine {
   // When to sample again at the latest; kNever while idle and settled.
   int64_t next_wake() const { return wake_; }
   // Until when a driver that has very many groups may put a sample off.
-  int64_t latest_look(int64_t now) const {
+  int64_t latest_sample(int64_t now) const {
     return phase_ == Phase::kDelaying && !clock_.over(now) ? clock_.deadline() : kNever;
   }
 
@@ -168,11 +168,11 @@ class EpisodeMachine {
   void deadline_moved();
   void fall_back(int64_t now, const Sample& s, Actions& out);
   void falling_back(int64_t now, const Input& input, Actions& out);
-  void let_go(int64_t now, const Sample& s, Outcome outcome, Actions& out);
+  void release(int64_t now, const Sample& s, Outcome outcome, Actions& out);
   void kernel_decides(int64_t now, const Sample& s, Actions& out);
   void set_delay(int64_t now, int64_t ns, Actions& out);
   void finish(int64_t now, Outcome outcome, Actions& out);
-  int64_t next_look(int64_t now) const;
+  int64_t next_sample(int64_t now) const;
   void check(int64_t now) const;
 
   EpisodeConfig config_;

@@ -33,7 +33,7 @@ uint64_t line(uint64_t max, const HoldConfig& config) {
   return (max - band(max, config)) & ~(kLargestPage - 1);
 }
 
-uint64_t squeeze(uint64_t max, const HoldConfig& config, uint64_t ahead) {
+uint64_t lowered_limit(uint64_t max, const HoldConfig& config, uint64_t ahead) {
   uint64_t at = line(max, config);
   if (at == kUnlimited) return at;
   return (at - std::min({at, band(max, config) / 2, ahead})) & ~(kLargestPage - 1);

@@ -28,7 +28,7 @@ uint64_t line(uint64_t max, const HoldConfig& config);
 // Where memory.max goes for the moment in which the kernel is made to decide. It first takes back
 // what CPUs have charged ahead (`ahead` at most): at the line itself a group would then fit, no
 // process would be killed, and its members would be back past the line a moment later.
-uint64_t squeeze(uint64_t max, const HoldConfig& config, uint64_t ahead);
+uint64_t lowered_limit(uint64_t max, const HoldConfig& config, uint64_t ahead);
 
 // What memory.stat, the swap files and the like say of a group.
 struct Pages {

@@ -33,7 +33,7 @@ struct OriginSigns {
   bool freed = false;
 };
 
-// What the group's own signs decide without a look at the groups above; nothing: they must be read.
+// What the group's own signs decide without the groups above; nothing: these must be read.
 // `own.full` counts only where the mark is kAbove.
 std::optional<Origin> origin_by_own(const LimitSigns& own, OriginSigns::Mark mark);
 

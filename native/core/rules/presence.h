@@ -27,8 +27,8 @@ class Presence {
     OOM_INVARIANT(at_ > now);
     return true;
   }
-  void reported(bool nobody) {
-    missing_ = nobody ? std::min(missing_ + 1, kEnough) : 0;
+  void reported(bool deserted) {
+    missing_ = deserted ? std::min(missing_ + 1, kEnough) : 0;
     OOM_INVARIANT(missing_ >= 0 && missing_ <= kEnough);
   }
   // The kernel has notified of an event: a process is there again.

@@ -137,7 +137,7 @@ void Sentinel::set_timer(Source& source, int64_t when) {
   patient_.set(source, when);
 }
 
-void Sentinel::set_look(Source& source, int64_t now, int64_t when, int64_t latest) {
+void Sentinel::set_sample_timer(Source& source, int64_t now, int64_t when, int64_t latest) {
   bool often = when < now + kOften;
   looking_ += often - source.samples_often;
   source.samples_often = often;

@@ -133,10 +133,10 @@ class Sentinel {
   // Sets the timer of a source that samples repeatedly: to `when`, or later if very many sources do
   // so, but never later than `latest`. Sampling takes at most 1/4 of the thread's time, so that
   // notifications and commands get their turn.
-  void set_look(Source& source, int64_t now, int64_t when, int64_t latest);
+  void set_sample_timer(Source& source, int64_t now, int64_t when, int64_t latest);
   // How many patient sources wait: the more there are, the less often each of them samples.
   int patient() const { return patient_count_; }
-  // How many sources sample often (set_look()).
+  // How many sources sample often (set_sample_timer()).
   int looking() const { return looking_; }
   // Sends the record. False if there is no room: the source's flush() is called when there is.
   bool send(Source& source, const Record& record);

@@ -16,7 +16,7 @@ void SimDriver::arm() {
   if (ballast_ > 0) ballast_pid_ = group_->spawn(ballast_, true);
   notifications_ = group_->notifications();
   if (machine_.holding()) apply_grip();
-  look();
+  sample_now();
 }
 
 Sample SimDriver::sample() {
@@ -41,7 +41,7 @@ void SimDriver::publish() {
 
 bool SimDriver::claim() {
   bool ours = !slot_ || oom::claim(*slot_, machine_, group_->now(),
-                                   [this](const Input& input) { tell(input); });
+                                   [this](const Input& input) { feed(input); });
   hooks_->passes();
   return ours;
 }
@@ -53,14 +53,14 @@ void SimDriver::die() {
   slot_ = nullptr;
 }
 
-void SimDriver::tell_ns(Fact fact, int64_t ns) {
+void SimDriver::feed_fact(Fact fact, int64_t ns) {
   Input input;
   input.fact = fact;
   input.ns = ns;
-  tell(input);
+  feed(input);
 }
 
-void SimDriver::tell(const Input& input) {
+void SimDriver::feed(const Input& input) {
   inbox_.push_back(input);
   if (telling_) return;
   telling_ = true;
@@ -82,7 +82,7 @@ void SimDriver::tell(const Input& input) {
     }
     hooks_->passes();
     publish();
-    if (limit_written) tell_ns(Fact::kLooked, 0);
+    if (limit_written) feed_fact(Fact::kSampled, 0);
   }
   inbox_.clear();
   telling_ = false;
@@ -105,7 +105,7 @@ void SimDriver::carry_out(const Action& action) {
       lower_limit();
       break;
     case Do::kEnd:
-      put_back();
+      restore();
       hooks_->ended(machine_.end());
       break;
   }
@@ -150,7 +150,7 @@ void SimDriver::start(bool fallback, uint8_t index) {
 
 void SimDriver::dispose() {
   if (disposed_) return;
-  tell_ns(Fact::kCancel, 0);
+  feed_fact(Fact::kCancel, 0);
   hooks_->passes();
   disposed_ = closing_ = true;
   close();
@@ -159,10 +159,10 @@ void SimDriver::dispose() {
 void SimDriver::hold_again() {
   if (disposed_) return;
   switch_.doubt();
-  tell_ns(Fact::kHeldAgain, 0);
+  feed_fact(Fact::kHeldAgain, 0);
 }
 
-void SimDriver::abandon() {
+void SimDriver::release_for_good() {
   if (disposed_) return;
   switch_.doubt();
   set_delay(0);
@@ -174,7 +174,7 @@ void SimDriver::make_sure() {
 
 // Whatever fails now is tried again: no guardian stands behind the group any more.
 void SimDriver::close() {
-  put_back();
+  restore();
   if (ballast_pid_ > 0) group_->exit(ballast_pid_);
   ballast_pid_ = 0;
   int32_t err = 0;
@@ -212,8 +212,8 @@ int64_t SimDriver::next_event() const {
 void SimDriver::notice() {
   if (group_->notifications() == notifications_) return;
   notifications_ = group_->notifications();
-  bool looks_go_on = machine_.next_wake() <= group_->now() + 10 * kMs;
-  if (notice_at_ == kNever && !(looks_go_on && hooks_->loses_notification())) {
+  bool sampling_goes_on = machine_.next_wake() <= group_->now() + 10 * kMs;
+  if (notice_at_ == kNever && !(sampling_goes_on && hooks_->loses_notification())) {
     notice_at_ = group_->now() + hooks_->wakes_late();
   }
 }
@@ -221,9 +221,9 @@ void SimDriver::notice() {
 void SimDriver::woken(Fact fact) {
   bool theirs = slot_ && claimed_by_guardian(*slot_, machine_);
   if (theirs) {
-    tell_ns(Fact::kGuardianActed, slot_->claimed_at.load());
+    feed_fact(Fact::kGuardianActed, slot_->claimed_at.load());
   } else {
-    tell_ns(fact, 0);
+    feed_fact(fact, 0);
   }
 }
 
@@ -249,7 +249,7 @@ bool SimDriver::step(int64_t until) {
   } else if (wake_at_ <= now) {
     // Who wakes late for the timer finds the notification there too.
     wake_at_ = wake_for_ = kNever;
-    Fact fact = notice_at_ == kNever ? Fact::kLooked : Fact::kNotified;
+    Fact fact = notice_at_ == kNever ? Fact::kSampled : Fact::kNotified;
     notice_at_ = kNever;
     woken(fact);
   }

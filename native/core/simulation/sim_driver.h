@@ -56,18 +56,18 @@ class SimDriver {
   // What a guardian sees of it; before arm().
   void set_slot(SharedSlot* slot) { slot_ = slot; }
   void arm();
-  void set_delay(int64_t ns) { tell_ns(Fact::kSetDelay, ns); }
-  void extend(int64_t ns) { tell_ns(Fact::kExtend, ns); }
-  void yield() { tell_ns(Fact::kYield, 0); }
-  void look() { tell_ns(Fact::kLooked, 0); }
-  void notify() { tell_ns(Fact::kNotified, 0); }
+  void set_delay(int64_t ns) { feed_fact(Fact::kSetDelay, ns); }
+  void extend(int64_t ns) { feed_fact(Fact::kExtend, ns); }
+  void yield() { feed_fact(Fact::kYield, 0); }
+  void sample_now() { feed_fact(Fact::kSampled, 0); }
+  void notify() { feed_fact(Fact::kNotified, 0); }
   int raise_limit(uint64_t bytes);
   // pid, 0: all, -1: the largest.
   std::vector<int32_t> kill(int32_t victim);
   void dispose();  // undone when settled()
   // After a new guardian has come, or when there will be none.
   void hold_again();
-  void abandon();
+  void release_for_good();
   // The guardian has forgotten the group: its last word.
   void make_sure();
   // The process is killed, wherever it is: what it still does has no effect.
@@ -96,8 +96,8 @@ class SimDriver {
   RaisedLimit raised_limit() const;
   void publish();
   bool claim();
-  void tell_ns(Fact fact, int64_t ns);
-  void tell(const Input& input);
+  void feed_fact(Fact fact, int64_t ns);
+  void feed(const Input& input);
   void carry_out(const Action& action);
   void apply_grip();
   void start(bool fallback, uint8_t index);
@@ -105,7 +105,7 @@ class SimDriver {
   int32_t run_step(const PlanStep& step, const Job& job, SimStep& report);
   void kill_into(int32_t victim, SimStep& report);
   void lower_limit();
-  void put_back();
+  void restore();
   void close();
   void schedule();
   void notice();

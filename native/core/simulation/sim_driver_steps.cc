@@ -38,7 +38,7 @@ void SimDriver::perform(const Job& job) {
     report.result = current || any_time ? run_step(step, job, report) : -ECANCELED;
   }
   hooks_->stepped(report);
-  if (slot_ && claimed_by_guardian(*slot_, machine_)) woken(Fact::kLooked);
+  if (slot_ && claimed_by_guardian(*slot_, machine_)) woken(Fact::kSampled);
   Input answer;
   answer.fact = job.fallback ? Fact::kFallbackDone : Fact::kStepDone;
   answer.result = report.result;
@@ -47,9 +47,9 @@ void SimDriver::perform(const Job& job) {
   bool lends = !job.fallback && config.plan[job.index].kind == StepKind::kHeadroom;
   if (lends && report.result == 0) answer.bytes = job.target;
   if (theirs) {
-    guardian_has_acted(claimed_at, job.episode, [this](const Input& input) { tell(input); });
+    guardian_has_acted(claimed_at, job.episode, [this](const Input& input) { feed(input); });
   } else {
-    tell(answer);
+    feed(answer);
   }
 }
 
@@ -130,7 +130,7 @@ std::vector<int32_t> SimDriver::kill(int32_t victim) {
   Input input;
   input.fact = Fact::kUserKilled;
   input.killed = static_cast<uint32_t>(report.pids.size());
-  tell(input);
+  feed(input);
   return report.pids;
 }
 
@@ -145,7 +145,7 @@ int SimDriver::raise_limit(uint64_t bytes) {
   Input input;
   input.fact = Fact::kUserRaised;
   input.bytes = bytes;
-  tell(input);
+  feed(input);
   return 0;
 }
 
@@ -163,7 +163,7 @@ void SimDriver::lower_limit() {
   }
 }
 
-void SimDriver::put_back() {
+void SimDriver::restore() {
   if (frozen_) group_->thaw();
   frozen_ = false;
   if (set_limit_ != 0) lower_limit();

@@ -71,7 +71,7 @@ void drop_subscriber(Hub& h, InotifyHub::Subscriber* who) {
   if (it != h.subscribers.end() && --it->second == 0) h.subscribers.erase(it);
 }
 
-void tell(Hub& h, const inotify_event& event) {
+void notify(Hub& h, const inotify_event& event) {
   if (event.mask & IN_Q_OVERFLOW) {
     for (auto& [who, count] : h.subscribers) who->overflowed();
     return;
@@ -81,7 +81,7 @@ void tell(Hub& h, const inotify_event& event) {
   const char* name = event.len > 0 ? event.name : "";
   constexpr uint32_t kAlways = IN_IGNORED | IN_UNMOUNT;
   for (const Subscription& one : it->second) {
-    if (event.mask & (one.mask | kAlways)) one.who->told(one.tag, event.mask, name);
+    if (event.mask & (one.mask | kAlways)) one.who->notified(one.tag, event.mask, name);
   }
   if (!(event.mask & IN_IGNORED)) return;
   for (const Subscription& one : it->second) drop_subscriber(h, one.who);
@@ -153,7 +153,7 @@ bool InotifyHub::read() {
   for (char* at = buffer; at < buffer + n;) {
     auto* event = reinterpret_cast<inotify_event*>(at);
     at += sizeof(inotify_event) + event->len;
-    tell(h, *event);
+    notify(h, *event);
   }
   return n > 0;
 }

@@ -21,7 +21,7 @@ class InotifyHub {
    public:
     // On the reading thread, with the hub's lock: notes it and returns. `tag` is the subscriber's
     // own number for what it watches; IN_IGNORED: the kernel has given that watch up.
-    virtual void told(uint32_t tag, uint32_t mask, const char* name) = 0;
+    virtual void notified(uint32_t tag, uint32_t mask, const char* name) = 0;
     // Events were lost: anything may have happened.
     virtual void overflowed() = 0;
 

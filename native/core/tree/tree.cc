@@ -335,7 +335,7 @@ void Tree::sweep_one(const std::string& name) {
   explore();
 }
 
-void Tree::told(uint32_t tag, uint32_t mask, const char* name) {
+void Tree::notified(uint32_t tag, uint32_t mask, const char* name) {
   bool touched = (tag & 1) != 0;
   if (!touched && !(mask & (IN_ISDIR | IN_IGNORED))) return;
   {

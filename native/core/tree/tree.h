@@ -76,8 +76,8 @@ class Tree final : private InotifyHub::Subscriber {
   struct Dir {
     uint64_t inode;
     uint32_t id;
-    uint32_t tag;        // what it is watched under, even; its file: the number after that
-    int watch;           // the hub's number; -1: there is none, it is swept
+    uint32_t tag;  // what it is watched under, even; its file: the number after that
+    int watch;     // the hub's number; -1: there is none, it is swept
     // Of touched_files(); -1: there is none.
     std::array<int, TreeListener::kTouchedFiles> file_watches;
     uint32_t below = 0;  // how many directories in it are known
@@ -94,7 +94,7 @@ class Tree final : private InotifyHub::Subscriber {
   using Dirs = std::map<std::string, Dir>;
 
   // InotifyHub::Subscriber.
-  void told(uint32_t tag, uint32_t mask, const char* name) override;
+  void notified(uint32_t tag, uint32_t mask, const char* name) override;
   void overflowed() override;
 
   // For the forest, with its lock.

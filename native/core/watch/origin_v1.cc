@@ -89,7 +89,7 @@ struct Reader {
     }
   }
 
-  LimitSigns look_above(int dir, uint64_t& refused) {
+  LimitSigns read_above(int dir, uint64_t& refused) {
     LimitSigns signs;
     signs.limited = false;
     refused = 0;
@@ -185,7 +185,7 @@ Origin OriginV1::find(int dir, uint64_t failcnt, const parse::OomControl& contro
 
   uint64_t above = 0;
   signs.was_full = read.at_limit(dir);
-  signs.above = read.look_above(dir, above);
+  signs.above = read.read_above(dir, above);
   signs.own.full = read.at_limit(dir);
   // Behind usage: a kill is counted before it frees anything.
   parse::OomControl after;

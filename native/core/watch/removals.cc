@@ -72,7 +72,7 @@ Listening* listening = nullptr;
 // On the tree thread: from the hub to the sentinel.
 class RemovalErrand final : public InotifyHub::Subscriber, public TreeThread::Errand {
  public:
-  void told(uint32_t tag, uint32_t mask, const char* name) override {
+  void notified(uint32_t tag, uint32_t mask, const char* name) override {
     if (mask & IN_IGNORED) {
       given_up_.push_back(tag);
     } else if (mask & IN_DELETE) {
@@ -90,7 +90,7 @@ class RemovalErrand final : public InotifyHub::Subscriber, public TreeThread::Er
     uint32_t hashes[kMost];
     size_t count = 0;
   };
-  void look(Sentinel& sentinel, bool all);
+  void check(Sentinel& sentinel, bool all);
 
   std::vector<uint32_t> hashes_, given_up_;
   bool all_ = false;
@@ -115,7 +115,7 @@ void RemovalErrand::after_events() {
   }
   Sentinel* sentinel = listening->on.load();
   if (!sentinel) return;
-  if (all_) look(*sentinel, true);
+  if (all_) check(*sentinel, true);
   all_ = false;
   for (size_t at = 0; at < hashes_.size(); at += Batch::kMost) {
     Batch batch;
@@ -124,17 +124,17 @@ void RemovalErrand::after_events() {
     sentinel->call(
         [](Sentinel& s, Batch removed) {
           int64_t now = sys::now_ns();
-          for (size_t i = 0; i < removed.count; i++) Removals::tell(s, now, removed.hashes[i]);
+          for (size_t i = 0; i < removed.count; i++) Removals::notify(s, now, removed.hashes[i]);
         },
         batch);
   }
   hashes_.clear();
 }
 
-void RemovalErrand::look(Sentinel& sentinel, bool all) {
+void RemovalErrand::check(Sentinel& sentinel, bool all) {
   for (uint32_t from = 0; from < kBuckets; from += kPiece) {
     sentinel.call([](Sentinel& s, uint32_t first,
-                     bool each) { Removals::look(s, sys::now_ns(), first, kPiece, each); },
+                     bool each) { Removals::check(s, sys::now_ns(), first, kPiece, each); },
                   from, all);
   }
 }
@@ -147,7 +147,7 @@ int64_t RemovalErrand::tend(int64_t now) {
   int64_t began = sys::now_ns();
   // If more groups are watched now, poll all once more.
   bool watched = Removals::try_again();
-  look(*sentinel, watched);
+  check(*sentinel, watched);
   int64_t over = sys::now_ns();
   pace_.spent(over - began);
   pace_.end(over);
@@ -267,7 +267,7 @@ void Removals::remove(Sentinel&, Removable& one) {
   }
 }
 
-void Removals::tell(Sentinel& sentinel, int64_t now, uint32_t hash) {
+void Removals::notify(Sentinel& sentinel, int64_t now, uint32_t hash) {
   // The callback may remove the group from the list.
   for (Removable *one = listening->buckets[hash % kBuckets], *next; one; one = next) {
     next = one->next_;
@@ -275,7 +275,7 @@ void Removals::tell(Sentinel& sentinel, int64_t now, uint32_t hash) {
   }
 }
 
-void Removals::look(Sentinel& sentinel, int64_t now, uint32_t from, uint32_t count, bool all) {
+void Removals::check(Sentinel& sentinel, int64_t now, uint32_t from, uint32_t count, bool all) {
   for (uint32_t i = from; i < from + count; i++) {
     for (Removable *one = listening->buckets[i], *next; one; one = next) {
       next = one->next_;

@@ -50,9 +50,9 @@ class Removals {
   friend class RemovalErrand;
   static int watch_above(GroupAbove& above, const Place& place);
   static void unlink(Removable& one);
-  static void tell(Sentinel& sentinel, int64_t now, uint32_t hash);
+  static void notify(Sentinel& sentinel, int64_t now, uint32_t hash);
   // Polls the groups of some buckets: all of them, or only those without an inotify watch above.
-  static void look(Sentinel& sentinel, int64_t now, uint32_t from, uint32_t count, bool all);
+  static void check(Sentinel& sentinel, int64_t now, uint32_t from, uint32_t count, bool all);
   static bool try_again();
 };
 

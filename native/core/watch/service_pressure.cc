@@ -30,7 +30,7 @@ class InboxWatch final : public Subscription {
   void ready(Sentinel& sentinel, int64_t now) override {
     constexpr int kReads = 8;  // what is left wakes the sentinel again
     char buffer[4096];
-    bool told = false;
+    bool of_others = false;
     for (int i = 0; i < kReads; i++) {
       ssize_t n = ::read(fd_.get(), buffer, sizeof buffer);
       if (n < 0) {
@@ -39,17 +39,17 @@ class InboxWatch final : public Subscription {
         return ended(sentinel, now);
       }
       if (n == 0) {
-        if (told) tell(sentinel, now);
+        if (of_others) report(sentinel, now);
         return ended(sentinel, now);
       }
-      told |= !is_own({buffer, static_cast<size_t>(n)});
+      of_others |= !is_own({buffer, static_cast<size_t>(n)});
     }
-    if (told) tell(sentinel, now);
+    if (of_others) report(sentinel, now);
   }
   void due(Sentinel&, int64_t) override {}
 
  private:
-  void tell(Sentinel& sentinel, int64_t now) {
+  void report(Sentinel& sentinel, int64_t now) {
     Record event(RecordKind::kPressure, now);
     event.pressure = {.total_us = 0};
     happened(sentinel, event);

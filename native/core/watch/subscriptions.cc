@@ -107,11 +107,11 @@ int UsageWatchV2::attach(Sentinel& sentinel) {
 
 void UsageWatchV2::due(Sentinel& sentinel, int64_t now) {
   constexpr int64_t kStep = 100'000'000;
-  constexpr int64_t kLookCost = 20'000;  // with a margin, as in watch_v2.cc
+  constexpr int64_t kSampleCost = 20'000;  // with a margin, as in watch_v2.cc
   uint64_t value = 0;
   int err = read_number(fd_, value);
   if (is_gone(err)) return ended(sentinel, now);
-  sentinel.set_timer(*this, now + std::max(kStep, sentinel.patient() * kLookCost));
+  sentinel.set_timer(*this, now + std::max(kStep, sentinel.patient() * kSampleCost));
   if (err != 0 || (value >= threshold_) == above_) return;
   above_ = !above_;
   Record event(RecordKind::kUsage, now);
@@ -170,7 +170,7 @@ void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
 
 int NoticeSource::attach(Sentinel&) { return 0; }
 
-void NoticeSource::tell(Sentinel& sentinel, RecordKind kind, int64_t now) {
+void NoticeSource::report(Sentinel& sentinel, RecordKind kind, int64_t now) {
   happened(sentinel, Record(kind, now));
 }
 

@@ -100,7 +100,7 @@ class NoticeSource final : public Subscription {
   using Subscription::Subscription;
   int attach(Sentinel&) override;
   // On the sentinel.
-  void tell(Sentinel& sentinel, RecordKind kind, int64_t now);
+  void report(Sentinel& sentinel, RecordKind kind, int64_t now);
   void ready(Sentinel&, int64_t) override {}
   void due(Sentinel&, int64_t) override {}
 };

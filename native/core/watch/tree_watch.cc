@@ -154,7 +154,7 @@ void TreeWatch::failed(const Status& status) {
   if (!tree_.opened()) return;  // open() returns it
   sentinel_.call(
       [](Sentinel& sentinel, NoticeSource* notice) {
-        notice->tell(sentinel, RecordKind::kTrouble, sys::now_ns());
+        notice->report(sentinel, RecordKind::kTrouble, sys::now_ns());
       },
       notice_.get());
 }

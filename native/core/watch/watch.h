@@ -39,7 +39,7 @@ struct Arming {
   AboveCache* above = nullptr;
 };
 
-// What an OOM's origin is told by, when the watch begins. No OOM goes unnoticed without it.
+// What an OOM's origin is found by, when the watch begins. No OOM goes unnoticed without it.
 struct BaseLine {
   uint64_t failcnt = 0;  // v1, as the next
   uint64_t memsw_failcnt = 0;

@@ -20,11 +20,11 @@ constexpr const char* kFile = "memory.oom_control";
 // The killer counts its victim some microseconds to milliseconds after it has notified (it prints a
 // report first), and the group may be removed as soon as the victim is gone: samples each half
 // millisecond first, then after 1, 2, 4 … 512 ms.
-constexpr uint8_t kQuickLooks = 16;
-constexpr uint8_t kLooks = kQuickLooks + 10;
+constexpr uint8_t kQuickSamples = 16;
+constexpr uint8_t kSamples = kQuickSamples + 10;
 constexpr int64_t kQuickStep = 500'000;
 // What a sample may cost, with a margin: the more watches sample, the less often each does.
-constexpr int64_t kLookCost = 40'000;
+constexpr int64_t kSampleCost = 40'000;
 // When it could not be seen whether the group is still there.
 constexpr int64_t kRetry = 10'000'000;
 // How long after the files have vanished the kernel's work queue may take to signal the removal.
@@ -114,7 +114,7 @@ Status OomWatchV1::arm_at(int dir, const Arming& arming) {
   note_counters(dir, c, now);
   // Looks begin with attach(). Nothing was ever refused: nothing can have happened.
   if (signals > 0 || c.kills() > 0 || c.failcnt > 0 || swap_refusals(dir) > 0) {
-    looks_left_ = kLooks;
+    samples_left_ = kSamples;
   } else {
     newborn_ = false;
   }
@@ -127,7 +127,7 @@ int OomWatchV1::attach(Sentinel& sentinel) {
   if (int err = sentinel.add(eventfd_.get(), *this, EPOLLIN)) return err;
   listen(&sentinel);
   if (was_quiet) return 0;
-  look_on(sentinel, sys::now_ns());
+  schedule_sample(sentinel, sys::now_ns());
   emit(sentinel);
   return 0;
 }
@@ -150,14 +150,14 @@ void OomWatchV1::ready(Sentinel& sentinel, int64_t now) {
   if (there == 0) return vanished(sentinel, now);
   if (oom_at_ == 0) oom_at_ = now;
   if (there < 0) return sentinel.set_timer(*this, now + kRetry);
-  told(sentinel, now);
+  ooms_notified(sentinel, now);
 }
 
 // The group is there, so all signals were OOMs.
-void OomWatchV1::told(Sentinel& sentinel, int64_t now) {
+void OomWatchV1::ooms_notified(Sentinel& sentinel, int64_t now) {
   note_signals(std::exchange(unsure_, 0), now);
-  looks_left_ = kLooks;
-  look_on(sentinel, now);
+  samples_left_ = kSamples;
+  schedule_sample(sentinel, now);
   emit(sentinel);
 }
 
@@ -204,10 +204,10 @@ void OomWatchV1::note_counters(int dir, const GroupCounters& c, int64_t now) {
   last_ = c;
 }
 
-void OomWatchV1::look_on(Sentinel& sentinel, int64_t now) {
-  int done = kLooks - looks_left_;
-  int64_t step = done < kQuickLooks ? kQuickStep : int64_t{1'000'000} << (done - kQuickLooks);
-  sentinel.set_timer(*this, now + std::max(step, sentinel.patient() * kLookCost));
+void OomWatchV1::schedule_sample(Sentinel& sentinel, int64_t now) {
+  int done = kSamples - samples_left_;
+  int64_t step = done < kQuickSamples ? kQuickStep : int64_t{1'000'000} << (done - kQuickSamples);
+  sentinel.set_timer(*this, now + std::max(step, sentinel.patient() * kSampleCost));
 }
 
 void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
@@ -223,15 +223,15 @@ void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
     int there = exists();
     if (there == 0) return vanished(sentinel, now);
     if (there < 0) return sentinel.set_timer(*this, now + kRetry);
-    return told(sentinel, now);
+    return ooms_notified(sentinel, now);
   }
-  if (looks_left_ == 0) return;
-  uint8_t left = looks_left_;
+  if (samples_left_ == 0) return;
+  uint8_t left = samples_left_;
   last_look(sentinel, now);
   if (removed_ || unsure_ > 0) return;
-  looks_left_ = left - 1;
-  if (looks_left_ > 0) {
-    look_on(sentinel, now);
+  samples_left_ = left - 1;
+  if (samples_left_ > 0) {
+    schedule_sample(sentinel, now);
   } else {
     newborn_ = false;
   }

@@ -35,7 +35,7 @@ class OomWatchV1 final : public OomWatch {
   const Place& place() const override { return place_; }
   const std::string& name() const override { return place_.name(); }
   int attach(Sentinel& sentinel) override;
-  bool quiet() const override { return looks_left_ == 0; }
+  bool quiet() const override { return samples_left_ == 0; }
   void detach(Sentinel& sentinel) override;
 
   void ready(Sentinel& sentinel, int64_t now) override;
@@ -51,8 +51,8 @@ class OomWatchV1 final : public OomWatch {
   void note_ooms(uint64_t ooms, Origin origin, int64_t at);
   void note_counters(int dir, const GroupCounters& c, int64_t now);
   void note_signals(uint64_t signals, int64_t now);
-  void look_on(Sentinel& sentinel, int64_t now);
-  void told(Sentinel& sentinel, int64_t now);
+  void schedule_sample(Sentinel& sentinel, int64_t now);
+  void ooms_notified(Sentinel& sentinel, int64_t now);
   void vanished(Sentinel& sentinel, int64_t now);
   void emit(Sentinel& sentinel);
 
@@ -78,7 +78,7 @@ class OomWatchV1 final : public OomWatch {
   uint64_t newborn_ooms_ = 0;
   bool newborn_ = false;
   // Samples left for kills that are still to come.
-  uint8_t looks_left_ = 0;
+  uint8_t samples_left_ = 0;
 };
 
 }  // namespace oom

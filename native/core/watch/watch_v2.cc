@@ -18,10 +18,10 @@ constexpr const char* kEvents = "memory.events";
 // After a notification the kernel sends no other for up to 10 ms, and in that time a group that met
 // its limit may be out of memory, lose its victim and be removed, counters and all. So it is
 // sampled each millisecond until the kernel can notify again.
-constexpr uint8_t kLooks = 12;
-constexpr int64_t kLookStep = 1'000'000;
+constexpr uint8_t kSamples = 12;
+constexpr int64_t kSampleStep = 1'000'000;
 // What a sample may cost, with a margin: the more watches sample, the less often each does.
-constexpr int64_t kLookCost = 20'000;
+constexpr int64_t kSampleCost = 20'000;
 // When the counters could not be read.
 constexpr int64_t kRetry = 10'000'000;
 
@@ -31,7 +31,7 @@ uint64_t grown(const std::optional<uint64_t>& before, const std::optional<uint64
 }
 
 // Up to the hierarchy's root, or to the mount's where that is a part of it.
-Above look_above(int dir) {
+Above read_above(int dir) {
   Above out;
   Fd at;
   for (;;) {
@@ -111,9 +111,9 @@ int OomWatchV2::arm_at(int dir, const Arming& arming) {
 }
 
 BaseLine OomWatchV2::base_line(int dir, AboveCache* above) const {
-  auto read_above = [dir] { return look_above(dir); };
-  if (!above) return {.above = read_above()};
-  BaseLine base{.above = above->of_above(read_above)};
+  auto climb = [dir] { return read_above(dir); };
+  if (!above) return {.above = climb()};
+  BaseLine base{.above = above->of_above(climb)};
   parse::MemoryEvents own;
   if (events_ && read_local(own) == 0) above->note_own(own.oom.value_or(0));
   return base;
@@ -131,7 +131,7 @@ int OomWatchV2::attach(Sentinel& sentinel) {
   Removals::add(sentinel, *this);
   listen(&sentinel);
   // What has happened since it was armed.
-  look(sentinel, sys::now_ns());
+  sample(sentinel, sys::now_ns());
   maybe_removed(sentinel, sys::now_ns());
   return 0;
 }
@@ -144,18 +144,18 @@ void OomWatchV2::detach(Sentinel& sentinel) {
   Removals::remove(sentinel, *this);
 }
 
-void OomWatchV2::ready(Sentinel& sentinel, int64_t now) { look(sentinel, now); }
+void OomWatchV2::ready(Sentinel& sentinel, int64_t now) { sample(sentinel, now); }
 
 void OomWatchV2::due(Sentinel& sentinel, int64_t now) {
-  if (looks_left_ > 0) looks_left_--;
-  look(sentinel, now);
+  if (samples_left_ > 0) samples_left_--;
+  sample(sentinel, now);
 }
 
 void OomWatchV2::maybe_removed(Sentinel& sentinel, int64_t now) {
   if (!done_ && is_gone(place_.exists(kLocal))) gone(sentinel, now);
 }
 
-void OomWatchV2::look(Sentinel& sentinel, int64_t now) {
+void OomWatchV2::sample(Sentinel& sentinel, int64_t now) {
   if (done_) return;
   parse::MemoryEvents c;
   int err = read_local(c);
@@ -167,9 +167,9 @@ void OomWatchV2::look(Sentinel& sentinel, int64_t now) {
   if (delta.any()) {
     read_counters();
     note(c, now);
-    looks_left_ = kLooks;
+    samples_left_ = kSamples;
   }
-  if (looks_left_ > 0) look_on(sentinel, now);
+  if (samples_left_ > 0) schedule_sample(sentinel, now);
   emit(sentinel);
 }
 
@@ -213,7 +213,7 @@ Above OomWatchV2::seen_above() const {
   Above above = above_;
   above.whole = false;
   place_.with([&](int dir) {
-    above = look_above(dir);
+    above = read_above(dir);
     return 0;
   });
   return above;
@@ -225,8 +225,8 @@ void OomWatchV2::note_ooms(uint64_t ooms, Origin origin, int64_t at) {
   ooms_ += ooms;
 }
 
-void OomWatchV2::look_on(Sentinel& sentinel, int64_t now) {
-  sentinel.set_timer(*this, now + std::max(kLookStep, sentinel.patient() * kLookCost));
+void OomWatchV2::schedule_sample(Sentinel& sentinel, int64_t now) {
+  sentinel.set_timer(*this, now + std::max(kSampleStep, sentinel.patient() * kSampleCost));
 }
 
 void OomWatchV2::gone(Sentinel& sentinel, int64_t now) {

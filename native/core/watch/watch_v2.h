@@ -54,7 +54,7 @@ class OomWatchV2 final : public OomWatch, public Removable {
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
   void flush(Sentinel& sentinel) override { emit(sentinel); }
-  void last_look(Sentinel& sentinel, int64_t now) override { look(sentinel, now); }
+  void last_look(Sentinel& sentinel, int64_t now) override { sample(sentinel, now); }
   void maybe_removed(Sentinel& sentinel, int64_t now) override;
   const Place& place() const override { return place_; }
 
@@ -62,11 +62,11 @@ class OomWatchV2 final : public OomWatch, public Removable {
   int arm_at(int dir, const Arming& arming);
   int read_local(parse::MemoryEvents& out) const;
   void read_counters();
-  void look(Sentinel& sentinel, int64_t now);
+  void sample(Sentinel& sentinel, int64_t now);
   void note(const parse::MemoryEvents& c, int64_t now);
   Above seen_above() const;
   void note_ooms(uint64_t ooms, Origin origin, int64_t at);
-  void look_on(Sentinel& sentinel, int64_t now);
+  void schedule_sample(Sentinel& sentinel, int64_t now);
   void gone(Sentinel& sentinel, int64_t now);
   void emit(Sentinel& sentinel);
 
@@ -86,7 +86,7 @@ class OomWatchV2 final : public OomWatch, public Removable {
   int64_t gone_at_ = 0;
   Origin origin_ = Origin::kUnknown;
   bool done_ = false;
-  uint8_t looks_left_ = 0;
+  uint8_t samples_left_ = 0;
 };
 
 }  // namespace oom
