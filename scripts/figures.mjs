@@ -20,13 +20,14 @@ const GOALS = {
 }
 
 /**
- * The gate: which of the ratios that are kept have become more than 1.5 times as large, or are missing. Those
- * that are no part of the gate are left out.
+ * The gate: which of the ratios that are kept have become more than 1.5 times as large, or are missing. Being
+ * quicker than the floor is no promise: a ratio below 1 counts as 1. Those that are no part of the gate are
+ * left out.
  */
 export const WORSE = 1.5
 export const worse = (found, kept) =>
   Object.keys(kept).filter(
-    what => !kept[what].ungated && !(found[what]?.ratio <= WORSE * kept[what].ratio),
+    what => !kept[what].ungated && !(found[what]?.ratio <= WORSE * Math.max(kept[what].ratio, 1)),
   )
 
 export const readRatios = () => JSON.parse(readFileSync(FILE, 'utf8'))

@@ -10,11 +10,18 @@ const { worse } = (await import(pathToFileURL('scripts/figures.mjs').href)) as {
 }
 
 t.test('a ratio may be 1.5 times the one that is kept, and no more', async t => {
-  const kept = { a: { ratio: 2 }, b: { ratio: 0.4 } }
-  t.strictSame(worse({ a: { ratio: 3 }, b: { ratio: 0.6 } }, kept), [])
-  t.strictSame(worse({ a: { ratio: 3.01 }, b: { ratio: 0.1 } }, kept), ['a'])
-  t.strictSame(worse({ a: { ratio: 9 }, b: { ratio: 0.61 } }, kept), ['a', 'b'])
-  t.strictSame(worse({ a: { ratio: 1 }, b: { ratio: 0.1 }, c: { ratio: 99 } }, kept), [])
+  const kept = { a: { ratio: 2 }, b: { ratio: 4 }, quick: { ratio: 0.4 } }
+  const found = (a: number, b: number, quick: number) => ({
+    a: { ratio: a },
+    b: { ratio: b },
+    quick: { ratio: quick },
+  })
+  t.strictSame(worse(found(3, 6, 0.4), kept), [])
+  t.strictSame(worse(found(3.01, 0.1, 0.4), kept), ['a'])
+  t.strictSame(worse(found(9, 6.1, 0.4), kept), ['a', 'b'])
+  t.strictSame(worse(found(1, 1, 1.5), kept), [], 'quicker than the floor is no promise')
+  t.strictSame(worse(found(1, 1, 1.51), kept), ['quick'])
+  t.strictSame(worse({ ...found(1, 1, 1), new: { ratio: 99 } }, kept), [])
 })
 
 t.test('a ratio that is missing, or no number, fails', async t => {
