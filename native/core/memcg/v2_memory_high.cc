@@ -165,8 +165,10 @@ int MemoryHighBackEnd::limit(uint64_t& out) {
   uint64_t before = seen_max_.load();
   if (int err = read_limit(max_, out)) return err;
   uint64_t own = note().own_max.load();
-  // The value may have been read just before a decide() ended and own_max just after: read again.
-  for (int again = 0; own == 0 && out < before && again < 3; again++) {
+  // The value may have been read just before a decide() ended and own_max just after: read again,
+  // and once more for each decide() that begins and ends meanwhile.
+  constexpr int kAgain = 16;
+  for (int again = 0; own == 0 && out < before && again < kAgain; again++) {
     if (int err = read_limit(max_, out)) return err;
     own = note().own_max.load();
   }
