@@ -163,7 +163,7 @@ const shared = [
   'native/core/prepared/mlock.cc',
   'native/core/prepared/image_ranges.cc',
 ]
-const names = ['episode', 'guardian_group', 'guardian_calls', 'hold_line', 'origin_v1']
+const names = ['episode', 'guardian_group', 'guardian_calls', 'hold_line', 'origin']
 const units = [
   ...names,
   ...['clock', 'headroom', 'relief', 'kernel_turn', 'plan_cursor', 'switch', 'own_oom'],

@@ -1,4 +1,4 @@
-// Whose limit it was, from what v1 lets be seen.
+// The signs that the origin of an OOM on v1 is found by, and what has to be known before.
 #include "core/watch/origin_v1.h"
 
 #include <doctest/doctest.h>
@@ -13,16 +13,6 @@
 using namespace oom;
 
 namespace {
-
-using Mark = OriginSigns::Mark;
-
-// Both limited, both have refused of late, both full: nothing can be told.
-OriginSigns both() {
-  OriginSigns signs;
-  signs.own.refused = signs.above.refused = true;
-  signs.own.full = signs.above.full = signs.was_full = true;
-  return signs;
-}
 
 // A group's files, with no group above that can be seen.
 struct FakeGroup {
@@ -94,57 +84,4 @@ TEST_CASE("an OOM before the base line has been read") {
     // No group above can be seen.
     CHECK(early.find(group.dir.get(), 3, control, 0, kSecond) == Origin::kUnknown);
   }
-}
-
-TEST_CASE("what has refused nothing has not been out of memory") {
-  OriginSigns signs = both();
-  CHECK(origin_of(signs) == Origin::kUnknown);
-  signs.own.refused = false;
-  CHECK(origin_of(signs) == Origin::kAncestor);
-  // Unless it does not count what it refuses.
-  signs.own.silent = true;
-  CHECK(origin_of(signs) == Origin::kUnknown);
-
-  signs = both();
-  signs.above.refused = false;
-  CHECK(origin_of(signs) == Origin::kSelf);
-  signs.above.silent = true;
-  CHECK(origin_of(signs) == Origin::kUnknown);
-  signs.above.limited = false;
-  CHECK(origin_of(signs) == Origin::kSelf);
-}
-
-TEST_CASE("the mark of an OOM that lasts") {
-  OriginSigns signs = both();
-  signs.mark = Mark::kOwn;
-  CHECK(origin_of(signs) == Origin::kSelf);
-  signs.mark = Mark::kAbove;
-  CHECK(origin_of(signs) == Origin::kUnknown);
-  signs.own.full = false;
-  CHECK(origin_of(signs) == Origin::kAncestor);
-  // What it refused is surer: the mark is of now, not of then.
-  signs.mark = Mark::kOwn;
-  signs.own.refused = false;
-  CHECK(origin_of(signs) == Origin::kAncestor);
-}
-
-TEST_CASE("usage is believed only where nobody's end can have changed it") {
-  OriginSigns signs = both();
-  signs.above.full = false;
-  CHECK(origin_of(signs) == Origin::kSelf);
-  // Read one after the other: freed in between.
-  signs.own.full = false;
-  CHECK(origin_of(signs) == Origin::kUnknown);
-  signs.own.full = true;
-  signs.was_full = false;
-  CHECK(origin_of(signs) == Origin::kUnknown);
-
-  signs = both();
-  signs.own.full = signs.was_full = false;
-  CHECK(origin_of(signs) == Origin::kAncestor);
-  signs.freed = true;
-  CHECK(origin_of(signs) == Origin::kUnknown);
-  signs.freed = false;
-  signs.was_full = true;
-  CHECK(origin_of(signs) == Origin::kUnknown);
 }
