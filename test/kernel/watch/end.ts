@@ -108,8 +108,19 @@ t.test('the removal ends it by itself', async t => {
 t.test('a watch of a tree can be ended while the tree is being scanned', async t => {
   const dir = scratch(t)
   for (let i = 0; i < 200; i++) child(dir, String(i))
+  const native = binding()
+  const { TreeWatch } = native
+  t.teardown(() => (native.TreeWatch = TreeWatch))
+  // What is read after `ready` opens descriptors of its own until it has ended.
+  let settled: Promise<void> | undefined
+  native.TreeWatch = class extends TreeWatch {
+    override settle(): Promise<void> {
+      return (settled = super.settle())
+    }
+  }
   await using other = watchTree(dir)
   await other.ready
+  await settled
   const before = openFds()
   const left = watchTree(dir)
   const returned = left.return()
@@ -117,9 +128,6 @@ t.test('a watch of a tree can be ended while the tree is being scanned', async t
   await returned
   const control = new AbortController()
   // In the turn of the loop in which the scan begins: its end cannot be reported before.
-  const native = binding()
-  const { TreeWatch } = native
-  t.teardown(() => (native.TreeWatch = TreeWatch))
   native.TreeWatch = class extends TreeWatch {
     override scan(): Promise<void> {
       const scanned = super.scan()
