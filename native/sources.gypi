@@ -1,14 +1,18 @@
 {
   "variables": {
     "shared_sources": [
+      "native/core/members/live_processes.cc",
       "native/core/members/member_list.cc",
       "native/core/members/members_warm.cc",
       "native/core/members/process.cc",
+      "native/core/members/stopper.cc",
       "native/core/members/victims.cc",
       "native/core/memcg/freezer_v1_warm.cc",
       "native/core/memcg/hierarchy.cc",
       "native/core/memcg/back_end_kind.cc",
       "native/core/memcg/shared_files.cc",
+      "native/core/memcg/signal_back_end.cc",
+      "native/core/memcg/signal_facts.cc",
       "native/core/memcg/v1_oom_control.cc",
       "native/core/memcg/v2_headroom.cc",
       "native/core/memcg/v2_mark.cc",
@@ -22,6 +26,7 @@
       "native/core/prepared/thread.cc",
       "native/core/rules/episode.cc",
       "native/core/rules/hold_line.cc",
+      "native/core/rules/signal_line.cc",
       "native/core/rules/turn.cc",
       "native/core/sentinel/sentinel.cc",
       "native/core/sys/control_file.cc",

@@ -178,10 +178,14 @@ TEST_CASE("proc_stat, whatever the command is called") {
     CHECK(stat.pid == 42);
     CHECK(stat.state == 'S');
     CHECK(stat.ppid == 7);
+    CHECK(stat.flags == 4194560);
+    CHECK(stat.start == 987654);
   }
   parse::ProcStat stat{};
   for (auto bad : {"", "42", "42 (cat", "42 (cat) S", "42 (cat) SS 7 1", "x (cat) S 7 1 1", ") (",
-                   "42 (cat) S\n"}) {
+                   "42 (cat) S\n", "42 (cat) S 7 42 42 0 -1 4194560 100\n",
+                   "42 (cat) S 7 42 42 0 -1 x 100 0 0 0 1 2 0 0 20 0 1 0 987654 1\n",
+                   "42 (cat) S 7 42 42 0 -1 64 100 0 0 0 1 2 0 0 20 0 1 0 x 1\n"}) {
     CAPTURE(bad);
     CHECK(parse::proc_stat(bad, stat) == -EINVAL);
   }

@@ -133,11 +133,16 @@ bool Proc::waits(pid_t pid, int& budget) const {
   return found;
 }
 
-pid_t Proc::parent(pid_t pid) const {
+int Proc::stat(pid_t pid, parse::ProcStat& out) const {
   char text[1024];
-  parse::ProcStat stat;
   ssize_t n = read(pid, "stat", text, sizeof text);
-  return n > 0 && parse::proc_stat({text, static_cast<size_t>(n)}, stat) == 0 ? stat.ppid : 0;
+  if (n < 0) return missing(pid, static_cast<int>(n));
+  return parse::proc_stat({text, static_cast<size_t>(n)}, out);
+}
+
+pid_t Proc::parent(pid_t pid) const {
+  parse::ProcStat found;
+  return stat(pid, found) == 0 ? found.ppid : 0;
 }
 
 int Proc::oom_score_adj(pid_t pid) const {

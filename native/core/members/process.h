@@ -31,6 +31,8 @@ class Proc {
   // Whether a thread of it waits in the kernel and can only be killed (state D). Looks at the main
   // one and at no more than `budget` others, which are taken off it.
   bool waits(pid_t pid, int& budget) const;
+  // /proc/PID/stat: of the process, as its main thread has it. -ESRCH: there is none.
+  int stat(pid_t pid, parse::ProcStat& out) const;
   // 0: that cannot be known.
   pid_t parent(pid_t pid) const;
   // -1000 to 1000; 0 where it cannot be known.

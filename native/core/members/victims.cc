@@ -12,6 +12,7 @@ namespace oom {
 
 void Victims::begin() {
   count_ = 0;
+  only_ = nullptr;
   search();
   // Parents change when one dies: read them again for each job. The nearest is known without /proc.
   parent_count_ = 0;
@@ -60,6 +61,7 @@ void Victims::search() {
 
 void Victims::consider(const MemberList& members) {
   int err = each_member_now(members, [&](pid_t pid) {
+    if (!eligible(pid)) return;
     if (pid == 0) {
       unseen_++;
       return;
@@ -207,6 +209,7 @@ int Victims::signal_all_of(const MemberList& members, int signal) {
     batch_count_ = 0;
     unseen_ = unseen_before;
     int err = each_member_now(members, [&](pid_t pid) {
+      if (!eligible(pid)) return;
       if (pid == 0) {
         unseen_++;
       } else if (batch_count_ == kBatch) {

@@ -31,6 +31,13 @@
 
 namespace oom {
 
+// Who may be a victim, where not every member may.
+class Eligible {
+ public:
+  virtual ~Eligible() = default;
+  virtual bool may_be_victim(pid_t pid) const = 0;
+};
+
 class Victims {
  public:
   static constexpr uint32_t kPids = 2048;
@@ -48,6 +55,8 @@ class Victims {
 
   // A new job.
   void begin();
+  // For this job: which members all (kAll) and the largest (kLargest) are of; null: every one.
+  void choose_from(const Eligible* only) { only_ = only; }
 
   // Signals a pid, all (kAll) or the largest (kLargest) of the members of a group and of those
   // below it: 0 or -errno. each(use) and kill_tree() are as below; with kAll each group is gone through
@@ -106,6 +115,7 @@ class Victims {
   int signal_batch(const MemberList& members, int signal);
   bool known(pid_t pid) const;
   bool untouchable(pid_t pid) const;
+  bool eligible(pid_t pid) const { return !only_ || only_->may_be_victim(pid); }
   bool spared(pid_t pid) const;
   bool passed_over(pid_t pid) const;
 
@@ -131,6 +141,7 @@ class Victims {
   // Those of whom it cannot be known whether they share the largest one's memory, and could.
   pid_t look_alikes_[kBatch];
   int look_alike_count_ = 0;
+  const Eligible* only_ = nullptr;
   Proc proc_;
   pid_t parents_[64];
   int parent_count_ = 0;

@@ -201,6 +201,12 @@ int proc_stat(std::string_view text, ProcStat& out) {
   stat.state = field[0];
   if (!next_field(rest, ' ', field)) return -EINVAL;
   if (int err = number(field, stat.ppid)) return err;
+  // proc_pid_stat(5) counts its fields from 1: flags are the 9th, the time of the start the 22nd.
+  for (int at = 5; at <= 22; at++) {
+    if (!next_field(rest, ' ', field)) return -EINVAL;
+    if (at == 9 && number(field, stat.flags) != 0) return -EINVAL;
+    if (at == 22 && number(field, stat.start) != 0) return -EINVAL;
+  }
   out = stat;
   return 0;
 }

@@ -118,6 +118,8 @@ struct ProcStat {
   pid_t pid;
   char state;
   pid_t ppid;
+  uint64_t flags;  // PF_… of include/linux/sched.h
+  uint64_t start;  // after the boot, in clock ticks
 };
 int proc_stat(std::string_view text, ProcStat& out);
 
