@@ -28,6 +28,8 @@ GuardConfig config_of(const Napi::Object& from) {
   config.episode = episode_config(from);
   auto hold = from.Get("hold").As<Napi::Object>();
   config.hold.band = static_cast<uint64_t>(integer(hold, "band"));
+  config.hold.by = enumerator<HoldBy>(hold, "by");
+  config.hold.who = enumerator<Who>(hold, "who");
   config.hold.freeze = enumerator<HoldFreeze>(hold, "freeze");
   config.ballast = static_cast<uint64_t>(integer(from, "ballast"));
   config.take_over = from.Get("takeOver").As<Napi::Boolean>();

@@ -73,6 +73,26 @@ constexpr const char* word(Outcome value) {
   return nullptr;
 }
 
+constexpr const char* word(HoldBy value) {
+  switch (value) {
+    case HoldBy::kKernel:
+      return "kernel";
+    case HoldBy::kSignals:
+      return "signals";
+  }
+  return nullptr;
+}
+
+constexpr const char* word(Who value) {
+  switch (value) {
+    case Who::kChildren:
+      return "children";
+    case Who::kMembers:
+      return "members";
+  }
+  return nullptr;
+}
+
 constexpr const char* word(HoldFreeze value) {
   switch (value) {
     case HoldFreeze::kIfNeeded:

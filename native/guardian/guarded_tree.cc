@@ -19,9 +19,11 @@ namespace oom::guardian {
 
 GuardedTree::GuardedTree(GuardianContext& context, const Question& question)
     : context_(context),
-      kind_(back_end_kind(static_cast<int>(question.version))),
+      kind_(back_end_kind(static_cast<int>(question.version), static_cast<HoldBy>(question.by))),
       guard_descendants_(question.guard_descendants != 0) {
   hold_.band = question.band;
+  hold_.by = static_cast<HoldBy>(question.by);
+  hold_.who = static_cast<Who>(question.who);
   config_.shared = context.shared;
   config_.effects = this;
   config_.grace_ns = question.grace_ns;
@@ -131,6 +133,7 @@ int GuardedTree::kill(const GuardianGroup& top, bool largest, uint32_t& killed) 
     }
   };
   victims.begin();
+  victims.choose_from(top.back_end().eligible());
   int err = victims.signal(lists, largest ? Victims::kLargest : Victims::kAll, SIGKILL,
                            [&] { return top.back_end().kill_tree(); });
   killed = victims.count();

@@ -30,6 +30,7 @@
 #include <unordered_map>
 
 #include "core/guardian_link/protocol.h"
+#include "core/members/live_processes.h"
 #include "core/sys/small_file.h"
 #include "core/tree/forest.h"
 #include "core/tree/inotify_hub.h"
@@ -232,9 +233,13 @@ class Guardian final : private InotifyHub::Reader {
     }
     auto& [root, place, freezer] = sent;
     if (!root) return -EBADF;
-    if (question.version == 2) decider_->prepare();
+    bool asks = question.version == 2 && static_cast<HoldBy>(question.by) == HoldBy::kKernel;
+    if (asks) decider_->prepare();
     // Move first: what is allocated from here on is charged to the group the guardian lives in.
-    if (int err = settle(root.get(), place)) return err;
+    // A hold by signals stops nobody but those that it has chosen, and this process is none of them.
+    bool moves = static_cast<HoldBy>(question.by) != HoldBy::kSignals || place;
+    int err = moves ? settle(root.get(), place) : 0;
+    if (err != 0) return err;
     auto tree = std::make_shared<GuardedTree>(context_, question);
     Status status = tree->open(std::move(root), std::move(freezer));
     if (!status.ok()) {
@@ -379,6 +384,7 @@ int run() {
   auto* shared = static_cast<SharedState*>(
       mmap(nullptr, sizeof(SharedState), PROT_READ | PROT_WRITE, MAP_SHARED, kSharedFd, 0));
   if (shared == MAP_FAILED || shared->magic != SharedState::kMagic) return 2;
+  LiveProcesses::stand_behind(getppid());
   static Guardian guardian;
   if (!guardian.start(shared).ok()) return 2;
   guardian.run();

@@ -53,7 +53,7 @@ void GuardianGroup::detach(Sentinel& sentinel) {
 
 int GuardianGroup::look(Sample& sample) {
   SharedSlot* slot = this->slot();
-  back_end_->share(slot ? &slot->hold : nullptr);
+  share(slot);
   if (int err = back_end_->sample(sample)) return err;
   kills_ = sample.kills;
   usage_ = sample.usage;
@@ -259,8 +259,8 @@ void GuardianGroup::carry_out(Sentinel& sentinel, const Actions& actions) {
       case Do::kFallback:
         return fall_back(sentinel);
       case Do::kEnd:
-        // Only on v2 does a raised limit leave members asleep.
-        if (back_end_->traits().kernel_must_be_asked)
+        // A raised limit leaves members asleep on v2, and stopped ones stopped.
+        if (!back_end_->traits().waits_in_fault)
           unheld_at_ = config_.effects->now() + config_.grace_ns;
         break;
       case Do::kStep:
@@ -326,7 +326,8 @@ bool GuardianGroup::is_parents_turn() {
 }
 
 void GuardianGroup::fall_back(Sentinel& sentinel) {
-  thaw();
+  // Where victims are chosen from those that stand still, they are let go only after that.
+  if (!back_end_->eligible()) thaw();
   uint32_t killed = 0;
   bool largest = machine_.config().fallback == Fallback::kKillLargest;
   int err = config_.effects->kill(*this, largest, killed);
@@ -359,8 +360,14 @@ int GuardianGroup::release() {
 
 void GuardianGroup::thaw() {
   SharedSlot* slot = this->slot();
-  if (slot && slot->hold.frozen.load() != 0 && back_end_->freeze(false) != 0)
-    config_.effects->thaw(*this);
+  // Who has been stopped by a signal is noted one by one, whatever the slot says.
+  bool frozen = back_end_->frozen() || (slot && slot->hold.frozen.load() != 0);
+  if (frozen && back_end_->freeze(false) != 0) config_.effects->thaw(*this);
+}
+
+void GuardianGroup::share(SharedSlot* slot) {
+  back_end_->share(slot ? &slot->hold : nullptr);
+  back_end_->note_stops(config_.shared->stops.table());
 }
 
 void GuardianGroup::parent_gone(Sentinel& sentinel) { step(sentinel, Fact::kSampled); }
@@ -378,7 +385,7 @@ void GuardianGroup::restore(Sentinel& sentinel, bool last) {
   if (done_) return;
   leaving_ |= last;
   SharedSlot* slot = this->slot();
-  back_end_->share(slot ? &slot->hold : nullptr);
+  share(slot);
   int err = back_end_->release();
   thaw();
   // No other process comes after this one: a group that it leaves held stays held.

@@ -95,6 +95,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   void fall_back(Sentinel& sentinel);
   int release();
   void thaw();
+  void share(SharedSlot* slot);
   void free_members();
   int hold();
   SlotView slot_view() const;

@@ -16,6 +16,7 @@ int GroupMembers::signal(Victims& victims, int signal, int32_t target) {
   if (signal == SIGKILL) {
     for (GroupMembers* one = this; one; one = one->parent_) one->thaw_to_kill();
   }
+  if (target <= 0) victims.choose_from(source_.eligible());
   const bool all_die = signal == SIGKILL && target == Victims::kAll;
   auto lists = [&](auto&& use) {
     group_list_.each_below(*this, [&](GroupMembers& group) {

@@ -54,7 +54,7 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   {
     Lock lock(lock_);
     group_ = group;
-    kind_ = &back_end_kind(group->version());
+    kind_ = &back_end_kind(group->version(), config_.hold.by);
     state_ = State::kArming;
   }
   // Those below would not be of its OOM, and a fallback's victims all the same.
@@ -72,7 +72,10 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   locked_ = true;
   Status status = groups_.open(config_.ballast);
   // A process: the last that may fail.
-  if (status.ok() && config_.has_guardian()) status = guardian_.start();
+  if (status.ok() && config_.has_guardian()) {
+    status = guardian_.start();
+    if (status.ok() && config_.hold.by == HoldBy::kSignals) status = GuardianLink::lock_stops();
+  }
   return status;
 }
 
@@ -251,7 +254,8 @@ Status Guard::enter(GuardEntry& entry, const Place& place, int dir) {
     SharedSlot* slot = nullptr;
     // If there is no slot to make the group known to the guardian, it is not held.
     if (Status s = GuardianLink::take_slot(st.st_ino, slot); !s.ok()) return s;
-    group.set_slot(*slot);
+    group.set_slot(*slot,
+                   config_.hold.by == HoldBy::kSignals ? GuardianLink::stops() : StopTable());
   }
   if (state_ == State::kArmed) {
     int err = group.prepare_hold(false);

@@ -57,6 +57,9 @@ Status GuardedGroup::arm(const Place& place, int dir, const std::string& path,
                          const ArmNeeds& needs) {
   Status status = back_end_->arm(place, dir, needs);
   if (status.ok() && topmost_) status = back_end_->arm_above(dir);
+  if (status.ok() && machine_.config().plans(StepKind::kHeadroom)) {
+    status = back_end_->arm_headroom(dir);
+  }
   if (status.ok() && machine_.config().plans(StepKind::kReclaim)) {
     status = back_end_->arm_reclaim(dir);
   }
@@ -332,7 +335,9 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
 void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
   int64_t when = std::min({machine_.next_wake(), hold_.next(), refill_.next(), standstill_.next()});
-  if (int64_t idle = kind_.traits().idle_sample_ns; idle != kNever) {
+  if (int64_t look = back_end_->next_look(now); look != kNever) {
+    when = std::min(when, look);
+  } else if (int64_t idle = kind_.traits().idle_sample_ns; idle != kNever) {
     when = std::min(when, writes_reported_ && !machine_.active()
                               ? next_sweep(now)
                               : now + idle_interval(sentinel, idle));

@@ -56,7 +56,11 @@ class GuardedGroup final : public Source, public JobOwner {
   // Before take_over(): whether sample_again() follows each write to the files of the hold.
   void set_writes_reported(bool reported) { writes_reported_ = reported; }
   // Before take_over(): the slot in which the guardian sees the group.
-  void set_slot(SharedSlot& slot) { slot_.set(slot); }
+  // `stops`: where stopped processes are noted; none: nowhere that the guardian could see.
+  void set_slot(SharedSlot& slot, const StopTable& stops) {
+    slot_.set(slot);
+    back_end_->note_stops(stops);
+  }
   // Before take_over(), on a thread that may sleep: does the part of it that sleeps.
   int prepare_hold(bool refuse_held) { return hold_.prepare(refuse_held); }
 

@@ -22,7 +22,7 @@ Status GuardianRegistration::add(GuardianClient& client, const GuardConfig& conf
   terms.fallback = static_cast<uint32_t>(config.episode.fallback);
   terms.guard_descendants = config.guard_descendants;
   terms.version = static_cast<uint32_t>(group->version());
-  terms.band = config.hold.band;
+  terms.hold = config.hold;
   terms.root = std::shared_ptr<const Fd>(group, &group->fd());
   terms.place = config.place;
   Fd freezer;

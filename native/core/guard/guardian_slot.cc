@@ -9,6 +9,7 @@ namespace oom {
 GuardianSlot::~GuardianSlot() {
   if (!slot_) return;
   hold_.share(nullptr);
+  hold_.note_stops({});
   GuardianLink::free_slot(*slot_);
 }
 

@@ -30,7 +30,7 @@ Status OwnMembership::check(const Group& group, const BackEndKind& kind,
     if (Status s = freezer_v1::check(group); !s.ok()) return s;
   }
   if (config.dry_run || config.max_delay_ns == 0) return Status::success();
-  if (!inside_) return Status::success();
+  if (!inside_ || kind.holds_from_inside()) return Status::success();
   freezes |= hold.freeze == HoldFreeze::kAlways;
   if (freezes && !kind.separate_freezer()) return code::fail(code::kSelfInGroup);
   const PlanStep& first = config.plan[0];

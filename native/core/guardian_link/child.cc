@@ -13,6 +13,8 @@
 #include <cstring>
 #include <utility>
 
+#include "core/members/live_processes.h"
+
 namespace oom {
 namespace {
 
@@ -66,6 +68,16 @@ int GuardianChild::receive(Answer& answer) {
   if (!readable(socket_.get(), kPatienceMs)) return -ETIMEDOUT;
   ssize_t got = recv(socket_.get(), &answer, sizeof answer, MSG_DONTWAIT);
   return got == sizeof answer ? 0 : -EPIPE;
+}
+
+// A hold by signals may have stopped it before it was known as the guardian.
+int GuardianChild::first_answer(Answer& hello) {
+  constexpr int kStepMs = 20;
+  for (int waited = 0; waited < kPatienceMs; waited += kStepMs) {
+    if (readable(socket_.get(), kStepMs)) return receive(hello);
+    syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGCONT, nullptr, 0);
+  }
+  return -ETIMEDOUT;
 }
 
 int GuardianChild::ask(const Question& question, const GuardianFds* fds) {
@@ -147,12 +159,13 @@ Status GuardianChild::start(const char* program, int shared_fd) {
   posix_spawnattr_destroy(&attr);
   if (!status.ok()) return status;
   pid_ = pid;
+  LiveProcesses::set_guardian(pid);
   socket_ = std::move(ours);
   theirs.reset();
   high[0].reset();
   pidfd_.reset(pidfd_open(pid));
   Answer hello;
-  int err = pidfd_ ? receive(hello) : -errno;
+  int err = pidfd_ ? first_answer(hello) : -errno;
   if (err == 0) return Status::success();
   end();
   return Status::of(err, "start", "oom-guardian");

@@ -39,6 +39,7 @@ class GuardianChild {
 
  private:
   int receive(guardian::Answer& answer);
+  int first_answer(guardian::Answer& hello);
 
   Fd socket_, pidfd_;
   pid_t pid_ = 0;

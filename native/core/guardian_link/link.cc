@@ -55,8 +55,18 @@ Link* link = nullptr;
 char program[4096];
 
 Question question_of(uint32_t id, const GuardianTerms& terms, Ask what) {
-  return {what, id, terms.delay_ns, terms.grace_ns, terms.fallback, terms.guard_descendants,
-          0,    0,  terms.version,  terms.band};
+  return {.ask = what,
+          .guard = id,
+          .delay_ns = terms.delay_ns,
+          .grace_ns = terms.grace_ns,
+          .fallback = terms.fallback,
+          .guard_descendants = terms.guard_descendants,
+          .sent = 0,
+          .held = 0,
+          .version = terms.version,
+          .band = terms.hold.band,
+          .by = static_cast<uint32_t>(terms.hold.by),
+          .who = static_cast<uint32_t>(terms.hold.who)};
 }
 
 Status register_guard(Link& l, uint32_t id, const Registration& guard) {
@@ -212,6 +222,14 @@ void GuardianLink::free_slot(SharedSlot& slot) {
   Lock hold(slot_lock);
   link->shared->free_slot(slot);
 }
+
+Status GuardianLink::lock_stops() {
+  Lock hold(slot_lock);
+  SharedState& shared = *link->shared;
+  return Status::of(lock_range(&shared.stops, sizeof shared.stops), "mlock", kMemlockLimit);
+}
+
+StopTable GuardianLink::stops() { return link->shared->stops.table(); }
 
 pid_t GuardianLink::pid() {
   Lock hold(lock);

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "core/guardian_link/shared_state.h"
+#include "core/rules/hold_line.h"
 #include "core/sys/fd.h"
 #include "core/sys/status.h"
 
@@ -34,7 +35,7 @@ struct GuardianTerms {
   uint32_t fallback = 0;
   bool guard_descendants = true;
   uint32_t version = 1;
-  uint64_t band = 0;                  // v2: as configured
+  HoldConfig hold;
   std::shared_ptr<const Fd> root;     // the group's directory
   std::shared_ptr<const Fd> freezer;  // that of its freezer group, if it may be frozen
   // cgroup.procs of where the guardian shall live; duplicated. -1: none.
@@ -53,6 +54,9 @@ class GuardianLink {
   // sleep, also inside of other locks.
   static Status take_slot(uint64_t inode, SharedSlot*& out);
   static void free_slot(SharedSlot& slot);
+  // Where the processes that a hold by signals has stopped are noted. With a user, as take_slot().
+  static Status lock_stops();
+  static StopTable stops();
   // -EDEADLK: it would live inside of what it guards, and cannot be moved out.
   static Status add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id);
   // Returns when the guardian no longer touches the guard's groups. `held`: the groups have been

@@ -37,7 +37,9 @@ struct Question {
   uint32_t sent;  // of Sent
   uint32_t held;
   uint32_t version;  // of cgroup
-  uint64_t band;     // v2: HoldConfig
+  uint64_t band;     // HoldConfig
+  uint32_t by;       // HoldBy
+  uint32_t who;      // Who
 };
 
 struct Answer {

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/members/stop_table.h"
 #include "core/memcg/hold_note.h"
 #include "core/rules/turn.h"
 
@@ -82,6 +83,8 @@ struct SharedState {
   static constexpr uint32_t kMagic = 0x6f6f6d33;  // "oom3"
   static constexpr size_t kSlots = 8192;          // of a segment
   static constexpr size_t kSegments = 7;
+  // How many processes may stand still at a time.
+  static constexpr uint32_t kStops = 8192;
   // Of a segment: beyond that the way to a slot gets long.
   static constexpr size_t kMost = kSlots / 4 * 3;
 
@@ -94,6 +97,8 @@ struct SharedState {
   uint32_t magic = kMagic;
   std::atomic<uint32_t> segment_count{1};
   Segment segments[kSegments];
+  // Locked when a guard first holds by signals.
+  StopEntries<kStops> stops;
 
   // What has to be mapped and locked for so many segments.
   static constexpr size_t bytes(size_t count) {

@@ -15,6 +15,8 @@
 #include <string>
 
 #include "core/members/member_list.h"
+#include "core/members/stop_table.h"
+#include "core/members/victims.h"
 #include "core/memcg/hold_note.h"
 #include "core/rules/sample.h"
 #include "core/rules/traits.h"
@@ -65,6 +67,10 @@ class FactSource {
   // Whether one of the groups that arm_above() has found is out of memory.
   virtual bool starved_above() = 0;
   virtual const MemberList& members() const = 0;
+  // When to sample next at the latest, without an episode; kNever: what traits() says.
+  virtual int64_t next_look(int64_t /*now*/) { return kNever; }
+  // Which members a fallback or a plan may kill; null: every one.
+  virtual const Eligible* eligible() const { return nullptr; }
 
  protected:
   ~FactSource() = default;
@@ -75,6 +81,8 @@ class Hold {
  public:
   // Where the values to restore are noted, for the guardian to read; null: in this object.
   virtual void share(HoldNote*) {}
+  // Where the processes that are stopped are noted, for the guardian to read; none: in this object.
+  virtual void note_stops(const StopTable&) {}
   // Whether the kernel's killer is disabled now (v2: whether a guard has marked the group as held):
   // 0, 1 or -errno.
   virtual int held() = 0;
@@ -106,6 +114,8 @@ class Hold {
 // Raises the limit for the time of an episode, and restores it.
 class HeadroomFiles {
  public:
+  // Whether raise_to() can work: for a plan with headroom in it.
+  virtual Status arm_headroom(int /*dir*/) { return Status::success(); }
   // Raises the limit to this many bytes; does nothing if it is that high already.
   virtual int raise_to(uint64_t bytes) = 0;
   // Whether something raised has not been restored.

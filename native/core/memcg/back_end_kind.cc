@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "core/memcg/signal_back_end.h"
 #include "core/memcg/v1_oom_control.h"
 #include "core/memcg/v2_memory_high.h"
 
@@ -50,12 +51,41 @@ class KindV2 final : public BackEndKind {
   bool freezes(const HoldConfig& hold) const override { return hold.freeze != HoldFreeze::kNever; }
 };
 
+// Nothing is written, so nothing is handed down, watched or restored.
+class KindSignals final : public BackEndKind {
+ public:
+  explicit KindSignals(int version) : version_(version) {}
+  BackEnd* make(void* at, const HoldConfig& hold) const override {
+    static_assert(sizeof(SignalBackEnd) <= kRoom);
+    return new (at) SignalBackEnd(version_, hold);
+  }
+  std::unique_ptr<BackEnd> make(const HoldConfig& hold) const override {
+    return std::make_unique<SignalBackEnd>(version_, hold);
+  }
+  const Traits& traits() const override { return SignalBackEnd::kTraits; }
+  const char* control() const override {
+    return version_ == 2 ? "memory.current" : "memory.usage_in_bytes";
+  }
+  void release(int) const override {}
+  std::array<const char*, 2> touched_files() const override { return {}; }
+  bool tells_removal() const override { return false; }
+  bool separate_freezer() const override { return false; }
+  bool freezes(const HoldConfig&) const override { return false; }
+  bool holds_from_inside() const override { return true; }
+
+ private:
+  const int version_;
+};
+
 const KindV1 kV1;
 const KindV2 kV2;
+const KindSignals kSignalsV1(1);
+const KindSignals kSignalsV2(2);
 
 }  // namespace
 
-const BackEndKind& back_end_kind(int version) {
+const BackEndKind& back_end_kind(int version, HoldBy by) {
+  if (by == HoldBy::kSignals) return version == 2 ? kSignalsV2 : kSignalsV1;
   if (version == 2) return kV2;
   return kV1;
 }

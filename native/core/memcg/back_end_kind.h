@@ -30,14 +30,16 @@ class BackEndKind {
   virtual bool separate_freezer() const = 0;
   // Whether holding may stop the members, so that a freezer is wanted even without a plan.
   virtual bool freezes(const HoldConfig& hold) const = 0;
+  // Whether a process may hold the group that it lives in without a plan that makes room first.
+  virtual bool holds_from_inside() const { return false; }
 
  protected:
   ~BackEndKind() = default;
 };
 
-const BackEndKind& back_end_kind(int version);
+const BackEndKind& back_end_kind(int version, HoldBy by);
 
-// A BackEnd of either version, stored inside its owner.
+// A BackEnd of any kind, stored inside its owner.
 class BackEndHolder {
  public:
   BackEndHolder(const BackEndKind& kind, const HoldConfig& hold)

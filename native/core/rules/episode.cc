@@ -19,6 +19,7 @@ constexpr int64_t kSettlePoll = 5 * kMs;
 constexpr int64_t kNearPoll = 100 * kMs;
 constexpr int64_t kPoll = 10 * kMs;
 constexpr int64_t kShortPoll = 1 * kMs;
+constexpr int64_t kStandsPoll = 100 * kMs;
 
 // A fact that comes of sampling the group, also where the driver finds that the guardian has acted.
 bool is_sample(Fact fact) {
@@ -472,8 +473,10 @@ int64_t EpisodeMachine::next_sample(int64_t now) const {
       int64_t due = plan_.next_due(config_);
       return due > now ? std::min(sample, due) : sample;
     }
-    case Phase::kFallingBack:
     case Phase::kKernel:
+      if (config_.traits.stands_past_line && kernel_.is_long(now)) return now + kStandsPoll;
+      return now + kShortPoll;
+    case Phase::kFallingBack:
       return now + kShortPoll;
     case Phase::kOver:
       return kNever;

@@ -10,14 +10,22 @@
 #include <cstdint>
 
 #include "core/rules/sample.h"
+#include "core/rules/stop_choice.h"
 
 namespace oom {
 
 enum class HoldFreeze : uint8_t { kIfNeeded, kAlways, kNever };
 
+enum class HoldBy : uint8_t {
+  kKernel,   // memory.oom_control (v1), memory.high (v2)
+  kSignals,  // rules/signal_line.h
+};
+
 struct HoldConfig {
   uint64_t band = 0;  // 0: the default
   HoldFreeze freeze = HoldFreeze::kIfNeeded;
+  HoldBy by = HoldBy::kKernel;
+  Who who = Who::kChildren;  // by signals
 };
 
 namespace hold {
