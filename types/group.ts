@@ -263,6 +263,8 @@ export interface OomEpisode {
 export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
   readonly group: MemoryGroup
   readonly delayMs: number
+  /** What holds the group: its control files, or signals to its members. */
+  readonly heldBy: 'kernel' | 'signals'
   readonly stats: GuardStats
   /** Restarts a running episode's clock too. 0: the kernel decides from now on. */
   setDelay(ms: number): void

@@ -55,18 +55,35 @@ export interface GuardReserve {
 }
 
 /**
- * v2 has no way to disable the kernel's killer: a guarded group is held below `memory.max` instead, by
- * `memory.high`, past which the kernel throttles the tasks that allocate.
+ * What keeps a guarded group from the kernel's killer until the deadline.
+ *
+ * `'kernel'`: the group's control files, which this process must be able to write. v1: `memory.oom_control`
+ * disables the killer. v2 has no such switch: `memory.high` holds the group below `memory.max`, and past it
+ * the kernel throttles the tasks that allocate.
+ *
+ * `'signals'`: nothing is written. At a line below the limit the processes are stopped (SIGSTOP), and go on
+ * (SIGCONT) when the episode ends, however it ends. It needs no right but to signal them, and works where
+ * `/sys/fs/cgroup` is read-only, on v1 and v2. It is best effort: the kernel kills at the limit as ever, and
+ * whatever is not stopped in time, or cannot be stopped, may reach it. docs/guarantees.md has the figures.
  */
 export interface HoldOptions {
+  /** Default `'kernel'`. `'auto'`: the kernel's where it can be had, else signals; {@link OomGuard.heldBy}. */
+  by?: 'kernel' | 'signals' | 'auto'
   /**
-   * How far below `memory.max`; at most half of it is taken. Default a 16th of it, at least 2 and at most
-   * 512 MiB.
+   * How far below the limit the line lies; at most half of the limit is taken. Default for `'kernel'` (v2) a
+   * 16th of it, at least 2 and at most 512 MiB; for `'signals'` a 16th, at least 32 and at most 256 MiB, and at
+   * most a quarter of the limit.
    */
   band?: Bytes
   /**
-   * Whether an episode stops all members (`cgroup.freeze`) until it ends: when throttling would not hold
-   * them to the deadline, at once, or never. Default `'if-needed'`. A group that this process is in is
+   * `'signals'`: who is stopped, and who a plan or a fallback may kill. `'children'` (default): the descendants
+   * of this process that are in the group or below it; one whose parent has ended and that was never seen before
+   * is none. `'members'`: all members but this process, its parents, its guardian and pid 1.
+   */
+  who?: 'children' | 'members'
+  /**
+   * v2, `'kernel'`: whether an episode stops all members (`cgroup.freeze`) until it ends: when throttling would not
+   * hold them to the deadline, at once, or never. Default `'if-needed'`. A group that this process is in is
    * never frozen: `'always'` is refused there with ERR_SELF_IN_GROUP.
    */
   freeze?: 'if-needed' | 'always' | 'never'

@@ -13,6 +13,11 @@ export interface OwnAdvice extends Advice {
   files?: Record<string, Advice>
 }
 
+const BY_SIGNALS = (step: string): Advice => ({
+  means: `a hold by signals writes no control file, so that its plan can have no ${step} step`,
+  remedy: "leave the step out, or use hold: { by: 'kernel' } where the group can be written",
+})
+
 /**
  * The library's own codes: those of native/core/sys/codes.h, and those that TypeScript alone reports. Where
  * the place of the failure knows more, the message there has the numbers and names in addition.
@@ -31,6 +36,10 @@ export const OWN: Record<string, OwnAdvice> = {
         means: 'only cgroup v1 has levels of pressure',
         remedy: 'ask for stalls, { kind }',
       },
+      'memory.limit_in_bytes': BY_SIGNALS('headroom'),
+      'memory.max': BY_SIGNALS('headroom'),
+      'memory.force_empty': BY_SIGNALS('reclaim'),
+      'memory.reclaim': BY_SIGNALS('reclaim'),
       'memory.high': { means: 'cgroup v1 has no memory.high' },
       'memory.oom.group': {
         means: 'this group has no memory.oom.group',

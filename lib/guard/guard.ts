@@ -23,6 +23,7 @@ const keyOf = ({ sub, episode }: EpisodeKey) => `${sub}:${episode}`
 
 export class Guard implements OomGuard {
   readonly group: MemoryGroup
+  readonly heldBy: 'kernel' | 'signals'
   readonly #maxDelayMs: number
   readonly #backend: GuardBackend
   #delayMs: number
@@ -45,7 +46,9 @@ export class Guard implements OomGuard {
     group: MemoryGroup,
     options: { delayMs: number; maxDelayMs: number },
     backend: GuardBackend,
+    heldBy: 'kernel' | 'signals',
   ) {
+    this.heldBy = heldBy
     this.group = group
     this.#delayMs = options.delayMs
     this.#maxDelayMs = options.maxDelayMs

@@ -18,23 +18,23 @@ import type { EpisodeKey, GuardBackend } from './backend.js'
 import { deliver } from './deliver.js'
 import { endedError } from './episode.js'
 import { Guard } from './guard.js'
-import { checkGuardOptions, type CheckedGuardOptions } from './options.js'
+import { checkGuardOptions, heldBy, type ArmedGuardOptions, type HeldBy } from './options.js'
 
 // process.exit() runs no cleanup hooks: groups that are still held are restored here. If the process dies
 // without it, the guardian restores them.
-const armed = new Set<GuardHandle>()
+const armedHandles = new Set<GuardHandle>()
 let hooked = false
 function disposeAtExit(handle: GuardHandle): void {
-  armed.add(handle)
+  armedHandles.add(handle)
   if (hooked) return
   hooked = true
   process.on('exit', () => {
-    for (const guard of armed) guard.disposeNow()
+    for (const guard of armedHandles) guard.disposeNow()
   })
 }
 
 /** Passes the path of the guardian's program on; returns an fd of the group for it to run in, or -1. */
-function prepareGuardian({ guardian }: CheckedGuardOptions): number {
+function prepareGuardian({ guardian }: ArmedGuardOptions): number {
   if (guardian === undefined) return -1
   binding().setGuardian(programFile('oom-guardian'))
   return guardian.group === undefined ? -1 : binding().openProcs(handleOf(guardian.group))
@@ -56,7 +56,7 @@ class NativeBackend implements GuardBackend {
   readonly #target: number
   readonly #place: number
 
-  constructor(group: MemoryGroup, options: CheckedGuardOptions, on: (r: NativeRecord) => void) {
+  constructor(group: MemoryGroup, options: ArmedGuardOptions, on: (r: NativeRecord) => void) {
     this.#group = group
     this.#target = subscribe(on)
     try {
@@ -78,7 +78,7 @@ class NativeBackend implements GuardBackend {
     try {
       await this.#handle.arm(handleOf(this.#group))
     } catch (error) {
-      armed.delete(this.#handle)
+      armedHandles.delete(this.#handle)
       unsubscribe(this.#target)
       throw armingError(error, this.pathOf(this.#handle.trouble()))
     } finally {
@@ -183,7 +183,7 @@ class NativeBackend implements GuardBackend {
 
   async dispose(): Promise<void> {
     await this.#handle.dispose()
-    armed.delete(this.#handle)
+    armedHandles.delete(this.#handle)
     // The ends of episodes that this cancelled.
     binding().drain()
     unsubscribe(this.#target)
@@ -211,18 +211,35 @@ function hear(guard: Guard, backend: NativeBackend, record: NativeRecord): void 
   }
 }
 
+// Why a hold by the kernel cannot be had here, and one by signals perhaps can.
+const NOT_HELD = new Set(['EROFS', 'EACCES', 'EPERM', 'ERR_PLAN_NEEDED'])
+
+async function armed(group: MemoryGroup, options: ArmedGuardOptions): Promise<Guard> {
+  const backend: NativeBackend = new NativeBackend(group, options, record =>
+    hear(guard, backend, record),
+  )
+  const guard: Guard = new Guard(group, options, backend, options.hold.by)
+  await backend.arm()
+  debug('guarding %s by %s: %d groups', group.path, options.hold.by, backend.groups())
+  return guard
+}
+
 /** {@link MemoryGroup.guard} */
 export async function guardGroup(group: MemoryGroup, options: GuardOptions): Promise<OomGuard> {
   const checked = checkGuardOptions(options)
   throwIfAborted(checked.signal)
   if (handleOf(group).isRoot) throw ownError('ERR_ROOT_GROUP', group.path)
 
-  const backend: NativeBackend = new NativeBackend(group, checked, record =>
-    hear(guard, backend, record),
-  )
-  const guard: Guard = new Guard(group, checked, backend)
-  await backend.arm()
-  debug('guarding %s: %d groups, %d ms', group.path, backend.groups(), checked.delayMs)
+  const { by } = checked.hold
+  const arm = (hold: HeldBy) => armed(group, heldBy(checked, hold))
+  const guard =
+    by === 'auto'
+      ? await arm('kernel').catch((error: unknown) => {
+          if (!NOT_HELD.has((error as NodeJS.ErrnoException).code ?? '')) throw error
+          debug('holding %s by signals: %s', group.path, error)
+          return arm('signals')
+        })
+      : await arm(by)
 
   const alive = new KeepAlive()
   guard.onIterating = iterating => (iterating ? alive.ref() : alive.unref())

@@ -36,6 +36,8 @@ export const ACTIONS: readonly PlanAction[] = [
   'kernel',
   'freeze',
 ]
+export const HOLDS = ['kernel', 'signals', 'auto'] as const
+export const WHO = ['children', 'members'] as const
 export const FREEZES = ['if-needed', 'always', 'never'] as const
 export const OUTCOMES: readonly Outcome[] = [
   'recovered',
@@ -48,11 +50,20 @@ export const OUTCOMES: readonly Outcome[] = [
   'cancelled',
 ]
 
-export interface CheckedGuardOptions extends Omit<NativeGuardOptions, 'graceMs' | 'place'> {
+export interface CheckedGuardOptions extends Omit<
+  NativeGuardOptions,
+  'graceMs' | 'place' | 'hold' | 'fallback'
+> {
+  /** undefined: the default of what holds the group. */
+  fallback: Fallback | undefined
+  hold: Omit<NativeGuardOptions['hold'], 'by'> & { by: (typeof HOLDS)[number] }
   /** undefined: none. */
   guardian: { graceMs: number; group?: MemoryGroup } | undefined
   signal: AbortSignal | undefined
 }
+
+export type ArmedGuardOptions = Omit<CheckedGuardOptions, 'fallback' | 'hold'> &
+  Pick<NativeGuardOptions, 'fallback' | 'hold'>
 
 function nonEmpty(name: string, size: number): number {
   if (size === 0) throw outOfRange(name, '> 0', size)
@@ -106,10 +117,27 @@ function checkGuardian(guardian: GuardOptions['guardian']): CheckedGuardOptions[
 }
 
 function checkHold(hold: GuardOptions['hold']): CheckedGuardOptions['hold'] {
-  const { band, freeze } = objectOf('options.hold', hold)
+  const { by, band, who, freeze } = objectOf('options.hold', hold)
   return {
+    by: oneOf('options.hold.by', by, HOLDS, 'kernel'),
+    who: oneOf('options.hold.who', who, WHO, 'children'),
     band: band === undefined ? 0 : nonEmpty('options.hold.band', bytes('options.hold.band', band)),
     freeze: oneOf('options.hold.freeze', freeze, FREEZES, 'if-needed'),
+  }
+}
+
+export type HeldBy = NativeGuardOptions['hold']['by']
+
+/** What a guard is armed with once it is known what holds the group. */
+export function heldBy(
+  { fallback, hold, ...rest }: CheckedGuardOptions,
+  by: HeldBy,
+): ArmedGuardOptions {
+  return {
+    ...rest,
+    // By signals the kernel decides at the limit only, which a group need not reach.
+    fallback: fallback ?? (by === 'signals' ? 'kill-largest' : 'kernel'),
+    hold: { ...hold, by },
   }
 }
 
@@ -141,7 +169,10 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
   return {
     delayMs,
     maxDelayMs,
-    fallback: oneOf('options.fallback', options.fallback, FALLBACKS, 'kernel'),
+    fallback:
+      options.fallback === undefined
+        ? undefined
+        : oneOf('options.fallback', options.fallback, FALLBACKS),
     plan,
     ballast,
     guardian: checkGuardian(options.guardian),

@@ -56,8 +56,13 @@ export interface EpisodeOptions {
 export interface NativeGuardOptions extends EpisodeOptions {
   guardDescendants: boolean
   takeOver: boolean
-  /** v2. `band` 0: the default. */
-  hold: { band: number; freeze: NonNullable<HoldOptions['freeze']> }
+  /** `band` 0: the default. */
+  hold: {
+    by: 'kernel' | 'signals'
+    band: number
+    who: NonNullable<HoldOptions['who']>
+    freeze: NonNullable<HoldOptions['freeze']>
+  }
   /** 0: no guardian. */
   graceMs: number
   /** An fd of cgroup.procs that the guardian moves to, or -1. */

@@ -5,7 +5,7 @@ import { OomError, ownError } from '../base/errors.js'
 import { throwIfAborted } from '../base/queue.js'
 import type { EpisodeKey, GuardBackend } from '../guard/backend.js'
 import { Guard } from '../guard/guard.js'
-import { checkGuardOptions } from '../guard/options.js'
+import { checkGuardOptions, heldBy } from '../guard/options.js'
 import type { Target } from '../native/guards.js'
 import type { SimulationHandle } from '../native/simulation.js'
 
@@ -107,7 +107,9 @@ class SimulatedBackend implements GuardBackend {
 
 /** {@link MemoryGroup.guard}; the guard gets nothing before `start()`. */
 export function makeGuard(sim: GuardedSimulation, options: GuardOptions, onDispose: () => void) {
-  const checked = checkGuardOptions(options)
+  const given = checkGuardOptions(options)
+  // A simulated group can always be written.
+  const checked = heldBy(given, given.hold.by === 'signals' ? 'signals' : 'kernel')
   throwIfAborted(checked.signal)
   if (sim.native.killerDisabled && !checked.takeOver) {
     throw ownError('ERR_KILLER_DISABLED', sim.group.path)
@@ -121,6 +123,7 @@ export function makeGuard(sim: GuardedSimulation, options: GuardOptions, onDispo
       signal?.removeEventListener('abort', abort)
       onDispose()
     }),
+    checked.hold.by,
   )
   signal?.addEventListener('abort', abort, { once: true })
   return { guard, start: () => sim.native.guard(checked) }

@@ -35,7 +35,7 @@ function setUp(options = { delayMs: 100, maxDelayMs: 300 }) {
     groups: () => 3,
     now: () => state.now,
   }
-  const guard = new Guard({ path: '/g' } as MemoryGroup, options, backend)
+  const guard = new Guard({ path: '/g' } as MemoryGroup, options, backend, 'kernel')
   const start = (episode: number, sub = 1) =>
     guard.started({
       sub,
