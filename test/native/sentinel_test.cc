@@ -197,6 +197,65 @@ TEST_CASE("deadlines are not behind those that can wait") {
   });
 }
 
+TEST_CASE("a sweep leaves deadlines and events their turn") {
+  Running running;
+  struct Swept final : Source {
+    void ready(Sentinel&, int64_t) override {}
+    void due(Sentinel& sentinel, int64_t now) override {
+      if (at == 0) sentinel.set_timer(*deadline, now);
+      if (at == 0) eventfd_write(*event, 1);
+      (*seen)[at] = {deadline->fired.load() == 1, *rung};
+    }
+    TimerSource* deadline = nullptr;
+    int* event = nullptr;
+    const bool* rung = nullptr;
+    std::vector<std::pair<bool, bool>>* seen = nullptr;
+    size_t at = 0;
+  };
+  struct Bell final : Source {
+    void ready(Sentinel& sentinel, int64_t) override {
+      rung = true;
+      sentinel.remove(fd);
+    }
+    void due(Sentinel&, int64_t) override {}
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bool rung = false;
+  } bell;
+  TimerSource deadline;
+  std::vector<std::pair<bool, bool>> seen(300);
+  std::vector<Swept> swept(300);
+  REQUIRE(running.sentinel->add(bell.fd, bell, EPOLLIN) == 0);
+  on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
+    for (size_t i = 0; i < swept.size(); i++) {
+      swept[i].deadline = &deadline;
+      swept[i].event = &bell.fd;
+      swept[i].rung = &bell.rung;
+      swept[i].seen = &seen;
+      swept[i].at = i;
+      // From where it waits for something else, and there again.
+      sentinel.set_sample_timer(swept[i], 0, 1, 1);
+      sentinel.set_sweep_timer(swept[i], kNever - 1);
+      sentinel.set_timer(swept[i], kNever - 1);
+      CHECK_FALSE(swept[i].sweeps);
+      sentinel.set_sweep_timer(swept[i], kNever - 1);
+      CHECK(swept[i].when() == kNever - 1);
+    }
+    CHECK(sentinel.looking() == 0);
+    CHECK(sentinel.patient() == 0);
+    for (auto& source : swept) sentinel.set_sweep_timer(source, source.at + 1);
+  });
+  // Commands have their turn between two pieces as well.
+  for (bool done = false; !done;) {
+    on_sentinel(*running.sentinel, [&](Sentinel&) { done = !swept.back().set(); });
+  }
+  CHECK_FALSE(seen[0].first);
+  CHECK(seen[1].first);
+  CHECK_FALSE(seen[63].second);
+  CHECK(seen[64].second);
+  CHECK(seen[299].second);
+  ::close(bell.fd);
+}
+
 TEST_CASE("looks that take longer than their pace leave room for all else") {
   Running running;
   struct Looker final : Source {

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "core/rules/sweep.h"
 #include "core/sys/codes.h"
 #include "core/sys/place.h"
 #include "core/sys/small_file.h"
@@ -17,13 +18,6 @@ constexpr int64_t kWokenPoll = 50 * kMs;
 // sampled less often.
 int64_t idle_interval(Sentinel& sentinel, int64_t wanted) {
   return std::max<int64_t>(wanted, sentinel.idlers() * 5 * kMs);
-}
-
-// Where writes to the group's files are reported too, one sweep of all groups at the same time finds
-// what was missed: a notification that was lost.
-int64_t next_sweep(int64_t now) {
-  constexpr int64_t kSweep = 10'000 * kMs;
-  return (now / kSweep + 1) * kSweep;
 }
 
 EpisodeConfig config_of(const GroupTerms& terms) {
@@ -335,16 +329,19 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
 void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
   int64_t when = std::min({machine_.next_wake(), hold_.next(), refill_.next(), standstill_.next()});
+  int64_t sweep = kNever;
   if (int64_t look = back_end_->next_look(now); look != kNever) {
     when = std::min(when, look);
   } else if (int64_t idle = kind_.traits().idle_sample_ns; idle != kNever) {
-    when = std::min(when, writes_reported_ && !machine_.active()
-                              ? next_sweep(now)
-                              : now + idle_interval(sentinel, idle));
+    bool rests = writes_reported_ && !machine_.active();
+    if (rests) sweep = next_sweep(now);
+    if (!rests) when = std::min(when, now + idle_interval(sentinel, idle));
   }
   if (observer_.undecided()) when = std::min(when, now + kWokenPoll);
-  if (!attached_ || when == kNever) {
+  if (!attached_ || std::min(when, sweep) == kNever) {
     sentinel.clear_timer(*this);
+  } else if (sweep < when) {
+    sentinel.set_sweep_timer(*this, sweep);
   } else {
     sentinel.set_sample_timer(*this, now, when, machine_.latest_sample(now));
   }

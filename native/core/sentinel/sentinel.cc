@@ -132,6 +132,7 @@ void Sentinel::loop() {
 }
 
 void Sentinel::set_timer(Source& source, int64_t when) {
+  if (source.sweeps) clear_timer(source);
   if (!source.patient()) return deadlines_.set(source, when);
   if (!source.set()) patient_count_++;
   patient_.set(source, when);
@@ -145,9 +146,16 @@ void Sentinel::set_sample_timer(Source& source, int64_t now, int64_t when, int64
   set_timer(source, std::min(latest, std::max(when, now + pace)));
 }
 
+void Sentinel::set_sweep_timer(Source& source, int64_t when) {
+  if (!source.sweeps) clear_timer(source);
+  source.sweeps = true;
+  patient_.set(source, when);
+}
+
 void Sentinel::clear_timer(Source& source) {
   looking_ -= source.samples_often;
   source.samples_often = false;
+  if (std::exchange(source.sweeps, false)) return patient_.clear(source);
   if (!source.patient()) return deadlines_.clear(source);
   if (source.set()) patient_count_--;
   patient_.clear(source);
@@ -171,7 +179,7 @@ void Sentinel::run_deadlines() {
 }
 
 void Sentinel::run_timers() {
-  // At most 64 patient timers run in a round, so that events need not wait for all of them.
+  // At most 64 of these timers run in a round, so that events need not wait for all of them.
   for (int i = 0; i < 64; i++) {
     run_deadlines();
     TimerNode* first = patient_.first();

@@ -51,8 +51,10 @@ class Source : public TimerNode {
   Channel* channel = nullptr;
   Source* backlog_next = nullptr;
   bool backlogged = false;
-  // Written by the sentinel alone, which counts these sources.
+  // Written by the sentinel alone: it counts those that sample often, and the timer of one that
+  // waits for a sweep is no deadline.
   bool samples_often = false;
+  bool sweeps = false;
 };
 
 // Work for the sentinel, linked where it lies: in memory such as a Source's.
@@ -134,6 +136,9 @@ class Sentinel {
   // so, but never later than `latest`. Sampling takes at most 1/4 of the thread's time, so that
   // notifications and commands get their turn.
   void set_sample_timer(Source& source, int64_t now, int64_t when, int64_t latest);
+  // Sets the timer of a source that is only swept: it runs after all deadlines that are due, and of
+  // those that are due together so many in a round, so that events get their turn in between.
+  void set_sweep_timer(Source& source, int64_t when);
   // How many patient sources wait: the more there are, the less often each of them samples.
   int patient() const { return patient_count_; }
   // How many sources sample often (set_sample_timer()).
