@@ -9,15 +9,18 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "core/memcg/hierarchy.h"
 #include "core/memcg/memcg_v1.h"
+#include "core/sys/small_file.h"
 #include "core/tree/forest.h"
 #include "core/watch/tree_watch.h"
 #include "on_sentinel.h"
@@ -173,6 +176,53 @@ TEST_CASE("lost with what was below it, whatever event comes first") {
   scratch.remove("x");
   Forest::events();
   CHECK(notes.now() == std::set<std::string>{"", "q"});
+}
+
+TEST_CASE("writes to a group's files are reported, those that inotify has lost as well") {
+  struct Touches final : TreeListener {
+    uint32_t appeared(uint32_t, const Place& place, int) override {
+      names[++last] = place.name();
+      return last;
+    }
+    void vanished(uint32_t) override {}
+    TouchedFiles touched_files() override { return {"memory.limit_in_bytes"}; }
+    void touched(uint32_t id) override { seen.insert(names[id]); }
+    std::map<uint32_t, std::string> names;
+    std::set<std::string> seen;
+    uint32_t last = 0;
+  } touches;
+  SCRATCH(scratch);
+  for (const char* name : {"a", "b", "c", "d"}) scratch.make(name);
+  auto root = scratch.open();
+  auto owned = std::make_unique<Tree>(touches);
+  REQUIRE(owned->open(root, false).ok());
+  CHECK(owned->touches_watched());
+  auto touch = [&](const char* name) {
+    std::string file = std::string(name) + "/memory.limit_in_bytes";
+    REQUIRE(sys::write_at(root->get(), file.c_str(), "16M") == 0);
+  };
+  auto handled = [&] {
+    while (Forest::events()) {
+    }
+    return std::exchange(touches.seen, {});
+  };
+  CHECK(handled().empty());
+  touch("a");
+  CHECK(handled() == std::set<std::string>{"a"});
+
+  // Repeated events of one file are one: as many of two in turn as the queue holds.
+  int most = 0;
+  FILE* file = fopen("/proc/sys/fs/inotify/max_queued_events", "r");
+  REQUIRE(file != nullptr);
+  REQUIRE(fscanf(file, "%d", &most) == 1);
+  fclose(file);
+  for (int i = 0; i <= most; i += 2) {
+    touch("a");
+    touch("b");
+  }
+  touch("c");
+  CHECK(handled() == std::set<std::string>{"", "a", "b", "c", "d"});
+  CHECK(handled().empty());
 }
 
 TEST_CASE("several trees, opened and closed while groups come and go") {

@@ -174,7 +174,7 @@ void Tree::found(uint32_t parent, const std::string& name) {
     if (it->second.inode == st.st_ino) return;
     lost(name);  // made again under the same name
   }
-  Dir made{0, 0, last_tag_ += 2, -1, {-1, -1}};
+  Dir made{0, 0, last_tag_ += 2, -1, {-1, -1, -1}};
   names_[made.tag] = name;
   unwatched(1);
   watch(made, dir.get());
@@ -382,8 +382,20 @@ bool Tree::events() {
     if (!mail_.empty()) return true;
     missed = std::exchange(missed_, false);
   }
-  if (missed && !closing_) rescan_now();
+  if (missed && !closing_) {
+    rescan_now();
+    touch_all();
+  }
   return false;
+}
+
+// Which files were written to is among what was lost.
+void Tree::touch_all() {
+  for (auto& [name, dir] : dirs_) {
+    bool any = std::any_of(dir.file_watches.begin(), dir.file_watches.end(),
+                           [](int number) { return number >= 0; });
+    if (any && !closing_) listener_.touched(dir.id);
+  }
 }
 
 void Tree::event(const Mail& mail) {

@@ -40,9 +40,10 @@ class TreeListener {
   // The group has left the tree; events of its own files may still come.
   virtual void vanished(uint32_t id) = 0;
   // The files of each group whose changes by any process are reported: literals, the rest null.
-  static constexpr size_t kTouchedFiles = 2;
+  static constexpr size_t kTouchedFiles = 3;
   using TouchedFiles = std::array<const char*, kTouchedFiles>;
   virtual TouchedFiles touched_files() { return {}; }
+  // One was changed, or may have been: events were lost.
   virtual void touched(uint32_t) {}
   // After open(): something in the tree could not be opened. It will be tried again.
   virtual void failed(const Status&) {}
@@ -105,6 +106,7 @@ class Tree final : private InotifyHub::Subscriber {
   static int unwatched_trees() { return unwatched_trees_.load(); }
 
   void rescan_now();
+  void touch_all();
   void explore();
   void found(uint32_t parent, const std::string& name);
   bool give_up(int err, const std::string& name);
