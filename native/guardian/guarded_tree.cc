@@ -90,6 +90,7 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
     auto group = std::make_shared<GuardianGroup>(config_, std::move(back_end),
                                                  above == groups_.end() ? nullptr : above->second,
                                                  st.st_ino, place.name());
+    group->set_writes_reported(tree_.touches_watched());
     if (status.ok() && guarded) status = Status::of(group->attach(*context_.loop), "epoll_ctl");
     // An unguarded group is kept only for kills in the groups above.
     if (!guarded) group->dispose(*context_.loop, false);
@@ -110,6 +111,18 @@ void GuardedTree::vanished(uint32_t id) {
   it->second->dispose(*context_.loop, false);
   context_.deferred_free->add(std::move(it->second));
   groups_.erase(it);
+}
+
+// What the sentinel's process writes as well: it may act on what it has seen alone.
+TreeListener::TouchedFiles GuardedTree::touched_files() {
+  TouchedFiles files = kind_.touched_files();
+  if (files[0]) files.back() = "cgroup.freeze";
+  return files;
+}
+
+void GuardedTree::touched(uint32_t id) {
+  auto it = groups_.find(id);
+  if (it != groups_.end()) it->second->touched(*context_.loop);
 }
 
 // If this process cannot guard a new group, it releases it to the kernel: no task may hang.

@@ -65,6 +65,8 @@ class GuardedTree final : public TreeListener, public Effects {
 
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   void vanished(uint32_t id) override;
+  TouchedFiles touched_files() override;
+  void touched(uint32_t id) override;
   bool out_of_sight(int err, const Place& place, int dir) override;
 
   int64_t now() override;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "core/rules/sweep.h"
 #include "core/sys/place.h"
 
 namespace oom::guardian {
@@ -14,6 +15,8 @@ namespace {
 constexpr int64_t kRepayRetry = 100 * kMs;
 constexpr int64_t kRetry = 5 * kMs;
 constexpr int64_t kPollStep = 100 * kMs;
+// The sentinel may see later than this process what both are notified of, by what it is delayed.
+constexpr int64_t kLively = 1'000 * kMs;
 
 // Returns the bytes that count against the limit: v2 keeps a band free, and reclaimable memory
 // needs no room.
@@ -40,6 +43,7 @@ int GuardianGroup::attach(Sentinel& sentinel) {
   int err = sentinel.add(back_end_->event_fd(), *this, back_end_->event_mask());
   attached_ = err == 0;
   if (attached_ && back_end_->traits().idle_sample_ns != kNever) {
+    lively_until_ = config_.effects->now() + kLively;
     sentinel.set_timer(*this, config_.effects->now() + kPollStep);
   }
   return err;
@@ -107,10 +111,20 @@ void GuardianGroup::ready(Sentinel& sentinel, int64_t) {
   if (done_) return;
   back_end_->consume();
   presence_.notified();
-  // The next sample is never further away than that.
-  static_assert(hold::PollBackoff::kPause <= kPollStep);
-  if (!machine_.active() && back_end_->quiet_until() != 0) return;
+  int64_t now = config_.effects->now();
+  if (int64_t until = machine_.active() ? 0 : back_end_->quiet_until(); until != 0) {
+    lively_until_ = now + kLively;
+    if (!set() || when() > until) sentinel.set_timer(*this, until);
+    return;
+  }
   step(sentinel, Fact::kNotified);
+}
+
+// An episode samples often enough.
+void GuardianGroup::touched(Sentinel& sentinel) {
+  if (done_ || leaving_ || machine_.active()) return;
+  lively_until_ = config_.effects->now() + kLively;
+  step(sentinel, Fact::kSampled);
 }
 
 void GuardianGroup::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kSampled); }
@@ -160,13 +174,26 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   int64_t again = switch_.next(machine_.wish());
   int64_t wake = std::min({machine_.next_wake(), again, unheld_at_});
   if (err != 0) wake = std::min(wake, now + kRetry);
-  // Members that the sentinel has stopped cause no more events.
-  if (back_end_->traits().idle_sample_ns != kNever) wake = std::min(wake, now + kPollStep);
-  if (wake == kNever) {
+  int64_t look = next_look(now, input);
+  if (std::min(wake, look) == kNever) {
     sentinel.clear_timer(*this);
+  } else if (look < wake && look > now + kPollStep) {
+    sentinel.set_sweep_timer(*this, look);
   } else {
+    wake = std::min(wake, look);
     sentinel.set_sample_timer(*this, now, wake, std::min(machine_.latest_sample(now), unheld_at_));
   }
+}
+
+// When a group is sampled although this process expects nothing of it: kNever where the kernel
+// notifies of all. Members that the sentinel has stopped cause no more events, so that a group has
+// to rest in both processes before it waits for the sweep.
+int64_t GuardianGroup::next_look(int64_t now, const Input& input) {
+  if (back_end_->traits().idle_sample_ns == kNever) return kNever;
+  bool fine = !input.unreadable && input.sample.need == Need::kFine && !machine_.active();
+  bool rests = fine && input.fact != Fact::kNotified && is_idle(slot_view().state);
+  if (!rests) lively_until_ = now + kLively;
+  return writes_reported_ && now >= lively_until_ ? next_sweep(now) : now + kPollStep;
 }
 
 // If the episode has ended and the sentinel has not let its members continue, thaws them and holds

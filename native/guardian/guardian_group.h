@@ -62,6 +62,10 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   void detach(Sentinel& sentinel);
   void ready(Sentinel& sentinel, int64_t now) override;
   void due(Sentinel& sentinel, int64_t now) override;
+  // Before attach(): whether touched() follows each write to the files of the hold.
+  void set_writes_reported(bool reported) { writes_reported_ = reported; }
+  // A process has written to such a file, or may have.
+  void touched(Sentinel& sentinel);
 
   // The parent has ended: restores the group at once if no episode is running, else after its end.
   void parent_gone(Sentinel& sentinel);
@@ -84,6 +88,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   int see(Input& input);
   void check_for_members(int64_t now, Sample& sample);
   void step(Sentinel& sentinel, Fact fact, int32_t result = 0, uint32_t killed = 0);
+  int64_t next_look(int64_t now, const Input& input);
   void follow_delay(Sentinel& sentinel, int64_t now, const Input& input);
   void hear_of_act(Sentinel& sentinel, int64_t now, const Input& input);
   void hear_of_end(Sentinel& sentinel, const Input& input);
@@ -126,8 +131,10 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   uint64_t usage_ = 0;
   int64_t unheld_at_ = kNever;  // when the members have to be free
   int64_t wanted_at_ = 0;       // since when it waits although the delay is 0; 0: it does not
+  int64_t lively_until_ = 0;    // it is sampled often until then
   bool relieved_ = false;       // the sentinel has seen the end of an OOM that cannot be read here
   bool attached_ = false;
+  bool writes_reported_ = false;
   bool released_ = false;
   bool held_ = false;     // again, by this process
   bool leaving_ = false;  // it is restored now, even during an episode

@@ -245,6 +245,115 @@ TEST_CASE("attached: its event is registered, and v2 is sampled by the clock") {
   }
 }
 
+TEST_CASE("v2: a group that rests is looked at in the sweep alone") {
+  V2 v2;
+  Rig& rig = v2.rig;
+  rig.group->set_writes_reported(true);
+  REQUIRE(rig.group->attach(*rig.loop) == 0);
+  // The sentinel may be late to see what both were notified of.
+  auto settle = [&] {
+    for (int i = 0; i < 10; i++) {
+      CHECK(rig.wakes_in() == 100);
+      rig.clock += 100 * kMs;
+      rig.look();
+    }
+  };
+  settle();
+  CHECK(rig.wakes_in() == 9'000);
+
+  SUBCASE("a notification that is lost is found there") {
+    rig.starve();
+    rig.clock += 9'000 * kMs;
+    CHECK(rig.look() == "");
+    CHECK(rig.delaying());
+    CHECK(rig.run_for(kDelay + kGrace - 1) == "");
+    CHECK(rig.run_for(1) == "pause");
+  }
+  SUBCASE("a notification") {
+    rig.clock += 500 * kMs;
+    CHECK(rig.notify() == "consume");
+    settle();
+    CHECK(rig.wakes_in() == 7'500);
+  }
+  SUBCASE("one for which the group is not sampled yet") {
+    rig.clock += 500 * kMs;
+    rig.files->quiet = rig.clock + 40 * kMs;
+    int samples = rig.files->samples;
+    rig.notify();
+    rig.notify();
+    CHECK(rig.wakes_in() == 40);
+    CHECK(rig.files->samples == samples);
+    rig.clock += 40 * kMs;
+    rig.look();
+    CHECK(rig.wakes_in() == 100);
+  }
+  SUBCASE("a write") {
+    rig.clock += 500 * kMs;
+    rig.starve();
+    rig.group->touched(*rig.loop);
+    CHECK(rig.delaying());
+    int samples = rig.files->samples;
+    rig.group->touched(*rig.loop);
+    CHECK(rig.files->samples == samples);
+  }
+  SUBCASE("a write after which it is fine") {
+    rig.clock += 500 * kMs;
+    rig.group->touched(*rig.loop);
+    settle();
+    CHECK(rig.wakes_in() == 7'500);
+  }
+  SUBCASE("the sentinel has an episode, and may stop the members or be stopped") {
+    rig.notify();
+    rig.publish(1, SlotState::kEpisode);
+    rig.clock += 100 * kMs;
+    rig.look();
+    for (int i = 0; i < 30; i++) {
+      CHECK(rig.wakes_in() == 100);
+      rig.clock += 100 * kMs;
+      rig.look();
+    }
+    rig.slot->state.store(SlotState::kArmed);
+    rig.look();
+    settle();
+    CHECK(rig.wakes_in() > 1'000);
+  }
+  SUBCASE("it is not clear whether members wait") {
+    rig.notify();
+    rig.files->shows.need = Need::kNear;
+    for (int i = 0; i < 30; i++) {
+      rig.clock += 100 * kMs;
+      rig.look();
+      CHECK(rig.wakes_in() == 100);
+    }
+  }
+  SUBCASE("it cannot be read") {
+    rig.notify();
+    rig.files->error = -EIO;
+    rig.look();
+    CHECK(rig.wakes_in() == 5);
+    rig.files->error = 0;
+    rig.look();
+    settle();
+    CHECK(rig.wakes_in() > 1'000);
+  }
+  SUBCASE("it has no slot") {
+    rig.notify();
+    rig.shared->free_slot(*rig.slot);
+    for (int i = 0; i < 30; i++) {
+      rig.clock += 100 * kMs;
+      rig.look();
+      CHECK(rig.wakes_in() == 100);
+    }
+  }
+  SUBCASE("the parent has ended") {
+    rig.config.parent_alive = false;
+    rig.group->parent_gone(*rig.loop);
+    CHECK(rig.calls() == "release done");
+    rig.group->touched(*rig.loop);
+    CHECK(rig.calls() == "");
+  }
+}
+
 TEST_CASE("detached: no timer, no event, once") {
   V2 v2;
   Rig& rig = v2.rig;
