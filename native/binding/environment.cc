@@ -115,6 +115,12 @@ void Environment::remove(Member& member) {
     members_ = member.next_;
   }
   member.next_ = member.previous_ = nullptr;
+  if (std::exchange(member.untidy_, false)) std::erase(untidy_, &member);
+}
+
+void Environment::tidy_later(Member& member) {
+  if (!draining_) return member.tidy();
+  if (!std::exchange(member.untidy_, true)) untidy_.push_back(&member);
 }
 
 void Environment::ref() {
@@ -138,6 +144,7 @@ void Environment::unsubscribe(uint32_t target) { subscribers_.erase(target); }
 void Environment::drain() {
   Napi::HandleScope scope(env_);
   channel().acknowledge();
+  draining_ = true;
   Record r;
   // A bounded number of records a turn: a storm must not keep the loop from everything else.
   for (size_t i = 0; i < Channel::kSize; i++) {
@@ -154,6 +161,11 @@ void Environment::drain() {
       Napi::Error error = env_.GetAndClearPendingException();
       napi_fatal_exception(env_, error.Value());
     }
+  }
+  draining_ = false;
+  for (Member* member : std::exchange(untidy_, {})) {
+    member->untidy_ = false;
+    member->tidy();
   }
   sentinel_->flush(channel());
 }

@@ -17,6 +17,7 @@
 
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "binding/addon.h"
 #include "core/sentinel/channel.h"
@@ -29,11 +30,14 @@ class Member {
  public:
   virtual ~Member() = default;
   virtual void end() = 0;
+  // Once after a turn's records, as asked for by tidy_later().
+  virtual void tidy() {}
 
  private:
   friend class Environment;
   Member* next_ = nullptr;
   Member* previous_ = nullptr;
+  bool untidy_ = false;
 };
 
 class Environment {
@@ -48,6 +52,8 @@ class Environment {
   Channel& channel();
   void add(Member& member);
   void remove(Member& member);
+  // What a record leaves to be done is done for all of a turn together.
+  void tidy_later(Member& member);
   // The loop stays alive while there are more refs than unrefs.
   void ref();
   void unref();
@@ -68,6 +74,8 @@ class Environment {
   uv_handle_t* wake() const;
   Link* link_ = nullptr;
   Member* members_ = nullptr;
+  std::vector<Member*> untidy_;
+  bool draining_ = false;
   std::unordered_map<uint32_t, Napi::FunctionReference> subscribers_;
   uint32_t last_target_ = 0;
   uint32_t refs_ = 0;

@@ -118,6 +118,7 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
         std::make_shared<TreeWatch>(environment_->sentinel(), environment_->channel(),
                                     info[1].As<Napi::Number>().Uint32Value(), wanted_of(info[2]));
   }
+  void tidy() override { watch_->tidy(); }
   // A scan that is under way is cut short.
   void stop() {
     watch_->close();
@@ -153,6 +154,7 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
   }
   Napi::Value forget(const Napi::CallbackInfo& info) {
     size_t left = watch_->forget(info[0].As<Napi::Number>().Uint32Value());
+    if (environment_) environment_->tidy_later(*this);
     return Napi::Number::New(info.Env(), static_cast<double>(left));
   }
   Napi::Value trouble(const Napi::CallbackInfo& info) {

@@ -25,6 +25,10 @@ struct Base {
 };
 
 constexpr auto kDetach = [](Sentinel& sentinel, auto* source) { source->detach(sentinel); };
+constexpr auto kDetachAll = [](Sentinel& sentinel, const LockedPtr<OomWatch>* first,
+                               size_t count) {
+  for (size_t i = 0; i < count; i++) first[i]->detach(sentinel);
+};
 
 }  // namespace
 
@@ -75,17 +79,10 @@ void TreeWatch::close() {
   Lock lock(lock_);
   if (closed_) return;
   closed_ = true;
-  std::vector<LockedPtr<OomWatch>> all;
-  all.reserve(watches_.size());
-  for (auto& [sub, watch] : watches_) all.push_back(std::move(watch));
+  forgotten_.reserve(forgotten_.size() + watches_.size());
+  for (auto& [sub, watch] : watches_) forgotten_.push_back(std::move(watch));
   watches_.clear();
-  for (size_t i = 0; i < all.size(); i += kBatch) {
-    sentinel_.call(
-        [](Sentinel& sentinel, const LockedPtr<OomWatch>* first, size_t count) {
-          for (size_t j = 0; j < count; j++) first[j]->detach(sentinel);
-        },
-        &all[i], std::min(kBatch, all.size() - i));
-  }
+  free_forgotten();
   if (notice_) sentinel_.call(kDetach, notice_.get());
 }
 
@@ -100,10 +97,31 @@ bool TreeWatch::path_of(uint32_t sub, std::string& out) {
 size_t TreeWatch::forget(uint32_t sub) {
   Lock lock(lock_);
   if (auto it = watches_.find(sub); it != watches_.end()) {
-    sentinel_.call(kDetach, it->second.get());
+    forgotten_.push_back(std::move(it->second));
     watches_.erase(it);
   }
+  if (forgotten_.size() >= kBatch) free_forgotten();
   return watches_.size();
+}
+
+void TreeWatch::tidy() {
+  Lock lock(lock_);
+  free_forgotten();
+}
+
+// A call of the sentinel takes longer than all else about a removal: it is made for many at a time.
+void TreeWatch::free_forgotten() {
+  for (size_t i = 0; i < forgotten_.size(); i += kBatch) {
+    sentinel_.call(kDetachAll, static_cast<const LockedPtr<OomWatch>*>(&forgotten_[i]),
+                   std::min(kBatch, forgotten_.size() - i));
+  }
+  forgotten_.clear();
+}
+
+// The tree's thread: before the kernel's own signal, as a rule.
+void TreeWatch::vanished(uint32_t sub) {
+  Lock lock(lock_);
+  if (auto it = watches_.find(sub); it != watches_.end()) it->second->post_vanished(sentinel_);
 }
 
 Status TreeWatch::trouble() {
@@ -125,8 +143,11 @@ Status TreeWatch::watch(uint32_t parent, const Place& place, int dir, uint32_t& 
   auto made = kind_->make_watch({&channel_, target_, next_sub_, place, wanted_}, status);
   above_.next(parent, next_sub_);
   if (made)
-    status = made->arm(
-        {.dir = dir, .newborn = tree_.opened(), .settles = !tree_.opened(), .above = &above_});
+    status = made->arm({.dir = dir,
+                        .newborn = tree_.opened(),
+                        .settles = !tree_.opened(),
+                        .in_tree = parent != 0,
+                        .above = &above_});
   if (!status.ok()) return status;
   // Before the first record may come.
   OomWatch& source = *made;

@@ -40,18 +40,21 @@ class TreeWatch final : public TreeListener {
   void close();
   // Relative to the root; false: no such group (any more).
   bool path_of(uint32_t sub, std::string& out);
-  // The consumer has seen the group's removal: how many are left.
+  // The consumer has seen the group's removal: how many are left. Its watch is freed by tidy(), or
+  // with others.
   size_t forget(uint32_t sub);
+  void tidy();
   // What could not be watched after open(), and was reported with a record of kTrouble.
   Status trouble();
 
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   // The group's watch reports its removal, in order with its events.
-  void vanished(uint32_t) override {}
+  void vanished(uint32_t sub) override;
   void failed(const Status& status) override;
 
  private:
   Status watch(uint32_t parent, const Place& place, int dir, uint32_t& sub);
+  void free_forgotten();
 
   Sentinel& sentinel_;
   Channel& channel_;
@@ -60,6 +63,7 @@ class TreeWatch final : public TreeListener {
   const WatchKind* kind_ = nullptr;  // of the root, and so of all
   std::mutex lock_;
   std::unordered_map<uint32_t, LockedPtr<OomWatch>> watches_;
+  std::vector<LockedPtr<OomWatch>> forgotten_;
   uint32_t next_sub_ = kRootSub;
   AboveCache above_;
   std::vector<std::pair<uint32_t, uint32_t>> unsettled_;  // the group above, and the group

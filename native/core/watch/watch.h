@@ -7,12 +7,14 @@
 // and coalesce.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
 #include "core/rules/origin.h"
 #include "core/sentinel/sentinel.h"
 #include "core/sys/place.h"
+#include "core/sys/small_file.h"
 #include "core/sys/status.h"
 #include "core/watch/above_cache.h"
 #include "core/watch/last_look.h"
@@ -36,6 +38,8 @@ struct Arming {
   bool newborn = false;
   // settle() follows.
   bool settles = false;
+  // post_vanished() reports the removal.
+  bool in_tree = false;
   AboveCache* above = nullptr;
 };
 
@@ -63,12 +67,32 @@ class OomWatch : public Source, public LastLook {
   // On the sentinel: stops listening.
   virtual void detach(Sentinel& sentinel) = 0;
 
+  // Another thread, before detach(), any number of times: the group's directory has gone.
+  void post_vanished(Sentinel& sentinel) {
+    if (!vanishing_.posted.exchange(true)) sentinel.post(vanishing_);
+  }
+
   bool patient() const override { return true; }
 
  protected:
   explicit OomWatch(const WatchSpec& spec) : LastLook(spec.place.inode()) {
     channel = spec.channel;
+    vanishing_.watch = this;
+    vanishing_.run = [](Command& command, Sentinel& sentinel) {
+      auto& self = static_cast<Vanishing&>(command);
+      self.posted.store(false);
+      self.watch->vanished(sentinel, sys::now_ns());
+    };
   }
+  // On the sentinel, as posted. The watch may have found out itself.
+  virtual void vanished(Sentinel&, int64_t /*now*/) {}
+
+ private:
+  struct Vanishing : Command {
+    OomWatch* watch = nullptr;
+    std::atomic<bool> posted{false};
+  };
+  Vanishing vanishing_;
 };
 
 }  // namespace oom

@@ -147,7 +147,7 @@ void OomWatchV1::ready(Sentinel& sentinel, int64_t now) {
   if (::read(eventfd_.get(), &signals, sizeof signals) < 0) return;
   if (there == 1) there = exists();
   unsure_ += signals;
-  if (there == 0) return vanished(sentinel, now);
+  if (there == 0) return settle_removal(sentinel, now);
   if (oom_at_ == 0) oom_at_ = now;
   if (there < 0) return sentinel.set_timer(*this, now + kRetry);
   ooms_notified(sentinel, now);
@@ -163,12 +163,32 @@ void OomWatchV1::ooms_notified(Sentinel& sentinel, int64_t now) {
 
 // One of the signals is the removal's, or it is still to come: the kernel sends it from a work
 // queue. What is more than that were OOMs.
-void OomWatchV1::vanished(Sentinel& sentinel, int64_t now) {
+void OomWatchV1::settle_removal(Sentinel& sentinel, int64_t now) {
   if (!removed_) {
     removed_ = true;
     gone_at_ = now;
   }
   sentinel.set_timer(*this, std::max(now, sys::now_ns()) + kRemovalSettles);
+}
+
+// Each OOM of a group was signalled before its directory could be removed. If there is no signal
+// although it is gone, the only one to come is the removal's.
+void OomWatchV1::vanished(Sentinel& sentinel, int64_t now) {
+  if (done_ || removed_ || exists() != 0) return;
+  uint64_t signals = 0;
+  if (::read(eventfd_.get(), &signals, sizeof signals) < 0) signals = 0;
+  unsure_ += signals;
+  if (unsure_ > 0) return settle_removal(sentinel, now);
+  removed_ = true;
+  gone_at_ = now;
+  finish(sentinel);
+}
+
+void OomWatchV1::finish(Sentinel& sentinel) {
+  done_ = true;
+  sentinel.clear_timer(*this);
+  sentinel.remove(eventfd_.get());
+  emit(sentinel);
 }
 
 // The origin is unknown if the group's files cannot be read any more.
@@ -215,13 +235,11 @@ void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
   if (removed_) {
     // All signals are in: one was the removal's.
     if (unsure_ > 1) note_ooms(unsure_ - 1, Origin::kUnknown, gone_at_);
-    done_ = true;
-    sentinel.remove(eventfd_.get());
-    return emit(sentinel);
+    return finish(sentinel);
   }
   if (unsure_ > 0) {
     int there = exists();
-    if (there == 0) return vanished(sentinel, now);
+    if (there == 0) return settle_removal(sentinel, now);
     if (there < 0) return sentinel.set_timer(*this, now + kRetry);
     return ooms_notified(sentinel, now);
   }

@@ -53,7 +53,9 @@ class OomWatchV1 final : public OomWatch {
   void note_signals(uint64_t signals, int64_t now);
   void schedule_sample(Sentinel& sentinel, int64_t now);
   void ooms_notified(Sentinel& sentinel, int64_t now);
-  void vanished(Sentinel& sentinel, int64_t now);
+  void settle_removal(Sentinel& sentinel, int64_t now);
+  void vanished(Sentinel& sentinel, int64_t now) override;
+  void finish(Sentinel& sentinel);
   void emit(Sentinel& sentinel);
 
   Place place_;

@@ -87,7 +87,10 @@ Status OomWatchV2::arm(const Arming& arming) {
                             : place_.with([&](int dir) { return arm_at(dir, arming); });
   if (err != 0) return Status::of(err, "open", kLocal);
   if (!events_) return Status::success();
-  if (Status s = Removals::follow(*this); !s.ok()) return s;
+  if (!arming.in_tree) {
+    if (Status s = Removals::follow(*this); !s.ok()) return s;
+    followed_ = true;
+  }
   parse::MemoryEvents now;
   if (err = read_local(now); err != 0) return Status::of(err, "read", kLocal);
   if (arming.newborn) {
@@ -127,9 +130,13 @@ void OomWatchV2::settle(const BaseLine& base) {
 
 int OomWatchV2::attach(Sentinel& sentinel) {
   if (!events_) return 0;
+  // From here on the sentinel may be in ready(), on its own thread. It is, at once, if anything has
+  // happened since the file was read.
+  bool was_quiet = quiet();
   if (int err = sentinel.add(events_.get(), *this, EPOLLPRI | EPOLLET)) return err;
-  Removals::add(sentinel, *this);
+  if (followed_) Removals::add(sentinel, *this);
   listen(&sentinel);
+  if (was_quiet) return 0;
   // What has happened since it was armed.
   sample(sentinel, sys::now_ns());
   maybe_removed(sentinel, sys::now_ns());
@@ -141,7 +148,7 @@ void OomWatchV2::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
   if (!events_ || done_) return;
   sentinel.remove(events_.get());
-  Removals::remove(sentinel, *this);
+  if (followed_) Removals::remove(sentinel, *this);
 }
 
 void OomWatchV2::ready(Sentinel& sentinel, int64_t now) { sample(sentinel, now); }
@@ -234,7 +241,7 @@ void OomWatchV2::gone(Sentinel& sentinel, int64_t now) {
   gone_at_ = now;
   sentinel.clear_timer(*this);
   sentinel.remove(events_.get());
-  Removals::remove(sentinel, *this);
+  if (followed_) Removals::remove(sentinel, *this);
   emit(sentinel);
 }
 

@@ -47,8 +47,8 @@ class OomWatchV2 final : public OomWatch, public Removable {
   void settle(const BaseLine& base) override;
   const std::string& name() const override { return place_.name(); }
   int attach(Sentinel& sentinel) override;
-  // Listening begins on the sentinel.
-  bool quiet() const override { return false; }
+  // In a tree, unless something has happened already. Else listening begins on the sentinel.
+  bool quiet() const override { return !followed_ && events_ && !pending(); }
   void detach(Sentinel& sentinel) override;
 
   void ready(Sentinel& sentinel, int64_t now) override;
@@ -69,6 +69,8 @@ class OomWatchV2 final : public OomWatch, public Removable {
   void schedule_sample(Sentinel& sentinel, int64_t now);
   void gone(Sentinel& sentinel, int64_t now);
   void emit(Sentinel& sentinel);
+  void vanished(Sentinel& sentinel, int64_t now) override { maybe_removed(sentinel, now); }
+  bool pending() const { return ooms_ > 0 || kills_ > 0 || high_ > 0 || max_ > 0; }
 
   Place place_;
   Fd events_;  // memory.events.local; none: the hierarchy's root
@@ -79,6 +81,7 @@ class OomWatchV2 final : public OomWatch, public Removable {
   parse::MemoryEvents counters_;  // memory.events, as last read
   bool settled_ = false;          // above_ has been read
   Above above_;                   // OOMs of the groups above, at the last OOM or kill here
+  bool followed_ = false;         // by Removals
   bool own_oom_ = false;          // of which no kill has been seen
   // Not sent yet.
   uint64_t ooms_ = 0, kills_ = 0, high_ = 0, max_ = 0;

@@ -4,7 +4,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { watchTree, type OomEvent, type OomWatch } from '../../../lib/index.js'
-import { limit, MiB, mount, version } from '../../helpers/memory-files.js'
+import { limit, MiB, mount, onV1, version } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
 import { CLEAN, script } from '../../helpers/script.js'
 import { killedIn, removeAtOnce, rest, total, types, upTo } from '../../helpers/watching.js'
@@ -113,6 +113,28 @@ t.test('a group that is removed and quickly made again is another group', async 
   once(t, own)
   t.equal(types(own).at(-1), 'removed')
   t.ok(types(own).filter(type => type === 'removed').length <= 201)
+})
+
+const gone = onV1('v2’s counters go with the group')
+t.test('groups that go as soon as they are out of memory: both are reported', gone, async t => {
+  const root = scratch(t)
+  const groups = Array.from({ length: 20 }, (_, i) => child(root, `g${i}`, 4 * MiB))
+  const idle = Array.from({ length: 20 }, (_, i) => child(root, `idle${i}`, 4 * MiB))
+  const watch = watchTree(root)
+  await watch.ready
+  const { events, ended } = collect(watch)
+  for (const [i, dir] of groups.entries()) {
+    await killedIn(dir, 8 * MiB)
+    removeAtOnce(dir)
+    removeAtOnce(idle[i]!)
+  }
+  rmdirSync(root)
+  await ended
+  for (const dir of groups) {
+    once(t, of(events, dir))
+    t.equal(types(of(events, dir)).at(-1), 'removed')
+  }
+  for (const dir of idle) t.same(types(of(events, dir)), ['removed'])
 })
 
 t.test('the loop is blocked and everything goes: nothing is lost on the way', async t => {
