@@ -162,5 +162,6 @@ await measure(`groups: ${GROUPS} of them watched`, async b => {
     ['reported', `${removedAt.length}`],
   ])
   b.target('every removal reported once', removedAt.length === GROUPS + BATCHES + 1)
+  b.target('the last one within 0.3 s', Number(last - gone) <= 300e6)
   await first.return()
 })

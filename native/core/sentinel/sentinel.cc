@@ -319,15 +319,11 @@ void Sentinel::flush(Channel& channel) {
 
 void Sentinel::forget(Source& source) {
   clear_timer(source);
+  // With thousands of removals that wait, the way through the list is long.
+  if (!std::exchange(source.backlogged, false)) return;
   Source** link = &backlog_;
-  while (*link) {
-    if (*link == &source) {
-      *link = source.backlog_next;
-      break;
-    }
-    link = &(*link)->backlog_next;
-  }
-  source.backlogged = false;
+  while (*link && *link != &source) link = &(*link)->backlog_next;
+  if (*link) *link = source.backlog_next;
 }
 
 bool Sentinel::attach(Channel& channel) {
