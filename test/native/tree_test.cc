@@ -329,7 +329,8 @@ TEST_CASE("a tree's watches: each group's removal once, the names until they are
   Sentinel::release();
 }
 
-TEST_CASE("a removal that is seen before its signal, of a group without an OOM, is reported at once") {
+TEST_CASE(
+    "a removal that is seen before its signal, of a group without an OOM, is reported at once") {
   SCRATCH(scratch);
   Status status;
   Sentinel* sentinel = Sentinel::acquire(status);

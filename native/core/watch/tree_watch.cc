@@ -25,8 +25,7 @@ struct Base {
 };
 
 constexpr auto kDetach = [](Sentinel& sentinel, auto* source) { source->detach(sentinel); };
-constexpr auto kDetachAll = [](Sentinel& sentinel, const LockedPtr<OomWatch>* first,
-                               size_t count) {
+constexpr auto kDetachAll = [](Sentinel& sentinel, const LockedPtr<OomWatch>* first, size_t count) {
   for (size_t i = 0; i < count; i++) first[i]->detach(sentinel);
 };
 
