@@ -39,7 +39,7 @@ inline EpisodeConfig episode_config(const Napi::Object& from) {
     config.plan[i].kind = enumerator<StepKind>(step, "action");
     config.plan[i].after_ns = integer(step, "afterMs") * kMs;
     config.plan[i].bytes = static_cast<uint64_t>(integer(step, "bytes"));
-    config.plan[i].signal = static_cast<int32_t>(integer(step, "signal"));
+    config.plan[i].signal = static_cast<int16_t>(integer(step, "signal"));
     config.plan[i].target = target_of(step.Get("target"));
   }
   return config;

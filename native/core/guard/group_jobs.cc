@@ -8,19 +8,18 @@
 namespace oom {
 
 GroupJobs::GroupJobs(const EpisodeMachine& machine, BlockingWork& blocking, JobOwner& owner)
-    : machine_(machine) {
+    : machine_(machine), blocking_(blocking), owner_(owner) {
   for (size_t i = 0; i < kPurposes; i++) {
     GroupJob& job = jobs_[i];
     job.purpose = static_cast<JobPurpose>(i);
-    job.blocking = &blocking;
-    job.owner = &owner;
+    job.jobs = this;
     job.work = [](Job& one, Victims& victims, Alarm& alarm) {
       auto& its = static_cast<GroupJob&>(one);
-      its.blocking->run(its, victims, alarm);
+      its.jobs->blocking_.run(its, victims, alarm);
     };
     job.done = [](Job& one, Sentinel& sentinel) {
       auto& its = static_cast<GroupJob&>(one);
-      its.owner->job_done(sentinel, its);
+      its.jobs->owner_.job_done(sentinel, its);
     };
   }
 }

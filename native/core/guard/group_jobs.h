@@ -16,6 +16,7 @@
 namespace oom {
 
 class BlockingWork;
+class GroupJobs;
 class JobOwner;
 
 enum class JobKind : uint8_t {
@@ -55,18 +56,17 @@ struct JobOrder {
   int32_t signal = 0;
   // As for Victims::signal().
   int32_t target = 0;
+  // The episode that the job belongs to; 0: the running one.
+  uint32_t episode = 0;
   // kRestore: the limit.
   uint64_t bytes = 0;
   // kDecide.
   Asking asking = {};
-  // The episode that the job belongs to; 0: the running one.
-  uint32_t episode = 0;
 };
 
 struct GroupJob : Job {
   JobPurpose purpose = JobPurpose::kStep;
-  BlockingWork* blocking = nullptr;
-  JobOwner* owner = nullptr;
+  GroupJobs* jobs = nullptr;
   JobOrder order;
   // When start() was called.
   int64_t at = 0;
@@ -104,6 +104,8 @@ class GroupJobs {
   const GroupJob& job(JobPurpose purpose) const { return jobs_[static_cast<size_t>(purpose)]; }
 
   const EpisodeMachine& machine_;
+  BlockingWork& blocking_;
+  JobOwner& owner_;
   GroupJob jobs_[kPurposes];
 };
 

@@ -61,14 +61,12 @@ void Reports::decide(Sentinel& sentinel, uint32_t episode, Outcome outcome) {
 
 void Reports::gone(Sentinel& sentinel, int64_t now) {
   undecided_ = false;
-  gone_ = Record(RecordKind::kRemoved, now).to(target_, sub_);
-  gone_waits_ = true;
+  gone_at_ = now;
   flush(sentinel);
 }
 
 void Reports::trouble(Sentinel& sentinel, int64_t now) {
-  trouble_ = Record(RecordKind::kTrouble, now).to(target_, sub_);
-  trouble_waits_ = true;
+  trouble_at_ = now;
   flush(sentinel);
 }
 
@@ -87,11 +85,12 @@ void Reports::flush(Sentinel& sentinel) {
     if (!sentinel.send(source_, end_)) return;
     end_waits_ = false;
   }
-  if (gone_waits_) {
-    if (!sentinel.send(source_, gone_)) return;
-    gone_waits_ = false;
-  }
-  if (trouble_waits_ && sentinel.send(source_, trouble_)) trouble_waits_ = false;
+  auto last = [&](RecordKind kind, int64_t& at) {
+    if (at != 0 && !sentinel.send(source_, Record(kind, at).to(target_, sub_))) return false;
+    at = 0;
+    return true;
+  };
+  if (last(RecordKind::kRemoved, gone_at_)) last(RecordKind::kTrouble, trouble_at_);
 }
 
 }  // namespace oom

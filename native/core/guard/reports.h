@@ -48,10 +48,11 @@ class Reports {
   Source& source_;
   uint32_t target_;
   uint32_t sub_;
-  bool last_end_waits_ = false, begin_waits_ = false, end_waits_ = false, gone_waits_ = false;
-  bool trouble_waits_ = false;
+  bool last_end_waits_ = false, begin_waits_ = false, end_waits_ = false;
   bool undecided_ = false;
-  Record last_end_, begin_, end_, gone_, trouble_;
+  Record last_end_, begin_, end_;
+  // 0: it does not wait.
+  int64_t gone_at_ = 0, trouble_at_ = 0;
   // Episodes that were not reported since the last begin that was sent.
   uint32_t missed_ = 0;
 };

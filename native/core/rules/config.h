@@ -25,8 +25,8 @@ enum class StepKind : uint8_t {
 struct PlanStep {
   int64_t after_ns = 0;
   uint64_t bytes = 0;  // headroom
-  int32_t signal = 0;  // signal
   int32_t target = 0;  // signal: a pid, 0 for all members, -1 for the largest
+  int16_t signal = 0;  // signal
   StepKind kind = StepKind::kKernel;
 
   bool kills() const {

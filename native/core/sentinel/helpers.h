@@ -21,8 +21,6 @@ namespace oom {
 
 // One piece of work. The caller derives its own type from it, in memory such as a Source's.
 struct Job : Command {
-  // The work may take long, and no deadline waits for it.
-  bool slow = false;
   // Runs on a helper, with that helper's own Victims and Alarm.
   void (*work)(Job&, Victims&, Alarm&) = nullptr;
   // Runs on the sentinel after `work`.
@@ -30,6 +28,8 @@ struct Job : Command {
   // Processes that `work` has signalled, the first of them; valid until `done` has returned.
   const pid_t* pids = nullptr;
   uint32_t pid_count = 0;
+  // The work may take long, and no deadline waits for it.
+  bool slow = false;
   // Set by hand(), reset by `done`: meanwhile the job belongs to the helper.
   std::atomic<bool> busy{false};
 };

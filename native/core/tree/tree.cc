@@ -105,7 +105,8 @@ void Tree::clear() {
   }
   {
     std::lock_guard lock(mail_lock_);
-    mail_.clear();
+    mail_ = {};
+    mail_at_ = 0;
   }
   if (std::exchange(spares_, false)) SpareFds::release();
   if (std::exchange(on_tree_thread_, false)) TreeThread::release();
@@ -342,7 +343,7 @@ void Tree::notified(uint32_t tag, uint32_t mask, const char* name) {
     std::lock_guard lock(mail_lock_);
     // Repeated writes to a file are one event until it has been handled.
     if (touched && !mail_.empty() && mail_.back().tag == tag && mail_.back().mask == mask) return;
-    if (mail_.size() >= kMostMail) {
+    if (mail_.size() - mail_at_ >= kMostMail) {
       missed_ = true;
     } else {
       mail_.push_back({tag, mask, name});
@@ -364,16 +365,26 @@ bool Tree::has_mail() {
   return missed_ || !mail_.empty();
 }
 
+bool Tree::next_mail(Mail& mail) {
+  std::lock_guard lock(mail_lock_);
+  if (mail_.empty()) return false;
+  mail = std::move(mail_[mail_at_++]);
+  if (mail_at_ == mail_.size()) {
+    // With its memory.
+    mail_ = {};
+    mail_at_ = 0;
+  } else if (mail_at_ >= kPiece && 2 * mail_at_ >= mail_.size()) {
+    mail_.erase(mail_.begin(), mail_.begin() + static_cast<ptrdiff_t>(mail_at_));
+    mail_at_ = 0;
+  }
+  return true;
+}
+
 bool Tree::events() {
   std::lock_guard lock(lock_);
   for (size_t i = 0; i < kPiece && !closing_; i++) {
     Mail mail;
-    {
-      std::lock_guard letters(mail_lock_);
-      if (mail_.empty()) break;
-      mail = std::move(mail_.front());
-      mail_.pop_front();
-    }
+    if (!next_mail(mail)) break;
     event(mail);
   }
   bool missed;
