@@ -113,13 +113,6 @@ void GuardedTree::vanished(uint32_t id) {
   groups_.erase(it);
 }
 
-// What the sentinel's process writes as well: it may act on what it has seen alone.
-TreeListener::TouchedFiles GuardedTree::touched_files() {
-  TouchedFiles files = kind_.touched_files();
-  if (files[0]) files.back() = "cgroup.freeze";
-  return files;
-}
-
 void GuardedTree::touched(uint32_t id) {
   auto it = groups_.find(id);
   if (it != groups_.end()) it->second->touched(*context_.loop);

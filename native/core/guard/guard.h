@@ -63,7 +63,7 @@ class Guard final : public TreeListener, public GuardianClient {
   // The tree's thread, or the arming one.
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override;
   void vanished(uint32_t sub) override;
-  TouchedFiles touched_files() override { return kind_->touched_files(); }
+  TouchedFiles touched_files() override { return kind_->touched_files(false); }
   void touched(uint32_t sub) override;
   bool out_of_sight(int err, const Place& place, int dir) override;
 

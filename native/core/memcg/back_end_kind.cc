@@ -22,7 +22,7 @@ class KindV1 final : public BackEndKind {
   const char* control() const override { return kOomControl; }
   void release(int dir) const override { (void)enable_killer(dir); }
   // v1: the kernel notifies the guard of all that matters, so no file has to be watched.
-  std::array<const char*, 3> touched_files() const override { return {}; }
+  std::array<const char*, 3> touched_files(bool) const override { return {}; }
   bool tells_removal() const override { return true; }
   bool separate_freezer() const override { return true; }
   bool freezes(const HoldConfig&) const override { return false; }
@@ -42,8 +42,8 @@ class KindV2 final : public BackEndKind {
   // Nothing is handed down.
   void release(int) const override {}
   // The line moves with it.
-  std::array<const char*, 3> touched_files() const override {
-    return {"memory.max", "memory.high"};
+  std::array<const char*, 3> touched_files(bool freezer) const override {
+    return {"memory.max", "memory.high", freezer ? "cgroup.freeze" : nullptr};
   }
   // Not before 7.1.
   bool tells_removal() const override { return false; }

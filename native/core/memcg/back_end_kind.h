@@ -23,7 +23,8 @@ class BackEndKind {
   // A group created below a guarded one is created held: releases one that no guard is to hold.
   virtual void release(int dir) const = 0;
   // The files whose changes by other processes are to be watched in each group; the rest null.
-  virtual std::array<const char*, 3> touched_files() const = 0;
+  // `freezer`: that of the freezer too, which only the sentinel's process writes by itself.
+  virtual std::array<const char*, 3> touched_files(bool freezer) const = 0;
   // Whether the group's own events report its removal.
   virtual bool tells_removal() const = 0;
   // Whether a group is frozen through a group of another hierarchy (freezer_v1.h).

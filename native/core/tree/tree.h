@@ -148,7 +148,7 @@ class Tree final : private InotifyHub::Subscriber {
   // bytes while it is empty: most trees are one group.
   std::vector<Mail> mail_;
   size_t mail_at_ = 0;
-  bool missed_ = false;    // some of it was lost
+  bool missed_ = false;  // some of it was lost
 
   // The forest's, with its lock.
   size_t place_ = 0;
