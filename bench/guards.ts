@@ -2,32 +2,17 @@
 // notification; descriptors and memory of the process and of the guardian; and 1,000 groups at one
 // deadline, next to a bare loop that enables 1,000 killers.
 import { MemoryGroup, type OomGuard } from 'cgroup-oom'
-import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MiB } from '../test/helpers/memory-files.js'
 import { child, scratch } from '../test/helpers/scratch.js'
-import { allowFds, fds, fdsOf, rss } from './lib/proc.js'
+import { allowFds, fds, fdsOf, guardianOf, rss } from './lib/proc.js'
 import { floorAddon, Talker } from './lib/programs.js'
 import { measure, SHORT } from './lib/run.js'
 import { median, us } from './lib/stats.js'
 
 const BATCHES = SHORT ? 8 : 20
 const IN_BATCH = 50
-
-/** Of the processes that this one has started: the guardian. */
-function guardian(): number {
-  for (const pid of readdirSync('/proc').filter(name => /^\d+$/.test(name))) {
-    try {
-      const parent = /^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]
-      const name = readFileSync(`/proc/${pid}/comm`, 'utf8').trim()
-      if (Number(parent) === process.pid && name === 'oom-guardian') return Number(pid)
-    } catch {
-      // It has ended.
-    }
-  }
-  throw new Error('no guardian')
-}
 
 await measure(`guards: ${BATCHES * IN_BATCH} of them`, async b => {
   allowFds(BATCHES * IN_BATCH * 7 + 500)
@@ -45,7 +30,7 @@ await measure(`guards: ${BATCHES * IN_BATCH} of them`, async b => {
   }
   // The first starts the sentinel and the guardian.
   guards.push(await (await open(child(root, 'first', 64 * MiB))).guard({ delayMs: 1000 }))
-  const behind = guardian()
+  const behind = guardianOf(process.pid)
   const batches = Array.from({ length: BATCHES }, (_, i) => {
     const dir = child(root, `batch-${i}`)
     for (let k = 0; k < IN_BATCH; k++) child(dir, `group-${k}`, 64 * MiB)

@@ -20,6 +20,15 @@ export const fdsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).len
 export const rss = (pid: number | 'self' = 'self'): number =>
   Number(/^Rss:\s+(\d+)/m.exec(read(`${pid}/smaps_rollup`))![1]) * 1024
 
+/** Of the processes that `parent` has started: the guardian. */
+export function guardianOf(parent: number): number {
+  for (const tid of threads(parent)) {
+    const children = read(`${parent}/task/${tid}/children`).trim().split(' ').filter(Boolean)
+    for (const pid of children.map(Number)) if (nameOf(pid, pid) === 'oom-guardian') return pid
+  }
+  throw new Error('there is no guardian')
+}
+
 function statFields(pid: number | 'self', tid: number): number[] {
   const text = read(`${pid}/task/${tid}/stat`)
   return text
