@@ -2,6 +2,7 @@
 // own, and uses all that the library has for them. It goes on until it is ordered to rest; it then waits
 // for the jobs that run and sends what is in its heaps.
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -47,6 +48,10 @@ const outcomes: Record<string, number> = {}
 const events: Record<string, number> = {}
 const failures: string[] = []
 const running = new Set<Promise<void>>()
+// Of each job that runs, for the report of one that does not end.
+const steps = new Map<string, string>()
+const guards = new Map<string, OomGuard>()
+const at = (group: MemoryGroup, step: string) => void steps.set(group.path, step)
 let jobs = 0
 let skipped = 0
 
@@ -71,14 +76,21 @@ async function guarded(
   options: GuardOptions,
   handle?: (episode: OomEpisode) => Promise<unknown>,
 ): Promise<void> {
+  at(group, 'arming')
   const guard: OomGuard = await group.guard(options)
+  guards.set(group.path, guard)
   const job = fill(group, 2 * MAX)
+  at(group, 'waiting for the episode')
   for await (const episode of guard) {
+    at(group, 'handling it')
     await handle?.(episode)
+    at(group, 'waiting for its end')
     count(outcomes, `${name}: ${(await episode.ended).outcome}`)
     break
   }
+  at(group, `waiting for the job`)
   await job.done()
+  at(group, 'disposing')
   await guard.dispose()
 }
 
@@ -108,27 +120,40 @@ const kinds: Record<string, (name: string, group: MemoryGroup) => Promise<void>>
   },
   // Without an OOM.
   quiet: async (name, group) => {
+    at(group, 'arming')
     const guard = await group.guard({ delayMs: 1000 })
     const job = fill(group, MAX / 4)
+    at(group, 'waiting for its first words')
     await job.filled
+    at(group, 'waiting for the job')
     await job.done()
+    at(group, 'disposing')
     await guard.dispose()
     count(outcomes, `${name}: no episode`)
   },
   // The guard has gone with its group.
   removed: async (name, group) => {
+    at(group, 'arming')
     const guard = await group.guard({ delayMs: 5000 })
+    guards.set(group.path, guard)
     const job = fill(group, 2 * MAX)
+    at(group, 'waiting for the episode')
     for await (const episode of guard) {
+      at(group, 'removing')
       await group.remove({ kill: true })
+      at(group, 'waiting for its end')
       count(outcomes, `${name}: ${(await episode.ended).outcome}`)
+      at(group, 'waiting for the end of the guard')
     }
+    at(group, 'waiting for the job')
     await job.ended
   },
   watch: async (name, group) => {
     const watch = group.watch()
     const job = fill(group, 2 * MAX)
+    at(group, 'waiting for the job')
     await job.ended
+    at(group, 'waiting for the event')
     for await (const event of watch) {
       if (event.type === 'kill') break
     }
@@ -137,6 +162,7 @@ const kinds: Record<string, (name: string, group: MemoryGroup) => Promise<void>>
   // In a group below one that is guarded: the base guard's handler decides.
   inherited: async (name, group) => {
     const job = fill(group, 2 * MAX)
+    at(group, 'waiting for the job')
     await job.ended
     count(outcomes, `${name}: ended`)
   },
@@ -144,19 +170,46 @@ const kinds: Record<string, (name: string, group: MemoryGroup) => Promise<void>>
 /** How often each in a round; a job of those that the base guard has is made below it. */
 const ROUND = Object.keys(kinds)
 
+/** What there is to see of a job that does not end. */
+async function stuck(group: MemoryGroup, signal: AbortSignal): Promise<never> {
+  await sleep(PATIENCE_MS, undefined, { signal })
+  const seen = async (what: () => unknown) => {
+    try {
+      return JSON.stringify(await what())
+    } catch (error) {
+      return String(error)
+    }
+  }
+  const pids = await group.pids().catch(() => [])
+  throw new Error(
+    [
+      `not done after ${PATIENCE_MS} ms, at: ${steps.get(group.path)}`,
+      `pids ${await seen(() => pids.map(pid => readFileSync(`/proc/${pid}/stat`, 'utf8').slice(0, 40)))}`,
+      `counters ${await seen(() => group.counters())}`,
+      `usage ${await seen(() => group.usage())}`,
+      `limits ${await seen(() => group.limits())}`,
+      `oom_control ${await seen(() => readFileSync(join(group.path, 'memory.oom_control'), 'utf8'))}`,
+      `guard ${await seen(() => guards.get(group.path)?.stats)}`,
+    ].join('; '),
+  )
+}
+
 async function run(kind: string, dir: string): Promise<void> {
   const parent = kind === 'inherited' ? join(dir, 'base') : join(dir, 'jobs')
   const group = await MemoryGroup.create(join(parent, `${kind}-${jobs++}`), { max: MAX })
-  const timer = setTimeout(() => {
-    failures.push(`${kind}: not done after ${PATIENCE_MS} ms`)
-    group.kill().catch(() => {})
-  }, PATIENCE_MS)
+  const done = new AbortController()
   try {
-    await kinds[kind]!(kind, group)
+    const job = kinds[kind]!(kind, group)
+    job.catch(() => {})
+    await Promise.race([job, stuck(group, done.signal)])
   } catch (error) {
-    failures.push(`${kind}: ${String(error)}`)
+    const text = `${kind}: ${String(error)}`
+    console.error(text)
+    failures.push(text)
   } finally {
-    clearTimeout(timer)
+    done.abort()
+    steps.delete(group.path)
+    guards.delete(group.path)
     await group.remove({ kill: true }).catch(error => {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') failures.push(String(error))
     })
