@@ -81,14 +81,18 @@ async function guarded(
   guards.set(group.path, guard)
   const job = fill(group, 2 * MAX)
   at(group, 'waiting for the episode')
-  for await (const episode of guard) {
+  const next = guard[Symbol.asyncIterator]().next()
+  const episode = await Promise.race([next, job.ended.then(() => undefined)])
+  if (episode === undefined || episode.done) {
+    // The guardian has acted, and the sentinel has not run from the OOM until then.
+    count(outcomes, `${name}: killed without an episode`)
+  } else {
     at(group, 'handling it')
-    await handle?.(episode)
+    await handle?.(episode.value)
     at(group, 'waiting for its end')
-    count(outcomes, `${name}: ${(await episode.ended).outcome}`)
-    break
+    count(outcomes, `${name}: ${(await episode.value.ended).outcome}`)
   }
-  at(group, `waiting for the job`)
+  at(group, 'waiting for the job')
   await job.done()
   at(group, 'disposing')
   await guard.dispose()
