@@ -68,7 +68,7 @@ export class Lab {
 
   /**
    * Runs a command in a machine of its own. `options`: more of the kernel's; `counted`: a machine whose
-   * time is instructions.
+   * time is instructions; `archive`: more files for its root (cpio.mjs).
    */
   async run({ kernel, version, argv, env = {}, seconds, output, ...machine }) {
     const programs = await this.#tools()
@@ -81,6 +81,7 @@ export class Lab {
       const initrd = join(own, 'initrd')
       copyFileSync(system, initrd, constants.COPYFILE_FICLONE)
       appendFileSync(initrd, await runArchive(cache, version, argv, { ...ENVIRONMENT, ...env }))
+      if (machine.archive) appendFileSync(initrd, machine.archive)
       const log = join(own, 'console')
       writeFileSync(log, '')
       const disk = join(own, 'disk')

@@ -2,6 +2,9 @@
 // measurements or those named, each in a process of its own, one after the other. They use the package
 // as its users do: dist/.
 //
+// Those that take long (LONG) run only when they are named. `race` is scripts/race.mjs; names after it choose
+// contenders.
+//
 //   --short   fewer repetitions: some seconds each
 //   --check   the gate: fails where a ratio to its floor is over 1.5 times the one in bench/ratios.json in
 //             each of up to three runs; times are never compared. Runs what the file has, in the short form
@@ -12,15 +15,27 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { join } from 'node:path'
-import { FILE, readRatios, WORSE, worse, writeFigures } from './figures.mjs'
+import { FILE, gated, readRatios, WORSE, worse, writeFigures } from './figures.mjs'
 import { fail, must, root } from './run.mjs'
 
 const RUNS = 3
+const LONG = ['long', 'long-simulated', 'race']
 
 const options = ['--short', '--check', '--keep']
 const args = process.argv.slice(2)
 const given = option => args.includes(option)
 const names = args.filter(arg => !options.includes(arg))
+if (names[0] === 'race') {
+  const how = given('--keep') ? ['--keep'] : []
+  const short = given('--short') ? { OOM_RACE_ROUNDS: '1' } : {}
+  await must(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'bench', '--noCheck'])
+  const { status } = spawnSync(
+    process.execPath,
+    [join(root, 'scripts/race.mjs'), ...names.slice(1), ...how],
+    { cwd: root, stdio: 'inherit', env: { ...process.env, ...short } },
+  )
+  process.exit(status ?? 1)
+}
 const all = readdirSync(join(root, 'bench'))
   .filter(name => name.endsWith('.ts'))
   .map(name => name.slice(0, -'.ts'.length))
@@ -51,7 +66,7 @@ if (given('--check')) {
   const { ratios } = readRatios()
   const failed = []
   for (const name of names.length > 0 ? names : Object.keys(ratios)) {
-    let kept = ratios[name] ?? {}
+    let kept = gated(ratios[name] ?? {})
     for (let i = 0; i < RUNS && Object.keys(kept).length > 0; i++) {
       const found = run(name, true)
       if (found === undefined) fail(`${name} could not be carried out`)
@@ -66,7 +81,7 @@ if (given('--check')) {
   console.log(`\nbench: no ratio is over ${WORSE} times the one in bench/ratios.json`)
 } else {
   const kept = readRatios()
-  for (const name of names.length > 0 ? names : all) {
+  for (const name of names.length > 0 ? names : all.filter(one => !LONG.includes(one))) {
     const found = run(name, given('--short'))
     if (found === undefined) process.exitCode = 1
     else if (Object.keys(found).length > 0) kept.ratios[name] = found
