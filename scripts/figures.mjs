@@ -131,7 +131,7 @@ function race() {
       ? [
           [
             title(result),
-            `${result.idle.cpuMs.toFixed(2)} ms`,
+            `${result.idle.cpuMs.toFixed(2)} ms${result.idle.busy ? ' at most' : ''}`,
             result.idle.woken.toFixed(1),
             `${(result.idle.kib / 1024).toFixed(1)} MiB`,
           ],
