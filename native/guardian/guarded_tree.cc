@@ -90,7 +90,9 @@ uint32_t GuardedTree::appeared(uint32_t parent, const Place& place, int dir) {
     auto group = std::make_shared<GuardianGroup>(config_, std::move(back_end),
                                                  above == groups_.end() ? nullptr : above->second,
                                                  st.st_ino, place.name());
-    group->set_writes_reported(tree_.touches_watched());
+    // Of a hold by signals nothing is written, and little is notified.
+    bool reported = touched_files()[0] != nullptr && tree_.touches_watched();
+    group->set_writes_reported(reported);
     if (status.ok() && guarded) status = Status::of(group->attach(*context_.loop), "epoll_ctl");
     // An unguarded group is kept only for kills in the groups above.
     if (!guarded) group->dispose(*context_.loop, false);

@@ -67,7 +67,7 @@ class KindSignals final : public BackEndKind {
     return version_ == 2 ? "memory.current" : "memory.usage_in_bytes";
   }
   void release(int) const override {}
-  std::array<const char*, 2> touched_files() const override { return {}; }
+  std::array<const char*, 3> touched_files(bool) const override { return {}; }
   bool tells_removal() const override { return false; }
   bool separate_freezer() const override { return false; }
   bool freezes(const HoldConfig&) const override { return false; }
