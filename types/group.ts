@@ -1,5 +1,5 @@
 // A group, its guard and the guard's episodes: they name each other, and so are in one file.
-import type { Bytes, MonotonicNs } from './common.js'
+import type { Bytes, MonotonicNs, Percent } from './common.js'
 import type {
   EpisodeEnd,
   Fallback,
@@ -52,6 +52,14 @@ export interface MemoryGroup extends AsyncDisposable {
 
   /** Bytes in use, page cache included: v1 memory.usage_in_bytes, v2 memory.current. */
   usage(): Promise<number>
+
+  /**
+   * The most bytes that were ever in use, those of groups below and page cache included: v1
+   * memory.max_usage_in_bytes, v2 memory.peak. Of a group that is still there: ask before `remove()`.
+   *
+   * @throws ERR_CGROUP_UNSUPPORTED on v2 before Linux 5.19, and for the root of v2
+   */
+  peak(): Promise<number>
 
   limits(): Promise<MemoryLimits>
 
@@ -138,13 +146,23 @@ export interface MemoryGroup extends AsyncDisposable {
    * (cgroup.event_control); the kernel checks it every 128 pages, so it may be some hundred KiB late. v2 has
    * no such thing: the sentinel samples usage ten times a second (less often with thousands of these), and
    * does not see a crossing there and back in between.
+   *
+   * `'80%'` is a share of the group's own limit (`limits().max`), as that is at each moment: when the limit
+   * changes, whoever changes it, the threshold moves with it, and usage may cross it that way. While the
+   * limit is taken away usage is below the threshold, which is `Infinity` then. Since the kernel has no event
+   * for a changed limit, such a threshold is sampled on v1 too.
+   *
+   * @throws ERR_NO_LIMIT for a share, if the group has no limit
    */
-  watchUsage(size: Bytes, options?: SubscriptionOptions): EventIterator<UsageEvent>
+  watchUsage(size: Bytes | Percent, options?: SubscriptionOptions): EventIterator<UsageEvent>
 
   /**
    * Reports memory pressure before it is an OOM: with `level` the group's vmpressure (v1
    * memory.pressure_level; ERR_CGROUP_UNSUPPORTED on v2), with `kind` PSI stalls: on v1 the whole
-   * system's (/proc/pressure/memory), on v2 the group's (memory.pressure).
+   * system's (/proc/pressure/memory), on v2 the group's (memory.pressure). Where the kernel lets this process
+   * read that file and set no trigger in it, the sentinel samples it ten times a window
+   * ({@link PressureEvent.sampled}): a read-only cgroupfs, a group of another user, a `windowMs` that takes
+   * CAP_SYS_RESOURCE.
    */
   watchPressure(options: PressureOptions): EventIterator<PressureEvent>
 

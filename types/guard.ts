@@ -3,10 +3,11 @@ import type { Bytes, MonotonicNs } from './common.js'
 
 /**
  * What happens at the deadline. `'kill-largest'` kills the member with the largest resident size, together
- * with all members that share its memory. If a member cannot be seen (another PID namespace, /proc with
- * hidepid), the kernel decides, which sees all.
+ * with all members that share its memory; `'kill-newest'` in the same way the member that was started last
+ * (proc_pid_stat(5), `starttime`; of those of one clock tick, 10 ms, the one with the greatest pid). If a
+ * member cannot be seen (another PID namespace, /proc with hidepid), the kernel decides, which sees all.
  */
-export type Fallback = 'kernel' | 'kill-largest' | 'kill-group'
+export type Fallback = 'kernel' | 'kill-largest' | 'kill-newest' | 'kill-group'
 
 interface StepBase {
   /** Milliseconds from the start of the episode; integer, 0 or more and below `delayMs`. */
@@ -35,11 +36,11 @@ export interface SignalStep extends StepBase {
   to?: 'all' | 'largest' | number
 }
 /**
- * Kill the member with the largest resident size (as {@link Fallback} says), kill all members, let the
- * kernel decide, freeze.
+ * Kill the member with the largest resident size, or the one that was started last (as {@link Fallback}
+ * says), kill all members, let the kernel decide, freeze.
  */
 export interface PlainStep extends StepBase {
-  action: 'kill-largest' | 'kill-group' | 'kernel' | 'freeze'
+  action: 'kill-largest' | 'kill-newest' | 'kill-group' | 'kernel' | 'freeze'
 }
 
 /** A step that runs natively during an episode, with no JavaScript involved. */

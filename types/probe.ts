@@ -34,7 +34,7 @@ export interface ProbeReport {
   guardian: Capability
   /** Processes can be started in groups: the launcher can be executed. */
   spawn: Capability
-  /** PSI triggers. */
+  /** PSI stalls: triggers, or samples where no trigger may be set. */
   pressure: Capability
   /** v1 freezer hierarchy or v2 cgroup.freeze. */
   freeze: Capability

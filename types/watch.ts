@@ -94,7 +94,7 @@ export interface UsageEvent extends GroupEvent {
   type: 'usage'
   /** Bytes in use when the sentinel sampled the group. */
   usage: number
-  /** The threshold, bytes. */
+  /** The threshold, bytes; of a share of the limit what it was then, `Infinity` without a limit. */
   threshold: number
   /** Whether usage is now above the threshold: crossings are reported in both directions. */
   above: boolean
@@ -122,7 +122,7 @@ export interface StallPressureOptions extends SubscriptionOptions {
   kind: 'some' | 'full'
   /** Milliseconds of stall within the window that are reported; more than 0, at most windowMs. */
   stallMs: number
-  /** 500 to 10000; without CAP_SYS_RESOURCE a multiple of 2000. */
+  /** 500 to 10000. Without CAP_SYS_RESOURCE the kernel takes only multiples of 2000; others are sampled. */
   windowMs: number
 }
 
@@ -137,6 +137,11 @@ export interface PressureEvent extends GroupEvent {
   kind?: 'some' | 'full'
   /** With PSI: microseconds stalled in all, the `total=` field. */
   totalUs?: number
+  /**
+   * With PSI: found by samples of `totalUs`, because the kernel refuses this process a trigger; up to a tenth
+   * of the window late. False: the kernel's trigger fired.
+   */
+  sampled?: boolean
 }
 
 /** The service manager's pressure events: `watchServicePressure()`. */

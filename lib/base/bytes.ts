@@ -1,6 +1,6 @@
 // Sizes as users write them: numbers, the kernel's notation (memparse() in lib/cmdline.c), 'max'.
 // Pure; every call that takes a size goes through here before anything is touched.
-import type { Bytes } from '../../types/common.js'
+import type { Bytes, Percent } from '../../types/common.js'
 import { invalidType, invalidValue, outOfRange } from './args.js'
 
 const SUFFIXES = 'KMGTPE'
@@ -59,4 +59,33 @@ export function optionalBytes(
   options?: BytesOptions,
 ): number | undefined {
   return value === undefined ? undefined : bytes(name, value, options)
+}
+
+/** A threshold of usage: bytes, or millionths of the group's limit where those are not 0. */
+export interface UsageThreshold {
+  bytes: number
+  millionths: number
+}
+
+/** A size of usage. Throws as {@link bytes}; ERR_OUT_OF_RANGE for a share that is 0 or more than all. */
+export function usageThreshold(name: string, value: Bytes | Percent): UsageThreshold {
+  if (typeof value !== 'string' || !value.endsWith('%')) {
+    return { bytes: bytes(name, value), millionths: 0 }
+  }
+  const [, whole, decimals = ''] = /^(\d{1,3})(?:\.(\d{1,4}))?%$/.exec(value) ?? []
+  if (whole === undefined) {
+    throw invalidValue(name, "must be a share as in '80%', with at most four decimals", value)
+  }
+  const millionths = Number(whole) * 10_000 + Number(decimals.padEnd(4, '0'))
+  if (millionths === 0 || millionths > 1_000_000) {
+    throw outOfRange(name, "more than '0%' and at most '100%'", value)
+  }
+  return { bytes: 0, millionths }
+}
+
+/** In bytes, as native/core/rules/share.h: of no limit there is no share. */
+export function thresholdAt({ bytes, millionths }: UsageThreshold, limit: number): number {
+  if (millionths === 0) return bytes
+  if (limit === Infinity) return Infinity
+  return Number((BigInt(limit) * BigInt(millionths)) / 1_000_000n)
 }

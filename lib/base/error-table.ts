@@ -40,6 +40,10 @@ export const OWN: Record<string, OwnAdvice> = {
       'memory.max': BY_SIGNALS('headroom'),
       'memory.force_empty': BY_SIGNALS('reclaim'),
       'memory.reclaim': BY_SIGNALS('reclaim'),
+      'memory.peak': {
+        means: 'this group has no memory.peak',
+        remedy: 'it needs cgroup v1, or Linux 5.19 or later; the root of v2 never has it',
+      },
       'memory.high': { means: 'cgroup v1 has no memory.high' },
       'memory.oom.group': {
         means: 'this group has no memory.oom.group',
@@ -60,6 +64,10 @@ export const OWN: Record<string, OwnAdvice> = {
         remedy: 'set max too, and boot with swapaccount=1',
       },
     },
+  },
+  ERR_NO_LIMIT: {
+    means: 'the group has no limit of its own that a share could be of',
+    remedy: 'set one, setLimits({ max }), or give the threshold in bytes',
   },
   ERR_NOT_A_MEMORY_CGROUP: {
     means: 'not a directory of a memory cgroup hierarchy (symbolic links are not followed)',
@@ -330,17 +338,12 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'memory.pressure',
     "pressure stall information is off: boot with psi=1, or write 1 into the group's cgroup.pressure",
   ],
-  ['EINVAL', 'memory.pressure', 'without CAP_SYS_RESOURCE windowMs must be a multiple of 2000'],
-  ['EPERM', 'memory.pressure', 'this kernel wants CAP_SYS_RESOURCE for it'],
   ['ENOENT', 'memory.', 'the group has been removed'],
   ['ENOENT', 'cgroup.', 'the group has been removed'],
   ['ENOSPC', 'inotify', 'raise the sysctl fs.inotify.max_user_watches'],
   ['EMFILE', 'inotify', 'raise the sysctl fs.inotify.max_user_instances, or RLIMIT_NOFILE'],
   ['ENOENT', '/proc/pressure', 'the kernel has no PSI: CONFIG_PSI, and psi=1 on its command line'],
   ['EOPNOTSUPP', '/proc/pressure', 'PSI is switched off: boot with psi=1'],
-  ['EINVAL', '/proc/pressure', 'without CAP_SYS_RESOURCE windowMs must be a multiple of 2000'],
-  ['EPERM', '/proc/pressure', 'this kernel wants CAP_SYS_RESOURCE for it'],
-  ['EACCES', '/proc/pressure', 'this kernel lets only root ask for it'],
   [
     'EACCES',
     '/proc/self/oom_score_adj',

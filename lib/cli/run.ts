@@ -30,7 +30,7 @@ Options:
   --delay MS      guard it: when it is out of memory its tasks wait up to MS milliseconds for memory to
                   be freed or the limit to be raised, then the fallback decides. Default: not guarded,
                   the kernel's killer decides at once
-  --fallback F    kernel (default), kill-largest or kill-group
+  --fallback F    kernel (default), kill-largest, kill-newest or kill-group
   --parent GROUP  make the group below this one; default: the group that you are in, on v2 the one
                   above that (one with members may have no limited groups below it)
   --name NAME     the group's name; default: cgroup-oom-run-PID

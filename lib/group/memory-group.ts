@@ -3,7 +3,7 @@
 // tasks that freeze) is waited for here, between calls: no pool thread is ever held by a group.
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Bytes } from '../../types/common.js'
+import type { Bytes, Percent } from '../../types/common.js'
 import type {
   AddOptions,
   GuardOptions,
@@ -145,6 +145,10 @@ export class MemoryGroup implements Group {
     return call(this, handle => handle.usage())
   }
 
+  peak(): Promise<number> {
+    return call(this, handle => handle.peak())
+  }
+
   limits(): Promise<MemoryLimits> {
     return call(this, handle => handle.limits())
   }
@@ -241,7 +245,7 @@ export class MemoryGroup implements Group {
     return watchGroup(this, options)
   }
 
-  watchUsage(size: Bytes, options?: SubscriptionOptions): EventIterator<UsageEvent> {
+  watchUsage(size: Bytes | Percent, options?: SubscriptionOptions): EventIterator<UsageEvent> {
     return watchUsage(this, size, options)
   }
 

@@ -12,7 +12,7 @@ export function signalName(number: number): NodeJS.Signals {
 }
 
 // Actions whose records have the processes that were sent a signal.
-const SIGNALLING: readonly string[] = ['signal', 'kill-largest', 'kill-group']
+const SIGNALLING: readonly string[] = ['signal', 'kill-largest', 'kill-newest', 'kill-group']
 
 export function stepOf(record: StepRecord): Step {
   const { by, action, at, errno, signal, dryRun } = record

@@ -25,13 +25,19 @@ const DEFAULT_GRACE_MS = 100
 const MIN_GRACE_MS = 10
 const MAX_GRACE_MS = 60_000
 
-export const FALLBACKS: readonly Fallback[] = ['kernel', 'kill-largest', 'kill-group']
+export const FALLBACKS: readonly Fallback[] = [
+  'kernel',
+  'kill-largest',
+  'kill-newest',
+  'kill-group',
+]
 export const ACTIONS: readonly PlanAction[] = [
   'headroom',
   'ballast',
   'reclaim',
   'signal',
   'kill-largest',
+  'kill-newest',
   'kill-group',
   'kernel',
   'freeze',

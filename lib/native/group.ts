@@ -41,6 +41,7 @@ export interface GroupHandle {
   /** 'device:inode' of the directory: the same for two handles of one group, never for two groups. */
   readonly identity: string
   usage(): Promise<number>
+  peak(): Promise<number>
   limits(): Promise<MemoryLimits>
   setLimits(change: LimitChange): Promise<void>
   counters(): Promise<OomCounters>

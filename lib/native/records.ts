@@ -37,6 +37,8 @@ export interface UsageRecord {
   at: bigint
   count: number
   usage: number
+  /** Infinity: a share of a limit that is none any more. */
+  threshold: number
   above: boolean
 }
 
@@ -46,6 +48,8 @@ export interface PressureRecord {
   count: number
   /** Microseconds stalled in all; 0 where it is no PSI trigger. */
   totalUs: number
+  /** By samples of that, where no trigger may be set. */
+  sampled: boolean
 }
 
 export interface TimerRecord {

@@ -16,6 +16,7 @@ export type SimulationRecord = WatchRecord | EpisodeRecord | SignalRecord
 export interface SimulationHandle {
   readonly now: bigint
   readonly usage: number
+  readonly peak: number
   readonly limit: number
   readonly failures: number
   readonly kernelKills: number

@@ -42,7 +42,15 @@ export interface WatchesBinding {
     wanted: readonly LimitMet['type'][],
   ) => TreeWatchHandle
   Signal: {
-    new (target: number, kind: 'usage' | 'level', group: GroupHandle, args: string): SignalHandle
+    /** Of the limit in millionths, where those are not 0. */
+    new (
+      target: number,
+      kind: 'usage',
+      group: GroupHandle,
+      bytes: string,
+      millionths: number,
+    ): SignalHandle
+    new (target: number, kind: 'level', group: GroupHandle, args: string): SignalHandle
     new (
       target: number,
       kind: 'psi',

@@ -4,7 +4,7 @@
 // the virtual clock and passes the records on; advance() does the same for a stretch of time, with a
 // turn of the event loop after each batch.
 import { constants } from 'node:os'
-import type { Bytes } from '../../types/common.js'
+import type { Bytes, Percent } from '../../types/common.js'
 import type {
   AddOptions,
   GuardOptions,
@@ -31,7 +31,7 @@ import type {
   WatchOptions,
 } from '../../types/watch.js'
 import * as check from '../base/args.js'
-import { bytes, optionalBytes } from '../base/bytes.js'
+import { bytes, optionalBytes, usageThreshold } from '../base/bytes.js'
 import { OomError, ownError } from '../base/errors.js'
 import { throwIfAborted } from '../base/queue.js'
 import { deliver, signalName } from '../guard/deliver.js'
@@ -78,6 +78,10 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
 
   async usage(): Promise<number> {
     return this.#open().usage
+  }
+
+  async peak(): Promise<number> {
+    return this.#open().peak
   }
 
   async limits(): Promise<MemoryLimits> {
@@ -159,11 +163,13 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
     return watch
   }
 
-  watchUsage(size: Bytes, options?: SubscriptionOptions): EventIterator<UsageEvent> {
-    const threshold = bytes('bytes', size)
+  watchUsage(size: Bytes | Percent, options?: SubscriptionOptions): EventIterator<UsageEvent> {
+    const threshold = usageThreshold('bytes', size)
     const signal = check.abortSignal('options.signal', check.options('options', options).signal)
     throwIfAborted(signal)
-    const watch = new SimulatedThreshold(threshold, this.#open().usage, signal, w =>
+    const { usage, limit } = this.#open()
+    if (threshold.millionths !== 0 && limit === Infinity) throw ownError('ERR_NO_LIMIT', this.path)
+    const watch = new SimulatedThreshold(threshold, { usage, limit }, signal, w =>
       this.#thresholds.delete(w),
     )
     this.#thresholds.add(watch)
@@ -281,8 +287,8 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
   }
 
   #checkThresholds(): void {
-    const { now, usage } = this.#native
-    for (const threshold of this.#thresholds) threshold.check(this.path, now, usage)
+    const { now, usage, limit } = this.#native
+    for (const threshold of this.#thresholds) threshold.check(this.path, now, { usage, limit })
   }
 
   #deliver(): void {

@@ -1,6 +1,7 @@
 // Watching a simulated group: the same events, queues and rules for consumers as with a real one.
 import type { OomEvent, OomWatch, UsageEvent } from '../../types/watch.js'
 import { publishEvent } from '../base/diagnostics.js'
+import { thresholdAt, type UsageThreshold } from '../base/bytes.js'
 import { QueuedEvents } from '../base/event-iterator.js'
 import { queueOf, type CheckedWatchOptions } from '../watch/watch.js'
 
@@ -28,15 +29,20 @@ export class SimulatedWatch extends QueuedEvents<OomEvent> implements OomWatch {
   }
 }
 
+interface Filling {
+  usage: number
+  limit: number
+}
+
 /** {@link MemoryGroup.watchUsage}: reports each check() that finds usage on the other side. */
 export class SimulatedThreshold extends QueuedEvents<UsageEvent> {
-  readonly #threshold: number
+  readonly #threshold: UsageThreshold
   readonly #onEnd: (watch: SimulatedThreshold) => void
   #above: boolean
 
   constructor(
-    threshold: number,
-    usage: number,
+    threshold: UsageThreshold,
+    { usage, limit }: Filling,
     signal: AbortSignal | undefined,
     onEnd: (watch: SimulatedThreshold) => void,
   ) {
@@ -49,7 +55,7 @@ export class SimulatedThreshold extends QueuedEvents<UsageEvent> {
       },
     })
     this.#threshold = threshold
-    this.#above = usage > threshold
+    this.#above = usage >= thresholdAt(threshold, limit)
     this.#onEnd = onEnd
     this.started(signal)
   }
@@ -58,11 +64,11 @@ export class SimulatedThreshold extends QueuedEvents<UsageEvent> {
     this.#onEnd(this)
   }
 
-  check(group: string, at: bigint, usage: number): void {
-    const above = usage > this.#threshold
+  check(group: string, at: bigint, { usage, limit }: Filling): void {
+    const threshold = thresholdAt(this.#threshold, limit)
+    const above = usage >= threshold
     if (above === this.#above) return
     this.#above = above
-    const threshold = this.#threshold
     this.queue.push({ type: 'usage', group, at, count: 1, usage, threshold, above })
   }
 

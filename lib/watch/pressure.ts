@@ -66,6 +66,11 @@ export function watchPressure(
         Math.floor(stallMs * 1000),
         windowMs * 1000,
       ),
-    (record): PressureEvent => ({ ...event(record), kind, totalUs: record.totalUs }),
+    (record): PressureEvent => ({
+      ...event(record),
+      kind,
+      totalUs: record.totalUs,
+      sampled: record.sampled,
+    }),
   )
 }

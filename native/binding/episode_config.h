@@ -23,7 +23,7 @@ Enum enumerator(const Napi::Object& from, const char* name) {
 // 'all', 'largest' or a pid, as PlanStep::target has it.
 inline int32_t target_of(const Napi::Value& value) {
   if (value.IsNumber()) return value.As<Napi::Number>().Int32Value();
-  return value.As<Napi::String>().Utf8Value() == "largest" ? -1 : 0;
+  return value.As<Napi::String>().Utf8Value() == "largest" ? target::kLargest : target::kAll;
 }
 
 inline EpisodeConfig episode_config(const Napi::Object& from) {

@@ -84,6 +84,7 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
                            InstanceAccessor<&GroupHandle::is_root>("isRoot"),
                            InstanceAccessor<&GroupHandle::identity>("identity"),
                            InstanceMethod<&GroupHandle::usage>("usage"),
+                           InstanceMethod<&GroupHandle::peak>("peak"),
                            InstanceMethod<&GroupHandle::limits>("limits"),
                            InstanceMethod<&GroupHandle::set_limits>("setLimits"),
                            InstanceMethod<&GroupHandle::counters>("counters"),
@@ -167,6 +168,10 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
   Napi::Value usage(Info info) {
     return run<uint64_t>(
         info, [](Group& group, uint64_t& out) { return group.usage(out); }, bytes);
+  }
+  Napi::Value peak(Info info) {
+    return run<uint64_t>(
+        info, [](Group& group, uint64_t& out) { return group.peak(out); }, bytes);
   }
   Napi::Value limits(Info info) {
     return run<Limits>(

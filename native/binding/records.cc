@@ -1,7 +1,10 @@
 #include "binding/records.h"
 
+#include <limits>
+
 #include "binding/words.h"
 #include "core/sys/codes.h"
+#include "core/sys/units.h"
 
 namespace oom::binding {
 namespace {
@@ -58,11 +61,15 @@ Napi::Object to_js(Napi::Env env, const Record& record) {
     case RecordKind::kUsage:
       to.Set("count", record.count);
       to.Set("usage", number(env, record.usage.bytes));
+      to.Set("threshold", record.usage.threshold == kUnlimited
+                              ? Napi::Number::New(env, std::numeric_limits<double>::infinity())
+                              : number(env, record.usage.threshold));
       to.Set("above", Napi::Boolean::New(env, record.usage.above));
       break;
     case RecordKind::kPressure:
       to.Set("count", record.count);
       to.Set("totalUs", number(env, record.pressure.total_us));
+      to.Set("sampled", Napi::Boolean::New(env, record.pressure.sampled));
       break;
     case RecordKind::kTimer:
       to.Set("count", record.count);

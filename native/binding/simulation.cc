@@ -64,6 +64,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     return DefineClass(env, "Simulation",
                        {InstanceAccessor<&Simulation::now>("now"),
                         InstanceAccessor<&Simulation::usage>("usage"),
+                        InstanceAccessor<&Simulation::peak>("peak"),
                         InstanceAccessor<&Simulation::limit>("limit"),
                         InstanceAccessor<&Simulation::failures>("failures"),
                         InstanceAccessor<&Simulation::kernel_kills>("kernelKills"),
@@ -261,6 +262,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     return Napi::BigInt::New(info.Env(), group_.now());
   }
   Napi::Value usage(const Napi::CallbackInfo& info) { return size(info.Env(), group_.usage()); }
+  Napi::Value peak(const Napi::CallbackInfo& info) { return size(info.Env(), group_.peak()); }
   Napi::Value limit(const Napi::CallbackInfo& info) { return size(info.Env(), group_.limit()); }
   Napi::Value failures(const Napi::CallbackInfo& info) {
     return Napi::Number::New(info.Env(), static_cast<double>(group_.failures()));

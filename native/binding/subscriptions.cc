@@ -165,8 +165,8 @@ class TreeWatchHandle final : public Closable<TreeWatchHandle> {
   std::shared_ptr<TreeWatch> watch_;
 };
 
-// new Signal(target, kind, group | null, …): 'usage' bytes; 'level' args; 'psi' full, stallUs,
-// windowUs; 'service' path, data, full, stallUs; 'delay', with start(when, period) and stop().
+// new Signal(target, kind, group | null, …): 'usage' bytes, millionths of the limit (0: bytes);
+// 'level' args; 'psi' full, stallUs, windowUs; 'service' path, data, full, stallUs; 'delay', with start(when, period) and stop().
 class Signal final : public Closable<Signal> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -185,22 +185,23 @@ class Signal final : public Closable<Signal> {
     std::string kind = info[1].As<Napi::String>().Utf8Value();
     std::shared_ptr<Group> group = info[2].IsNull() ? nullptr : group_of(info[2]);
     Status status;
-    if (kind == "usage" || kind == "level") {
-      std::string args = info[3].As<Napi::String>().Utf8Value();
-      const WatchKind& watches = WatchKind::of(group->memcg());
-      status = kind == "usage"
-                   ? watches.usage_watch(channel, target, place_of(group),
-                                         strtoull(args.c_str(), nullptr, 10), source_)
-                   : watches.level_watch(channel, target, place_of(group), args.c_str(), source_);
+    if (kind == "usage") {
+      UsageThreshold threshold{
+          .bytes = strtoull(info[3].As<Napi::String>().Utf8Value().c_str(), nullptr, 10),
+          .millionths = info[4].As<Napi::Number>().Uint32Value()};
+      status = WatchKind::of(group->memcg())
+                   .usage_watch(channel, target, place_of(group), threshold, source_);
+    } else if (kind == "level") {
+      std::string level = info[3].As<Napi::String>().Utf8Value();
+      status = WatchKind::of(group->memcg())
+                   .level_watch(channel, target, place_of(group), level.c_str(), source_);
     } else if (kind == "psi") {
-      bool full = info[3].As<Napi::Boolean>();
-      auto made = make_apart<PsiWatch>(status, channel, target, full);
-      if (made) {
-        status = made->arm(WatchKind::of(group->memcg()).stalls_at(group->dir()),
-                           static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value()),
-                           static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value()));
-      }
-      source_ = std::move(made);
+      StallTrigger trigger{
+          .full = info[3].As<Napi::Boolean>(),
+          .stall_us = static_cast<uint64_t>(info[4].As<Napi::Number>().Int64Value()),
+          .window_us = static_cast<uint64_t>(info[5].As<Napi::Number>().Int64Value())};
+      int dir = WatchKind::of(group->memcg()).stalls_at(group->dir());
+      status = stall_watch(channel, target, dir, trigger, source_);
     } else if (kind == "service") {
       auto data = info[4].As<Napi::Uint8Array>();
       status = service_pressure(

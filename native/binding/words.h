@@ -25,6 +25,8 @@ constexpr const char* word(Fallback value) {
       return "kill-largest";
     case Fallback::kKillGroup:
       return "kill-group";
+    case Fallback::kKillNewest:
+      return "kill-newest";
   }
   return nullptr;
 }
@@ -47,6 +49,8 @@ constexpr const char* word(StepKind value) {
       return "kernel";
     case StepKind::kFreeze:
       return "freeze";
+    case StepKind::kKillNewest:
+      return "kill-newest";
   }
   return nullptr;
 }

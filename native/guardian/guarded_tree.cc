@@ -133,7 +133,7 @@ bool GuardedTree::out_of_sight(int err, const Place&, int dir) {
 int64_t GuardedTree::now() { return sys::now_ns(); }
 
 // Kills as the sentinel does.
-int GuardedTree::kill(const GuardianGroup& top, bool largest, uint32_t& killed) {
+int GuardedTree::kill(const GuardianGroup& top, int32_t target, uint32_t& killed) {
   Victims& victims = *context_.victims;
   auto lists = [&](auto&& use) {
     for (auto& [id, group] : groups_) {
@@ -142,8 +142,7 @@ int GuardedTree::kill(const GuardianGroup& top, bool largest, uint32_t& killed) 
   };
   victims.begin();
   victims.choose_from(top.back_end().eligible());
-  int err = victims.signal(lists, largest ? Victims::kLargest : Victims::kAll, SIGKILL,
-                           [&] { return top.back_end().kill_tree(); });
+  int err = victims.signal(lists, target, SIGKILL, [&] { return top.back_end().kill_tree(); });
   killed = victims.count();
   victims.reap();
   SpareFds::refill();

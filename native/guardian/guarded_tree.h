@@ -71,7 +71,7 @@ class GuardedTree final : public TreeListener, public Effects {
   bool out_of_sight(int err, const Place& place, int dir) override;
 
   int64_t now() override;
-  int kill(const GuardianGroup& top, bool largest, uint32_t& killed) override;
+  int kill(const GuardianGroup& top, int32_t target, uint32_t& killed) override;
   void thaw(const GuardianGroup& group) override;
   bool any_member(const GuardianGroup& top) override;
   void ask_kernel(GuardianGroup& group, const Asking& asking) override;

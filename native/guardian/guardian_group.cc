@@ -356,8 +356,7 @@ void GuardianGroup::fall_back(Sentinel& sentinel) {
   // Where victims are chosen from those that stand still, they are let go only after that.
   if (!back_end_->eligible()) thaw();
   uint32_t killed = 0;
-  bool largest = machine_.config().fallback == Fallback::kKillLargest;
-  int err = config_.effects->kill(*this, largest, killed);
+  int err = config_.effects->kill(*this, target_of(machine_.config().fallback), killed);
   step(sentinel, Fact::kFallbackDone, err, killed);
 }
 

@@ -29,7 +29,7 @@ class Effects {
   virtual ~Effects() = default;
   virtual int64_t now() = 0;
   // SIGKILL to the largest or to all of the members here and below: 0 or -errno.
-  virtual int kill(const GuardianGroup& top, bool largest, uint32_t& killed) = 0;
+  virtual int kill(const GuardianGroup& top, int32_t target, uint32_t& killed) = 0;
   // Thaws the group: a frozen v1 task dies of SIGKILL only after that.
   virtual void thaw(const GuardianGroup& group) = 0;
   // Returns whether a process is left in `top` or below it; true if that cannot be read.

@@ -640,6 +640,7 @@ TEST_CASE("the outcome 'plan' needs a step that has done something") {
       {StepKind::kReclaim, 0, -11, Outcome::kRecovered},
       {StepKind::kKillLargest, 1, 0, Outcome::kPlan},
       {StepKind::kKillLargest, 0, 0, Outcome::kRecovered},
+      {StepKind::kKillNewest, 1, 0, Outcome::kPlan},
       {StepKind::kKillGroup, 4, 0, Outcome::kPlan},
       {StepKind::kFreeze, 0, 0, Outcome::kPlan},
   };

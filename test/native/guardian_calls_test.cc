@@ -125,8 +125,9 @@ struct Rig final : guardian::Effects {
   }
 
   int64_t now() override { return clock; }
-  int kill(const GuardianGroup&, bool, uint32_t& killed) override {
+  int kill(const GuardianGroup&, int32_t target, uint32_t& killed) override {
     note(log, "kill");
+    killed_whom = target;
     killed = kills;
     if (removed_by_kill) files->error = -ENODEV;
     if (raised_by_kill) {
@@ -204,6 +205,7 @@ struct Rig final : guardian::Effects {
   int64_t clock = 10'000 * kMs;
   uint32_t kills = 1;
   int kill_error = 0;
+  int32_t killed_whom = 1;
   // The group when a member is killed.
   bool removed_by_kill = false, raised_by_kill = false;
   bool members = true;
@@ -663,6 +665,19 @@ TEST_CASE("retired: released where it is held, and left") {
     CHECK(rig.group->done());
     CHECK(rig.wakes_in() == -1);
     CHECK_FALSE(rig.registered());
+  }
+}
+
+TEST_CASE("each killing fallback has its own victims") {
+  const std::pair<Fallback, int32_t> all[] = {{Fallback::kKillLargest, target::kLargest},
+                                              {Fallback::kKillNewest, target::kNewest},
+                                              {Fallback::kKillGroup, target::kAll}};
+  for (auto [fallback, whom] : all) {
+    Rig rig(fallback);
+    rig.starve();
+    rig.look();
+    CHECK(rig.run_for(kDelay + kGrace) == "kill");
+    CHECK(rig.killed_whom == whom);
   }
 }
 

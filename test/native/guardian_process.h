@@ -202,14 +202,17 @@ class GuardianProcess final : public guardian::Effects {
   }
 
   int64_t now() override { return group_.now(); }
-  int kill(const guardian::GuardianGroup&, bool largest, uint32_t& killed) override {
+  int kill(const guardian::GuardianGroup&, int32_t target, uint32_t& killed) override {
     killed = 0;
     hooks_.guardian_passes();
     if (gone_) return -EIO;
     if (int32_t err = hooks_.guardian_fails(GuardianCall::kKill)) return err;
     std::vector<int32_t> pids;
     for (const SimProcess& p : group_.processes()) {
-      if (!p.killed && !p.spared && (!largest || p.pid == group_.largest())) pids.push_back(p.pid);
+      if (p.killed || p.spared) continue;
+      if (target == target::kLargest && p.pid != group_.largest()) continue;
+      if (target == target::kNewest && p.pid != group_.newest()) continue;
+      pids.push_back(p.pid);
     }
     for (int32_t pid : pids) killed += group_.kill(pid) == 0;
     if (killed > 0) hooks_.guardian_killed(killed);

@@ -150,7 +150,8 @@ TEST_CASE("the largest of the members") {
   Process big([] { return fill(12 * kMiB), 0; });
   auto victims = std::make_unique<Victims>();
   victims->begin();
-  CHECK(victims->signal_largest(Members({small.pid(), big.pid()}).lists(), SIGKILL) == 0);
+  CHECK(victims->signal_one(Members({small.pid(), big.pid()}).lists(), Victims::kLargest,
+                            SIGKILL) == 0);
   CHECK(pids_of(*victims) == std::set<pid_t>{big.pid()});
   CHECK(big.killed());
   CHECK(kill(small.pid(), 0) == 0);
@@ -187,7 +188,7 @@ TEST_CASE("one whose main thread has ended is as large as its memory") {
   CHECK(memory.statm.resident >= pages_in(12 * kMiB));
   auto victims = std::make_unique<Victims>();
   victims->begin();
-  CHECK(victims->signal_largest(Members({small.pid(), big}).lists(), SIGKILL) == 0);
+  CHECK(victims->signal_one(Members({small.pid(), big}).lists(), Victims::kLargest, SIGKILL) == 0);
   CHECK(pids_of(*victims) == std::set<pid_t>{big});
   CHECK(waitpid(big, nullptr, 0) == big);
   CHECK(proc.memory(big, memory) == -ESRCH);
@@ -204,10 +205,10 @@ TEST_CASE("those that share its memory go with it") {
   auto victims = std::make_unique<Victims>();
   victims->begin();
   // Whichever of the two is the larger by a page: at most two kills for both.
-  CHECK(victims->signal_largest(members.lists(), SIGKILL) == 0);
+  CHECK(victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) == 0);
   if (victims->count() == 1) {
     CHECK(pids_of(*victims) == std::set<pid_t>{alike.pid()});
-    CHECK(victims->signal_largest(members.lists(), SIGKILL) == 0);
+    CHECK(victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) == 0);
     CHECK(victims->count() == 3);
   } else {
     CHECK(victims->count() == 2);
@@ -240,7 +241,7 @@ TEST_CASE("more that share it than fit into one batch") {
   }
   auto victims = std::make_unique<Victims>();
   victims->begin();
-  CHECK(victims->signal_largest(Members(all).lists(), SIGKILL) == 0);
+  CHECK(victims->signal_one(Members(all).lists(), Victims::kLargest, SIGKILL) == 0);
   std::set<pid_t> missed(all.begin(), all.end());
   for (pid_t pid : pids_of(*victims)) missed.erase(pid);
   CHECK(missed.empty());
@@ -251,8 +252,101 @@ TEST_CASE("any other signal is for the largest alone") {
   Process big([] { return fill(12 * kMiB), sharer(); });
   auto victims = std::make_unique<Victims>();
   victims->begin();
-  CHECK(victims->signal_largest(Members({big.pid(), big.other()}).lists(), SIGCONT) == 0);
+  CHECK(victims->signal_one(Members({big.pid(), big.other()}).lists(), Victims::kLargest,
+                            SIGCONT) == 0);
   CHECK(victims->count() == 1);
+}
+
+namespace {
+
+// Until the clock of /proc/PID/stat has gone on: what is started then is later.
+void next_tick() { usleep(2'000'000 / static_cast<useconds_t>(sysconf(_SC_CLK_TCK))); }
+
+}  // namespace
+
+TEST_CASE("the newest of the members, whatever it has") {
+  Process first([] { return fill(12 * kMiB), 0; });
+  next_tick();
+  Process second([] { return fill(8 * kMiB), 0; });
+  next_tick();
+  Process third([] { return fill(1 * kMiB), 0; });
+  Members members({third.pid(), first.pid(), second.pid()});
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  CHECK(victims->signal(members.lists(), Victims::kNewest, SIGKILL, [] { return -EOPNOTSUPP; }) ==
+        0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{third.pid()});
+  CHECK(third.killed());
+  // The next one then, and the largest again with the same object.
+  victims->begin();
+  CHECK(victims->signal_one(members.lists(), Victims::kNewest, SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{second.pid()});
+  CHECK(second.killed());
+  Process fourth([] { return fill(1 * kMiB), 0; });
+  victims->begin();
+  CHECK(victims->signal_one(Members({first.pid(), fourth.pid()}).lists(), Victims::kLargest,
+                            SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{first.pid()});
+}
+
+TEST_CASE("one that has its memory from its parent is as old as that, and dies with it") {
+  static int go[2], told[2];
+  REQUIRE(pipe(go) == 0);
+  REQUIRE(pipe(told) == 0);
+  Process old([] {
+    // Makes its sharer when it is asked to.
+    pthread_t thread;
+    auto make = [](void*) -> void* {
+      char asked;
+      if (read(go[0], &asked, 1) != 1) _exit(1);
+      pid_t pid = sharer();
+      if (write(told[1], &pid, sizeof pid) != sizeof pid) _exit(1);
+      for (;;) pause();
+    };
+    pthread_create(&thread, nullptr, make, nullptr);
+    return 0;
+  });
+  next_tick();
+  Process young([] { return sharer(); });
+  next_tick();
+  REQUIRE(write(go[1], "x", 1) == 1);
+  pid_t newest = 0;
+  REQUIRE(read(told[0], &newest, sizeof newest) == sizeof newest);
+  Members members({newest, old.pid(), young.pid(), young.other()});
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  CHECK(victims->signal_one(members.lists(), Victims::kNewest, SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{young.pid(), young.other()});
+  CHECK(young.killed());
+  CHECK(kill(old.pid(), 0) == 0);
+  victims->begin();
+  CHECK(victims->signal_one(members.lists(), Victims::kNewest, SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{old.pid(), newest});
+  for (int fd : {go[0], go[1], told[0], told[1]}) close(fd);
+}
+
+TEST_CASE("the newest is never this process, its parent or one that is spared") {
+  Process old([] { return 0; });
+  auto victims = std::make_unique<Victims>();
+  victims->begin();
+  CHECK(victims->signal_one(Members({0, old.pid()}).lists(), Victims::kNewest, SIGKILL) ==
+        code::kUnseenMembers);
+  CHECK(victims->signal_one(Members({getpid(), getppid()}).lists(), Victims::kNewest, SIGKILL) ==
+        -ESRCH);
+  next_tick();
+  Process spared([] { return 0; });
+  {
+    std::ofstream adj("/proc/" + std::to_string(spared.pid()) + "/oom_score_adj");
+    adj << "-1000" << std::flush;
+    if (!adj) {
+      MESSAGE("skipped: this takes CAP_SYS_RESOURCE");
+      return;
+    }
+  }
+  Members members({old.pid(), spared.pid()});
+  CHECK(victims->signal_one(members.lists(), Victims::kNewest, SIGKILL) == 0);
+  CHECK(pids_of(*victims) == std::set<pid_t>{old.pid()});
+  CHECK(victims->signal_one(Members({spared.pid()}).lists(), Victims::kNewest, SIGKILL) == -ESRCH);
 }
 
 TEST_CASE("who shares memory with this process or with a parent outside frees nothing") {
@@ -265,13 +359,13 @@ TEST_CASE("who shares memory with this process or with a parent outside frees no
   auto victims = std::make_unique<Victims>();
   victims->begin();
   Members members({own, outside.other(), small.pid()});
-  CHECK(victims->signal_largest(members.lists(), SIGKILL) == 0);
+  CHECK(victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) == 0);
   CHECK(pids_of(*victims) == std::set<pid_t>{small.pid()});
-  CHECK(victims->signal_largest(members.lists(), SIGKILL) == -ESRCH);
+  CHECK(victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) == -ESRCH);
   // Where the parent is a member, both go.
   victims->begin();
-  CHECK(victims->signal_largest(Members({own, outside.pid(), outside.other()}).lists(), SIGKILL) ==
-        0);
+  CHECK(victims->signal_one(Members({own, outside.pid(), outside.other()}).lists(),
+                            Victims::kLargest, SIGKILL) == 0);
   CHECK(pids_of(*victims) == std::set<pid_t>{outside.pid(), outside.other()});
   CHECK(kill(own, SIGKILL) == 0);
   CHECK(waitpid(own, nullptr, 0) == own);
@@ -291,18 +385,20 @@ TEST_CASE("where they may not be compared, the kernel says after the kill whethe
     auto victims = std::make_unique<Victims>();
     victims->begin();
     Members members({big.pid(), big.other()});
-    if (victims->signal_largest(members.lists(), SIGKILL) != 0) return 1;
+    if (victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) != 0) return 1;
     if (victims->count() == 1) {
       // The victim was gone before the kernel could be asked, or cannot be (before 5.15): then it
       // is the other one's turn.
-      if (victims->signal_largest(members.lists(), SIGKILL) != 0) return 2;
+      if (victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) != 0) return 2;
     }
     if (victims->count() != 2) return 3;
     // Siblings that look the same are two.
     Process one([&] { return closed(), 0; });
     Process two([&] { return closed(), 0; });
     victims->begin();
-    if (victims->signal_largest(Members({one.pid(), two.pid()}).lists(), SIGKILL) != 0) return 4;
+    if (victims->signal_one(Members({one.pid(), two.pid()}).lists(), Victims::kLargest, SIGKILL) !=
+        0)
+      return 4;
     return victims->count() == 1 ? 0 : 5;
   });
   CAPTURE(result);
@@ -313,14 +409,14 @@ TEST_CASE("nobody is the largest where a member cannot be seen") {
   Process small([] { return fill(4 * kMiB), 0; });
   auto victims = std::make_unique<Victims>();
   victims->begin();
-  CHECK(victims->signal_largest(Members({0, small.pid()}).lists(), SIGKILL) ==
+  CHECK(victims->signal_one(Members({0, small.pid()}).lists(), Victims::kLargest, SIGKILL) ==
         code::kUnseenMembers);
   CHECK(victims->count() == 0);
   // One that has ended is not unseen.
   pid_t ended = fork();
   if (ended == 0) _exit(0);
   REQUIRE(waitpid(ended, nullptr, 0) == ended);
-  CHECK(victims->signal_largest(Members({ended}).lists(), SIGKILL) == -ESRCH);
+  CHECK(victims->signal_one(Members({ended}).lists(), Victims::kLargest, SIGKILL) == -ESRCH);
 }
 
 TEST_CASE("members that /proc hides (hidepid), and a /proc of another namespace") {
@@ -339,7 +435,8 @@ TEST_CASE("members that /proc hides (hidepid), and a /proc of another namespace"
       auto victims = std::make_unique<Victims>();
       victims->begin();
       Members members({other.pid(), small.pid()});
-      if (victims->signal_largest(members.lists(), SIGKILL) != code::kUnseenMembers) return 1;
+      if (victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) != code::kUnseenMembers)
+        return 1;
       return victims->count() == 0 ? 0 : 2;
     });
     CAPTURE(result);
@@ -353,7 +450,8 @@ TEST_CASE("members that /proc hides (hidepid), and a /proc of another namespace"
       auto victims = std::make_unique<Victims>();
       victims->begin();
       Members members({small.pid()});
-      if (victims->signal_largest(members.lists(), SIGKILL) != code::kUnseenMembers) return 1;
+      if (victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) != code::kUnseenMembers)
+        return 1;
       // Who need not be looked at can be ended all the same.
       if (victims->signal_all(members.lists(), SIGKILL, [] { return -EOPNOTSUPP; }) != 0) return 2;
       return small.killed() ? 0 : 3;

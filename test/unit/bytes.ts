@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { bytes } from '../../lib/base/bytes.js'
+import { bytes, thresholdAt, usageThreshold } from '../../lib/base/bytes.js'
 
 const max = { max: true }
 
@@ -102,4 +102,43 @@ t.test('any string gives a size or a documented error', async t => {
     }),
   )
   t.pass()
+})
+
+t.test('a size of usage is bytes or a share of the limit', async t => {
+  t.same(usageThreshold('size', '16M'), { bytes: 16 * 2 ** 20, millionths: 0 })
+  t.same(usageThreshold('size', 4711), { bytes: 4711, millionths: 0 })
+  for (const [text, millionths] of [
+    ['80%', 800_000],
+    ['100%', 1_000_000],
+    ['97.5%', 975_000],
+    ['0.0001%', 1],
+    ['080%', 800_000],
+  ] as const) {
+    t.same(usageThreshold('size', text), { bytes: 0, millionths }, text)
+  }
+  for (const text of [
+    '%',
+    '1e1%',
+    '-1%',
+    '80 %',
+    '8.%',
+    '.5%',
+    '1.00001%',
+    '80%%',
+    '1000%',
+    'max%',
+  ]) {
+    t.throws(() => usageThreshold('size', text), { code: 'ERR_INVALID_ARG_VALUE' }, text)
+  }
+  for (const text of ['0%', '0.0000%', '101%', '100.0001%']) {
+    t.throws(() => usageThreshold('size', text), { code: 'ERR_OUT_OF_RANGE' }, text)
+  }
+  t.throws(() => bytes('size', '80%'), { code: 'ERR_INVALID_ARG_VALUE' }, 'no size of its own')
+})
+
+t.test('a share is of the limit as it is', async t => {
+  t.equal(thresholdAt({ bytes: 4711, millionths: 0 }, Infinity), 4711)
+  t.equal(thresholdAt({ bytes: 0, millionths: 800_000 }, 1001), 800)
+  t.equal(thresholdAt({ bytes: 0, millionths: 999_999 }, 2 ** 52), 4503595123770868)
+  t.equal(thresholdAt({ bytes: 0, millionths: 1 }, Infinity), Infinity)
 })

@@ -13,13 +13,19 @@ import type { OomOrigin } from '../../types/watch.js'
 /** All words of a type. */
 const words = <T extends string>(all: Record<T, true>) => Object.keys(all).sort()
 
-const fallbacks = words<Fallback>({ kernel: true, 'kill-largest': true, 'kill-group': true })
+const fallbacks = words<Fallback>({
+  kernel: true,
+  'kill-largest': true,
+  'kill-newest': true,
+  'kill-group': true,
+})
 const actions = words<PlanAction>({
   headroom: true,
   ballast: true,
   reclaim: true,
   signal: true,
   'kill-largest': true,
+  'kill-newest': true,
   'kill-group': true,
   kernel: true,
   freeze: true,

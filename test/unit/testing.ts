@@ -290,6 +290,65 @@ t.test('watch: oom, kill, removed, nothing twice, nothing lost', async t => {
   t.throws(() => sim.watch({ signal: AbortSignal.abort() }), { name: 'AbortError' })
 })
 
+t.test('a share of the limit moves with the limit', async t => {
+  const sim = simulate({ max: '64M' })
+  t.throws(() => simulate().watchUsage('50%'), { code: 'ERR_NO_LIMIT' })
+  const usage = sim.watchUsage('50%')
+  const all = sim.watchUsage('100%')
+  sim.allocate('32M')
+  const threshold = 32 * MiB
+  t.match((await usage.next()).value, { above: true, usage: 32 * MiB, threshold })
+  await sim.setLimits({ max: '128M' })
+  t.match((await usage.next()).value, { above: false, threshold: 64 * MiB })
+  await sim.setLimits({ max: '32M' })
+  t.match((await usage.next()).value, { above: true, threshold: 16 * MiB })
+  t.match((await all.next()).value, { above: true, threshold: 32 * MiB })
+  await sim.setLimits({ max: 'max' })
+  t.match((await usage.next()).value, { above: false, threshold: Infinity })
+})
+
+t.test('the peak is the most that was ever in use', async t => {
+  const sim = simulate({ max: '64M' })
+  t.equal(await sim.peak(), 0)
+  sim.cache('8M')
+  sim.allocate('24M')
+  t.equal(await sim.peak(), 32 * MiB)
+  sim.free('24M')
+  t.equal(await sim.usage(), 8 * MiB)
+  t.equal(await sim.peak(), 32 * MiB)
+  await sim.close()
+  await t.rejects(sim.peak(), { code: 'ERR_CLOSED' })
+})
+
+t.test('kill-newest takes the process that was started last', async t => {
+  const victims = async (options: object) => {
+    const sim = simulate({ max: '64M' })
+    sim.spawn({ size: '40M' })
+    sim.spawn({ size: '10M' })
+    sim.spawn({ size: '1M' })
+    sim.spawn({ size: '1M', spared: true })
+    const guard = await sim.guard({ delayMs: 100, ...options })
+    sim.allocate('13M', { pid: 1002 })
+    const episode = await first(guard)
+    await sim.advance(500)
+    const end = await episode.ended
+    await guard.dispose()
+    return { ...end, left: await sim.pids() }
+  }
+  t.match(await victims({ fallback: 'kill-newest' }), {
+    outcome: 'fallback',
+    killed: [1003],
+    steps: [{ action: 'kill-newest', killed: [1003], signal: 'SIGKILL' }],
+    kernelKills: 0,
+    left: [1001, 1002, 1004],
+  })
+  t.match(await victims({ plan: [{ afterMs: 20, action: 'kill-newest' }] }), {
+    outcome: 'plan',
+    killed: [1003],
+    steps: [{ action: 'kill-newest', killed: [1003], signal: 'SIGKILL' }],
+  })
+})
+
 t.test('watchUsage reports both directions', async t => {
   const sim = simulate({ max: '64M' })
   const usage = sim.watchUsage('32M')

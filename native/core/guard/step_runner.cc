@@ -22,7 +22,8 @@ StepKind step_of(const JobOrder& order) {
     case JobKind::kSignal:
       return StepKind::kSignal;
     default:
-      return order.target == Victims::kLargest ? StepKind::kKillLargest : StepKind::kKillGroup;
+      if (order.target == target::kLargest) return StepKind::kKillLargest;
+      return order.target == target::kNewest ? StepKind::kKillNewest : StepKind::kKillGroup;
   }
 }
 
@@ -64,9 +65,9 @@ bool StepRunner::start(int64_t now, const PlanStep& plan) {
       return jobs_.start(JobPurpose::kStep, now,
                          {.kind = JobKind::kSignal, .signal = plan.signal, .target = plan.target});
     case StepKind::kKillLargest:
-      return jobs_.start(JobPurpose::kStep, now, kill(Victims::kLargest));
+    case StepKind::kKillNewest:
     case StepKind::kKillGroup:
-      return jobs_.start(JobPurpose::kStep, now, kill(Victims::kAll));
+      return jobs_.start(JobPurpose::kStep, now, kill(target_of(plan.kind)));
     case StepKind::kHeadroom:
     case StepKind::kKernel:
       break;  // no job's
@@ -78,8 +79,7 @@ void StepRunner::fall_back(Sentinel& sentinel, int64_t now) {
   if (!claim()) return;
   Fallback fallback = machine_.config().fallback;
   standstill_.cancel();
-  int32_t target = fallback == Fallback::kKillLargest ? Victims::kLargest : Victims::kAll;
-  if (jobs_.start(JobPurpose::kFallback, now, kill(target))) return;
+  if (jobs_.start(JobPurpose::kFallback, now, kill(target_of(fallback)))) return;
   reports_.step(sentinel,
                 {.what = word(fallback), .episode = machine_.id(), .at = now, .result = -EBUSY});
   Input done;

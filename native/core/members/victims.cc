@@ -49,7 +49,7 @@ bool Victims::passed_over(pid_t pid) const {
 }
 
 void Victims::search() {
-  largest_ = {};
+  chosen_ = {};
   sharing_parent_ = 0;
   parent_is_member_ = false;
   headless_ = false;
@@ -74,19 +74,32 @@ void Victims::consider(const MemberList& members) {
     if (why != 0 && why != -ESRCH) failed_ = why;
     if (why != 0) return;
     headless_ |= memory.task != pid;
-    if (memory.statm.resident <= largest_.memory.statm.resident || spared(pid)) return;
-    largest_ = {.pid = pid, .memory = memory};
+    Start start;
+    if (!outranks(pid, memory, start) || spared(pid)) return;
+    chosen_ = {.pid = pid, .memory = memory, .start = start};
   });
   // A group that has been removed has no members.
   if (err != 0 && err != -ENODEV) failed_ = err;
 }
 
-// 0: there is one to be signalled. If some could not be read for want of memory, the
-// largest of the others is chosen.
+bool Victims::outranks(pid_t pid, const Proc::Memory& memory, Start& start) {
+  if (!by_start_) return memory.statm.resident > chosen_.memory.statm.resident;
+  parse::ProcStat stat;
+  if (int err = proc_.stat(pid, stat)) {
+    if (err == -EACCES) unseen_++;
+    if (err != -ESRCH) failed_ = err;
+    return false;
+  }
+  start = {.ticks = stat.start, .pid = pid};
+  return started_after(start, chosen_.start) && same_memory(memory.task, stat.ppid) != 1;
+}
+
+// 0: there is one to be signalled. If some could not be read for want of memory, one of the others
+// is chosen.
 int Victims::found() {
   if (unseen_ > 0) return code::kUnseenMembers;
-  if (largest_.pid == 0) return failed_ != 0 ? failed_ : -ESRCH;
-  pid_t parent = proc_.parent(largest_.pid);
+  if (chosen_.pid == 0) return failed_ != 0 ? failed_ : -ESRCH;
+  pid_t parent = proc_.parent(chosen_.pid);
   if (parent > 0 && shares(parent) == 1) sharing_parent_ = parent;
   return 0;
 }
@@ -103,22 +116,22 @@ bool Victims::frees_memory() const {
   return true;
 }
 
-void Victims::pass_over() { passed_over_[passed_over_count_++] = largest_.pid; }
+void Victims::pass_over() { passed_over_[passed_over_count_++] = chosen_.pid; }
 
 int Victims::shares(pid_t pid) const {
-  int same = same_memory(largest_.memory.task, pid);
+  int same = same_memory(chosen_.memory.task, pid);
   // Where a main thread has ended it is another one that has the memory.
   if (same < 0 || (same == 0 && !headless_)) return same;
   Proc::Memory memory;
   if (int err = proc_.memory(pid, memory)) return err == -ESRCH ? 0 : err;
   // Asked once more, of a thread that has some: two without any would seem to share it.
-  return same_memory(largest_.memory.task, memory.task);
+  return same_memory(chosen_.memory.task, memory.task);
 }
 
 bool Victims::looks_alike(pid_t pid) const {
   Proc::Memory memory;
   if (proc_.memory(pid, memory) != 0) return false;
-  const parse::Statm &one = largest_.memory.statm, &other = memory.statm;
+  const parse::Statm &one = chosen_.memory.statm, &other = memory.statm;
   uint64_t apart =
       one.resident > other.resident ? one.resident - other.resident : other.resident - one.resident;
   return one.size == other.size && one.text == other.text && one.data == other.data &&
@@ -131,7 +144,7 @@ void Victims::signal_sharers(const MemberList& members) {
     more = false;
     batch_count_ = 0;
     each_member_now(members, [&](pid_t pid) {
-      if (pid == largest_.pid || untouchable(pid) || known(pid)) return;
+      if (pid == chosen_.pid || untouchable(pid) || known(pid)) return;
       int same = shares(pid);
       if (same == 1 && batch_count_ == kBatch) {
         more = true;
@@ -150,7 +163,7 @@ void Victims::signal_sharers(const MemberList& members) {
 
 // -ESRCH: it is not one of these.
 int Victims::signal_found(const MemberList& members, int signal) {
-  batch_[0] = largest_.pid;
+  batch_[0] = chosen_.pid;
   batch_count_ = 1;
   int err = signal_batch(members, signal);
   return err == -ENODEV ? -ESRCH : err;

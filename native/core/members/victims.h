@@ -9,7 +9,8 @@
 // Memory goes with the last process that has it. So the largest is killed together with all members
 // that share its address space (clone(2) with CLONE_VM, vfork(2)), as the kernel's own killer does;
 // one that shares it with a process that may not be killed, or with its parent outside of the
-// group, frees nothing and is passed over. And if a member cannot be read (another pid
+// group, frees nothing and is passed over. The newest is chosen in the same way, by rules/newest.h;
+// one that has its memory from its parent (vfork(2)) is a part of that one, and as old. And if a member cannot be read (another pid
 // namespace, hidepid), no process is chosen: kUnseenMembers, and the kernel, which sees all,
 // decides.
 //
@@ -27,6 +28,8 @@
 
 #include "core/members/member_list.h"
 #include "core/members/process.h"
+#include "core/rules/config.h"
+#include "core/rules/newest.h"
 #include "core/sys/codes.h"
 
 namespace oom {
@@ -50,23 +53,24 @@ class Victims {
   Victims& operator=(const Victims&) = delete;
 
   // What signal() takes in place of a pid.
-  static constexpr int32_t kAll = 0;
-  static constexpr int32_t kLargest = -1;
+  static constexpr int32_t kAll = target::kAll;
+  static constexpr int32_t kLargest = target::kLargest;
+  static constexpr int32_t kNewest = target::kNewest;
 
   // A new job.
   void begin();
   // For this job: which members all (kAll) and the largest (kLargest) are of; null: every one.
   void choose_from(const Eligible* only) { only_ = only; }
 
-  // Signals a pid, all (kAll) or the largest (kLargest) of the members of a group and of those
-  // below it: 0 or -errno. each(use) and kill_tree() are as below; with kAll each group is gone through
+  // Signals a pid, all (kAll), the largest (kLargest) or the newest (kNewest) of the members of a
+  // group and of those below it: 0 or -errno. each(use) and kill_tree() are as below; with kAll each group is gone through
   // once.
   template <class Each, class KillTree>
   int signal(Each&& each, int32_t target, int signal, KillTree&& kill_tree);
-  // Signals the largest member of a group and those below it; each(use) calls use(const MemberList&)
-  // for each of them. 0: signalled. -ESRCH: none may be.
+  // Signals the largest or the newest member of a group and those below it; each(use) calls
+  // use(const MemberList&) for each of them. 0: signalled. -ESRCH: none may be.
   template <class Each>
-  int signal_largest(Each&& each, int signal);
+  int signal_one(Each&& each, int32_t which, int signal);
   // Signals every member of those groups that may be; SIGKILL repeats until no new member appears.
   // Where there are some that cannot be named, kill_tree() is called, which is to kill all there
   // are, unless there is one that is to be spared. 0: a process was signalled.
@@ -91,9 +95,10 @@ class Victims {
   static constexpr int kPassedOver = 16;
   static constexpr int kAttempts = 3;
 
-  // The steps of signal_largest().
+  // The steps of signal_one().
   void search();
   void consider(const MemberList& members);
+  bool outranks(pid_t pid, const Proc::Memory& memory, Start& start);
   int found();
   void check_for_parent(const MemberList& members);
   bool frees_memory() const;
@@ -105,7 +110,7 @@ class Victims {
   int signal_all_of(const MemberList& members, int signal);
   void killed_unseen();
 
-  // Whether a member has the largest one's memory: 1, 0 or -errno.
+  // Whether a member has the chosen one's memory: 1, 0 or -errno.
   int shares(pid_t pid) const;
   // Whether it could, by its numbers.
   bool looks_alike(pid_t pid) const;
@@ -128,9 +133,11 @@ class Victims {
   struct Member {
     pid_t pid = 0;
     Proc::Memory memory;
+    Start start;  // only where the newest is wanted
   };
-  Member largest_;
-  pid_t sharing_parent_ = 0;  // of the largest; 0: it shares no memory with its parent
+  bool by_start_ = false;  // the newest is wanted, not the largest
+  Member chosen_;
+  pid_t sharing_parent_ = 0;  // of the chosen one; 0: it shares no memory with its parent
   bool parent_is_member_ = false;
   bool headless_ = false;    // there is a member whose main thread has ended before others
   uint32_t unseen_ = 0;      // members that cannot be read, or cannot be named
@@ -138,7 +145,7 @@ class Victims {
   int failed_ = 0;           // why a member could not be read, or signalled
   pid_t passed_over_[kPassedOver];
   int passed_over_count_ = 0;
-  // Those of whom it cannot be known whether they share the largest one's memory, and could.
+  // Those of whom it cannot be known whether they share the chosen one's memory, and could.
   pid_t look_alikes_[kBatch];
   int look_alike_count_ = 0;
   const Eligible* only_ = nullptr;
@@ -149,7 +156,7 @@ class Victims {
 
 template <class Each, class KillTree>
 int Victims::signal(Each&& each, int32_t target, int signal, KillTree&& kill_tree) {
-  if (target == kLargest) return signal_largest(each, signal);
+  if (target == kLargest || target == kNewest) return signal_one(each, target, signal);
   if (target == kAll) return signal_all(each, signal, kill_tree);
   int result = -ESRCH;
   each([&](const MemberList& members) {
@@ -159,7 +166,8 @@ int Victims::signal(Each&& each, int32_t target, int signal, KillTree&& kill_tre
 }
 
 template <class Each>
-int Victims::signal_largest(Each&& each, int signal) {
+int Victims::signal_one(Each&& each, int32_t which, int signal) {
+  by_start_ = which == kNewest;
   passed_over_count_ = 0;
   for (int attempt = 0; attempt < kAttempts;) {
     search();

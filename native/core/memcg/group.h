@@ -67,6 +67,7 @@ class Group {
   ino_t inode() const { return inode_; }
 
   Status usage(uint64_t& bytes) const { return memcg_->usage(dir(), bytes); }
+  Status peak(uint64_t& bytes) const { return memcg_->peak(dir(), bytes); }
   Status limits(Limits& out) const { return memcg_->limits(dir(), out); }
   Status set_limits(const Limits& change) const;
   Status counters(Counters& out) const { return memcg_->counters(dir(), out); }

@@ -31,6 +31,8 @@ class Memcg {
   virtual bool is_root(int dir) const = 0;
 
   virtual Status usage(int dir, uint64_t& bytes) const = 0;
+  // The most that was ever in use. ERR_CGROUP_UNSUPPORTED where this kernel does not keep it.
+  virtual Status peak(int dir, uint64_t& bytes) const = 0;
   virtual Status limits(int dir, Limits& out) const = 0;
   // All or nothing: if one write fails, the limits written before it are restored.
   virtual Status set_limits(int dir, const Limits& change) const = 0;

@@ -67,6 +67,10 @@ class V1 final : public Memcg {
     return control::read_number(dir, "memory.usage_in_bytes", bytes);
   }
 
+  Status peak(int dir, uint64_t& bytes) const override {
+    return control::read_number(dir, "memory.max_usage_in_bytes", bytes);
+  }
+
   Status limits(int dir, Limits& out) const override {
     LimitsV1 now{};
     if (Status s = read_limits(dir, now); !s.ok()) return s;

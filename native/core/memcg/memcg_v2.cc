@@ -1,9 +1,9 @@
 // Kernel contract: limits take bytes (rounded down to whole pages) or "max". A write to memory.max
 // below what is in use reclaims and then kills before it returns, unless the file is opened with
 // O_NONBLOCK (6.16; older kernels take the flag and ignore it); one to memory.high reclaims and
-// never kills. memory.reclaim (5.19) gives EAGAIN if it reclaimed less than requested. cgroup.kill
-// (5.14) takes "1" and kills the whole subtree, frozen members and forks in progress included.
-// cgroup.freeze (5.2) stops the subtree in the background, cgroup.events says when. The root has
+// never kills. memory.peak and memory.reclaim came with 5.19; the latter gives EAGAIN if it reclaimed
+// less than requested. cgroup.kill (5.14) takes "1" and kills the whole subtree, frozen members and
+// forks in progress included. cgroup.freeze (5.2) stops the subtree in the background, cgroup.events says when. The root has
 // none of these files but memory.stat (5.8).
 #include "core/memcg/memcg_v2.h"
 
@@ -37,6 +37,7 @@ constexpr const char* kHigh = "memory.high";
 constexpr const char* kSwapMax = "memory.swap.max";
 constexpr const char* kOomGroup = "memory.oom.group";
 constexpr const char* kCurrent = "memory.current";
+constexpr const char* kPeak = "memory.peak";
 constexpr const char* kReclaim = "memory.reclaim";
 constexpr const char* kSubtree = "cgroup.subtree_control";
 constexpr const char* kFreeze = "cgroup.freeze";
@@ -145,6 +146,13 @@ class V2 final : public Memcg {
     if (err != 0) return Status::of(err, "read", kStat);
     bytes = *anon.value + *file.value;
     return Status::success();
+  }
+
+  // Absent in the root, and before 5.19; a removed group has no files at all.
+  Status peak(int dir, uint64_t& bytes) const override {
+    Status s = control::read_number(dir, kPeak, bytes);
+    bool has_group = absent(s.err) && control::has(dir, "cgroup.procs");
+    return has_group ? code::fail(code::kCgroupUnsupported, kPeak) : s;
   }
 
   Status limits(int dir, Limits& out) const override {

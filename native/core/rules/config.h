@@ -9,7 +9,7 @@
 
 namespace oom {
 
-enum class Fallback : uint8_t { kKernel, kKillLargest, kKillGroup };
+enum class Fallback : uint8_t { kKernel, kKillLargest, kKillGroup, kKillNewest };
 
 enum class StepKind : uint8_t {
   kHeadroom,
@@ -20,19 +20,37 @@ enum class StepKind : uint8_t {
   kKillGroup,
   kKernel,
   kFreeze,
+  kKillNewest,
 };
+
+// Which members a signal is for, where it is no pid.
+namespace target {
+constexpr int32_t kAll = 0;
+constexpr int32_t kLargest = -1;
+constexpr int32_t kNewest = -2;
+}  // namespace target
+
+// Whom a killing fallback, or a killing step, is about.
+constexpr int32_t target_of(Fallback fallback) {
+  if (fallback == Fallback::kKillLargest) return target::kLargest;
+  return fallback == Fallback::kKillNewest ? target::kNewest : target::kAll;
+}
+constexpr int32_t target_of(StepKind kind) {
+  if (kind == StepKind::kKillLargest) return target::kLargest;
+  return kind == StepKind::kKillNewest ? target::kNewest : target::kAll;
+}
 
 struct PlanStep {
   int64_t after_ns = 0;
   uint64_t bytes = 0;  // headroom
-  int32_t target = 0;  // signal: a pid, 0 for all members, -1 for the largest
+  int32_t target = target::kAll;  // signal: a pid, or as above
   int16_t signal = 0;  // signal
   StepKind kind = StepKind::kKernel;
 
   bool kills() const {
     constexpr int32_t kSigKill = 9;
-    return kind == StepKind::kKillLargest || kind == StepKind::kKillGroup ||
-           (kind == StepKind::kSignal && signal == kSigKill);
+    return kind == StepKind::kKillLargest || kind == StepKind::kKillNewest ||
+           kind == StepKind::kKillGroup || (kind == StepKind::kSignal && signal == kSigKill);
   }
 };
 

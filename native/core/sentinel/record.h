@@ -48,10 +48,12 @@ struct Record {
   };
   struct Usage {
     uint64_t bytes;
+    uint64_t threshold;  // kUnlimited: a share of a limit that is none any more
     bool above;
   };
   struct Pressure {
     uint64_t total_us;  // PSI: the field total=
+    bool sampled;       // by samples of that field, where no trigger may be set
   };
   struct Timer {
     int64_t due;

@@ -27,7 +27,7 @@ void SimDriver::perform(const Job& job) {
   int64_t claimed_at = slot_ ? slot_->claimed_at.load() : 0;
   if (report.result == 0 && job.fallback) {
     if (!theirs && current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
-      kill_into(config.fallback == Fallback::kKillGroup ? 0 : -1, report);
+      kill_into(target_of(config.fallback), report);
     } else {
       report.result = -ECANCELED;
     }
@@ -85,16 +85,15 @@ int32_t SimDriver::run_step(const PlanStep& step, const Job& job, SimStep& repor
       for (const SimProcess& p : group_->processes()) {
         if (p.killed || p.pid == ballast_pid_) continue;
         if (step.target > 0 && p.pid != step.target) continue;
-        if (step.target < 0 && p.pid != group_->largest()) continue;
+        if (step.target == target::kLargest && p.pid != group_->largest()) continue;
         report.pids.push_back(p.pid);
       }
       for (int32_t pid : report.pids) hooks_->signalled(pid, step.signal);
       return report.pids.empty() ? -ESRCH : 0;
     case StepKind::kKillLargest:
-      kill_into(-1, report);
-      return 0;
+    case StepKind::kKillNewest:
     case StepKind::kKillGroup:
-      kill_into(0, report);
+      kill_into(target_of(step.kind), report);
       return 0;
     case StepKind::kKernel:
       return 0;
@@ -111,12 +110,14 @@ int32_t SimDriver::run_step(const PlanStep& step, const Job& job, SimStep& repor
 void SimDriver::kill_into(int32_t victim, SimStep& report) {
   if (frozen_) group_->thaw();
   frozen_ = false;
-  if (victim == 0) {
+  if (victim == target::kAll) {
     for (const SimProcess& p : group_->processes()) {
       if (!p.killed && !p.spared) report.pids.push_back(p.pid);
     }
   } else {
-    int32_t pid = victim > 0 ? victim : group_->largest();
+    int32_t pid = victim > 0                  ? victim
+                  : victim == target::kNewest ? group_->newest()
+                                              : group_->largest();
     const SimProcess* p = group_->find(pid);
     if (p && !p->killed) report.pids.push_back(pid);
   }

@@ -109,6 +109,7 @@ void SimGroup::cache(uint64_t bytes) {
   bytes = std::min(bytes, limit_ > usage_ ? limit_ - usage_ : 0);
   cache_ += bytes;
   usage_ += bytes;
+  peak_ = std::max(peak_, usage_);
 }
 
 int32_t SimGroup::largest() const {
@@ -118,6 +119,15 @@ int32_t SimGroup::largest() const {
     if (!best || p.size > best->size) best = &p;
   }
   return best ? best->pid : 0;
+}
+
+int32_t SimGroup::newest() const {
+  int32_t newest = 0;
+  for (const SimProcess& p : processes_) {
+    if (p.spared || p.killed || p.state == State::kDying) continue;
+    newest = std::max(newest, p.pid);
+  }
+  return newest;
 }
 
 bool SimGroup::stuck() const {
@@ -142,6 +152,7 @@ void SimGroup::charge(SimProcess& p) {
   p.want -= got;
   p.size += got;
   usage_ += got;
+  peak_ = std::max(peak_, usage_);
   if (p.want == 0) {
     p.state = State::kRunning;
   } else if (killer_disabled_) {

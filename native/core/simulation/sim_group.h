@@ -64,6 +64,7 @@ class SimGroup {
   int kill(int32_t pid);
   int exit(int32_t pid);
   int32_t largest() const;  // 0: none
+  int32_t newest() const;   // by its pid: they are given in rising order; 0: none
 
   // Control files.
   int set_limit(uint64_t bytes);
@@ -74,6 +75,7 @@ class SimGroup {
   int remove();
 
   uint64_t usage() const { return usage_; }
+  uint64_t peak() const { return peak_; }
   uint64_t cached() const { return cache_; }
   uint64_t limit() const { return limit_; }
   uint64_t kernel_kills() const { return kernel_kills_; }
@@ -114,6 +116,7 @@ class SimGroup {
   uint32_t strays_ = 0;  // moved away while they waited
   uint64_t limit_ = kNoLimit;
   uint64_t usage_ = 0;
+  uint64_t peak_ = 0;
   uint64_t cache_ = 0;
   uint64_t stranded_ = 0;
   uint64_t kernel_kills_ = 0;

@@ -20,6 +20,7 @@ inline constexpr int kPressureWatch = -5008;
 inline constexpr int kUnreadableMark = -5009;
 inline constexpr int kUnseenMembers = -5010;
 inline constexpr int kInitInGroup = -5011;
+inline constexpr int kNoLimit = -5012;
 
 // The literal of an own code; nullptr for an errno.
 constexpr const char* name(int err) {
@@ -46,6 +47,8 @@ constexpr const char* name(int err) {
       return "ERR_UNSEEN_MEMBERS";
     case kInitInGroup:
       return "ERR_INIT_IN_GROUP";
+    case kNoLimit:
+      return "ERR_NO_LIMIT";
     default:
       return nullptr;
   }

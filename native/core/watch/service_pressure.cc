@@ -51,7 +51,7 @@ class InboxWatch final : public Subscription {
  private:
   void report(Sentinel& sentinel, int64_t now) {
     Record event(RecordKind::kPressure, now);
-    event.pressure = {.total_us = 0};
+    event.pressure = {.total_us = 0, .sampled = false};
     happened(sentinel, event);
   }
   // The text written into a FIFO can be read back, unless another process has read it.

@@ -6,13 +6,42 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <utility>
 
+#include "core/sys/codes.h"
 #include "core/sys/event_control.h"
 #include "core/sys/parse.h"
 #include "core/sys/warm_file.h"
 
 namespace oom {
+namespace {
+
+// What a sample may cost, with a margin: the more watches sample, the less often each does.
+constexpr int64_t kSampleCost = 20'000;
+
+int64_t next_sample(const Sentinel& sentinel, int64_t now, int64_t step) {
+  return now + std::max(step, sentinel.patient() * kSampleCost);
+}
+
+const char* stalls_file(int dir) { return dir < 0 ? "/proc/pressure/memory" : "memory.pressure"; }
+
+int read_total(const Fd& file, bool full, uint64_t& out) {
+  char text[1024];
+  ssize_t n = sys::read_small(file.get(), text, sizeof text);
+  if (n < 0) return static_cast<int>(n);
+  parse::PsiTotals totals;
+  if (int err = parse::psi_totals({text, static_cast<size_t>(n)}, totals)) return err;
+  out = full ? totals.full.value_or(0) : totals.some;
+  return 0;
+}
+
+// A trigger that this process may not set. EINVAL: the arguments have been checked, so that it is a
+// window that only CAP_SYS_RESOURCE may ask for.
+bool refused(int err) { return err == -EROFS || err == -EACCES || err == -EPERM || err == -EINVAL; }
+
+}  // namespace
 
 void Subscription::detach(Sentinel& sentinel) {
   sentinel.forget(*this);
@@ -82,45 +111,66 @@ void EventWatchV1::ready(Sentinel& sentinel, int64_t now) {
   if (gone || is_gone(err) || is_gone(place_.exists(file))) return ended(sentinel, now);
   Record event(kind_, now, signals);
   if (kind_ == RecordKind::kUsage) {
-    event.usage = {.bytes = value, .above = value >= threshold_};
+    event.usage = {.bytes = value, .threshold = threshold_, .above = value >= threshold_};
   } else {
-    event.pressure = {.total_us = 0};
+    event.pressure = {.total_us = 0, .sampled = false};
   }
   happened(sentinel, event);
 }
 
-Status UsageWatchV2::arm(const Place& place) {
-  constexpr const char* kFile = "memory.current";
-  int fd = place.with([&](int dir) { return sys::open_at(dir, kFile, O_RDONLY); });
-  if (fd < 0) return Status::of(fd, "open", kFile);
+Status UsageSamples::arm(const Place& place, const Files& files) {
+  // First: it is refused before anything else is done.
+  if (threshold_.is_share()) {
+    if (Status s = open_limit(place, files.limit); !s.ok()) return s;
+  }
+  int fd = place.with([&](int dir) { return sys::open_at(dir, files.usage, O_RDONLY); });
+  if (fd < 0) return Status::of(fd, "open", files.usage);
   fd_.reset(fd);
-  uint64_t now;
-  if (int err = read_number(fd_, now)) return Status::of(err, "read", kFile);
-  above_ = now >= threshold_;
+  uint64_t now = 0, threshold = 0;
+  if (int err = sample(now, threshold)) return Status::of(err, "read", files.usage);
+  above_ = now >= threshold;
   return Status::success();
 }
 
-int UsageWatchV2::attach(Sentinel& sentinel) {
+Status UsageSamples::open_limit(const Place& place, const char* file) {
+  int fd = place.with([&](int dir) { return sys::open_at(dir, file, O_RDONLY); });
+  // The root of v2 has none.
+  if (fd == -ENOENT && place.exists("cgroup.procs") == 0) return code::fail(code::kNoLimit);
+  if (fd < 0) return Status::of(fd, "open", file);
+  limit_.reset(fd);
+  uint64_t limit = 0;
+  if (int err = read_limit(limit_, limit)) return Status::of(err, "read", file);
+  return is_limit(limit) ? Status::success() : code::fail(code::kNoLimit);
+}
+
+int UsageSamples::sample(uint64_t& usage, uint64_t& threshold) const {
+  uint64_t limit = 0;
+  int err = limit_ ? read_limit(limit_, limit) : 0;
+  if (err == 0) err = read_number(fd_, usage);
+  threshold = threshold_at(threshold_, limit);
+  return err;
+}
+
+int UsageSamples::attach(Sentinel& sentinel) {
   due(sentinel, sys::now_ns());
   return 0;
 }
 
-void UsageWatchV2::due(Sentinel& sentinel, int64_t now) {
+void UsageSamples::due(Sentinel& sentinel, int64_t now) {
   constexpr int64_t kStep = 100'000'000;
-  constexpr int64_t kSampleCost = 20'000;  // with a margin, as in watch_v2.cc
-  uint64_t value = 0;
-  int err = read_number(fd_, value);
+  uint64_t usage = 0, threshold = 0;
+  int err = sample(usage, threshold);
   if (is_gone(err)) return ended(sentinel, now);
-  sentinel.set_timer(*this, now + std::max(kStep, sentinel.patient() * kSampleCost));
-  if (err != 0 || (value >= threshold_) == above_) return;
+  sentinel.set_timer(*this, next_sample(sentinel, now, kStep));
+  if (err != 0 || (usage >= threshold) == above_) return;
   above_ = !above_;
   Record event(RecordKind::kUsage, now);
-  event.usage = {.bytes = value, .above = above_};
+  event.usage = {.bytes = usage, .threshold = threshold, .above = above_};
   happened(sentinel, event);
 }
 
 Status PsiWatch::arm(int dir, uint64_t stall_us, uint64_t window_us) {
-  const char* file = dir < 0 ? "/proc/pressure/memory" : "memory.pressure";
+  const char* file = stalls_file(dir);
   int fd = sys::open_at(dir, file, O_RDWR | O_NONBLOCK);
   if (fd < 0) return Status::of(fd, "open", file);
   char line[96];
@@ -135,17 +185,7 @@ Status PsiWatch::arm(Fd file, std::string_view trigger, uint64_t stall_us, const
   fd_ = std::move(file);
   stall_us_ = stall_us;
   if (::write(fd_.get(), trigger.data(), trigger.size()) < 0) return Status::last("write", name);
-  return Status::of(total(last_total_), "read", name);
-}
-
-int PsiWatch::total(uint64_t& out) const {
-  char text[1024];
-  ssize_t n = sys::read_small(fd_.get(), text, sizeof text);
-  if (n < 0) return static_cast<int>(n);
-  parse::PsiTotals totals;
-  if (int err = parse::psi_totals({text, static_cast<size_t>(n)}, totals)) return err;
-  out = full_ ? totals.full.value_or(0) : totals.some;
-  return 0;
+  return Status::of(read_total(fd_, full_, last_total_), "read", name);
 }
 
 int PsiWatch::attach(Sentinel& sentinel) {
@@ -155,7 +195,7 @@ int PsiWatch::attach(Sentinel& sentinel) {
 
 void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
   uint64_t value;
-  int err = total(value);
+  int err = read_total(fd_, full_, value);
   if (is_gone(err)) return ended(sentinel, now);
   // Unprivileged triggers fire once falsely after arming, also for what was stalled before: a true
   // first event has seen the whole of `stall_us` since.
@@ -164,8 +204,52 @@ void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
   told_ = true;
   last_total_ = value;
   Record event(RecordKind::kPressure, now);
-  event.pressure = {.total_us = value};
+  event.pressure = {.total_us = value, .sampled = false};
   happened(sentinel, event);
+}
+
+Status PsiSamples::arm(int dir) {
+  const char* file = stalls_file(dir);
+  int fd = sys::open_at(dir, file, O_RDONLY);
+  if (fd < 0) return Status::of(fd, "open", file);
+  fd_.reset(fd);
+  uint64_t total = 0;
+  if (int err = read_total(fd_, full_, total)) return Status::of(err, "read", file);
+  window_.begin(sys::now_ns(), total);
+  return Status::success();
+}
+
+int PsiSamples::attach(Sentinel& sentinel) {
+  sentinel.set_timer(*this, next_sample(sentinel, sys::now_ns(), window_.step_ns()));
+  return 0;
+}
+
+void PsiSamples::due(Sentinel& sentinel, int64_t now) {
+  uint64_t total = 0;
+  int err = read_total(fd_, full_, total);
+  if (is_gone(err)) return ended(sentinel, now);
+  sentinel.set_timer(*this, next_sample(sentinel, now, window_.step_ns()));
+  if (err != 0 || !window_.fires(now, total)) return;
+  Record event(RecordKind::kPressure, now);
+  event.pressure = {.total_us = total, .sampled = true};
+  happened(sentinel, event);
+}
+
+Status stall_watch(Channel& channel, uint32_t target, int dir, const StallTrigger& trigger,
+                   LockedPtr<Subscription>& out) {
+  Status status;
+  auto psi = make_apart<PsiWatch>(status, channel, target, trigger.full);
+  if (psi) status = psi->arm(dir, trigger.stall_us, trigger.window_us);
+  if (!refused(status.err)) {
+    out = std::move(psi);
+    return status;
+  }
+  status = Status::success();
+  auto samples = make_apart<PsiSamples>(status, channel, target, trigger.full, trigger.stall_us,
+                                        trigger.window_us);
+  if (samples) status = samples->arm(dir);
+  out = std::move(samples);
+  return status;
 }
 
 int NoticeSource::attach(Sentinel&) { return 0; }

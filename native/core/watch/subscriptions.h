@@ -1,12 +1,15 @@
-// The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), v2
-// usage thresholds (polled), PSI triggers (poll) and delay timers. Each sends
-// one kind of record and coalesces while there is no room.
+// The simple subscriptions of the sentinel: v1 usage thresholds and pressure levels (eventfd), usage
+// and stalls by samples, PSI triggers (poll) and delay timers. Each sends one kind of record and
+// coalesces while there is no room.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string_view>
 
+#include "core/prepared/locked.h"
+#include "core/rules/share.h"
+#include "core/rules/stall_window.h"
 #include "core/sentinel/sentinel.h"
 #include "core/sys/fd.h"
 #include "core/sys/place.h"
@@ -55,13 +58,20 @@ class EventWatchV1 final : public Subscription {
   Fd usage_;
 };
 
-// memory.current (v2), which has no thresholds: polled ten times a second, less often where
-// there are very many. A crossing there and back in between is not seen.
-class UsageWatchV2 final : public Subscription {
+// Usage where the kernel has no event for the threshold: v2 has no thresholds, and no version
+// notifies of a limit that has changed, of which the threshold may be a share. Sampled ten times a
+// second, less often where there are very many. A crossing there and back in between is not seen.
+class UsageSamples final : public Subscription {
  public:
-  UsageWatchV2(Channel& channel, uint32_t target, uint64_t threshold)
+  // The names of the group's files.
+  struct Files {
+    const char* usage;
+    const char* limit;
+  };
+  UsageSamples(Channel& channel, uint32_t target, const UsageThreshold& threshold)
       : Subscription(channel, target), threshold_(threshold) {}
-  Status arm(const Place& place);
+  // ERR_NO_LIMIT: there is nothing to have a share of.
+  Status arm(const Place& place, const Files& files);
   int attach(Sentinel& sentinel) override;
   void detach(Sentinel& sentinel) override { sentinel.forget(*this); }
   void ready(Sentinel&, int64_t) override {}
@@ -69,7 +79,12 @@ class UsageWatchV2 final : public Subscription {
   bool patient() const override { return true; }
 
  private:
-  uint64_t threshold_;
+  Status open_limit(const Place& place, const char* file);
+  // Usage, and the threshold as of now.
+  int sample(uint64_t& usage, uint64_t& threshold) const;
+
+  UsageThreshold threshold_;
+  Fd limit_;  // only where the threshold is a share of it
   bool above_ = false;
 };
 
@@ -87,12 +102,39 @@ class PsiWatch final : public Subscription {
   void due(Sentinel&, int64_t) override {}
 
  private:
-  int total(uint64_t& out) const;
   bool full_;
   uint64_t stall_us_ = 0;
   uint64_t last_total_ = 0;
   bool told_ = false;
 };
+
+// The same by samples of the file, where this process may read it and set no trigger: read-only
+// cgroupfs, a file of another user, windows that only root may ask for.
+class PsiSamples final : public Subscription {
+ public:
+  PsiSamples(Channel& channel, uint32_t target, bool full, uint64_t stall_us, uint64_t window_us)
+      : Subscription(channel, target), full_(full), window_(stall_us, window_us) {}
+  Status arm(int dir);
+  int attach(Sentinel& sentinel) override;
+  void detach(Sentinel& sentinel) override { sentinel.forget(*this); }
+  void ready(Sentinel&, int64_t) override {}
+  void due(Sentinel& sentinel, int64_t now) override;
+  bool patient() const override { return true; }
+
+ private:
+  bool full_;
+  StallWindow window_;
+};
+
+struct StallTrigger {
+  bool full;
+  uint64_t stall_us;
+  uint64_t window_us;
+};
+// Armed, not attached: a trigger in the group's memory.pressure (`dir` -1: the system's), or samples
+// where the kernel refuses it.
+Status stall_watch(Channel& channel, uint32_t target, int dir, const StallTrigger& trigger,
+                   LockedPtr<Subscription>& out);
 
 // What another thread has to say, in order with everything else.
 class NoticeSource final : public Subscription {

@@ -10,17 +10,29 @@
 namespace oom {
 namespace {
 
+Status usage_samples(Channel& channel, uint32_t target, const Place& place,
+                     const UsageThreshold& threshold, const UsageSamples::Files& files,
+                     LockedPtr<Subscription>& out) {
+  Status status;
+  auto made = make_apart<UsageSamples>(status, channel, target, threshold);
+  if (made) status = made->arm(place, files);
+  out = std::move(made);
+  return status;
+}
+
 class V1 final : public WatchKind {
  public:
   LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const override {
     return make_apart<OomWatchV1>(status, std::move(spec));
   }
-  Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
-                     LockedPtr<Subscription>& out) const override {
+  Status usage_watch(Channel& channel, uint32_t target, Place place,
+                     const UsageThreshold& threshold, LockedPtr<Subscription>& out) const override {
+    constexpr UsageSamples::Files kFiles = {"memory.usage_in_bytes", "memory.limit_in_bytes"};
+    if (threshold.is_share()) return usage_samples(channel, target, place, threshold, kFiles, out);
     char text[24];
-    *std::to_chars(text, text + sizeof text - 1, threshold).ptr = '\0';
-    return event_watch(channel, target, std::move(place), RecordKind::kUsage, threshold,
-                       "memory.usage_in_bytes", text, out);
+    *std::to_chars(text, text + sizeof text - 1, threshold.bytes).ptr = '\0';
+    return event_watch(channel, target, std::move(place), RecordKind::kUsage, threshold.bytes,
+                       kFiles.usage, text, out);
   }
   Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
                      LockedPtr<Subscription>& out) const override {
@@ -47,13 +59,9 @@ class V2 final : public WatchKind {
   LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const override {
     return make_apart<OomWatchV2>(status, std::move(spec));
   }
-  Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
-                     LockedPtr<Subscription>& out) const override {
-    Status status;
-    auto made = make_apart<UsageWatchV2>(status, channel, target, threshold);
-    if (made) status = made->arm(place);
-    out = std::move(made);
-    return status;
+  Status usage_watch(Channel& channel, uint32_t target, Place place,
+                     const UsageThreshold& threshold, LockedPtr<Subscription>& out) const override {
+    return usage_samples(channel, target, place, threshold, {"memory.current", "memory.max"}, out);
   }
   Status level_watch(Channel&, uint32_t, Place place, const char*,
                      LockedPtr<Subscription>&) const override {

@@ -17,8 +17,9 @@ class WatchKind {
 
   // Not armed yet. Null with the reason in `status`.
   virtual LockedPtr<OomWatch> make_watch(WatchSpec spec, Status& status) const = 0;
-  // Armed, not attached: a usage threshold in bytes, and a level of pressure ("low,local").
-  virtual Status usage_watch(Channel& channel, uint32_t target, Place place, uint64_t threshold,
+  // Armed, not attached: a usage threshold, and a level of pressure ("low,local").
+  virtual Status usage_watch(Channel& channel, uint32_t target, Place place,
+                             const UsageThreshold& threshold,
                              LockedPtr<Subscription>& out) const = 0;
   virtual Status level_watch(Channel& channel, uint32_t target, Place place, const char* level,
                              LockedPtr<Subscription>& out) const = 0;
