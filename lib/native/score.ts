@@ -5,4 +5,6 @@ export interface ScoreBinding {
   undoScore(id: number): void
   /** What the process had before the first call that is in force; undefined: none is. */
   scoreBefore(): number | undefined
+  /** Throws EACCES where a child may not start with this value. */
+  mayStartWith(value: number): void
 }

@@ -19,14 +19,14 @@ export interface CommandLine {
   argv: string[]
 }
 
-/** Where the command is to run. */
+/** Where the command is to run, and how. */
 export interface LaunchGroup {
-  /** For messages. */
-  path: string
+  /** For messages; undefined: in no other group. */
+  path: string | undefined
   /** The oom_score_adj to start with; undefined: as it is inherited. */
   score?: number | undefined
   /** Opens the group's cgroup.procs for writing, closed by an exec. To be closed by its caller. */
-  openProcs(): number
+  openProcs?: () => number
 }
 
 // What cannot be executed by any user, by the error that it gives: starting these fails as the command would,
@@ -57,10 +57,10 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
   try {
     const stdio = stdioArray(options.stdio)
     const count = stdio.length
-    stdio.push(fds.procs, fds.report)
+    stdio.push(fds.report, ...fds.procs)
     const become = drops ? `${id(uid)}:${id(gid)}` : '-:-'
-    const score = group.score === undefined ? '-' : String(group.score + 1000)
-    const talk = `${count}:${count + 1}:${become}:${score}`
+    const procs = fds.procs.length === 0 ? '-' : count + 1
+    const talk = `${procs}:${count}:${become}:${scoreWord(group.score)}`
     const child = spawn(launcher, [talk, line.file, ...line.argv], {
       ...options,
       ...(drops ? { uid: undefined, gid: undefined } : {}),
@@ -77,25 +77,28 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
     status.destroy()
     throw error
   } finally {
-    closeSync(fds.procs)
-    closeSync(fds.report)
+    for (const fd of [...fds.procs, fds.report]) closeSync(fd)
   }
 }
 
+/** As the launcher reads it: from 0 on. */
+export const scoreWord = (score: number | undefined): string =>
+  score === undefined ? '-' : String(score + 1000)
+
 interface Descriptors {
-  procs: number
-  /** The end of the status pipe that is read here, and the launcher's. */
+  /** One, or none. */
+  procs: number[]
   status: number
   report: number
 }
 
-function openDescriptors(group: LaunchGroup): Descriptors {
-  const procs = group.openProcs()
+function openDescriptors({ openProcs }: LaunchGroup): Descriptors {
+  const procs = openProcs === undefined ? [] : [openProcs()]
   try {
     const [status, report] = binding().statusPipe()
     return { procs, status, report }
   } catch (error) {
-    closeSync(procs)
+    for (const fd of procs) closeSync(fd)
     throw error
   }
 }

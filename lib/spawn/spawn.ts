@@ -1,4 +1,5 @@
 // spawn(): child_process.spawn inside a group. This file is the public face, with Node's overloads.
+import { spawn as plainSpawn } from 'node:child_process'
 import type {
   ChildProcess,
   ChildProcessByStdio,
@@ -11,7 +12,7 @@ import type {
 } from 'node:child_process'
 import type { Readable, Writable } from 'node:stream'
 import type { MemoryGroup as Group } from '../../types/group.js'
-import { boolean, integer, invalidType } from '../base/args.js'
+import { boolean, integer, invalidType, invalidValue } from '../base/args.js'
 import { ownError } from '../base/errors.js'
 import { MemoryGroup, sameGroup } from '../group/memory-group.js'
 import { handleOf } from '../handle/handle.js'
@@ -19,22 +20,26 @@ import { binding } from '../native/addon.js'
 import { checkCommand } from './check.js'
 import { GroupKiller } from './kill-group.js'
 import { launch } from './launch.js'
+import { startingScore } from './score.js'
 
 /** The group that a child is started in, and what child_process knows nothing of. */
 export interface SpawnGroup {
-  group: Group
+  /** Default: the child stays where this process is, as with `child_process.spawn()`. */
+  group?: Group
   /**
    * Whether `timeout` and `signal` end the whole group: `killSignal` goes to all its members, those of
    * groups below included, and what is left of them when the command has ended is killed (SIGKILL).
    * Default false: to the child alone, as with `child_process.spawn()`; what it has started lives on.
    * `child.kill()` is for the child alone in any case, `group.kill()` for all.
    *
-   * Not for a group that this process is in: ERR_SELF_IN_GROUP.
+   * Only with a group, and not for one that this process is in: ERR_SELF_IN_GROUP.
    */
   killGroup?: boolean
   /**
-   * The oom_score_adj that the child starts with, -1000 to 1000. Default: what this process had before
-   * `protect()`, or has. Lowering it needs CAP_SYS_RESOURCE; at -1000 no killer takes the child.
+   * The oom_score_adj that the child has at its first instruction, in a group or not, -1000 to 1000. Above
+   * that of this process (`1000`: before all others) the kernel takes the child first. Default: what this
+   * process had before `protect()`, or has. Lowering it needs CAP_SYS_RESOURCE, but back to where it was
+   * before it was raised; at -1000 no killer takes the child.
    */
   oomScoreAdj?: number
 }
@@ -60,17 +65,21 @@ type End<How, Stream> = How extends StdioPipe ? Stream : null
  *
  * `timeout` and `signal` end the child alone, as in Node.js, unless `killGroup` is set.
  *
+ * Without `group` it is `child_process.spawn()`, and goes through the launcher only for an
+ * `oomScoreAdj`, or after `protect()`.
+ *
  * A group that cannot be joined (removed, or not delegated to this user), and a launcher that cannot
  * be executed (it has lost its execute permission, or is not there), is an `'error'` that is an
  * `OomError`, followed by `'close'`.
  *
  * @throws TypeError or RangeError as `child_process.spawn()` does; OomError ERR_CLOSED;
- * ERR_SELF_IN_GROUP with `killGroup`
+ * ERR_SELF_IN_GROUP with `killGroup`; EACCES for an `oomScoreAdj` that takes CAP_SYS_RESOURCE, before
+ * anything is started
  * @see cgroups(7), execvp(3)
  */
 export function spawn(
   command: string,
-  options: SpawnOptionsWithoutStdio & SpawnGroup,
+  options?: SpawnOptionsWithoutStdio & SpawnGroup,
 ): ChildProcessWithoutNullStreams
 export function spawn<
   In extends StdioNull | StdioPipe,
@@ -83,8 +92,8 @@ export function spawn<
 export function spawn(command: string, options: SpawnOptions & SpawnGroup): ChildProcess
 export function spawn(
   command: string,
-  args: readonly string[] | undefined,
-  options: SpawnOptionsWithoutStdio & SpawnGroup,
+  args?: readonly string[],
+  options?: SpawnOptionsWithoutStdio & SpawnGroup,
 ): ChildProcessWithoutNullStreams
 export function spawn<
   In extends StdioNull | StdioPipe,
@@ -102,32 +111,30 @@ export function spawn(
 ): ChildProcess
 export function spawn(
   command: string,
-  second: readonly string[] | (SpawnOptions & SpawnGroup) | undefined,
+  second?: readonly string[] | (SpawnOptions & SpawnGroup),
   third?: SpawnOptions & SpawnGroup,
 ): ChildProcess {
   // As Node.js distinguishes them.
   const hasArgs = Array.isArray(second) || (second ?? undefined) === undefined
-  const options = (hasArgs || typeof second !== 'object' ? third : second) as typeof third
+  const given = hasArgs || typeof second !== 'object' ? third : second
+  const options = given === undefined ? {} : (given as SpawnOptions & SpawnGroup)
   const args = hasArgs ? (second ?? []) : typeof second === 'object' ? [] : second
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'of type object', options)
   }
   const { group, killGroup, oomScoreAdj, ...rest } = options
-  if (!(group instanceof MemoryGroup)) {
+  if (group !== undefined && !(group instanceof MemoryGroup)) {
     throw invalidType('options.group', 'an instance of MemoryGroup', group)
   }
   const line = checkCommand(command, args, rest)
   const wholeGroup = boolean('options.killGroup', killGroup, false)
-  if (oomScoreAdj !== undefined) integer('options.oomScoreAdj', oomScoreAdj, -1000, 1000)
-  const handle = handleOf(group, 'options.group')
-  const native = binding()
-  if (wholeGroup && isInside(group)) throw ownError('ERR_SELF_IN_GROUP', group.path)
-  const killer = wholeGroup ? new GroupKiller(sameGroup(group), rest) : undefined
-  const place = {
-    path: group.path,
-    score: oomScoreAdj ?? native.scoreBefore(),
-    openProcs: () => native.openProcs(handle),
+  if (wholeGroup && group === undefined) {
+    throw invalidValue('options.killGroup', "needs 'options.group'", killGroup)
   }
+  const place = placeOf(group, oomScoreAdj)
+  if (place === undefined) return plainSpawn(command, args as readonly string[], rest)
+  if (wholeGroup && isInside(group!)) throw ownError('ERR_SELF_IN_GROUP', group!.path)
+  const killer = wholeGroup ? new GroupKiller(sameGroup(group!), rest) : undefined
   try {
     const child = launch(line, place, rest)
     killer?.follow(child)
@@ -135,6 +142,19 @@ export function spawn(
   } catch (error) {
     killer?.cancel()
     throw error
+  }
+}
+
+/** Where the launcher is to start it; undefined: nothing is left for it to do. */
+function placeOf(group: Group | undefined, oomScoreAdj: number | undefined) {
+  if (oomScoreAdj !== undefined) integer('options.oomScoreAdj', oomScoreAdj, -1000, 1000)
+  const handle = group === undefined ? undefined : handleOf(group, 'options.group')
+  const score = startingScore(oomScoreAdj)
+  if (handle === undefined && score === undefined) return undefined
+  return {
+    path: group?.path,
+    score,
+    ...(handle === undefined ? {} : { openProcs: () => binding().openProcs(handle) }),
   }
 }
 

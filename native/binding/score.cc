@@ -25,12 +25,18 @@ Napi::Value score_before(const Napi::CallbackInfo& info) {
   return before ? Napi::Number::New(info.Env(), *before) : info.Env().Undefined();
 }
 
+// (value): throws where a child may not start with it
+void may_start_with(const Napi::CallbackInfo& info) {
+  throw_if_failed(info.Env(), score::may_start_with(info[0].As<Napi::Number>().Int32Value()));
+}
+
 }  // namespace
 
 Napi::Object init_score(Napi::Env env, Napi::Object exports) {
   exports.Set("setScore", Napi::Function::New(env, set_score, "setScore"));
   exports.Set("undoScore", Napi::Function::New(env, undo_score, "undoScore"));
   exports.Set("scoreBefore", Napi::Function::New(env, score_before, "scoreBefore"));
+  exports.Set("mayStartWith", Napi::Function::New(env, may_start_with, "mayStartWith"));
   return exports;
 }
 

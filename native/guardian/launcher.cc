@@ -1,24 +1,27 @@
-// oom-launcher: joins a group, then becomes the command of spawn().
+// oom-launcher: joins a group, then becomes a command: that of spawn(), or of another spawner.
 //
-// Runs as the child of child_process.spawn(), in a process of its own with one thread, between
-// Node's fork and the command's first instruction: what the command allocates and forks is charged
-// to the group (contract: "nothing it allocates or forks can escape"). Working directory,
-// environment, stdio, session and signals have been set up by Node when it starts, and nothing here
-// changes them; cgroups(7), execve(2), setgroups(2).
+// Runs in a process of its own with one thread, between its parent's fork and the command's first
+// instruction: what the command allocates and forks is charged to the group (contract: "nothing it
+// allocates or forks can escape"). Working directory, environment, stdio, session and signals are
+// its parent's doing, and nothing here changes them; cgroups(7), execve(2), setgroups(2).
 //
-//   oom-launcher PROCS:STATUS:UID:GID:SCORE FILE ARGV0 [ARG]...
+//   oom-launcher PROCS:STATUS:UID:GID:SCORE FILE ARGV0 [ARG]...        spawn()
+//   oom-launcher --group=DEVICE:INODE:SCORE:PATH COMMAND [ARG]...      groupOptions()
 //
 // PROCS is an fd of the group's cgroup.procs, open for writing: no path is looked up, so none can
-// be swapped.
+// be swapped. "-": no group. PATH is looked up: if it is not the directory with that device and inode
+// number, it is not that group any more, and nothing is started.
 //
 // STATUS is an fd of a pipe. {kStarted, 0} is written to it at once, {stage, errno} if something
-// fails. The exec closes it.
+// fails. The exec closes it. Without one failures are printed on stderr, and the exit status is that
+// of env(1): 125 for the launcher's own, 126 and 127 for a command that cannot be executed or found.
 //
 // UID and GID are taken after joining, as membership may take privileges; "-": stay.
 //
 // SCORE is the oom_score_adj to start with, plus 1000; "-": as inherited.
 //
-// Both descriptors are closed by the exec: the command sees only those that its parent passes.
+// All descriptors of the launcher are closed by the exec: the command sees only those that its
+// parent passes.
 #include "guardian/launcher.h"
 
 #include <fcntl.h>
@@ -28,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -79,9 +83,47 @@ void say(int status, LaunchStage stage, int err) {
   }
 }
 
-[[noreturn]] void fail(int status, LaunchStage stage, int err) {
-  say(status, stage, err);
-  _exit(127);
+struct Orders {
+  int procs = -1;
+  int status = -1;
+  int64_t uid = -1;
+  int64_t gid = -1;
+  int64_t score = -1;
+  const char* file = nullptr;
+  char** argv = nullptr;
+  // Of groupOptions(); `procs` is opened by it.
+  const char* path = nullptr;
+  int64_t device = -1;
+  int64_t inode = -1;
+};
+
+[[noreturn]] void fail(const Orders& orders, LaunchStage stage, int err) {
+  if (orders.status >= 0) {
+    say(orders.status, stage, err);
+    _exit(127);
+  }
+  const bool own = stage != LaunchStage::kExec;
+  const char* what = stage == LaunchStage::kScore ? "oom_score_adj cannot be set"
+                     : own                        ? "the group cannot be joined"
+                                                  : "the command cannot be executed";
+  dprintf(STDERR_FILENO, "oom-launcher: %s: %s: '%s'\n", what, strerror(err),
+          own ? orders.path : orders.file);
+  _exit(own ? 125 : err == ENOENT ? 127 : 126);
+}
+
+// The group's own cgroup.procs: 0 or an errno.
+int open_procs(Orders& orders) {
+  const int dir = open(orders.path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  struct stat st;
+  if (dir < 0 || fstat(dir, &st) != 0) return errno;
+  if (static_cast<int64_t>(st.st_dev) != orders.device ||
+      static_cast<int64_t>(st.st_ino) != orders.inode) {
+    return ENOENT;
+  }
+  orders.procs = openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+  const int err = orders.procs < 0 ? errno : 0;
+  close(dir);
+  return err;
 }
 
 // Before joining: a full group has no memory for opening a file.
@@ -101,51 +143,80 @@ size_t size_of(char** strings) {
   return bytes;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc < 4) return 127;
-  const char* at = argv[1];
-  const int procs = static_cast<int>(field(at));
-  const int status = static_cast<int>(field(at));
-  const int64_t uid = field(at);
-  const int64_t gid = field(at);
-  const int64_t score = field(at);
-  fcntl(procs, F_SETFD, FD_CLOEXEC);
-  fcntl(status, F_SETFD, FD_CLOEXEC);
-
-  say(status, LaunchStage::kStarted, 0);
-  if (score >= 0) {
-    if (const int err = set_score(score - 1000)) fail(status, LaunchStage::kScore, err);
+// False: these are no orders.
+bool parse(int argc, char** argv, Orders& orders) {
+  constexpr char kGroup[] = "--group=";
+  const char* at = argc < 3 ? "" : argv[1];
+  if (strncmp(at, kGroup, strlen(kGroup)) == 0) {
+    at += strlen(kGroup);
+    orders.device = field(at);
+    orders.inode = field(at);
+    orders.score = field(at);
+    orders.path = at;
+    orders.file = argv[2];
+    orders.argv = argv + 2;
+    return true;
   }
+  if (argc < 4) return false;
+  orders.procs = static_cast<int>(field(at));
+  orders.status = static_cast<int>(field(at));
+  orders.uid = field(at);
+  orders.gid = field(at);
+  orders.score = field(at);
+  orders.file = argv[2];
+  orders.argv = argv + 3;
+  return true;
+}
 
+int join(int procs) {
   ssize_t joined;
   do joined = write(procs, "0", 1);
   while (joined < 0 && errno == EINTR);
-  if (joined < 0) fail(status, LaunchStage::kJoin, errno);
+  return joined < 0 ? errno : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Orders orders;
+  if (!parse(argc, argv, orders)) return 127;
+  if (orders.path != nullptr) {
+    if (const int err = open_procs(orders)) fail(orders, LaunchStage::kJoin, err);
+  } else {
+    if (orders.procs >= 0) fcntl(orders.procs, F_SETFD, FD_CLOEXEC);
+    fcntl(orders.status, F_SETFD, FD_CLOEXEC);
+    say(orders.status, LaunchStage::kStarted, 0);
+  }
+  if (orders.score >= 0) {
+    if (const int err = set_score(orders.score - 1000)) fail(orders, LaunchStage::kScore, err);
+  }
+  if (orders.procs >= 0) {
+    if (const int err = join(orders.procs)) fail(orders, LaunchStage::kJoin, err);
+  }
 
   // As libuv does it, where a failing setgroups is no error. A full group has no memory for
   // credentials: the launcher retries instead of failing.
+  const int64_t uid = orders.uid, gid = orders.gid;
   if (uid >= 0 || gid >= 0) {
     while (setgroups(0, nullptr) != 0 && errno == ENOMEM) wait_for_room(kUnit);
   }
   while (gid >= 0 && setgid(static_cast<gid_t>(gid)) != 0) {
-    if (errno != ENOMEM) fail(status, LaunchStage::kSetgid, errno);
+    if (errno != ENOMEM) fail(orders, LaunchStage::kSetgid, errno);
     wait_for_room(kUnit);
   }
   while (uid >= 0 && setuid(static_cast<uid_t>(uid)) != 0) {
-    if (errno != ENOMEM) fail(status, LaunchStage::kSetuid, errno);
+    if (errno != ENOMEM) fail(orders, LaunchStage::kSetuid, errno);
     wait_for_room(kUnit);
   }
 
-  size_t need = kRoom + size_of(argv + 3) + size_of(environ);
+  size_t need = kRoom + size_of(orders.argv) + size_of(environ);
   need = need > kMostRoom ? kMostRoom : (need + kUnit - 1) / kUnit * kUnit;
   for (int attempt = 1;; ++attempt) {
     wait_for_room(need);
-    execvp(argv[2], argv + 3);
+    execvp(orders.file, orders.argv);
     // The launcher itself was started with these arguments, so E2BIG is not about them.
     if ((errno != ENOMEM && errno != E2BIG) || attempt == kAttempts) {
-      fail(status, LaunchStage::kExec, errno);
+      fail(orders, LaunchStage::kExec, errno);
     }
   }
 }

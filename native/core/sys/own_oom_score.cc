@@ -1,8 +1,13 @@
 #include "core/sys/own_oom_score.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <mutex>
 #include <vector>
@@ -49,6 +54,23 @@ Status write(int value) {
   return err == 0 ? Status::success() : Status::of(err, "write", kFile);
 }
 
+struct Attempt {
+  char text[16];
+  size_t size;
+  int err;
+};
+
+// By system calls alone: it has the memory of the thread that waits for it.
+int attempt(void* arg) {
+  auto* its = static_cast<Attempt*>(arg);
+  const int fd = sys::open_at(AT_FDCWD, kFile, O_WRONLY);
+  // A process that has changed its user may not open it, what it starts may: that is not known here.
+  if (fd < 0) return 0;
+  its->err = sys::write_small(fd, {its->text, its->size});
+  close(fd);
+  return 0;
+}
+
 }  // namespace
 
 Status set(int value, uint32_t& id) {
@@ -75,6 +97,29 @@ Status undo(uint32_t id) {
   }
   s.in_force.erase(mine);
   return Status::success();
+}
+
+// The lowest value that needs no privilege can be read nowhere, and is inherited with the value.
+// So a child asks for it, with its own value. CLONE_VFORK: then the kernel changes the value of no
+// other process that shares the memory (mm/oom_kill.c, fs/proc/base.c).
+Status may_start_with(int value) {
+  int now = 0;
+  if (Status status = read(now); !status.ok()) return status;
+  if (value >= now) return Status::success();
+  Attempt its{};
+  its.size = static_cast<size_t>(std::to_chars(its.text, its.text + sizeof its.text, value).ptr -
+                                 its.text);
+  alignas(16) char stack[16384];
+  // No handler of this process may run in the child.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  const pid_t pid = clone(&attempt, stack + sizeof stack, CLONE_VM | CLONE_VFORK, &its);
+  const int err = pid < 0 ? errno : 0;
+  while (pid > 0 && waitpid(pid, nullptr, __WCLONE) < 0 && errno == EINTR) continue;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (err != 0) return Status::of(-err, "clone");
+  return its.err == 0 ? Status::success() : Status::of(its.err, "write", kFile);
 }
 
 std::optional<int> before() {

@@ -17,6 +17,9 @@ Status set(int value, uint32_t& id);
 // Of those that are in force the last one counts; after the last one, what was found. Does nothing
 // for one that was undone before.
 Status undo(uint32_t id);
+// Whether a child may start with this value: success, or EACCES where that is known to take
+// CAP_SYS_RESOURCE. Neither this process nor any other is changed. Sleeps for the time of a clone(2).
+Status may_start_with(int value);
 // What the process had before the first set() that is in force; nothing if none is.
 std::optional<int> before();
 

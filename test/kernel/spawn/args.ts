@@ -78,14 +78,14 @@ t.test('what Node.js refuses is refused with the same code', async t => {
 t.test('the options that only spawn() has are checked', async t => {
   const group = await openGroup(t, scratch(t))
   const type = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
-  t.throws(() => loose('true', []), type)
   t.throws(() => loose('true', [], null), type)
-  t.throws(() => loose('true', [], {}), type)
+  t.throws(() => loose('true', [], { group: null }), type)
   t.throws(() => loose('true', [], { group: group.path }), type)
   t.throws(() => loose('true', [], { group: { path: group.path } }), type)
-  t.throws(() => loose('true', undefined), type)
-  t.throws(() => loose('true', {}), type)
   t.throws(() => loose('true', [1], { group }), type)
+  t.throws(() => loose('true', [1]), type)
+  t.throws(() => loose('true', { killGroup: true }), { code: 'ERR_INVALID_ARG_VALUE' })
+  t.throws(() => loose('true', { oomScoreAdj: 1001 }), { code: 'ERR_OUT_OF_RANGE' })
   await group.close()
   t.throws(() => spawn('true', [], { group }), { name: 'OomError', code: 'ERR_CLOSED' })
 })

@@ -1,4 +1,4 @@
-// spawn()'s own options: killGroup, with which timeout and signal end the whole group, and oomScoreAdj.
+// spawn()'s own option killGroup, with which timeout and signal end the whole group.
 import { spawn as startPlain } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -113,64 +113,4 @@ t.test('killGroup: bad values, and a group that this process is in', async t => 
   })
   const own = await openGroup(t, groupOf(process.pid))
   t.throws(() => spawn('true', { group: own, killGroup: true }), { code: 'ERR_SELF_IN_GROUP' })
-})
-
-const score = (pid: number | 'self') => Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'))
-
-/** The score that a child starts with, as the child prints it. */
-async function startsWith(group: MemoryGroup, options: object = {}): Promise<number> {
-  const child = spawn('cat', ['/proc/self/oom_score_adj'], {
-    group,
-    stdio: ['ignore', 'pipe', 'inherit'],
-    ...options,
-  })
-  let text = ''
-  child.stdout.on('data', data => (text += String(data)))
-  await once(child, 'close')
-  return Number(text)
-}
-
-t.test('oomScoreAdj is that from before protect(), unless it is given', async t => {
-  const group = await openGroup(t, scratch(t))
-  const found = score('self')
-  t.equal(await startsWith(group), found)
-  const restore = await protect({ oomScoreAdj: Math.min(found + 300, 1000) })
-  try {
-    t.equal(await startsWith(group), found)
-    t.equal(await startsWith(group, { uid: 65534 }), found)
-    t.equal(await startsWith(group, { oomScoreAdj: 700 }), 700)
-    t.equal(await startsWith(group, { oomScoreAdj: 1000 }), 1000)
-  } finally {
-    await restore()
-  }
-  t.equal(await startsWith(group), found)
-  for (const value of [-1001, 1001, 0.5]) {
-    t.throws(() => spawn('true', { group, oomScoreAdj: value }), { code: 'ERR_OUT_OF_RANGE' })
-  }
-  t.throws(() => spawn('true', { group, oomScoreAdj: '1' as never }), {
-    code: 'ERR_INVALID_ARG_TYPE',
-  })
-})
-
-t.test('oomScoreAdj: what may not be lowered is an error, and nothing runs', async t => {
-  const group = await openGroup(t, scratch(t))
-  if ((await probe()).protect.available) {
-    t.equal(await startsWith(group, { oomScoreAdj: -1000 }), -1000)
-    const restore = await protect()
-    t.equal(score('self'), -1000)
-    t.equal(await startsWith(group), 0)
-    await restore()
-    return
-  }
-  const child = spawn('true', { group, oomScoreAdj: -1000 })
-  const events: string[] = []
-  child.on('spawn', () => events.push('spawn')).on('exit', () => events.push('exit'))
-  const [error] = (await once(child, 'error')) as [Error]
-  t.match(error, {
-    name: 'OomError',
-    code: 'EACCES',
-    path: '/proc/self/oom_score_adj',
-    message: /CAP_SYS_RESOURCE/,
-  })
-  t.strictSame(events, [])
 })
