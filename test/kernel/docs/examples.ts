@@ -94,6 +94,15 @@ const tests: Record<string, (t: Test) => Promise<void>> = {
     t.match(out, 'killed the greedy job: true\nthe small job is still there: true\n')
   },
 
+  // With all its jobs: test/kernel/guard/many-jobs.ts.
+  async 'many-jobs.js'(t) {
+    const out = await run(t, 'many-jobs.js', '40')
+    t.match(out, /^40 jobs in groups of their own, each guarded\nmodest: 36 done; episodes: 0\n/)
+    t.match(out, /^growing: 2 done; episodes: [2-9]$/m)
+    t.match(out, /^greedy: 2 killed; episodes: [4-9]$/m)
+    t.match(out, /\nkills by the kernel: 0\n$/)
+  },
+
   async 'supervise.js'(t) {
     const report: unknown = JSON.parse(await run(t, 'supervise.js'))
     t.match(report, {

@@ -76,13 +76,15 @@ t.test('child_process.fork, with its channel', async t => {
   }
 })
 
-const hasScript = spawnSync('script', ['--version']).status === 0
+// Not busybox's.
+const SCRIPT = '/usr/bin/script'
+const hasScript = spawnSync(SCRIPT, ['--version']).status === 0
 
 t.test('script(1), for a terminal', { skip: !hasScript && 'no script(1)' }, async t => {
   const dir = scratch(t)
   const { command, args } = groupOptions(await openGroup(t, dir))
   const line = 'tty && stty size && cat /proc/self/cgroup'
-  const child = spawn(command, [...args, 'script', '-qec', line, '/dev/null'], {
+  const child = spawn(command, [...args, SCRIPT, '-qec', line, '/dev/null'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let text = ''
@@ -140,7 +142,7 @@ t.test('a user who may not join is refused, and so is a command that cannot be r
       command: 'sh',
       args: [
         '-c',
-        'exec 3<"$1"; shift; exec setpriv --reuid=65534 --clear-groups /proc/self/fd/3 "$@"',
+        'exec 3<"$1"; shift; exec /usr/bin/setpriv --reuid=65534 --clear-groups /proc/self/fd/3 "$@"',
         'sh',
         launcher.command,
         ...launcher.args,

@@ -1,0 +1,112 @@
+// Many jobs in one process: each in a group of its own, each group with a guard of its own, and a tenth of
+// them out of memory at the same moment.
+//
+//   node examples/many-jobs.js [PARENT [COUNT]]
+//
+// 500 jobs with 4 MiB each. When all of them run, each is told how much it needs: most almost nothing, one in
+// twenty 4.5 MiB, one in twenty no end of it. The policy: a job that runs out of memory is given 4 MiB more,
+// once; the second time it is killed. Expect "modest: 450 done", "growing: 25 done" after an episode each,
+// "greedy: 25 killed" after two or more, and no kill by the kernel. A guard takes six descriptors in this
+// process and seven in the guardian: 500 jobs fit into 4,500, without any sysctl changed.
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { MemoryGroup, probe, spawn } from 'cgroup-oom'
+
+// Waits for a number, and then has so many times 32 KiB in memory. It meets the limit in its own code: on v1 a
+// system call does not wait for memory, but fails.
+const JOB = `{
+  piece = "0123456789abcdef"
+  while (length(piece) < 32768) piece = piece piece
+  for (i = 0; i < $1; i++) held[i] = piece i
+}`
+
+const KINDS = [
+  { name: 'modest', size: 1 },
+  { name: 'growing', size: 144 },
+  { name: 'greedy', size: 1e9 },
+]
+const kindOf = i => (i % 20 === 0 ? 1 : i % 20 === 10 ? 2 : 0)
+
+class Job {
+  episodes = []
+  #group
+  #guard
+  #handling
+
+  /** Makes the group, guards it, and starts the job in it, which waits. */
+  async start(path, limits, kind) {
+    this.kind = kind
+    this.#group = await MemoryGroup.create(path, limits)
+    // Whatever happens to this program's attention: after 30 seconds the largest process goes.
+    this.#guard = await this.#group.guard({ delayMs: 30_000, fallback: 'kill-largest' })
+    this.#handling = this.#handle()
+    this.child = spawn('awk', [JOB], {
+      group: this.#group,
+      stdio: ['pipe', 'ignore', 'ignore'],
+    })
+    this.child.stdin.on('error', () => {}) // it may be killed before it has read
+    this.exited = once(this.child, 'exit')
+    await once(this.child, 'spawn')
+  }
+
+  async #handle() {
+    for await (const episode of this.#guard) {
+      const act =
+        this.episodes.length === 0 ? episode.raiseLimit({ by: '4M' }) : episode.kill('all')
+      // An episode may end by itself meanwhile: then the next one follows, if there is need for one.
+      await act.catch(error => {
+        if (error.code !== 'ERR_EPISODE_ENDED' && error.code !== 'ESRCH') throw error
+      })
+      this.episodes.push(await episode.ended)
+    }
+  }
+
+  /** How it ended; its group is gone then. */
+  async end() {
+    const [code, signal] = this.child ? await this.exited : [null, null]
+    const { oomKill } = (await this.#group?.counters()) ?? {}
+    await this.#guard?.dispose()
+    await this.#handling
+    await this.#group?.remove({ kill: true })
+    await this.#group?.close()
+    return { kind: this.kind.name, done: code === 0 && signal === null, oomKill }
+  }
+}
+
+const [parent = '.', count = '500'] = process.argv.slice(2)
+const top = await MemoryGroup.create(join(parent, `cgroup-oom-example-${process.pid}`))
+const jobs = Array.from({ length: Number(count) }, () => new Job())
+const results = []
+try {
+  const limits = { max: '4M', ...((await probe()).swap.available ? { swapMax: 0 } : {}) }
+  // Some at a time: what they wait for is the kernel.
+  for (let i = 0; i < jobs.length; i += 20) {
+    const some = jobs.slice(i, i + 20)
+    await Promise.all(
+      some.map((job, k) => job.start(join(top.path, String(i + k)), limits, KINDS[kindOf(i + k)])),
+    )
+  }
+  console.log(`${jobs.length} jobs in groups of their own, each guarded`)
+  for (const { child, kind } of jobs) child.stdin.end(`${kind.size}\n`)
+  results.push(...(await Promise.all(jobs.map(job => job.end()))))
+} finally {
+  if (results.length === 0) for (const { child } of jobs) child?.kill('SIGKILL')
+  if (results.length === 0) await Promise.allSettled(jobs.map(job => job.end()))
+  await top.remove({ kill: true })
+}
+
+for (const { name } of KINDS) {
+  const mine = results.filter(({ kind }) => kind === name)
+  const done = mine.filter(job => job.done).length
+  const episodes = jobs.filter(job => job.kind.name === name).map(job => job.episodes.length)
+  const killed = mine.length - done
+  const ends = [done > 0 ? `${done} done` : '', killed > 0 ? `${killed} killed` : '']
+  console.log(
+    `${name}: ${ends.filter(Boolean).join(', ')}; episodes: ${episodes.reduce((sum, n) => sum + n, 0)}`,
+  )
+}
+const episodes = jobs.flatMap(job => job.episodes)
+for (const outcome of new Set(episodes.map(episode => episode.outcome))) {
+  console.log(`${outcome}: ${episodes.filter(episode => episode.outcome === outcome).length}`)
+}
+console.log(`kills by the kernel: ${results.reduce((sum, { oomKill }) => sum + oomKill, 0)}`)
