@@ -32,13 +32,14 @@ class Job {
   #group
   #guard
   #handling
+  #raised = false
 
   /** Makes the group, guards it, and starts the job in it, which waits. */
   async start(path, limits, kind) {
     this.kind = kind
     this.#group = await MemoryGroup.create(path, limits)
-    // Whatever happens to this program's attention: after 30 seconds the largest process goes.
-    this.#guard = await this.#group.guard({ delayMs: 30_000, fallback: 'kill-largest' })
+    // Whatever happens to this program's attention: after two minutes the largest process goes.
+    this.#guard = await this.#group.guard({ delayMs: 120_000, fallback: 'kill-largest' })
     this.#handling = this.#handle()
     this.child = spawn('awk', [JOB], {
       group: this.#group,
@@ -51,47 +52,59 @@ class Job {
 
   async #handle() {
     for await (const episode of this.#guard) {
-      const act =
-        this.episodes.length === 0 ? episode.raiseLimit({ by: '4M' }) : episode.kill('all')
-      // An episode may end by itself meanwhile: then the next one follows, if there is need for one.
-      await act.catch(error => {
+      try {
+        if (this.#raised) await episode.kill('all')
+        else await episode.raiseLimit({ by: '4M' })
+        this.#raised = true
+      } catch (error) {
+        // An episode may end by itself meanwhile: then the next one follows, if there is need for one.
         if (error.code !== 'ERR_EPISODE_ENDED' && error.code !== 'ESRCH') throw error
-      })
+      }
       this.episodes.push(await episode.ended)
     }
   }
 
+  async abandon() {
+    this.child?.kill('SIGKILL')
+    await this.#guard?.dispose()
+  }
+
   /** How it ended; its group is gone then. */
   async end() {
-    const [code, signal] = this.child ? await this.exited : [null, null]
-    const { oomKill } = (await this.#group?.counters()) ?? {}
-    await this.#guard?.dispose()
+    const [code, signal] = await this.exited
+    const { oomKill } = await this.#group.counters()
+    await this.#guard.dispose()
     await this.#handling
-    await this.#group?.remove({ kill: true })
-    await this.#group?.close()
+    await this.#group.remove({ kill: true })
+    await this.#group.close()
     return { kind: this.kind.name, done: code === 0 && signal === null, oomKill }
   }
+}
+
+/** Some at a time: the calls of handlers go through the same pool of threads, and are not to wait for 500. */
+async function each(list, use) {
+  const rest = list.entries()
+  const one = async () => {
+    for (const [i, item] of rest) await use(item, i)
+  }
+  await Promise.all(Array.from({ length: 8 }, one))
 }
 
 const [parent = '.', count = '500'] = process.argv.slice(2)
 const top = await MemoryGroup.create(join(parent, `cgroup-oom-example-${process.pid}`))
 const jobs = Array.from({ length: Number(count) }, () => new Job())
 const results = []
+let finished = false
 try {
   const limits = { max: '4M', ...((await probe()).swap.available ? { swapMax: 0 } : {}) }
-  // Some at a time: what they wait for is the kernel.
-  for (let i = 0; i < jobs.length; i += 20) {
-    const some = jobs.slice(i, i + 20)
-    await Promise.all(
-      some.map((job, k) => job.start(join(top.path, String(i + k)), limits, KINDS[kindOf(i + k)])),
-    )
-  }
+  await each(jobs, (job, i) => job.start(join(top.path, String(i)), limits, KINDS[kindOf(i)]))
   console.log(`${jobs.length} jobs in groups of their own, each guarded`)
   for (const { child, kind } of jobs) child.stdin.end(`${kind.size}\n`)
-  results.push(...(await Promise.all(jobs.map(job => job.end()))))
+  await each(jobs, async (job, i) => (results[i] = await job.end()))
+  finished = true
 } finally {
-  if (results.length === 0) for (const { child } of jobs) child?.kill('SIGKILL')
-  if (results.length === 0) await Promise.allSettled(jobs.map(job => job.end()))
+  // Where something has failed: what runs is ended, with all groups.
+  if (!finished) await Promise.allSettled(jobs.map(job => job.abandon()))
   await top.remove({ kill: true })
 }
 

@@ -9,10 +9,10 @@
 export type Bytes = number | string
 
 /**
- * A share of a group's limit, where a size of usage is meant: more than 0 and at most 100 per cent, with up
- * to four decimals: `'80%'`, `'97.5%'`.
+ * A size of usage: {@link Bytes}, or a share of the group's limit: more than 0 and at most 100 per cent, with
+ * up to four decimals, such as `'80%'` or `'97.5%'`.
  */
-export type Percent = `${number}%`
+export type UsageSize = number | string
 
 /** Nanoseconds on CLOCK_MONOTONIC (clock_gettime(2)), comparable with `process.hrtime.bigint()`. */
 export type MonotonicNs = bigint

@@ -1,5 +1,5 @@
 // A group, its guard and the guard's episodes: they name each other, and so are in one file.
-import type { Bytes, MonotonicNs, Percent } from './common.js'
+import type { Bytes, MonotonicNs, UsageSize } from './common.js'
 import type {
   EpisodeEnd,
   Fallback,
@@ -154,7 +154,7 @@ export interface MemoryGroup extends AsyncDisposable {
    *
    * @throws ERR_NO_LIMIT for a share, if the group has no limit
    */
-  watchUsage(size: Bytes | Percent, options?: SubscriptionOptions): EventIterator<UsageEvent>
+  watchUsage(size: UsageSize, options?: SubscriptionOptions): EventIterator<UsageEvent>
 
   /**
    * Reports memory pressure before it is an OOM: with `level` the group's vmpressure (v1

@@ -1,6 +1,6 @@
 // Sizes as users write them: numbers, the kernel's notation (memparse() in lib/cmdline.c), 'max'.
 // Pure; every call that takes a size goes through here before anything is touched.
-import type { Bytes, Percent } from '../../types/common.js'
+import type { Bytes, UsageSize } from '../../types/common.js'
 import { invalidType, invalidValue, outOfRange } from './args.js'
 
 const SUFFIXES = 'KMGTPE'
@@ -68,7 +68,7 @@ export interface UsageThreshold {
 }
 
 /** A size of usage. Throws as {@link bytes}; ERR_OUT_OF_RANGE for a share that is 0 or more than all. */
-export function usageThreshold(name: string, value: Bytes | Percent): UsageThreshold {
+export function usageThreshold(name: string, value: UsageSize): UsageThreshold {
   if (typeof value !== 'string' || !value.endsWith('%')) {
     return { bytes: bytes(name, value), millionths: 0 }
   }

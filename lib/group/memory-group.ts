@@ -3,7 +3,7 @@
 // tasks that freeze) is waited for here, between calls: no pool thread is ever held by a group.
 import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Bytes, Percent } from '../../types/common.js'
+import type { Bytes, UsageSize } from '../../types/common.js'
 import type {
   AddOptions,
   GuardOptions,
@@ -245,7 +245,7 @@ export class MemoryGroup implements Group {
     return watchGroup(this, options)
   }
 
-  watchUsage(size: Bytes | Percent, options?: SubscriptionOptions): EventIterator<UsageEvent> {
+  watchUsage(size: UsageSize, options?: SubscriptionOptions): EventIterator<UsageEvent> {
     return watchUsage(this, size, options)
   }
 

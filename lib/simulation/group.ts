@@ -4,7 +4,7 @@
 // the virtual clock and passes the records on; advance() does the same for a stretch of time, with a
 // turn of the event loop after each batch.
 import { constants } from 'node:os'
-import type { Bytes, Percent } from '../../types/common.js'
+import type { Bytes, UsageSize } from '../../types/common.js'
 import type {
   AddOptions,
   GuardOptions,
@@ -163,7 +163,7 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
     return watch
   }
 
-  watchUsage(size: Bytes | Percent, options?: SubscriptionOptions): EventIterator<UsageEvent> {
+  watchUsage(size: UsageSize, options?: SubscriptionOptions): EventIterator<UsageEvent> {
     const threshold = usageThreshold('bytes', size)
     const signal = check.abortSignal('options.signal', check.options('options', options).signal)
     throwIfAborted(signal)

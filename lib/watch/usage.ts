@@ -1,5 +1,5 @@
 // MemoryGroup.watchUsage: reports when usage crosses a threshold.
-import type { Bytes, Percent } from '../../types/common.js'
+import type { UsageSize } from '../../types/common.js'
 import type { MemoryGroup } from '../../types/group.js'
 import type { EventIterator, SubscriptionOptions, UsageEvent } from '../../types/watch.js'
 import { abortSignal, options as objectOf } from '../base/args.js'
@@ -11,7 +11,7 @@ import { Signals } from './signal-iterator.js'
 /** {@link MemoryGroup.watchUsage} */
 export function watchUsage(
   group: MemoryGroup,
-  size: Bytes | Percent,
+  size: UsageSize,
   options?: SubscriptionOptions,
 ): EventIterator<UsageEvent> {
   const { bytes, millionths } = usageThreshold('bytes', size)

@@ -167,7 +167,7 @@ const names = ['episode', 'guardian_group', 'guardian_calls', 'hold_line', 'orig
 const units = [
   ...names,
   ...['clock', 'headroom', 'relief', 'kernel_turn', 'plan_cursor', 'switch', 'own_oom'],
-  ...['turn', 'timer', 'presence', 'limits_v1', 'limits_v2'],
+  ...['turn', 'timer', 'presence', 'limits_v1', 'limits_v2', 'newest', 'share', 'stall_window'],
 ].map(name => `test/native/${name}_test.cc`)
 
 console.log(`${all.length} mutants in ${sources.length} files`)

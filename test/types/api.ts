@@ -1,9 +1,12 @@
 // Checked by `npm run types`, never run: what the public types allow, infer and refuse.
 import { expectTypeOf } from 'expect-type'
+import type { ChildProcess } from 'node:child_process'
+import type { Readable, Writable } from 'node:stream'
 import type {
   Bytes,
   Capability,
   EpisodeEnd,
+  GroupLauncher,
   GuardOptions,
   KillOptions,
   MemoryLimits,
@@ -18,8 +21,11 @@ import type {
   OomWatch,
   Outcome,
   PlanStep,
+  PressureEvent,
   ProbeReport,
+  UsageSize,
 } from '../../lib/index.js'
+import { groupOptions, spawn } from '../../lib/index.js'
 import type { SimulatedGroup } from '../../lib/testing.js'
 
 // Errors are Errors, with the fields that Node's own system errors have.
@@ -38,6 +44,13 @@ expectTypeOf<{ max: boolean }>().not.toExtend<MemoryLimitsInit>()
 expectTypeOf<OomCounters['underOom']>().toEqualTypeOf<boolean | undefined>()
 expectTypeOf<{ signal: 'SIGUSR2' }>().toExtend<KillOptions>()
 expectTypeOf<{ signal: 'SIGNONE' }>().not.toExtend<KillOptions>()
+
+// A size of usage may be a share of the limit.
+expectTypeOf<'80%'>().toExtend<UsageSize>()
+expectTypeOf<bigint>().not.toExtend<UsageSize>()
+expectTypeOf<Parameters<MemoryGroup['watchUsage']>[0]>().toEqualTypeOf<UsageSize>()
+expectTypeOf<MemoryGroup['peak']>().toEqualTypeOf<() => Promise<number>>()
+expectTypeOf<PressureEvent['sampled']>().toEqualTypeOf<boolean | undefined>()
 
 // Events are distinguished by their type; an overflow belongs to no group.
 type Event<T extends OomEvent['type']> = Extract<OomEvent, { type: T }>
@@ -68,6 +81,8 @@ expectTypeOf<{ delayMs: number; fallback: 'kill' }>().not.toExtend<GuardOptions>
 expectTypeOf<{ delayMs: 1; guardian: { graceMs: 5 } }>().toExtend<GuardOptions>()
 expectTypeOf<{ afterMs: 0; action: 'signal'; signal: 'SIGUSR2' }>().toExtend<PlanStep>()
 expectTypeOf<{ afterMs: 0; action: 'signal' }>().not.toExtend<PlanStep>()
+expectTypeOf<{ afterMs: 0; action: 'kill-newest' }>().toExtend<PlanStep>()
+expectTypeOf<{ delayMs: 1; fallback: 'kill-newest' }>().toExtend<GuardOptions>()
 expectTypeOf<{ action: 'freeze' }>().not.toExtend<PlanStep>()
 
 export async function guarding(guard: OomGuard): Promise<Outcome> {
@@ -92,3 +107,14 @@ expectTypeOf<Capability['remedy']>().toEqualTypeOf<string | undefined>()
 expectTypeOf<SimulatedGroup>().toExtend<MemoryGroup>()
 expectTypeOf<OomGuard['group']>().toExtend<MemoryGroup>()
 expectTypeOf<MemoryGroup>().toExtend<OomGuard['group']>()
+
+// spawn() without a group, with the types of child_process.spawn; the launcher for others.
+export function spawning(group: MemoryGroup): void {
+  expectTypeOf(spawn('true').stdout).toEqualTypeOf<Readable>()
+  expectTypeOf(spawn('true', [], { oomScoreAdj: 1000 }).stdin).toEqualTypeOf<Writable>()
+  expectTypeOf(spawn('true', { group, stdio: 'inherit' })).toEqualTypeOf<ChildProcess>()
+  // @ts-expect-error a number
+  spawn('true', [], { oomScoreAdj: '1000' })
+  expectTypeOf(groupOptions(group, { oomScoreAdj: 500 })).toEqualTypeOf<GroupLauncher>()
+  expectTypeOf<GroupLauncher>().toEqualTypeOf<{ command: string; args: string[] }>()
+}

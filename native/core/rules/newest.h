@@ -15,7 +15,6 @@ struct Start {
 };
 
 constexpr bool started_after(const Start& one, const Start& other) {
-  if (other.pid == 0) return true;
   return one.ticks != other.ticks ? one.ticks > other.ticks : one.pid > other.pid;
 }
 

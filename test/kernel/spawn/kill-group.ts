@@ -1,9 +1,8 @@
 // spawn()'s own option killGroup, with which timeout and signal end the whole group.
 import { spawn as startPlain } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { MemoryGroup, probe, protect, spawn } from '../../../lib/index.js'
+import { MemoryGroup, spawn } from '../../../lib/index.js'
 import { openGroup } from '../../helpers/group.js'
 import { groupOf, read } from '../../helpers/memory-files.js'
 import { plainChild, scratch, until } from '../../helpers/scratch.js'

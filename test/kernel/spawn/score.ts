@@ -155,18 +155,18 @@ t.test('the kernel takes a child with a high score first, not the largest', asyn
       stdio: ['pipe', 'pipe', 'inherit'],
       ...options,
     })
-    child.stdin!.on('error', () => {})
+    child.stdin.on('error', () => {})
     t.teardown(() => child.kill('SIGKILL'))
     return child
   }
   const first = start({ oomScoreAdj: 1000 })
   const large = start({})
-  first.stdin!.write(`fill ${12 * MiB}\n`)
-  for await (const data of first.stdout!) if (String(data).includes('filled')) break
+  first.stdin.write(`fill ${12 * MiB}\n`)
+  for await (const data of first.stdout) if (String(data).includes('filled')) break
   const exited = once(first, 'exit')
-  large.stdin!.write(`fill ${56 * MiB}\n`)
+  large.stdin.write(`fill ${56 * MiB}\n`)
   t.strictSame(await exited, [null, 'SIGKILL'])
-  for await (const data of large.stdout!) if (String(data).includes('filled')) break
+  for await (const data of large.stdout) if (String(data).includes('filled')) break
   t.equal(large.exitCode ?? large.signalCode, null, 'it has got what it wanted')
   t.ok(killsIn(dir) > 0)
 })

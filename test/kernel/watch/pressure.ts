@@ -126,7 +126,7 @@ t.test(
     const heard = { next: async () => ({ value: await remote.event('pressure') }) }
     const event = await underPressure(heard as never, dir)
     t.match(event, { type: 'pressure', group: dir, kind: 'some', sampled: true })
-    t.ok((event as unknown as { grownUs: number }).grownUs >= 500)
+    t.ok((event as { grownUs: number }).grownUs >= 500)
     if (version === 1) return
     await destroy(dir)
     await remote.event('over')
