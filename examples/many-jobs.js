@@ -58,10 +58,15 @@ class Job {
         this.#raised = true
       } catch (error) {
         // An episode may end by itself meanwhile: then the next one follows, if there is need for one.
-        if (error.code !== 'ERR_EPISODE_ENDED' && error.code !== 'ESRCH') throw error
+        const { code } = /** @type {NodeJS.ErrnoException} */ (error)
+        if (code !== 'ERR_EPISODE_ENDED' && code !== 'ESRCH') throw error
       }
       this.episodes.push(await episode.ended)
     }
+  }
+
+  tell() {
+    this.child?.stdin.end(`${this.kind?.size}\n`)
   }
 
   async abandon() {
@@ -71,7 +76,7 @@ class Job {
 
   /** How it ended; its group is gone then. */
   async end() {
-    const [code, signal] = await this.exited
+    const [code, signal] = (await this.exited) ?? []
     const { oomKill } = await this.#group.counters()
     await this.#guard.dispose()
     await this.#handling
@@ -99,7 +104,7 @@ try {
   const limits = { max: '4M', ...((await probe()).swap.available ? { swapMax: 0 } : {}) }
   await each(jobs, (job, i) => job.start(join(top.path, String(i)), limits, KINDS[kindOf(i)]))
   console.log(`${jobs.length} jobs in groups of their own, each guarded`)
-  for (const { child, kind } of jobs) child.stdin.end(`${kind.size}\n`)
+  for (const job of jobs) job.tell()
   await each(jobs, async (job, i) => (results[i] = await job.end()))
   finished = true
 } finally {
