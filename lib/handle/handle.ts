@@ -50,10 +50,18 @@ export async function openHandle(
   path: string,
   use: (handle: GroupHandle, at: string) => Promise<void> = (handle, at) => handle.open(at),
 ): Promise<GroupHandle> {
-  const handle = new (binding().GroupHandle)()
   const at = await absoluteGroupPath(path)
+  return filled(at, handle => use(handle, at))
+}
+
+/** A handle that `use` has made stand for the group at an absolute path. */
+export async function filled(
+  at: string,
+  use: (handle: GroupHandle) => Promise<void>,
+): Promise<GroupHandle> {
+  const handle = new (binding().GroupHandle)()
   try {
-    await use(handle, at)
+    await use(handle)
   } catch (error) {
     throw fromNative(error, at)
   }

@@ -32,6 +32,8 @@ export interface Occupied {
 export interface GroupHandle {
   open(path: string): Promise<void>
   create(path: string, limits: LimitChange): Promise<void>
+  /** As `create`, directly below another handle's group. */
+  createBelow(parent: GroupHandle, name: string, limits: LimitChange): Promise<void>
   /** Makes `to`, an empty handle, stand for the same group. Returns it. */
   copy(to: GroupHandle): GroupHandle
   close(): void

@@ -77,6 +77,7 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
                        {
                            InstanceMethod<&GroupHandle::open>("open"),
                            InstanceMethod<&GroupHandle::create>("create"),
+                           InstanceMethod<&GroupHandle::create_below>("createBelow"),
                            InstanceMethod<&GroupHandle::copy>("copy"),
                            InstanceMethod<&GroupHandle::close>("close"),
                            InstanceAccessor<&GroupHandle::path>("path"),
@@ -145,6 +146,15 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
                 [path = info[0].As<Napi::String>().Utf8Value(),
                  limits = to_limits(info[1].As<Napi::Object>())](std::shared_ptr<Group>& out) {
                   return Group::create(path, limits, out);
+                });
+  }
+  // createBelow(parent, name, limits): as create(), below the group of another handle.
+  Napi::Value create_below(Info info) {
+    return fill(info,
+                [parent = Unwrap(info[0].As<Napi::Object>())->group_,
+                 name = info[1].As<Napi::String>().Utf8Value(),
+                 limits = to_limits(info[2].As<Napi::Object>())](std::shared_ptr<Group>& out) {
+                  return parent->create_below(name, limits, out);
                 });
   }
   // copy(to): `to`, an empty handle, stands for the same group from now on.
@@ -281,6 +291,7 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
   Napi::Value give_killer_back(Info info) {
     return run(info, [](Group& group) { return group.memcg().give_killer_back(group.dir()); });
   }
+
 
   std::shared_ptr<Group> group_;
 };

@@ -65,10 +65,20 @@ Status Group::create(std::string path, const Limits& limits, std::shared_ptr<Gro
   Fd parent(parent_fd);
   const Memcg* memcg = nullptr;
   if (Status s = recognise(parent.get(), memcg); !s.ok()) return s;
+  return make_in(parent.get(), *memcg, name, std::move(path), limits, out);
+}
+
+Status Group::create_below(const std::string& name, const Limits& limits,
+                           std::shared_ptr<Group>& out) const {
+  return make_in(dir(), *memcg_, name, path_ + (path_ == "/" ? "" : "/") + name, limits, out);
+}
+
+Status Group::make_in(int parent, const Memcg& memcg, const std::string& name, std::string path,
+                      const Limits& limits, std::shared_ptr<Group>& out) {
   bool changed = false;
-  if (Status s = memcg->give_to_children(parent.get(), changed); !s.ok()) return s;
-  Status s = make(parent.get(), name, std::move(path), limits, out);
-  if (!s.ok() && changed) memcg->take_from_children(parent.get());
+  if (Status s = memcg.give_to_children(parent, changed); !s.ok()) return s;
+  Status s = make(parent, name, std::move(path), limits, out);
+  if (!s.ok() && changed) memcg.take_from_children(parent);
   return s;
 }
 

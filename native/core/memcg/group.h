@@ -52,6 +52,9 @@ class Group {
   // Makes the group with these limits, or nothing at all. Its parent must be a memory cgroup, which
   // is made to give the controller to groups below where it does not.
   static Status create(std::string path, const Limits& limits, std::shared_ptr<Group>& out);
+  // The same directly below this one, which is found by its descriptor and not by its path.
+  Status create_below(const std::string& name, const Limits& limits,
+                      std::shared_ptr<Group>& out) const;
 
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -104,6 +107,8 @@ class Group {
   Group(Fd dir, std::string path, const Memcg* memcg, dev_t device, ino_t inode);
   static Status make(int parent, const std::string& name, std::string path, const Limits& limits,
                      std::shared_ptr<Group>& out);
+  static Status make_in(int parent, const Memcg& memcg, const std::string& name, std::string path,
+                        const Limits& limits, std::shared_ptr<Group>& out);
   Status kill_once(bool recursive, const members::List& list, Signalled& out) const;
   static Status adopt(Fd dir, std::string path, std::shared_ptr<Group>& out);
 
