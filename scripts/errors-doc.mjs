@@ -5,6 +5,7 @@ import { tsImport } from 'tsx/esm/api'
 import { fail, root } from './run.mjs'
 
 const { OWN, SYSTEM, REMEDIES } = await tsImport('../lib/base/error-table.ts', import.meta.url)
+const { EVERY_SWITCH } = await tsImport('../lib/base/runtime.ts', import.meta.url)
 const file = join(root, 'docs/errors.md')
 const WIDTH = 120
 
@@ -19,11 +20,12 @@ with the paths and numbers of the case. \`await probe()\` and \`cgroup-oom docto
 
 // Names of files, options, calls and variables, where the messages have them bare.
 const CODE =
-  /(\/proc(?:\/\w+)*|\b(?:memory|cgroup)\.(?:\w+\.)?\w+\b|\b(?:new )?(?:\w+\.)?\w+\((?:1, \{[^}]*\}|\{[^}]*\})?\)|\b\w+: (?:\{[^}]*\}|true|false)|\{ [^}]*\}|\$MEMORY_\w+|\b(?:RLIMIT|CAP|CONFIG|AF)_\w+\b|\boom-(?:guardian|launcher)\b|\boom_score_adj\b|'ballast')/g
+  /(\bguard\(\{ hold: \{ by: 'signals' \} \}\)|\/proc(?:\/\w+)*|\b(?:memory|cgroup)\.(?:\w+\.)?\w+\b|\b(?:new )?(?:\w+\.)?\w+\((?:1, \{[^}]*\}|\{[^}]*\})?\)|\b\w+: (?:\{[^}]*\}|true|false)|\{ [^}]*\}|\$MEMORY_\w+|\b(?:RLIMIT|CAP|CONFIG|AF)_\w+\b|\boom-(?:guardian|launcher)\b|\boom_score_adj\b|'ballast')/g
 
 /** With a capital, unless the first word is a name, and with names as code. */
 function sentence(text) {
-  const whole = text.replace(/^[a-z](?=[a-z]*[ ,])/, first => first.toUpperCase())
+  const all = text.replace(/\{(read-only|delegation)\}/g, name => EVERY_SWITCH[name])
+  const whole = all.replace(/^[a-z](?=[a-z]*[ ,])/, first => first.toUpperCase())
   return `${whole}.`.replace(CODE, '`$1`')
 }
 

@@ -10,7 +10,7 @@ const floors = [
   ['base'],
   ['native'],
   ['handle', 'protect'],
-  ['watch', 'guard'],
+  ['watch', 'guard', 'place'],
   ['group', 'simulation'],
   ['spawn', 'primitives', 'probe'],
   ['cli'],

@@ -19,6 +19,14 @@ import type {
   WatchOptions,
 } from './watch.js'
 
+export interface HomeOptions {
+  /**
+   * v2: move the processes that live in the group into a group below it, where nothing else makes room. Default
+   * false.
+   */
+  settle?: boolean
+}
+
 export interface PidsOptions {
   /** Also the members of all descendants. Default false. */
   recursive?: boolean
@@ -49,6 +57,19 @@ export interface MemoryGroup extends AsyncDisposable {
   /** Absolute path of its directory when it was opened. */
   readonly path: string
   readonly version: CgroupVersion
+
+  /**
+   * Makes a group directly below this one and sets its limits. If a limit is refused, nothing is left behind.
+   * {@link MemoryGroup.home} gives a group below which this works. This very group counts, also where another
+   * one has its path by now.
+   *
+   * v2: this group is made to give groups below it the memory controller, which needs leave to write its
+   * cgroup.subtree_control, and a group without processes of its own (EBUSY).
+   *
+   * @param name the name of one directory
+   * @throws EEXIST; ENOENT or ENODEV if this group is gone; EROFS, EACCES and what {@link setLimits} throws
+   */
+  create(name: string, limits?: MemoryLimitsInit): Promise<MemoryGroup>
 
   /** Bytes in use, page cache included: v1 memory.usage_in_bytes, v2 memory.current. */
   usage(): Promise<number>

@@ -9,6 +9,53 @@ export interface Capability {
   remedy?: string
 }
 
+/**
+ * `'delegated'`: root on the machine itself, or the owner of a delegated group. `'container'`: a container whose
+ * cgroupfs can be written. `'systemd'`: a session or unit that was not delegated. `'read-only'`: a container
+ * whose cgroupfs cannot be written, or a user to whom nothing was delegated. `'none'`: no memory cgroups.
+ */
+export type PlaceKind = 'delegated' | 'container' | 'systemd' | 'read-only' | 'none'
+
+/** Where this process stands, and what would give it more. */
+export interface ProbePlace {
+  kind: PlaceKind
+  /** What has left its signs: `'docker'`, `'podman'`, `'nerdctl'`, `'containerd'`, `'cri-o'`, `'gke'`, `'container'`, `'systemd'`, or null. */
+  runtime: string | null
+  /** The unit of systemd around this process, or null. */
+  unit: string | null
+  /** What works here, in a sentence. */
+  works: string
+  /** The one switch that gives more; absent where nothing is missing. */
+  more?: string
+}
+
+/** What bounds this process's memory, as far as it can be seen from here. */
+export interface ProbeBounds {
+  /** The lowest limit of this process's group and all above it that can be seen, bytes; null: no limit. */
+  limit: number | null
+  /** The group with that limit; null also where it is above what is mounted here (v1). */
+  limitedBy: string | null
+  /** V8's limit of this process's heap, bytes. */
+  heapLimit: number
+  /** The outermost group with memory.oom.group = 1, at or above this process's: an OOM takes all of it. Or null. */
+  oomGroup: string | null
+  /** OOMPolicy= of the unit around this process, or null. */
+  oomPolicy: string | null
+  /** oom_score_adj of this process, or null. */
+  oomScoreAdj: number | null
+  /** The lowest oom_score_adj of its children, or null where there are none or they cannot be listed. */
+  childrenOomScoreAdj: number | null
+}
+
+/** Something about this place that is worth knowing before it is out of memory. */
+export interface ProbeNote {
+  about: 'oom-group' | 'oom-policy' | 'heap' | 'oom-score-adj'
+  /** What is so, in a sentence. */
+  reason: string
+  /** What to do about it. */
+  remedy: string
+}
+
 export interface ProbeReport {
   platform: NodeJS.Platform
   arch: string
@@ -20,12 +67,17 @@ export interface ProbeReport {
   mount: string | null
   /** The group that this process is in, absolute, or null. */
   self: string | null
+  place: ProbePlace
+  bounds: ProbeBounds
+  notes: readonly ProbeNote[]
   /** The native addon could be loaded. */
   addon: Capability
   /** A memory controller is mounted. */
   memory: Capability
   /** Groups can be made and limits written. */
   writable: Capability
+  /** `MemoryGroup.home()` gives a group below which groups with limits can be made. */
+  home: Capability
   /** Groups can be watched. */
   watch: Capability
   /** Groups can be guarded. */

@@ -80,6 +80,14 @@ export function groupPath(name: string, value: unknown): string {
   return value
 }
 
+/** The name of a directory, without a way to another one. */
+export function groupName(name: string, value: unknown): string {
+  const checked = groupPath(name, value)
+  if (checked.includes('/')) throw invalidValue(name, "must not contain '/'", value)
+  if (checked === '.') throw invalidValue(name, "must not be '.'", value)
+  return checked
+}
+
 /** An AbortSignal, or undefined. */
 export function abortSignal(name: string, value: unknown): AbortSignal | undefined {
   if (value === undefined) return undefined

@@ -143,6 +143,17 @@ export const OWN: Record<string, OwnAdvice> = {
       "add() got process 1, an ancestor of this process, a kernel thread or the id of a thread (a worker's threadId is no process id)",
     remedy: '{ force: true } moves it all the same',
   },
+  ERR_GROUP_OCCUPIED: {
+    means:
+      'processes live in the group, and a group of cgroup v2 has either processes or groups with limits below it (the no-internal-process rule)',
+    remedy:
+      'MemoryGroup.home({ settle: true }) moves them into a group below it first; where it has tried, some could not be moved, and all are back where they were',
+  },
+  ERR_NO_HOME: {
+    means: 'this process may make no groups with limits here',
+    remedy:
+      "guard({ hold: { by: 'signals' } }), watches and counters work all the same; for groups of its own: {read-only}; where the file system is writable: {delegation}",
+  },
   ERR_NO_FREEZER: {
     means: 'no v1 freezer group of the same path has all members of this group',
     remedy: 'make one and add them',
@@ -243,6 +254,8 @@ export const SYSTEM: Record<string, Advice> = {
 }
 
 /**
+ * {read-only} and {delegation} stand for the switch of the runtime that is found (runtime.ts).
+ *
  * The remedy by errno and file (a prefix of the control file's name or, where there is no file, of the
  * system call's; '' for any). The longest prefix that matches counts, wherever its row stands.
  */
@@ -282,12 +295,12 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
   [
     'EACCES',
     'cgroup.procs',
-    'moving a process needs write access to the cgroup.procs of the nearest group that is above both, which is outside of what was delegated: start the process inside, or run as root',
+    'moving a process needs write access to the cgroup.procs of the nearest group that is above both, which is outside of what was delegated: start the process inside',
   ],
   [
     'EACCES',
     'cgroup.subtree_control',
-    'the group above is not delegated to this user: enable memory there as root, or have it delegated (Delegate=yes in a systemd unit)',
+    'the group above is not delegated to this user, and must be to give controllers to groups below: {delegation}',
   ],
   ['EBUSY', 'freezer.parent_freezing', 'a freezer group above keeps it frozen: thaw that one'],
   [
@@ -356,8 +369,12 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
   ],
   ['EOPNOTSUPP', 'cgroup.event_control', 'the kernel (PREEMPT_RT) has no events of cgroup v1'],
   ['ESRCH', 'cgroup.procs', 'there is no such process, or it is ending'],
-  ['EROFS', '', 'cgroupfs is mounted read-only, as in most containers: bind-mount it writable'],
-  ['EACCES', '', 'the directory is not delegated to this user: run as root or have it delegated'],
+  [
+    'EROFS',
+    '',
+    "cgroupfs is mounted read-only, as in most containers: guard({ hold: { by: 'signals' } }) needs no leave; to have it writable: {read-only}",
+  ],
+  ['EACCES', '', 'the directory is not delegated to this user: {delegation}'],
   [
     'EPERM',
     'memory.',
@@ -368,5 +385,5 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'kill',
     'a member belongs to another user, or to one outside of this user namespace: do it as its owner, or with CAP_KILL where that user is known',
   ],
-  ['EPERM', '', 'a capability is missing: run as root'],
+  ['EPERM', '', 'a capability is missing'],
 ]

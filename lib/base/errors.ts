@@ -3,6 +3,7 @@ import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import { brand, ERROR, isInstance } from './brand.js'
 import { OWN, REMEDIES } from './error-table.js'
+import { withSwitch } from './runtime.js'
 
 /**
  * What the addon throws: with errno (negative), syscall and file. If it is no failed system call, it has a
@@ -79,7 +80,9 @@ function errnoText(errno: number): string {
 export function ownError(code: string, path?: string, file?: string): OomError {
   const advice = OWN[code]?.files?.[file ?? ''] ?? OWN[code] ?? { means: code }
   const text = advice.remedy === undefined ? advice.means : `${advice.means}: ${advice.remedy}`
-  return new OomError(code, `${text}${path === undefined ? '' : `: '${path}'`}`, { path })
+  return new OomError(code, `${withSwitch(text)}${path === undefined ? '' : `: '${path}'`}`, {
+    path,
+  })
 }
 
 /**
@@ -117,7 +120,8 @@ export function fromNative(error: unknown, path?: string): unknown {
   const code = errnoName(errno)
   const inGroup = path !== undefined && file !== undefined && !file.startsWith('/')
   const where = inGroup ? `${path}/${file}` : file?.startsWith('/') ? file : (path ?? file)
-  const help = remedy(errno, file ?? syscall)
+  const advice = remedy(errno, file ?? syscall)
+  const help = advice === undefined ? undefined : withSwitch(advice)
   const message = `${code}: ${errnoText(errno)}, ${syscall ?? 'native'}${where === undefined ? '' : ` '${where}'`}`
   return new OomError(code, help === undefined ? message : `${message} (${help})`, {
     errno,

@@ -2,11 +2,13 @@
 // (native/core/memcg/group.cc), on libuv's thread pool. Whatever has to be waited for (members that die,
 // tasks that freeze) is waited for here, between calls: no pool thread is ever held by a group.
 import { constants } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bytes, UsageSize } from '../../types/common.js'
 import type {
   AddOptions,
   GuardOptions,
+  HomeOptions,
   KillOptions,
   MemoryGroup as Group,
   OomGuard,
@@ -30,6 +32,7 @@ import type {
 } from '../../types/watch.js'
 import {
   boolean,
+  groupName,
   groupPath,
   invalidType,
   options as checkOptions,
@@ -41,11 +44,12 @@ import { bytes, optionalBytes } from '../base/bytes.js'
 import { fromNative, OomError, ownError, unseenMembers } from '../base/errors.js'
 import { VERSION } from '../base/version.js'
 import { guardGroup } from '../guard/native-guard.js'
-import { copyOf, handleOf, openHandle, type Origin } from '../handle/handle.js'
+import { copyOf, filled, handleOf, openHandle, type Origin } from '../handle/handle.js'
 import { memoryGroupOf } from '../handle/hierarchy.js'
 import { binding } from '../native/addon.js'
 import type { GroupHandle, LimitChange } from '../native/group.js'
 import { packageRoot } from '../native/load.js'
+import { findHome } from '../place/home.js'
 import { watchPressure } from '../watch/pressure.js'
 import { watchUsage } from '../watch/usage.js'
 import { watchGroup } from '../watch/watch.js'
@@ -65,6 +69,9 @@ const GONE = ['ENOENT', 'ENODEV']
 // The handles of the objects that are open. No private member has them: then no other implementation of the
 // interface, as the simulated group is one, could stand where this class does.
 const handles = new WeakMap<MemoryGroup, GroupHandle>()
+
+// What close() undoes first: what home() has made.
+const undoing = new WeakMap<MemoryGroup, () => Promise<void>>()
 
 let adopt: (handle: GroupHandle) => MemoryGroup
 
@@ -139,6 +146,39 @@ export class MemoryGroup implements Group {
   static async of(process: number | 'self'): Promise<MemoryGroup> {
     const path = await memoryGroupOf(process === 'self' ? 0 : processId('process', process))
     return adopt(await openHandle(path))
+  }
+
+  /**
+   * A group below which this process can make groups with limits ({@link create}): the one that it is in, where
+   * that is possible as it is. Else it is made possible, as far as the place allows it:
+   *
+   * - Processes live in that group (v2, as in a container whose cgroupfs can be written): with `settle` all of
+   *   them are moved into a group below it, and the memory controller is handed down.
+   * - A session or unit of systemd that was not delegated (v2): systemd is asked for a transient scope with
+   *   Delegate=yes, into which this process moves.
+   *
+   * What it has made, {@link close} undoes as far as it can be undone: processes go back, unless other groups
+   * are below the home by then.
+   *
+   * @throws ERR_GROUP_OCCUPIED with the processes' names, without `settle`, or if one cannot be moved (then all
+   * are back where they were); ERR_NO_HOME with the switch of the runtime that was found; ERR_UNSEEN_MEMBERS;
+   * ERR_CGROUP_UNSUPPORTED
+   */
+  static async home(options?: HomeOptions): Promise<MemoryGroup> {
+    const settle = boolean('options.settle', checkOptions('options', options).settle, false)
+    const { handle, undo } = await findHome(settle)
+    const home = adopt(handle)
+    if (undo !== undefined) undoing.set(home, undo)
+    return home
+  }
+
+  async create(name: string, limits?: MemoryLimitsInit): Promise<MemoryGroup> {
+    const checked = groupName('name', name)
+    const change = limitChange(limits === undefined ? {} : limits)
+    const parent = opened(this)
+    return adopt(
+      await filled(join(this.path, checked), handle => handle.createBelow(parent, checked, change)),
+    )
   }
 
   usage(): Promise<number> {
@@ -258,6 +298,9 @@ export class MemoryGroup implements Group {
   }
 
   async close(): Promise<void> {
+    const undo = undoing.get(this)
+    undoing.delete(this)
+    await undo?.()
     handles.get(this)?.close()
     handles.delete(this)
   }

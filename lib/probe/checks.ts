@@ -2,7 +2,9 @@
 // the machine through `Machine` alone and changes nothing.
 import { join } from 'node:path'
 import type { Capability } from '../../types/probe.js'
+import { runtimeOf } from '../base/runtime.js'
 import type { Mount } from '../native/group.js'
+import { switchFor } from '../place/decide.js'
 import type { Machine } from './machine.js'
 
 export const yes = (reason: string): Capability => ({ available: true, reason })
@@ -70,14 +72,12 @@ export function writable(machine: Machine, { mount, self }: Found): Capability {
   if (mount.readOnly || errors.includes('EROFS')) {
     return no(
       `${mount.path} is mounted read-only, as in most containers`,
-      'mount it writable: docker run --privileged, or a writable bind mount of the hierarchy',
+      switchFor('EROFS', { runtime: runtimeOf(machine), version: mount.version }),
     )
   }
   return no(
     `${places[0]} belongs to another user (${errors[0]})`,
-    mount.version === 1
-      ? 'run as root, or have a directory delegated: chown it and its cgroup.procs to this user'
-      : 'run as root, or have a directory delegated: Delegate=yes in a systemd unit, or systemd-run --user --scope -p Delegate=yes',
+    switchFor('EACCES', { runtime: runtimeOf(machine), version: mount.version }),
   )
 }
 
@@ -89,14 +89,14 @@ function openTo(machine: Machine, dir: string, mount: Mount): Capability {
     if (error === undefined) continue
     return no(
       `${dir} can be written, but its ${file} cannot (${error}): it is not delegated`,
-      'run as root, or have it delegated: Delegate=yes in a systemd unit',
+      switchFor('EACCES', { runtime: runtimeOf(machine), version: mount.version }),
     )
   }
   const given = words(machine.read(join(dir, 'cgroup.subtree_control'))).includes('memory')
   return given || isRoot(machine, mount, dir)
     ? yes(`${dir} can be written`)
     : yes(
-        `${dir} can be written; while it has processes of its own, groups with limits cannot be made in it`,
+        `${dir} can be written; while it has processes of its own, groups with limits cannot be made in it: MemoryGroup.home({ settle: true }) moves them`,
       )
 }
 
@@ -124,14 +124,20 @@ export function watch(machine: Machine, { mount, self }: Found): Capability {
   const error = machine.access(file, 'write')
   return error === undefined || error === 'EACCES'
     ? yes('cgroup.event_control')
-    : no(`${file}: ${error}`, 'mount the memory hierarchy writable')
+    : no(
+        `${file}: ${error}`,
+        switchFor('EROFS', { runtime: runtimeOf(machine), version: mount.version }),
+      )
 }
 
 export function guard(machine: Machine, found: Found): Capability {
   const v2 = found.mount.version === 2
   if (!v2 && realtime(machine)) return RT
   const can = writable(machine, found)
-  if (!can.available) return no(`groups cannot be written: ${can.reason}`, can.remedy!)
+  if (!can.available) {
+    const remedy = `guard({ hold: { by: 'signals' } }) needs no leave; for the hold by the kernel: ${can.remedy}`
+    return no(`groups cannot be written: ${can.reason}`, remedy)
+  }
   if (v2) return yes('memory.high and cgroup.freeze can hold a group below its limit')
   const file = join(found.self ?? found.mount.path, 'memory.oom_control')
   return machine.access(file, 'exists') === undefined
@@ -192,7 +198,10 @@ export function freeze(
     )
   }
   return freezer.readOnly
-    ? no(`${freezer.path} is mounted read-only`, 'mount it writable')
+    ? no(
+        `${freezer.path} is mounted read-only`,
+        switchFor('EROFS', { runtime: runtimeOf(machine), version: 1 }),
+      )
     : yes(`v1 freezer at ${freezer.path}`)
 }
 

@@ -3,8 +3,10 @@ import type { Capability, ProbeReport } from '../../types/probe.js'
 import type { LockScope } from '../../types/protect.js'
 import type { Mount } from '../native/group.js'
 import { memlockReason } from '../protect/memlock.js'
+import type { Unit } from '../place/unit.js'
 import * as check from './checks.js'
 import type { Machine } from './machine.js'
+import * as where from './place.js'
 
 type Checks = {
   [Field in keyof ProbeReport as ProbeReport[Field] extends Capability ? Field : never]: Capability
@@ -33,7 +35,8 @@ function hierarchies(machine: Machine): {
   }
 }
 
-export function examine(machine: Machine): ProbeReport {
+/** `unit`: of systemd, around this process (place/unit.ts). */
+export function examine(machine: Machine, unit?: Unit): ProbeReport {
   const { platform, arch, kernel } = machine
   const { mounts, found } = hierarchies(machine)
   const attempt = (work: () => Capability): Capability => {
@@ -50,11 +53,15 @@ export function examine(machine: Machine): ProbeReport {
   const controller = attempt(() => check.memory(machine, found, mounts))
   const withMemory = (work: (memory: check.Found) => Capability): Capability =>
     attempt(() => (found ? work(found) : { ...controller }))
+  const signs = where.signsHere(machine, found, unit)
+  const place = where.place(machine, signs, controller, unit)
+  const bounds = where.bounds(machine, found, unit)
   const syscalls = machine.addon ? undefined : machine.syscalls()
   const checks: Checks = {
     addon: machine.addon ? attempt(() => controller) : check.yes('loaded'),
     memory: controller,
     writable: withMemory(memory => check.writable(machine, memory)),
+    home: withMemory(() => where.home(signs!)),
     watch: withMemory(memory => check.watch(machine, memory)),
     guard: withMemory(memory => check.guard(machine, memory)),
     guardian: attempt(() =>
@@ -82,6 +89,9 @@ export function examine(machine: Machine): ProbeReport {
     version: found?.mount.version ?? null,
     mount: found?.mount.path ?? null,
     self: found?.self ?? null,
+    place,
+    bounds,
+    notes: where.notes(bounds, place),
     ...checks,
   }
 }

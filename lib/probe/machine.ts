@@ -1,15 +1,18 @@
 // All that probe() reads of the machine; nothing here changes anything. Tests put a machine of their own in
 // its place.
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { release } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
 import type { LockScope } from '../../types/protect.js'
 import { errnoName } from '../base/errors.js'
 import type { Fault } from '../native/elf.js'
 import type { Hierarchies } from '../native/group.js'
 import { LoadFailure, nativeFile, tryBinding } from '../native/load.js'
 import { executionFault } from '../native/program.js'
+import { thisPlace } from '../place/look.js'
+import type { PlaceLook } from '../place/signs.js'
 
-export interface Machine {
+export interface Machine extends PlaceLook {
   platform: NodeJS.Platform
   arch: string
   kernel: string
@@ -18,10 +21,6 @@ export interface Machine {
   addon: { reason: string; remedy: string } | undefined
   /** Where the hierarchies are and where this process is, as the core sees it. */
   hierarchies(): Hierarchies
-  /** The text of a file, or undefined. */
-  read(path: string): string | undefined
-  /** access(2): undefined, or the errno's name. */
-  access(path: string, how: 'exists' | 'read' | 'write' | 'execute'): string | undefined
   nativeFile(name: string): string | undefined
   /** Why a native program cannot be executed, or undefined. */
   fault(file: string): Fault | undefined
@@ -29,13 +28,10 @@ export interface Machine {
   syscalls(): Record<'pidfd' | 'mrelease' | 'inotify', string | undefined>
   /** What locking a scope takes, and whether the kernel allows it. */
   locking(scope: LockScope): { bytes: number; allowed: boolean }
-}
-
-const HOW = {
-  exists: constants.F_OK,
-  read: constants.R_OK,
-  write: constants.W_OK,
-  execute: constants.X_OK,
+  /** V8's limit of the heap, bytes. */
+  heapLimit: number
+  /** The children of all threads of this process; none where the kernel does not list them. */
+  children(): number[]
 }
 
 function whyNot(error: Error): { reason: string; remedy: string } {
@@ -55,19 +51,18 @@ export function thisMachine(): Machine {
     uid: process.geteuid?.() ?? -1,
     addon: found instanceof Error ? whyNot(found) : undefined,
     hierarchies: () => native!.hierarchies(),
-    read(path) {
+    read: thisPlace.read,
+    exists: thisPlace.exists,
+    access: thisPlace.access,
+    env: process.env,
+    heapLimit: getHeapStatistics().heap_size_limit,
+    children() {
       try {
-        return readFileSync(path, 'utf8')
+        const tasks = readdirSync('/proc/self/task')
+        const lists = tasks.map(tid => thisPlace.read(`/proc/self/task/${tid}/children`) ?? '')
+        return lists.join(' ').split(/\s+/).filter(Boolean).map(Number)
       } catch {
-        return undefined
-      }
-    },
-    access(path, how) {
-      try {
-        accessSync(path, HOW[how])
-        return undefined
-      } catch (error) {
-        return (error as NodeJS.ErrnoException).code ?? 'EIO'
+        return []
       }
     },
     nativeFile,

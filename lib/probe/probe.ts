@@ -1,5 +1,6 @@
 // probe(): what this machine allows. Only reads, and changes nothing; resolves on every platform.
 import type { ProbeReport } from '../../types/probe.js'
+import { unitOf } from '../place/unit.js'
 import { examine } from './examine.js'
 import { thisMachine } from './machine.js'
 
@@ -9,5 +10,6 @@ import { thisMachine } from './machine.js'
  * nothing.
  */
 export async function probe(): Promise<ProbeReport> {
-  return examine(thisMachine())
+  const machine = thisMachine()
+  return examine(machine, await unitOf(machine, machine.uid))
 }

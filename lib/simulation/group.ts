@@ -76,6 +76,14 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
 
   // What MemoryGroup has.
 
+  /** Not simulated: rejects with ERR_CGROUP_UNSUPPORTED. */
+  async create(name: string, _limits?: MemoryLimitsInit): Promise<MemoryGroup> {
+    check.groupName('name', name)
+    this.#open()
+    const text = 'a simulated group has no groups below it'
+    throw new OomError('ERR_CGROUP_UNSUPPORTED', text, { path: this.path })
+  }
+
   async usage(): Promise<number> {
     return this.#open().usage
   }

@@ -9,6 +9,7 @@ const FIELDS = [
   'addon',
   'memory',
   'writable',
+  'home',
   'watch',
   'guard',
   'guardian',
@@ -68,6 +69,10 @@ function machine(files: Record<string, string | undefined>, more: Partial<Machin
     fault: () => undefined,
     syscalls: () => ({ pidfd: undefined, mrelease: undefined, inotify: undefined }),
     locking: () => ({ bytes: MIB, allowed: true }),
+    exists: path => all[path] !== undefined,
+    env: {},
+    heapLimit: 2048 * MIB,
+    children: () => [],
     ...more,
   }
 }
@@ -125,7 +130,8 @@ t.test('a container with a read-only cgroupfs', async t => {
   const report = examine(machine({}, places(ro, `${ro.path}/x`)))
   t.equal(report.self, '/sys/fs/cgroup/memory/x')
   t.match(report.writable, { available: false, reason: /read-only/, remedy: /docker run/ })
-  t.match(report.guard, { available: false, reason: /read-only/, remedy: /docker run/ })
+  t.match(report.guard, { available: false, reason: /read-only/, remedy: /signals.*docker run/ })
+  t.notMatch(JSON.stringify(report), /privileged/)
   t.match(report.freeze, { available: false })
 })
 
@@ -162,7 +168,9 @@ t.test('v2: the charged group, delegation, read-only, the root', async t => {
     available: true,
     reason: /while it has processes of its own/,
   })
-  t.match(v2({}, refuse('EACCES', '/sys/fs/cgroup')).writable, { remedy: /Delegate=yes/ })
+  const closed = refuse('EACCES', '/sys/fs/cgroup')
+  t.match(v2({}, closed).writable, { remedy: /delegate it: chown/ })
+  t.match(v2({ '/run/systemd/system': '' }, closed).writable, { remedy: /Delegate=yes/ })
   t.match(v2({}, refuse('EACCES', 'cgroup.procs')).writable, { reason: /not delegated/ })
   t.match(v2({}, refuse('EROFS', '/sys/fs/cgroup')).writable, { reason: /read-only/ })
   t.match(v2({}, refuse('ENOENT', 'memory.events.local')).watch, { remedy: /5\.2/ })
@@ -207,7 +215,7 @@ t.test('each missing thing is reported with its remedy', async t => {
     [
       'another user',
       machine({}, { uid: 1000, access: refuse('EACCES', '/sys/fs/cgroup') }),
-      ['writable', 'guard', 'swap'],
+      ['writable', 'home', 'guard', 'swap'],
       /./,
     ],
     ['PREEMPT_RT', machine({ '/sys/kernel/realtime': '1\n' }), ['watch', 'guard'], /PREEMPT_RT/],
