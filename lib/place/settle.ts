@@ -46,6 +46,8 @@ function moveOnce(from: Room, to: Room, tried: Set<number>): number {
 
 /** As many as can be moved. */
 function moveBack(own: Room, leaf: Room): void {
+  // What is listed in `own` by its first thread, which has ended, has its other threads in the leaf.
+  for (const pid of own.members().pids) attempt(() => own.add(pid))
   const tried = new Set<number>()
   for (;;) {
     const pids = leaf.members().pids.filter(pid => !tried.has(pid))

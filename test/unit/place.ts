@@ -410,10 +410,15 @@ t.test('forks without end give up, and are undone', async t => {
 
 t.test('a process that stays listed where its first thread has ended', async t => {
   const all = world([1, 2])
-  const ghost = () => ({ pids: [...new Set([...all.own.members().pids, 2])], unseen: 0 })
-  const { undo } = await settle({ ...all.own, members: ghost }, all.leaf)
+  // The kernel lists 2 in the group, and nothing in the leaf, wherever its other threads are.
+  const own = { ...all.own, members: () => ({ pids: [...all.own.members().pids, 2], unseen: 0 }) }
+  const { leaf } = all
+  const members = () => ({ pids: leaf.members().pids.filter(pid => pid !== 2), unseen: 0 })
+  const { undo } = await settle(own, { ...leaf, members })
   t.strictSame(all.at(), ['1 leaf', '2 leaf'])
   undo()
+  t.strictSame(all.at(), ['1 own', '2 own'])
+  t.notOk(all.state.leaf)
 })
 
 t.test('members of another PID namespace cannot be moved', async t => {

@@ -1,49 +1,31 @@
 // What probe() reports, and what groups can be made, where the hierarchy is not root's on a bare machine: in
 // containers, read-only, delegated to a user or not. Each environment is that of a process of its own.
 // lab: short on 6.1/v2
-import { execFileSync, spawnSync } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import t, { type Test } from 'tap'
+import { runtimeOf, thisLook } from '../../../lib/base/runtime.js'
 import type { ProbeReport } from '../../../lib/index.js'
 import { compiled } from '../../helpers/compile.js'
+import {
+  AS_USER,
+  delegate,
+  lab,
+  MEMLOCK,
+  mounts,
+  readOnly,
+  remounted,
+  unshared,
+  USER,
+  userService,
+} from '../../helpers/containers.js'
 import { Remote, type RemoteOptions } from '../../helpers/remote.js'
 import { MiB, mount, onV1, onV2, version } from '../../helpers/memory-files.js'
 import { child, plainChild, scratch } from '../../helpers/scratch.js'
-import { inLab } from '../../helpers/swap.js'
 
-const USER = 1000
-// The default of systemd and of recent kernels.
-const MEMLOCK = ['prlimit', '--memlock=8388608:8388608']
-const AS_USER = [...MEMLOCK, ...['setpriv', `--reuid=${USER}`, `--regid=${USER}`, '--clear-groups']]
-
-/** Runs the rest in namespaces of its own, after a piece of shell. Not busybox's, which has fewer. */
-const unshared = (options: string[], setUp: string): string[] => [
-  ...['/usr/bin/unshare', ...options, 'sh', '-c', `${setUp} && exec "$@"`, 'sh'],
-]
-/** A container's: on an own directory, because the kernel mounts no file system on itself. */
-const remounted = (type: string): string =>
-  `mount -t tmpfs none ${dirname(mount)} && mkdir ${mount} && mount ${type} none ${mount}`
-const may = spawnSync('unshare', ['--mount', 'true']).status === 0
-const mounts = { skip: may ? false : 'mount namespaces are not allowed here' }
-const lab = { skip: inLab ? false : "only in the lab's machine: remounts the hierarchy" }
-
-/** As systemd gives it to a user: the directory, and the files that have its members. */
-function delegate(dir: string): string {
-  const files = ['.', 'cgroup.procs', 'cgroup.subtree_control', 'cgroup.threads', 'tasks']
-  for (const file of files.map(name => join(dir, name)).filter(existsSync)) {
-    chownSync(file, USER, USER)
-  }
-  return dir
-}
-
-/** The tree of user@1000.service below a scratch group: what is delegated, and where a process lives. */
-function userService(t: Test): { service: string; home: string } {
-  const slice = child(child(scratch(t), 'user.slice'), `user-${USER}.slice`)
-  const service = child(slice, `user@${USER}.service`)
-  const home = delegate(child(service, 'init.scope'))
-  return { service: delegate(service), home }
-}
+/** Whether this machine is a container itself is its own affair. */
+const standing = () => ({ kind: runtimeOf(thisLook) === undefined ? 'delegated' : 'container' })
 
 const probe = (remote: Remote): Promise<ProbeReport> => remote.run('return oom.probe()')
 
@@ -104,7 +86,7 @@ t.test('root on the machine itself', async t => {
   const home = child(dir, 'home')
   const remote = await start(t, home, [])
   const report = await probe(remote)
-  t.match(report, { version, mount, self: home })
+  t.match(report, { version, mount, self: home, place: standing(), home: { available: true } })
   for (const field of ['memory', 'writable', 'watch', 'guard', 'guardian'] as const) {
     t.match(report[field], { available: true }, field)
   }
@@ -115,14 +97,15 @@ t.test('root on the machine itself', async t => {
 t.test('mounted read-only, as in a container without rights', mounts, async t => {
   const home = scratch(t)
   const dir = scratch(t, 64 * MiB)
-  const readOnly = unshared(['--mount'], `mount -o remount,bind,ro ${mount}`)
-  const remote = await start(t, home, readOnly)
+  const remote = await start(t, home, readOnly())
   const report = await probe(remote)
-  t.match(report, { version, mount, self: home })
-  const why = { available: false, reason: /read-only/, remedy: /privileged|writable/ }
+  t.match(report, { version, mount, self: home, place: { kind: 'read-only' } })
+  t.match(report.place, { works: /usage\(\).*by: 'signals'/, more: /writable-cgroups=true/ })
+  t.match(report.home, { available: false, reason: /read-only/, remedy: /writable-cgroups=true/ })
+  const why = { available: false, reason: /read-only/, remedy: /writable-cgroups=true/ }
   t.match(report.writable, why)
   t.match(report.guard, why)
-  const refused = { code: 'EROFS', message: /read-only.*bind-mount it writable/ }
+  const refused = { code: 'EROFS', message: /read-only.*by: 'signals'.*writable-cgroups=true/ }
   await t.rejects(remote.run(create(join(dir, 'x'))), refused)
   await t.rejects(remote.run(opened(dir, "group.setLimits({ max: '1M' })")), refused)
   await t.rejects(remote.run(opened(dir, 'group.guard({ delayMs: 1 })')), refused)
@@ -136,7 +119,7 @@ t.test('mounted read-only, as in a container without rights', mounts, async t =>
     t.match(report.watch, { available: true })
     t.equal(await remote.run(opened(dir, '(await group.watch().return()).done')), true)
   } else {
-    t.match(report.watch, { available: false, remedy: /writable/ })
+    t.match(report.watch, { available: false, remedy: /writable-cgroups=true/ })
     await t.rejects(remote.run(opened(dir, 'group.watch().next()')), refused)
   }
 })
@@ -146,17 +129,18 @@ t.test('another user, to whom nothing is delegated', async t => {
   const dir = scratch(t, 64 * MiB)
   const remote = await start(t, home, MEMLOCK, { nobody: true })
   const report = await probe(remote)
-  t.match(report.self, home)
-  const remedy = version === 2 ? /Delegate=yes/ : /delegated: chown/
+  t.match(report, { self: home, place: { kind: 'read-only', more: /chown/ } })
+  t.match(report.home, { available: false, reason: /EACCES/, remedy: /chown/ })
+  const remedy = /chown the directory/
   t.match(report.writable, { available: false, reason: /EACCES/, remedy })
   t.match(report.guard, { available: false, reason: /EACCES/, remedy })
-  const refused = { code: 'EACCES', message: /delegated/ }
+  const refused = { code: 'EACCES', message: /not delegated to this user: .*chown/ }
   await t.rejects(remote.run(create(join(dir, 'x'))), refused)
   await t.rejects(remote.run(opened(dir, "group.setLimits({ max: '1M' })")), refused)
   await t.rejects(remote.run(opened(dir, 'group.guard({ delayMs: 1 })')), refused)
   await t.rejects(remote.run(opened(dir, 'group.add(process.pid)')), {
     code: 'EACCES',
-    message: /delegat|run as root/,
+    message: /delegat/,
   })
   t.equal(await remote.run(opened(dir, '(await group.limits()).max')), 64 * MiB)
 })
@@ -169,6 +153,8 @@ t.test('a user to whom systemd has delegated a tree', lab, async t => {
   t.match(report, {
     version,
     self: home,
+    place: standing(),
+    home: { available: true },
     writable: { available: true },
     guard: { available: true },
   })
@@ -287,7 +273,12 @@ t.test('mounts that are hidden, and several', mounts, async t => {
   }
   const nothing = `mount -t tmpfs none ${dirname(mount)}`
   const remote = await start(t, home, unshared(['--mount'], nothing))
-  t.match(await probe(remote), { version: null, mount: null, memory: { available: false } })
+  t.match(await probe(remote), {
+    version: null,
+    mount: null,
+    memory: { available: false },
+    place: { kind: 'none', works: /simulate/, more: /mount/ },
+  })
   await t.rejects(remote.run("return (await oom.MemoryGroup.of('self')).path"), {
     code: 'ERR_CGROUP_UNSUPPORTED',
   })
