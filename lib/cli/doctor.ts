@@ -1,17 +1,18 @@
 // cgroup-oom doctor: what this machine allows, which groups have been left with a disabled killer,
 // and, on demand, a proof that the OOM path works here. But for that proof's own group it only reads.
-import type { Capability, ProbeReport } from '../../types/probe.js'
+import type { Capability, PlaceKind, ProbeNote, ProbeReport } from '../../types/probe.js'
 import { groupPath } from '../base/args.js'
 import { MemoryGroup } from '../group/memory-group.js'
 import { probe } from '../probe/probe.js'
 import { checked, parse, type Command } from './command.js'
-import { quote, shown } from './format.js'
+import { quote, shown, size } from './format.js'
 import { heldGroups, holdersText, isOrphan, type HeldGroup } from './held-groups.js'
 import { selfTest, type SelfTest, type Step } from './self-test.js'
 
 const help = `Usage: cgroup-oom doctor [--in GROUP] [--self-test] [--json]
 
-Prints what the library can do on this machine, what it cannot, why, and what to do about it; then the
+Prints in which kind of place this process is, with the one switch that would give it more; what the library
+can do there, what it cannot, why, and what to do about it; what is worth knowing about its limits; then the
 groups whose killer is disabled, and which live guardian or sentinel holds them. Changes nothing.
 
 Options:
@@ -34,8 +35,36 @@ type Line = [field: string, capability: Capability]
 
 function capabilities(report: ProbeReport): Line[] {
   return Object.entries(report).filter(
-    (entry): entry is Line => typeof entry[1] === 'object' && entry[1] !== null,
+    (entry): entry is Line =>
+      typeof entry[1] === 'object' && entry[1] !== null && 'available' in entry[1],
   )
+}
+
+const PLACES: Record<PlaceKind, string> = {
+  delegated: 'root, or the owner of a delegated group',
+  container: 'a container whose cgroup file system can be written',
+  systemd: 'a session or unit of systemd that was not delegated',
+  'read-only': 'a cgroup file system that cannot be written from here',
+  none: 'no memory cgroups',
+}
+
+/** The place, what works there and the one switch that gives more; then what bounds this process. */
+function placeLines({ place, bounds }: ProbeReport): string[] {
+  const { kind, runtime, unit, works, more } = place
+  const signs = [runtime, unit].filter(sign => sign !== null).join(', ')
+  const { limit, limitedBy, heapLimit } = bounds
+  const by = limitedBy === null ? '' : ` (${shown(limitedBy)})`
+  return [
+    `place: ${PLACES[kind]}${signs === '' ? '' : ` (${shown(signs)})`}`,
+    `  works: ${works}`,
+    ...(more === undefined ? [] : [`  → ${more}`]),
+    `limit in effect: ${size(limit ?? Infinity)}${by}; heap limit of this Node.js: ${size(heapLimit)}`,
+  ]
+}
+
+function noteLines(notes: readonly ProbeNote[]): string {
+  if (notes.length === 0) return ''
+  return `\nto know:\n${notes.map(({ reason, remedy }) => `  ${shown(reason)}\n    → ${remedy}\n`).join('')}`
 }
 
 function table(report: ProbeReport): string {
@@ -44,6 +73,7 @@ function table(report: ProbeReport): string {
   const lines = [
     `${report.platform}-${report.arch}, kernel ${report.kernel || '-'}, ${where}`,
     `this process is in ${report.self ?? 'no memory group that is visible'}`,
+    ...placeLines(report),
     '',
   ]
   const width = Math.max(...capabilities(report).map(([field]) => field.length))
@@ -101,6 +131,7 @@ async function run(args: string[]): Promise<number> {
   const report = await probe()
   const groups = await heldGroups(await placeOf(within, report), { recursive: true })
   print(table(report))
+  print(noteLines(report.notes))
   print(`\ngroups whose killer is disabled:${groups.length === 0 ? ' none' : ''}\n`)
   for (const group of groups) print(describe(group))
 

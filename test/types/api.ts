@@ -8,6 +8,7 @@ import type {
   EpisodeEnd,
   GroupLauncher,
   GuardOptions,
+  HomeOptions,
   KillOptions,
   MemoryLimits,
   MemoryLimitsInit,
@@ -20,6 +21,7 @@ import type {
   OomGuard,
   OomWatch,
   Outcome,
+  PlaceKind,
   PlanStep,
   PressureEvent,
   ProbeReport,
@@ -100,6 +102,15 @@ export async function guarding(guard: OomGuard): Promise<Outcome> {
 }
 
 expectTypeOf<MemoryLock>().toExtend<Disposable>()
+// A home is a group, and so is what is made below it.
+expectTypeOf<{ settle: true }>().toExtend<HomeOptions>()
+expectTypeOf<{ settle: 'yes' }>().not.toExtend<HomeOptions>()
+expectTypeOf<(typeof MemoryGroup)['home']>().returns.resolves.toExtend<MemoryGroup>()
+expectTypeOf<MemoryGroup['create']>().parameter(0).toBeString()
+expectTypeOf<MemoryGroup['create']>().returns.resolves.toEqualTypeOf<MemoryGroup>()
+expectTypeOf<ProbeReport['place']['kind']>().toEqualTypeOf<PlaceKind>()
+expectTypeOf<ProbeReport['bounds']['limit']>().toEqualTypeOf<number | null>()
+
 expectTypeOf<ProbeReport['version']>().toEqualTypeOf<1 | 2 | null>()
 expectTypeOf<Capability['remedy']>().toEqualTypeOf<string | undefined>()
 

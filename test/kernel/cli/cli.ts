@@ -112,6 +112,13 @@ t.test('doctor reads what probe() finds', async t => {
   for (const field of ['addon', 'memory', 'guard', 'guardian', 'pidfd']) {
     t.match(stdout, new RegExp(`^${field} +yes  `, 'm'))
   }
+  t.match(stdout, /^place: .*\n {2}works: everything/m)
+  t.match(stdout, /^limit in effect: .*; heap limit of this Node.js: [\d.]+ [KMG]iB$/m)
+  t.match(
+    stdout,
+    /^to know:\n {2}children start with the oom_score_adj of this process.*\n {4}→ spawn/m,
+  )
+  t.notMatch(stdout, /privileged|as root|^place +(yes|no)/m)
   t.match(stdout, 'groups whose killer is disabled: none')
   t.match(stdout, 'no problems')
   t.match(await doctor(dir), { status: 0, probe: { version }, groups: [], problems: [] })

@@ -46,13 +46,28 @@ const prelude = (dir: string, oom: boolean) => `
   ${oom ? 'again()' : ''}
 `
 
-/** Runs a module in a directory of its own, inside of the package so that its name is known. */
-async function run(t: Test, code: string): Promise<string> {
+/**
+ * Runs a module in a directory of its own, inside of the package so that its name is known; `within`: the group that
+ * it is in.
+ */
+async function run(t: Test, code: string, within?: string): Promise<string> {
   const cwd = t.testdir({ 'shown.mjs': code, 'build.js': GREEDY })
+  const join = within === undefined ? 'exec "$@"' : `echo $$ > ${within}/cgroup.procs && exec "$@"`
   return new Promise(resolve => {
     execFile(
-      'env',
-      ['-u', 'NODE_OPTIONS', '-u', 'NODE_V8_COVERAGE', process.execPath, 'shown.mjs'],
+      'sh',
+      [
+        '-c',
+        join,
+        'sh',
+        'env',
+        '-u',
+        'NODE_OPTIONS',
+        '-u',
+        'NODE_V8_COVERAGE',
+        process.execPath,
+        'shown.mjs',
+      ],
       { cwd },
       (error, stdout, stderr) => {
         t.equal(stderr, '', 'nothing on stderr')
@@ -80,7 +95,7 @@ for (const { page, line, kind, code } of blocks) {
   t.test(`${page}, line ${line}: ${kind}`, where, async t => {
     if (kind === 'program') {
       const dir = scratch(t)
-      const out = await run(t, code.replace("'nightly'", JSON.stringify(join(dir, 'nightly'))))
+      const out = await run(t, code.replace("'nightly'", JSON.stringify(join(dir, 'nightly'))), dir)
       t.notOk(existsSync(join(dir, 'nightly')), 'it removes what it makes')
       if (code.includes('guard.dispose()) // ends')) {
         const [first, raised, second, killed] = out.split('\n')
