@@ -9,8 +9,8 @@ export type Runtime =
 /** What is read of the machine. */
 export interface Look {
   /** The text of a file, or undefined. */
-  read(path: string): string | undefined
-  exists(path: string): boolean
+  read: (path: string) => string | undefined
+  exists: (path: string) => boolean
   env: NodeJS.ProcessEnv
 }
 

@@ -16,7 +16,7 @@ export interface Settled {
    * Everything goes back to where it was. Where it cannot, or groups below live by what was done, it stays and
    * works, and home() finds it again.
    */
-  undo(): void
+  undo: () => void
 }
 
 function refused(group: Room, pid: number, cause: unknown): OomError {

@@ -8,7 +8,7 @@ import type { Unit } from './unit.js'
 
 export interface PlaceLook extends Look {
   /** access(2): undefined, or the errno's name. */
-  access(path: string, how: 'exists' | 'read' | 'write' | 'execute'): string | undefined
+  access: (path: string, how: 'exists' | 'read' | 'write' | 'execute') => string | undefined
 }
 
 /** A group as one that may become a home. */

@@ -141,10 +141,13 @@ t.test('a container: its processes are moved, and come back', v2, async t => {
   t.match(readFileSync(`/proc/${forker}/cgroup`, 'utf8'), LEAF)
   t.equal(read(dir, 'cgroup.procs').trim(), '')
   // Found again by whoever asks: nothing is left to be settled, or to be undone.
-  t.strictSame(await remote.run(`globalThis.first = home; const options = {}; ${HOME}`), {
-    path: mount,
-    max: 32 * MiB,
-  })
+  t.strictSame(
+    await remote.run(`globalThis.first = globalThis.home; const options = {}; ${HOME}`),
+    {
+      path: mount,
+      max: 32 * MiB,
+    },
+  )
   await close(remote)
   t.match(read(dir, 'cgroup.subtree_control'), 'memory')
   await remote.run('await first.close(); await first.close()')
