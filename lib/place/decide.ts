@@ -20,12 +20,12 @@ const isOpen = (signs: Signs, group: GroupSigns): boolean =>
 // The no-internal-process rule of cgroup v2: a group gives controllers or has processes. The root is exempt.
 const isFree = (group: GroupSigns): boolean => group.given || group.root || !group.members
 
-/** v2: systemd's slices are its own; what is below a unit is the unit's. */
+/** v2: systemd's slices are its own, user@UID.service is the user manager's; what is below a unit is the unit's. */
 const isOurs = (signs: Signs, group: GroupSigns): boolean =>
   signs.version === 1 ||
   signs.runtime !== 'systemd' ||
   group.root ||
-  /\.(service|scope)(\/|$)/.test(group.path)
+  /\.(service|scope)(\/|$)/.test(group.path.replace(/\/user@\d+\.service(?=\/|$)/, ''))
 
 function closedBy(signs: Signs): string {
   return signs.readOnly ? 'EROFS' : (signs.own.closed ?? 'EACCES')

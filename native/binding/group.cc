@@ -292,7 +292,6 @@ class GroupHandle final : public Napi::ObjectWrap<GroupHandle> {
     return run(info, [](Group& group) { return group.memcg().give_killer_back(group.dir()); });
   }
 
-
   std::shared_ptr<Group> group_;
 };
 

@@ -268,6 +268,18 @@ t.test('the way to a home, and the place', async t => {
       'delegated',
     ],
     [
+      'a unit of the user, where the bus refuses: the manager’s own group is no place',
+      {
+        own: group('/c/user@5.service/init.scope', { closed: 'EACCES' }),
+        above: group('/c/user@5.service', { given: true, members: false }),
+        runtime: 'systemd',
+        unit: { ...unit, reachable: false },
+        uid: 5,
+      },
+      { how: 'none' },
+      'systemd',
+    ],
+    [
       'a slice that pays for a unit without accounting',
       { own: group('/c/system.slice', { given: true }), runtime: 'systemd', uid: 0 },
       { how: 'none' },
