@@ -59,6 +59,8 @@ int GuardianGroup::look(Sample& sample) {
   SharedSlot* slot = this->slot();
   share(slot);
   if (int err = back_end_->sample(sample)) return err;
+  // If the killer is enabled, the parent has meant it, or this process has.
+  sample.let_in = false;
   kills_ = sample.kills;
   usage_ = sample.usage;
   uint64_t own = slot ? slot->own_limit.load() : 0;

@@ -956,6 +956,52 @@ TEST_CASE("a full group into which another process has let the kernel is out of 
   }
 }
 
+TEST_CASE("also while the killer is enabled though the group should be held") {
+  // A guardian has acted, or has left within the episode.
+  Rig rig(guard());
+  rig.starve();
+  rig.now += 90 * kMs;
+  rig.sample.need = Need::kFine;
+  rig.sample.let_in = true;
+  SUBCASE("full") {
+    CHECK(rig.look() == "");
+    CHECK(rig.after(9) == "");
+    CHECK(rig.after(1) == "letgo");
+    // That is how it should be then.
+    CHECK(rig.after(99) == "");
+    rig.sample.usage /= 2;
+    CHECK(rig.after(1) == "hold end");
+  }
+  SUBCASE("full, after the guardian's act") {
+    CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");
+    CHECK(rig.after(99) == "");
+    CHECK(rig.after(1) == "letgo");
+  }
+  SUBCASE("with room") {
+    rig.sample.usage /= 2;
+    CHECK(rig.look() == "");
+    CHECK(rig.after(2) == "end");
+  }
+  SUBCASE("without an episode") {
+    rig.relieve();
+    rig.look();
+    CHECK(rig.after(2) == "end");
+    rig.sample.usage = rig.sample.limit;
+    CHECK(rig.look() == "");
+    CHECK_FALSE(rig.machine.active());
+  }
+  SUBCASE("where waiting tasks do not sleep in their fault") {
+    EpisodeConfig config = guard();
+    config.traits.waits_in_fault = false;
+    Rig v2(config);
+    v2.starve();
+    v2.now += 90 * kMs;
+    v2.sample = rig.sample;
+    CHECK(v2.look() == "");
+    CHECK(v2.after(2) == "end");
+  }
+}
+
 TEST_CASE("what the guardian has done in an earlier episode is no news of this one") {
   Rig rig(guard());
   rig.starve();

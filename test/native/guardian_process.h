@@ -48,6 +48,7 @@ class SimBackEnd final : public BackEnd {
     out.usage = group_.usage();
     out.limit = group_.limit();
     out.kills = group_.kernel_kills();
+    out.let_in = !group_.killer_disabled();
     out.need = group_.under_oom() ? Need::kStarved : Need::kFine;
     hooks_.guardian_doubts(out);
     return 0;

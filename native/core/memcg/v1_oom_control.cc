@@ -83,6 +83,7 @@ int OomControlBackEnd::sample(Sample& out) {
   if (int err = read_fields(oom_control_.get(), control)) return err;
   out.need = control.under_oom.value_or(false) ? Need::kStarved : Need::kFine;
   out.kills = control.oom_kill.value_or(0);
+  out.let_in = !control.oom_kill_disable.value_or(true);
   if (int err = read_number(usage_, out.usage)) return err;
   return read_number(limit_, out.limit);
 }

@@ -59,8 +59,9 @@ void EpisodeMachine::judge(int64_t now, Input& input) const {
     s.deserted = false;
     if (phase_ == Phase::kDelaying) s.need = std::max(s.need, Need::kStarved);
   }
-  // Who is on the way to the kernel's killer does not wait yet.
-  bool on_their_way = config_.traits.waits_in_fault && let_in_.runs() && !let_in_.fired(now);
+  // If another process has let the kernel in, tasks on the way to the killer do not wait yet.
+  bool let_in = (let_in_.runs() && !let_in_.fired(now)) || (s.let_in && grip() == Grip::kHeld);
+  bool on_their_way = config_.traits.waits_in_fault && let_in;
   if (on_their_way && active() && full(s, s.limit)) s.need = std::max(s.need, Need::kStarved);
   // A task that was moved to another group goes on by itself.
   if (s.deserted && !config_.traits.waits_in_fault) s.need = Need::kFine;

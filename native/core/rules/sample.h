@@ -24,6 +24,7 @@ struct Sample {
   // No process is left in the group, nor in those below it. Whatever is charged (tmpfs, memory of a
   // process that was moved to another group), no task here waits for it.
   bool deserted = false;
+  bool let_in = false;  // v1: the killer is enabled
   uint64_t usage = 0;  // bytes
   uint64_t limit = 0;  // bytes
   uint64_t kills = 0;  // the kernel's kill counter of the group

@@ -27,6 +27,7 @@ Sample SimDriver::sample() {
   bool starved = group_->under_oom() && s.usage + kChargeBatch >= s.limit;
   s.need = starved ? Need::kStarved : Need::kFine;
   s.deserted = group_->processes().empty();
+  s.let_in = !group_->killer_disabled();
   hooks_->sees(s);
   return s;
 }
