@@ -70,6 +70,15 @@ TEST_CASE("the steps run in their order, and the last one that was started is th
   }
 }
 
+TEST_CASE("which kinds of step have been started") {
+  Rig rig;
+  rig.run_step();
+  rig.plan.start();
+  CHECK(rig.plan.started(StepKind::kReclaim, rig.config));
+  CHECK(rig.plan.started(StepKind::kHeadroom, rig.config));
+  CHECK_FALSE(rig.plan.started(StepKind::kKernel, rig.config));
+}
+
 TEST_CASE("after the last step none is due") {
   Rig rig;
   rig.run_step();

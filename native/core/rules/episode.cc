@@ -262,6 +262,12 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   out.add(Do::kBegin);
   if (!config_.dry_run) run_plan(now, out);
 }
+// In the step that ends an episode. Frozen members look out of memory until the end has them thawed,
+// also those that are killed: then the next sample decides.
+void EpisodeMachine::begin_next(int64_t now, const Sample& s, Actions& out) {
+  if (s.starved() && !plan_.started(StepKind::kFreeze, config_)) begin(now, s, out);
+}
+
 
 void EpisodeMachine::deadline_moved() {
   relief_.deadline_moved();
@@ -281,7 +287,7 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   // A fine sample, then none for a while, then an OOM: that is another one.
   if (relief_.unobserved(now) && s.starved()) {
     finish(now, kill_ ? ending_ : unaided, out);
-    return begin(now, s, out);
+    return begin_next(now, s, out);
   }
   if (believed_over(now, input)) {
     // Behind what is no sample a notification may be waiting.
@@ -293,8 +299,7 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
     // The kill has cleared the clock. What is left after it has taken effect is a new episode.
     if (!kill_.took_effect(now)) return;
     finish(now, ending_, out);
-    if (s.starved()) begin(now, s, out);
-    return;
+    return begin_next(now, s, out);
   }
   if (!clock_.over(now)) {
     if (out_of_memory(s)) run_plan(now, out);

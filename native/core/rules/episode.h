@@ -160,6 +160,7 @@ class EpisodeMachine {
   void delaying(int64_t now, const Input& input, Actions& out);
   void rehearsing(int64_t now, const Sample& s, Actions& out);
   void end_deserted(int64_t now, const Sample& s, Outcome outcome, Actions& out);
+  void begin_next(int64_t now, const Sample& s, Actions& out);
   bool call_in(int64_t now, const Sample& s, Actions& out);
   void run_plan(int64_t now, Actions& out);
   bool answers_running_step(const Input& input) const;

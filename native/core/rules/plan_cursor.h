@@ -35,6 +35,13 @@ class PlanCursor {
     return next_++;
   }
   bool running() const { return running_; }
+  // Whether a step of this kind has been started since begin().
+  bool started(StepKind kind, const EpisodeConfig& config) const {
+    for (uint8_t i = 0; i < next_; i++) {
+      if (config.plan[i].kind == kind) return true;
+    }
+    return false;
+  }
   // The last one that was started.
   const PlanStep& step(const EpisodeConfig& config) const {
     OOM_INVARIANT(next_ > 0 && next_ <= config.plan_size);
