@@ -382,6 +382,7 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
     late_ns_ = now - deadline();
     return release(now, s, Outcome::kFallback, out);
   }
+  relief_.not_flapping();
   phase_ = Phase::kFallingBack;
   fell_back_at_ = now;
   answered_ = false;
@@ -414,8 +415,7 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   if (calm) return finish(now, Outcome::kRecovered, out);
   // Perhaps it is over right now.
   bool doubtful = !out_of_memory(s) && s.need != Need::kUnclear;
-  int64_t since = kill_ ? kill_.at() : fell_back_at_;
-  if (doubtful && now - since < kEscalate + 2 * Relief::kQuiet) return;
+  if (doubtful && !relief_.flapping(now)) return;
   if (!kill_) late_ns_ = now - deadline();
   release(now, s, Outcome::kFallback, out);
 }
