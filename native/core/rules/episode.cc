@@ -207,8 +207,6 @@ void EpisodeMachine::guardian_acted(int64_t now, const Input& input) {
     // A claim says that the time is over. A guardian may end before it has acted on its claim, so
     // that the kernel has to follow if nothing comes of it.
     phase_ = Phase::kFallingBack;
-    fell_back_at_ = now;
-    answered_ = true;
     return kill_.note(now);
   }
   if (phase_ != Phase::kKernel && phase_ != Phase::kFallingBack) return;
