@@ -150,6 +150,10 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   if (leaving_) return restore(sentinel, true);
   if (config_.effects->now() >= unheld_at_) free_members();
   Input input;
+  // A killing fallback answers in a step of its own, within this one, which has then sampled the
+  // group later, and has set the timer.
+  const uint32_t step = ++steps_;
+  auto over = [&] { return done_ || steps_ != step; };
   input.fact = fact;
   input.result = result;
   input.killed = killed;
@@ -169,8 +173,8 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
     move.ns = deadline(now);
     drive(sentinel, now, move);
   }
-  if (!done_) drive(sentinel, now, input);
-  if (done_) return;
+  if (!over()) drive(sentinel, now, input);
+  if (over()) return;
   if (!config_.parent_alive && !machine_.active()) return restore(sentinel, false);
 
   int64_t again = switch_.next(machine_.wish());
