@@ -141,7 +141,8 @@ void GuardianGroup::follow_delay(Sentinel& sentinel, int64_t now, const Input& i
   set.ns = delay;
   Actions actions;
   machine_.step(now, set, actions);
-  turn_.delay_set(now + delay);
+  bool let_in = machine_.phase() == EpisodeMachine::Phase::kKernel;
+  turn_.delay_set(now + delay, let_in ? machine_.id() : 0);
   carry_out(sentinel, actions);
 }
 
@@ -164,8 +165,8 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   int64_t now = config_.effects->now();
   if (err == 0 && !input.sample.starved()) wanted_at_ = 0;
   if (err == 0 && input.sample.need == Need::kUnclear) turn_.unclear(now);
-  hear_of_end(sentinel, input);
-  if (!done_) follow_delay(sentinel, now, input);
+  follow_delay(sentinel, now, input);
+  if (!done_) hear_of_end(sentinel, input);
   if (!done_) hear_of_act(sentinel, now, input);
   if (!done_ && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;

@@ -88,7 +88,7 @@ TEST_CASE("without a word of the sentinel the guardian's own deadline counts") {
   for (const SlotView& view : {SlotView{}, kOld, without_slot(kRuns), without_slot(kEnded)}) {
     CHECK(rig.deadline(view) == kDelay);
   }
-  rig.turn.delay_set(at(70));
+  rig.turn.delay_set(at(70), 0);
   CHECK(rig.deadline(kOld) == 70);
 }
 
@@ -259,7 +259,7 @@ TEST_CASE("a group that is released on purpose has no episode either") {
 TEST_CASE("a new delay does not shorten the time in which the sentinel's act takes effect") {
   const SlotView acted = claimed(kOld, 0);
   Rig rig(acted);
-  rig.turn.delay_set(at(5));
+  rig.turn.delay_set(at(5), 0);
   CHECK(rig.deadline(acted) == kFollow);
 }
 
@@ -269,6 +269,20 @@ TEST_CASE("an episode that the guardian has ended is not followed any more") {
   rig.turn.begins(at(200), at(200 + kDelay), kOld);
   CHECK(rig.deadline(kRuns) == 200 + kDelay);
 }
+TEST_CASE("a delay that is set after the kernel was let in counts where the group is held") {
+  Rig rig;
+  CHECK(rig.may_act(kOld));
+  rig.turn.delay_set(at(110), 1);
+  CHECK_FALSE(rig.turn.seen_over(kOld, {1, false}));
+  CHECK_FALSE(rig.turn.seen_over(without_slot(kOld), {1, true}));
+  CHECK(rig.turn.seen_over(kOld, {1, true}));
+  CHECK_FALSE(rig.turn.seen_over(slot(1, SlotState::kReleased), {1, true}));
+  CHECK_FALSE(rig.turn.seen_over(kRuns, {1, true}));
+  CHECK_FALSE(rig.turn.seen_over(kOld, {2, true}));
+  rig.turn.delay_set(at(120), 0);
+  CHECK_FALSE(rig.turn.seen_over(kOld, {1, true}));
+}
+
 
 TEST_CASE("a fallback is claimed before it is carried out, each time") {
   Rig rig;
@@ -325,6 +339,16 @@ TEST_CASE("what a guardian before this one has claimed has its time as well") {
   CHECK(rig.turn.put_off() == at(160));
   CHECK(rig.claims == 0);
   CHECK(rig.may_act(view, 160));
+TEST_CASE("a sentinel that has claimed it just before has its 100 ms from there, once") {
+  Rig rig;
+  rig.claimable = false;
+  CHECK_FALSE(rig.may_act(kRuns, 100));
+  CHECK(rig.turn.put_off() == at(200));
+  CHECK_FALSE(rig.may_act(kRuns, 150));
+  CHECK(rig.claims == 2);
+  CHECK(rig.turn.put_off() == at(200));
+}
+
   // What it has claimed itself it need not wait for.
   view.claimed_at = at(160);
   CHECK(rig.may_act(view, 161));

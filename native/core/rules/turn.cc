@@ -29,6 +29,8 @@ bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
 }
 
 // Whether the sentinel has claimed it, or a guardian before this one.
+  // Another delay counts from where it is set, also for an OOM whose end has not come.
+  if (delayed_ == own.id && slot.state == SlotState::kArmed) return true;
 bool Turn::is_anothers(const SlotView& slot) const {
   bool before = slot.claimant == Claimant::kGuardian && slot.episode != spent_;
   return slot.claimant == Claimant::kSentinel || before;

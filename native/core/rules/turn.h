@@ -57,8 +57,12 @@ class Turn {
   // The guardian's episode begins; `deadline` without the grace.
   void begins(int64_t now, int64_t deadline, const SlotView& slot);
   void ends(int64_t at) { fine_at_ = at; }
-  // The program has set another delay.
-  void delay_set(int64_t deadline) { own_deadline_ = deadline; }
+  // The program has set another delay. `let_in`: the own episode in which this process has let the
+  // kernel in before; 0: it has not.
+  void delay_set(int64_t deadline, uint32_t let_in) {
+    own_deadline_ = deadline;
+    delayed_ = let_in;
+  }
 
   // Whether the sentinel has seen the end of what the guardian takes for out of memory.
   bool is_over(const SlotView& slot, const OwnEpisode& own) const;
@@ -133,6 +137,7 @@ class Turn {
   uint32_t spent_in_ = 0;      // in which of its own
   uint32_t waived_ = 0;        // the one whose fallback another process has claimed:
   int64_t waived_until_ = 0;   // its time to follow
+  uint32_t delayed_ = 0;       // in which of its own the delay was set after the kernel was let in
 };
 
 }  // namespace oom
