@@ -134,7 +134,7 @@ void GuardianGroup::due(Sentinel& sentinel, int64_t) { step(sentinel, Fact::kSam
 // Takes over the delay that the parent has published in the slot.
 void GuardianGroup::follow_delay(Sentinel& sentinel, int64_t now, const Input& input) {
   SharedSlot* slot = this->slot();
-  int64_t delay = slot ? slot->delay.load() : -1;
+  int64_t delay = slot ? slot->delay_ms.load() * kMs : -1;
   if (delay < 0 || delay == machine_.config().delay_ns) return;
   Input set = input;
   set.fact = Fact::kSetDelay;
@@ -150,11 +150,11 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   if (done_) return;
   if (leaving_) return restore(sentinel, true);
   if (config_.effects->now() >= unheld_at_) free_members();
-  Input input;
   // A killing fallback answers in a step of its own, within this one, which has then sampled the
   // group later, and has set the timer.
   const uint32_t step = ++steps_;
   auto over = [&] { return done_ || steps_ != step; };
+  Input input;
   input.fact = fact;
   input.result = result;
   input.killed = killed;

@@ -1040,6 +1040,93 @@ TEST_CASE("memory that is back just when a kill counts as useless") {
   CHECK(rig.outcome() == Outcome::kFallback);
 }
 
+TEST_CASE("memory that is back later: samples that are fine put the kernel off by 20 ms at most") {
+  for (bool before : {false, true}) {
+    Rig rig(guard(100, Fallback::kKillGroup));
+    rig.starve();
+    if (before) {
+      // As they did at the deadline: each sample falls into a retry.
+      rig.relieve();
+      rig.now += 100 * kMs;
+      for (int i = 0; i < 20; i++) {
+        CHECK(rig.tell(Fact::kNotified) == "");
+        rig.now += kMs;
+      }
+      CHECK(rig.tell(Fact::kNotified) == "fallback");
+    } else {
+      CHECK(rig.after(100) == "fallback");
+    }
+    rig.answer(Fact::kFallbackDone, 1);
+    rig.starve();
+    CHECK(rig.after(99) == "");
+    rig.relieve();
+    rig.now += 4 * kMs;
+    SUBCASE("it is over") {
+      CHECK(rig.look() == "");
+      CHECK(rig.after(2) == "end");
+      CHECK(rig.outcome() == Outcome::kFallback);
+    }
+    SUBCASE("it is not") {
+      for (int i = 0; i < 20; i++) {
+        CHECK(rig.tell(Fact::kNotified) == "");
+        rig.now += kMs;
+      }
+      CHECK(rig.tell(Fact::kNotified) == "letgo");
+    }
+  }
+}
+
+TEST_CASE("when it was over: as it was first seen to be, or after the sample before the end") {
+  Rig rig(guard());
+  rig.starve();
+  SUBCASE("fine") {
+    rig.relieve();
+    rig.after(5);
+    CHECK(rig.after(2) == "end");
+    CHECK(rig.machine.end().relieved_at == rig.now);
+  }
+  SUBCASE("a raised limit that is used up: what could not be read was not seen") {
+    rig.after(5);
+    int64_t seen_at = rig.now;
+    rig.now += 10 * kMs;
+    Input blind;
+    blind.unreadable = true;
+    CHECK(rig.tell(blind) == "");
+    rig.sample.limit += kMiB;
+    rig.sample.usage += kMiB;
+    CHECK(rig.after(300) == "end");
+    CHECK(rig.machine.end().relieved_at == seen_at);
+  }
+  SUBCASE("by the program") {
+    rig.now += 5 * kMs;
+    rig.tell(Fact::kSetDelay, 0);
+    CHECK(rig.outcome() == Outcome::kCancelled);
+    CHECK(rig.machine.end().relieved_at == rig.now);
+  }
+}
+
+TEST_CASE("frozen members that are killed begin no episode behind the end that thaws them") {
+  for (StepKind kind : {StepKind::kFreeze, StepKind::kSignal}) {
+    bool frozen = kind == StepKind::kFreeze;
+    Rig rig(plan({step(kind)}));
+    CHECK(rig.starve() == "begin step0");
+    SUBCASE("a kill") {
+      rig.answer(Fact::kUserKilled, 1);
+      CHECK(rig.after(100) == (frozen ? "end" : "end begin step0"));
+    }
+    SUBCASE("a process that was stopped") {
+      rig.answer(Fact::kStepDone, 0);
+      rig.relieve();
+      CHECK(rig.after(1) == "");
+      rig.now += 25 * kMs;
+      CHECK(rig.starve() == (frozen ? "end" : "end begin step0"));
+    }
+    if (!frozen) continue;
+    CHECK(rig.wakes_in() == 5 * kMs);
+    CHECK(rig.after(5) == "begin step0");
+  }
+}
+
 TEST_CASE("a dry run reports and does nothing") {
   EpisodeConfig config = plan({step(StepKind::kKillGroup)});
   config.dry_run = true;

@@ -495,7 +495,7 @@ TEST_CASE("v1: it looks after a notification for a while, then not at all") {
   CHECK(rig.wakes_in() == 1);
   // With a delay of 0 nothing is left to look for: the timer that is set is cleared.
   rig.clock += kMs;
-  rig.slot->delay.store(0);
+  rig.slot->delay_ms.store(0);
   rig.slot->state.store(SlotState::kReleased);
   rig.notify();
   CHECK(rig.wakes_in() == -1);
@@ -506,7 +506,7 @@ TEST_CASE("the delay that the parent has set counts from then") {
   rig.starve();
   rig.look();
   rig.run_for(10);
-  rig.slot->delay.store(200 * kMs);
+  rig.slot->delay_ms.store(200);
   CHECK(rig.run_for(1) == "");
   CHECK(rig.group->machine().config().delay_ns == 200 * kMs);
   CHECK(rig.run_for(200 + kGrace - 1) == "");
@@ -517,7 +517,7 @@ TEST_CASE("a delay of 0 is the parent's to carry out, for the grace") {
   Rig rig;
   rig.starve();
   rig.look();
-  rig.slot->delay.store(0);
+  rig.slot->delay_ms.store(0);
   CHECK(rig.run_for(1) == "");
   CHECK_FALSE(rig.group->machine().active());
   CHECK(rig.run_for(kGrace - 1) == "");
@@ -546,7 +546,7 @@ TEST_CASE("what it holds again itself is released at once when the parent sets t
       CHECK(rig.run_for(300) == "");
     }
     rig.slot->state.store(SlotState::kReleased);
-    rig.slot->delay.store(0);
+    rig.slot->delay_ms.store(0);
     CHECK(rig.run_for(1) == (holds_again ? "pause" : ""));
     // It holds no more: an OOM is the parent's for the grace.
     rig.run_for(100);
@@ -702,6 +702,35 @@ TEST_CASE("a kill that the sentinel has claimed is put off") {
   CHECK(rig.run_for(1) == "kill");
 }
 
+TEST_CASE("what the sentinel has claimed and carries out late has its time from there") {
+  Rig rig(Fallback::kKillLargest);
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.look();
+  rig.claim(1, Claimant::kSentinel, rig.clock);
+  rig.run_for(kDelay + kGrace + 90);
+  // It has let the kernel in.
+  rig.claim(1, Claimant::kSentinel, rig.clock);
+  rig.slot->state.store(SlotState::kKernel);
+  CHECK(rig.run_for(99) == "");
+  CHECK(rig.run_for(1) == "kill");
+}
+
+TEST_CASE("what is put off for the sentinel is done when its time is over, v2 near the line too") {
+  V2 v2;
+  Rig& rig = v2.rig;
+  rig.starve();
+  rig.look();
+  rig.files->pause_error = -EIO;
+  CHECK(rig.run_for(kDelay + kGrace) == "pause");
+  rig.files->pause_error = 0;
+  rig.claim(1, Claimant::kSentinel, rig.clock + kMs);
+  rig.slot->state.store(SlotState::kArmed);
+  rig.files->shows.need = Need::kNear;
+  CHECK(rig.run_for(100) == "");
+  CHECK(rig.run_for(6) == "pause ask");
+}
+
 TEST_CASE("what the sentinel does beside its fallback takes effect before the kernel is let in") {
   Rig rig(Fallback::kKillLargest);
   rig.starve();
@@ -720,6 +749,19 @@ TEST_CASE("what the sentinel does beside its fallback takes effect before the ke
     CHECK(rig.look() == "");
     CHECK(rig.run_for(99) == "");
     CHECK(rig.run_for(1) == "pause");
+  }
+  SUBCASE("it acts, acts again, and that helps") {
+    rig.run_for(60);
+    rig.claim(2, Claimant::kSentinel, rig.clock);
+    rig.run_for(60);
+    rig.clock += kMs;
+    rig.claim(3, Claimant::kSentinel, rig.clock);
+    rig.look();
+    rig.run_for(60);
+    rig.relieve();
+    rig.run_for(3);
+    CHECK_FALSE(rig.group->machine().active());
+    CHECK(rig.group->machine().end().outcome == Outcome::kGuardian);
   }
   SUBCASE("heard of once: a notification after it is one") {
     rig.run_for(10);
@@ -744,6 +786,64 @@ TEST_CASE("what the sentinel has done before this process's fallback is no news"
   CHECK(rig.run_for(kDelay + kGrace) == "kill");
   CHECK(rig.group->machine().end().id == 1);
   CHECK(rig.group->machine().end().outcome == Outcome::kFallback);
+}
+
+TEST_CASE("what was sampled before a killing fallback begins no episode after it") {
+  Rig rig(Fallback::kKillLargest);
+  rig.raised_by_kill = true;
+  rig.starve();
+  rig.look();
+  CHECK(rig.run_for(kDelay + kGrace) == "kill");
+  CHECK(rig.group->machine().end().id == 1);
+  CHECK_FALSE(rig.group->machine().active());
+  // The timer is the later sample's.
+  CHECK(rig.wakes_in() == 5);
+}
+
+TEST_CASE("a delay that is set while the kernel has its turn counts from there") {
+  // The parent has slept through the OOM, and then released and held the group.
+  for (bool held : {true, false}) {
+    Rig rig;
+    rig.starve();
+    rig.look();
+    CHECK(rig.run_for(kDelay + kGrace) == "pause");
+    rig.slot->delay_ms.store(0);
+    rig.slot->state.store(SlotState::kReleased);
+    CHECK(rig.run_for(1) == "");
+    rig.slot->delay_ms.store(100);
+    rig.slot->state.store(SlotState::kArmed);
+    rig.files->is_held = held;
+    // Where it is not held the kernel still has its turn.
+    CHECK(rig.run_for(1) == (held ? "hold" : "pause"));
+    if (!held) continue;
+    CHECK(rig.delaying());
+    CHECK(rig.run_for(100 + kGrace - 1) == "");
+    CHECK(rig.run_for(1) == "pause");
+  }
+}
+
+TEST_CASE("a full group whose killer the parent has enabled is not out of memory") {
+  Rig rig;
+  rig.starve();
+  rig.look();
+  rig.files->shows.need = Need::kFine;
+  rig.files->shows.let_in = true;
+  rig.run_for(1);
+  rig.run_for(2);
+  CHECK_FALSE(rig.group->machine().active());
+}
+
+TEST_CASE("a delay that is set without an OOM says nothing of the next one's fallback") {
+  Rig rig;
+  rig.starve();
+  rig.look();
+  rig.slot->delay_ms.store(100);
+  rig.run_for(1);
+  rig.files->is_held = 1;
+  CHECK(rig.run_for(100 + kGrace) == "pause");
+  // Held again by another program, not by a parent that has set a delay since.
+  CHECK(rig.run_for(4) == "");
+  CHECK_FALSE(rig.delaying());
 }
 
 TEST_CASE("the sentinel's episode is followed from the first sample on") {
@@ -808,7 +908,7 @@ TEST_CASE("v2: members that the sentinel leaves asleep after the end are freed, 
     rig.starve();
     rig.publish(2, SlotState::kEpisode);
     CHECK(rig.run_for(10) == "");
-    rig.slot->delay.store(0);
+    rig.slot->delay_ms.store(0);
     rig.relieve();
     CHECK(rig.run_for(1) == "");
     REQUIRE_FALSE(rig.group->machine().active());

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 using namespace oom;
 
 namespace {
@@ -137,6 +139,44 @@ TEST_CASE("what the guardian has done in the last episode is not the next one's"
   rig.now += kMs;
   rig.look();
   CHECK(rig.slot.claim.load() == rig.word(Claimant::kNobody));
+}
+
+TEST_CASE("when the last OOM was over is published from its end on") {
+  Rig rig;
+  rig.look();
+  int64_t seen_at = rig.now;
+  rig.now += 10 * kMs + 1;
+  SUBCASE("at once") {}
+  SUBCASE("with the next episode") { rig.now += 500 * kMs; }
+  SUBCASE("so late that the distance does not fit") { rig.now += 10'000'000 * kMs; }
+  rig.sample.limit = rig.sample.usage *= 2;
+  rig.look();
+  REQUIRE_FALSE(rig.machine.active());
+  CHECK(rig.slot.view().relieved_at == seen_at);
+  rig.now += kMs;
+  rig.look();
+  REQUIRE(rig.machine.active());
+  SlotView view = rig.slot.view();
+  CHECK(view.started_at == rig.now);
+  // Rounded up, never down.
+  int64_t most = rig.now - (int64_t{1} << 31) * SharedSlot::kReliefUnit;
+  CHECK(view.relieved_at >= std::max(seen_at, most));
+  CHECK(view.relieved_at < std::max(seen_at, most) + SharedSlot::kReliefUnit);
+}
+
+TEST_CASE("an OOM that lasts longer than its distance fits has been over just now") {
+  Rig rig;
+  rig.look();
+  Input delay;
+  delay.fact = Fact::kSetDelay;
+  delay.ns = 100'000'000 * kMs;
+  rig.tell(delay);
+  rig.now += 10'000'000 * kMs;
+  rig.look(Need::kFine);
+  rig.now += 2 * kMs;
+  rig.look(Need::kFine);
+  REQUIRE_FALSE(rig.machine.active());
+  CHECK(rig.slot.view().relieved_at == kNever);
 }
 
 TEST_CASE("a guard that is disposed tells when the killer is back, not before") {

@@ -6,6 +6,7 @@
 
 #include <initializer_list>
 
+#include "core/rules/timer.h"
 #include "core/sys/units.h"
 
 using namespace oom;  // NOLINT(google-build-using-namespace)
@@ -27,6 +28,7 @@ constexpr SlotView slot(uint32_t episode, SlotState state, int64_t started = 0,
   view.episode = episode;
   view.started_at = at(started);
   view.deadline = at(deadline);
+  view.relieved_at = kNever;  // now
   return view;
 }
 
@@ -107,25 +109,42 @@ TEST_CASE("an OOM that a sentinel has slept through counts from where it began")
 }
 
 TEST_CASE("so does one that follows on an OOM that is known to be over") {
+  // The guardian knows the end of the sentinel's episode 2. The sentinel has slept through it.
   Rig rig(kRuns);
-  // The sentinel has slept through its end, and tells of both at once.
   rig.turn.ends(at(60));
-  SUBCASE("long after it began") {
-    rig.turn.begins(at(70), at(70 + kDelay), kRuns);
-    CHECK(rig.deadline(kRuns, 80) == 70 + kDelay);
-    CHECK(rig.deadline(slot(3, SlotState::kEpisode, 170, 170 + kDelay), 170) == 70 + kDelay);
+  rig.turn.begins(at(70), at(70 + kDelay), kRuns);
+  CHECK(rig.deadline(kRuns, 80) == 70 + kDelay);
+  SlotView next = slot(3, SlotState::kEpisode, 170, 170 + kDelay);
+  next.relieved_at = at(70) - 1;
+  SUBCASE("it publishes the next one at once") {
+    CHECK(rig.deadline(next, 170) == 70 + kDelay);
+  }
+  SUBCASE("it publishes the end first") {
+    SlotView end = kEnded;
+    end.relieved_at = next.relieved_at;
+    CHECK_FALSE(rig.turn.is_over(end, rig.own));
+    CHECK(rig.deadline(end, 165) == 70 + kDelay);
+    CHECK_FALSE(rig.turn.is_over(end, rig.own));
+    CHECK(rig.deadline(next, 170) == 70 + kDelay);
+  }
+  SUBCASE("and what it has done takes effect") {
+    SlotView end = claimed(kEnded, 65);
+    end.relieved_at = next.relieved_at;
+    CHECK(rig.deadline(end, 165) == 65 + kFollow);
   }
   SUBCASE("what the sentinel has done in between clears the clock") {
-    rig.turn.begins(at(70), at(70 + kDelay), kRuns);
-    rig.deadline(kRuns, 80);
-    SlotView next = slot(3, SlotState::kEpisode, 170, 170 + kDelay);
     next.claimed_at = at(165);
     CHECK(rig.deadline(next, 170) == 170 + kDelay);
   }
-  SUBCASE("soon after: the sentinel has seen an end that this process has not") {
-    rig.turn.begins(at(70), at(70 + kDelay), slot(2, SlotState::kEpisode, 55));
-    rig.deadline(slot(2, SlotState::kEpisode, 55), 80);
-    CHECK(rig.deadline(slot(3, SlotState::kEpisode, 170, 220), 170) == 220);
+  SUBCASE("it has seen an end that this process has not") {
+    next.relieved_at = at(70);
+    CHECK(rig.deadline(next, 170) == 170 + kDelay);
+  }
+  SUBCASE("it has seen the end of an episode that this process has not") {
+    SlotView end = kEnded;
+    end.relieved_at = at(165);
+    CHECK(rig.turn.is_over(end, rig.own));
+    CHECK(rig.deadline(end, 170) == 170 + kDelay);
   }
 }
 
@@ -250,6 +269,20 @@ TEST_CASE("what the guardian has ended without a claim is over with the sentinel
   CHECK(rig.turn.seen_over(kEnded, acted));
 }
 
+TEST_CASE("a delay that is set after the kernel was let in counts where the group is held") {
+  Rig rig;
+  CHECK(rig.may_act(kOld));
+  rig.turn.delay_set(at(110), 1);
+  CHECK_FALSE(rig.turn.seen_over(kOld, {1, false}));
+  CHECK_FALSE(rig.turn.seen_over(without_slot(kOld), {1, true}));
+  CHECK(rig.turn.seen_over(kOld, {1, true}));
+  CHECK_FALSE(rig.turn.seen_over(slot(1, SlotState::kReleased), {1, true}));
+  CHECK_FALSE(rig.turn.seen_over(kRuns, {1, true}));
+  CHECK_FALSE(rig.turn.seen_over(kOld, {2, true}));
+  rig.turn.delay_set(at(120), 0);
+  CHECK_FALSE(rig.turn.seen_over(kOld, {1, true}));
+}
+
 TEST_CASE("a group that is released on purpose has no episode either") {
   Rig rig;
   rig.deadline(kRuns);
@@ -269,20 +302,6 @@ TEST_CASE("an episode that the guardian has ended is not followed any more") {
   rig.turn.begins(at(200), at(200 + kDelay), kOld);
   CHECK(rig.deadline(kRuns) == 200 + kDelay);
 }
-TEST_CASE("a delay that is set after the kernel was let in counts where the group is held") {
-  Rig rig;
-  CHECK(rig.may_act(kOld));
-  rig.turn.delay_set(at(110), 1);
-  CHECK_FALSE(rig.turn.seen_over(kOld, {1, false}));
-  CHECK_FALSE(rig.turn.seen_over(without_slot(kOld), {1, true}));
-  CHECK(rig.turn.seen_over(kOld, {1, true}));
-  CHECK_FALSE(rig.turn.seen_over(slot(1, SlotState::kReleased), {1, true}));
-  CHECK_FALSE(rig.turn.seen_over(kRuns, {1, true}));
-  CHECK_FALSE(rig.turn.seen_over(kOld, {2, true}));
-  rig.turn.delay_set(at(120), 0);
-  CHECK_FALSE(rig.turn.seen_over(kOld, {1, true}));
-}
-
 
 TEST_CASE("a fallback is claimed before it is carried out, each time") {
   Rig rig;
@@ -320,6 +339,16 @@ TEST_CASE("what the sentinel has claimed it has 100 ms for, once") {
   CHECK(rig.taken == 1);
 }
 
+TEST_CASE("a sentinel that has claimed it just before has its 100 ms from there, once") {
+  Rig rig;
+  rig.claimable = false;
+  CHECK_FALSE(rig.may_act(kRuns, 100));
+  CHECK(rig.turn.put_off() == at(200));
+  CHECK_FALSE(rig.may_act(kRuns, 150));
+  CHECK(rig.claims == 2);
+  CHECK(rig.turn.put_off() == at(200));
+}
+
 TEST_CASE("what the sentinel has carried out, or claimed anew, has its time again") {
   Rig rig;
   rig.claimable = false;
@@ -339,16 +368,6 @@ TEST_CASE("what a guardian before this one has claimed has its time as well") {
   CHECK(rig.turn.put_off() == at(160));
   CHECK(rig.claims == 0);
   CHECK(rig.may_act(view, 160));
-TEST_CASE("a sentinel that has claimed it just before has its 100 ms from there, once") {
-  Rig rig;
-  rig.claimable = false;
-  CHECK_FALSE(rig.may_act(kRuns, 100));
-  CHECK(rig.turn.put_off() == at(200));
-  CHECK_FALSE(rig.may_act(kRuns, 150));
-  CHECK(rig.claims == 2);
-  CHECK(rig.turn.put_off() == at(200));
-}
-
   // What it has claimed itself it need not wait for.
   view.claimed_at = at(160);
   CHECK(rig.may_act(view, 161));

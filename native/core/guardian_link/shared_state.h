@@ -8,12 +8,14 @@
 // the delay that the guard was made with.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "core/members/stop_table.h"
 #include "core/memcg/hold_note.h"
+#include "core/rules/timer.h"
 #include "core/rules/turn.h"
 
 namespace oom {
@@ -22,7 +24,8 @@ struct alignas(16) SharedSlot {
   std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
   std::atomic<SlotState> state{SlotState::kFree};
   std::atomic<uint32_t> claim{0};  // episode << 2 | Claimant
-  std::atomic<int64_t> delay{-1};  // of the guard now, ns; -1: it has not been published
+  std::atomic<int32_t> delay_ms{-1};  // of the guard now; -1: it has not been published
+  std::atomic<int32_t> relieved{0};   // written by set_relieved()
   // When it was last claimed, or carried out, by either; or a little before.
   std::atomic<int64_t> claimed_at{0};
   std::atomic<int64_t> deadline{0};
@@ -44,8 +47,19 @@ struct alignas(16) SharedSlot {
     out.state = state.load();
     out.deadline = deadline.load();
     out.started_at = started_at.load();
+    int32_t units = relieved.load();
+    out.relieved_at = units == INT32_MAX ? kNever : out.started_at + units * kReliefUnit;
     return out;
   }
+  // Stores EpisodeEnd::relieved_at of the last episode that has ended, as its distance from
+  // started_at, which is stored before: up to 2.4 hours, rounded up to 4 µs. kNever stands for more.
+  void set_relieved(int64_t at) {
+    int64_t units = -((started_at.load() - at) >> kReliefShift);
+    relieved.store(static_cast<int32_t>(std::clamp<int64_t>(units, INT32_MIN, INT32_MAX)));
+  }
+  static constexpr int kReliefShift = 12;
+  static constexpr int64_t kReliefUnit = 1 << kReliefShift;
+
   static constexpr uint32_t word(uint32_t episode, Claimant who) {
     return episode << 2 | static_cast<uint32_t>(who);
   }
@@ -80,7 +94,7 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free);
 // costs neither memory nor locked memory. Where a group lies in its segment is found by its inode,
 // no further from its place than `reach`.
 struct SharedState {
-  static constexpr uint32_t kMagic = 0x6f6f6d33;  // "oom3"
+  static constexpr uint32_t kMagic = 0x6f6f6d34;  // "oom4"
   static constexpr size_t kSlots = 8192;          // of a segment
   static constexpr size_t kSegments = 7;
   // How many processes may stand still at a time.
@@ -156,7 +170,7 @@ struct SharedState {
     SharedSlot& slot = at();
     slot.claim.store(0, std::memory_order_relaxed);
     slot.claimed_at.store(0, std::memory_order_relaxed);
-    slot.delay.store(-1, std::memory_order_relaxed);
+    slot.delay_ms.store(-1, std::memory_order_relaxed);
     slot.own_limit.store(0, std::memory_order_relaxed);
     slot.hold.own_high.store(0, std::memory_order_relaxed);
     slot.hold.own_max.store(0, std::memory_order_relaxed);

@@ -21,9 +21,10 @@ struct RaisedLimit {
 
 // Publishes the episode's fields, then its id, then the state; readers load in reverse order.
 inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const RaisedLimit& raised) {
-  slot.delay.store(machine.config().delay_ns);
+  slot.delay_ms.store(static_cast<int32_t>(machine.config().delay_ns / kMs));
   slot.deadline.store(machine.deadline());
   slot.started_at.store(machine.started_at());
+  slot.set_relieved(machine.end().relieved_at);
   slot.raised_to.store(raised.to);
   slot.own_memsw.store(raised.memsw);
   slot.own_limit.store(raised.open ? machine.base_limit() : 0);

@@ -100,6 +100,7 @@ void EpisodeMachine::step(int64_t now, const Input& given, Actions& out) {
     case Phase::kOver:
       break;
   }
+  if (!input.unreadable) sampled_at_ = now;
   wake_ = next_sample(now);
   check(now);
 }
@@ -260,12 +261,12 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   out.add(Do::kBegin);
   if (!config_.dry_run) run_plan(now, out);
 }
+
 // In the step that ends an episode. Frozen members look out of memory until the end has them thawed,
 // also those that are killed: then the next sample decides.
 void EpisodeMachine::begin_next(int64_t now, const Sample& s, Actions& out) {
   if (s.starved() && !plan_.started(StepKind::kFreeze, config_)) begin(now, s, out);
 }
-
 
 void EpisodeMachine::deadline_moved() {
   relief_.deadline_moved();
@@ -380,8 +381,8 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
     late_ns_ = now - deadline();
     return release(now, s, Outcome::kFallback, out);
   }
-  relief_.not_flapping();
   phase_ = Phase::kFallingBack;
+  relief_.not_flapping();
   fell_back_at_ = now;
   answered_ = false;
   ending_ = Outcome::kFallback;
@@ -451,12 +452,15 @@ void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
   settle_.start(now + kSettle);
   headroom_.episode_ends();
   plan_.end();
+  // What the program ends is over from then on.
+  bool again = out_of_memory(last_) && outcome != Outcome::kCancelled;
   end_ = {.outcome = outcome,
           .at = now,
           .late_ns = late_ns_,
           .kernel_kills = last_.kills > first_.kills ? last_.kills - first_.kills : 0,
           .id = id_,
-          .started_at = started_at_};
+          .started_at = started_at_,
+          .relieved_at = again ? sampled_at_ : now};
   out.add(Do::kEnd);
 }
 

@@ -98,6 +98,9 @@ struct EpisodeEnd {
   // kEnd may be followed by the next kBegin in the same step: id() is then that one's.
   uint32_t id = 0;
   int64_t started_at = 0;
+  // The out-of-memory was over at this time or later: when it was first seen to be over, or, if the
+  // group is out of memory again, when it was sampled last before that.
+  int64_t relieved_at = 0;
 };
 
 class EpisodeMachine {
@@ -157,10 +160,10 @@ class EpisodeMachine {
   bool believed_over(int64_t now, const Input& input);
   void idle(int64_t now, const Input& input, Actions& out);
   void begin(int64_t now, const Sample& s, Actions& out);
+  void begin_next(int64_t now, const Sample& s, Actions& out);
   void delaying(int64_t now, const Input& input, Actions& out);
   void rehearsing(int64_t now, const Sample& s, Actions& out);
   void end_deserted(int64_t now, const Sample& s, Outcome outcome, Actions& out);
-  void begin_next(int64_t now, const Sample& s, Actions& out);
   bool call_in(int64_t now, const Sample& s, Actions& out);
   void run_plan(int64_t now, Actions& out);
   bool answers_running_step(const Input& input) const;
@@ -195,6 +198,7 @@ class EpisodeMachine {
   Timer settle_;  // idle: samples go on until then, in case a wake-up was lost
   int64_t wake_ = kNever;
   bool sampled_ = false;
+  int64_t sampled_at_ = 0;  // before the running step
   Sample last_;
   uint64_t kills_before_ = 0;  // of the sample before the last
   Sample first_;

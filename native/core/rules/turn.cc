@@ -13,24 +13,30 @@ bool Turn::heard(const SlotView& slot) const {
   return slot.state == SlotState::kEpisode || (slot.state == SlotState::kKernel && known);
 }
 
+// Whether the end that the slot tells of is that of the OOM which this process sees, not of one
+// before it: a sentinel that was stopped sees that one's end late.
+bool Turn::ends_this(const SlotView& slot) const {
+  return !slot.there || slot.relieved_at >= since_;
+}
+
 bool Turn::is_over(const SlotView& slot, const OwnEpisode& own) const {
   // What this process has ended itself is over when the sentinel has seen so.
   if (own.acted && spent_in_ == own.id) return seen_over(slot, own);
-  if (followed_ != 0) return !heard(slot);
+  if (followed_ != 0) return !heard(slot) && ends_this(slot);
   // One that has begun and ended while this process did not sample.
   return slot.there && slot.episode != told_ && is_idle(slot.state);
 }
 
 bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
   if (!slot.there || !own.acted) return false;
+  // Another delay counts from where it is set, also for an OOM whose end has not come.
+  if (delayed_ == own.id && slot.state == SlotState::kArmed) return true;
   if (spent_in_ == own.id) return slot.episode != spent_ || is_idle(slot.state);
   // The sentinel had not published this OOM when the guardian acted.
   return slot.episode != told_ && is_idle(slot.state);
 }
 
 // Whether the sentinel has claimed it, or a guardian before this one.
-  // Another delay counts from where it is set, also for an OOM whose end has not come.
-  if (delayed_ == own.id && slot.state == SlotState::kArmed) return true;
 bool Turn::is_anothers(const SlotView& slot) const {
   bool before = slot.claimant == Claimant::kGuardian && slot.episode != spent_;
   return slot.claimant == Claimant::kSentinel || before;
@@ -49,8 +55,11 @@ bool Turn::had_its_time(int64_t now, const SlotView& slot) {
 void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot) {
   since_ = now;
   own_deadline_ = deadline;
+  follow_none(slot);
+}
+
+void Turn::follow_none(const SlotView& slot) {
   followed_ = 0;
-  followed_old_ = false;
   told_ = slot.there ? slot.episode : 0;
   // What the sentinel has done takes effect first; what it still does is waited for at the
   // deadline.
@@ -59,10 +68,14 @@ void Turn::begins(int64_t now, int64_t deadline, const SlotView& slot) {
 }
 
 int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t grace) {
-  // Any OOM after this point is a new one.
   bool ended =
       followed_ != 0 ? !heard(slot) : slot.there && slot.episode != told_ && is_idle(slot.state);
-  if (ended) begins(now, now + delay, slot);
+  // Any OOM after this point is a new one; one that began behind the end goes on.
+  if (ended && ends_this(slot)) {
+    begins(now, now + delay, slot);
+  } else if (ended) {
+    follow_none(slot);
+  }
   int64_t when = std::max(own_deadline_, effect_until_);
   if (heard(slot)) {
     if (followed_ != slot.episode) {
@@ -70,9 +83,9 @@ int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t
       // done before has cleared the clock.
       bool before = slot.claimant == Claimant::kNobody;
       int64_t since = before ? std::max(since_, slot.claimed_at) : since_;
-      lag_ns_ = followed_ == 0 || followed_old_ ? slot.started_at - since : 0;
+      bool first = followed_ == 0 || !ends_this(slot);
+      lag_ns_ = first ? slot.started_at - since : 0;
       if (lag_ns_ <= grace) lag_ns_ = 0;
-      followed_old_ = slot.started_at < fine_at_ && slot.started_at + grace < since_;
     }
     followed_ = slot.episode;
     OOM_INVARIANT(followed_ != 0 && followed_ != spent_);

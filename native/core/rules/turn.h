@@ -37,6 +37,7 @@ struct SlotView {
   int64_t claimed_at = 0;                 // when it was made, or carried out
   int64_t deadline = 0;
   int64_t started_at = 0;
+  int64_t relieved_at = 0;  // the last episode's OOM was over at this time or later
 };
 
 // The guardian's own episode, as its machine has it.
@@ -113,6 +114,8 @@ class Turn {
 
  private:
   bool heard(const SlotView& slot) const;
+  bool ends_this(const SlotView& slot) const;
+  void follow_none(const SlotView& slot);
   bool is_anothers(const SlotView& slot) const;
   bool had_its_time(int64_t now, const SlotView& slot);
   void waive(uint32_t episode, int64_t until) {
@@ -129,15 +132,14 @@ class Turn {
   int64_t fine_at_ = 0;        // when it has last seen that the group was not out of memory
   int64_t unclear_at_ = 0;     // and when it could not be read
   uint32_t followed_ = 0;      // the sentinel's episode that is being followed
-  bool followed_old_ = false;  // it speaks of an OOM that this process knows to be over
   uint32_t told_ = 0;          // the last one in the slot when this OOM was seen to begin
   int64_t lag_ns_ = 0;         // how much later than this process it has seen it begin
   int64_t acted_at_ = 0;       // when this process has last acted
   uint32_t spent_ = 0;         // the sentinel's episode that this process has ended
   uint32_t spent_in_ = 0;      // in which of its own
+  uint32_t delayed_ = 0;       // in which of its own the delay was set after the kernel was let in
   uint32_t waived_ = 0;        // the one whose fallback another process has claimed:
   int64_t waived_until_ = 0;   // its time to follow
-  uint32_t delayed_ = 0;       // in which of its own the delay was set after the kernel was let in
 };
 
 }  // namespace oom
