@@ -235,6 +235,14 @@ void GuardianSchedule::check_lateness() {
   int64_t now = group_.now();
   int64_t allowed = std::min(delay_ + extension_, std::max(delay_, max_delay_));
   int64_t from = std::max({stuck_since_, clock_, hopeless_until_, nobody_until_});
+  if (from != late_from_) {
+    late_from_ = from;
+    sentinel_saw_at_ = kNever;
+  }
+  if (sentinel_saw_at_ == kNever && sentinel_runs()) sentinel_saw_at_ = now;
+  // The first guardian's end leaves no process that has seen the OOM begin while the sentinel was
+  // stopped.
+  from = std::max(from, std::min(guardian_since_, sentinel_saw_at_));
   // Below the line nobody can be told by those who have seen it there.
   bool forgotten = guardian_since_ > from && sentinel_hindered_at_ >= from;
   if (forgotten && dips_.unseen(from, now) > 0) from = std::max(from, dips_.end());

@@ -95,6 +95,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void ended(const EpisodeEnd& end) override;
   void stepped(const SimStep& step) override;
   void switched(bool disabled) override;
+  void raised() override { clear(); }
   int32_t fails(SimCall call) override;
   int64_t takes(SimCall call) override;
   int64_t wakes_late() override { return late_ns_ == 0 ? 0 : random_.range(0, late_ns_); }
@@ -190,6 +191,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run
   int64_t guardian_since_ = 0;         // when this guardian was started
+  int64_t late_from_ = kNever;         // since when the present OOM counts
+  int64_t sentinel_saw_at_ = kNever;   // when the sentinel has first run since then
   int64_t alone_since_ = kNever;       // fine, and without a sentinel
   bool in_episode_ = false, relieved_ = false;
   uint32_t id_ = 0, yielded_ = 0, planned_ = 0;

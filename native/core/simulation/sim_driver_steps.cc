@@ -143,6 +143,7 @@ int SimDriver::raise_limit(uint64_t bytes) {
     if (err == 0) err = group_->set_limit(bytes);
     if (err != 0) return err;
   }
+  hooks_->raised();
   Input input;
   input.fact = Fact::kUserRaised;
   input.bytes = bytes;
