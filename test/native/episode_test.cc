@@ -655,6 +655,37 @@ TEST_CASE("the outcome 'plan' needs a step that has done something") {
   }
 }
 
+TEST_CASE("a step that still runs when it is over may have ended it: its answer has 20 ms") {
+  Rig rig(plan({step(StepKind::kBallast)}));
+  CHECK(rig.starve() == "begin step0");
+  rig.now += 10 * kMs;
+  rig.relieve();
+  SUBCASE("it answers") {
+    CHECK(rig.look() == "");
+    CHECK(rig.after(19) == "");
+    CHECK(rig.answer(Fact::kStepDone, 0) == "");
+    CHECK(rig.look() == "end");
+    CHECK(rig.outcome() == Outcome::kPlan);
+  }
+  SUBCASE("it does not") {
+    CHECK(rig.look() == "");
+    CHECK(rig.after(19) == "");
+    CHECK(rig.after(1) == "end");
+    CHECK(rig.outcome() == Outcome::kRecovered);
+  }
+  SUBCASE("not past the deadline") {
+    rig.now += 85 * kMs;
+    CHECK(rig.look() == "");
+    CHECK(rig.after(4) == "");
+    CHECK(rig.after(1) == "end");
+  }
+  SUBCASE("a kill is answer enough") {
+    rig.answer(Fact::kUserKilled, 1);
+    CHECK(rig.after(2) == "end");
+    CHECK(rig.outcome() == Outcome::kKilled);
+  }
+}
+
 TEST_CASE("a kill by the plan clears the clock, SIGKILL by a signal step included") {
   for (PlanStep s : {step(StepKind::kKillGroup, 60), step(StepKind::kSignal, 60, 0, 9)}) {
     Rig rig(plan({s}));
@@ -816,7 +847,7 @@ TEST_CASE("a step that answers after the end: its loan is owed, its kill is a ki
   rig.starve();
   rig.relieve();
   rig.after(1);
-  CHECK(rig.after(2) == "end");
+  CHECK(rig.after(20) == "end");
   CHECK(rig.outcome() == Outcome::kRecovered);
   rig.sample.limit = 72 * kMiB;
   rig.look();  // seen before it is told: still no wish of anybody's
@@ -829,7 +860,7 @@ TEST_CASE("a step that answers after the end: its loan is owed, its kill is a ki
   killing.starve();
   killing.relieve();
   killing.after(1);
-  killing.after(2);
+  killing.after(20);
   CHECK(killing.starve() == "begin step0");
   killing.answer(Fact::kStepDone, 1, 0, 1);
   CHECK(killing.after(100) == "end begin step0");

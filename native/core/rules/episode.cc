@@ -291,6 +291,8 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   if (believed_over(now, input)) {
     // Behind what is no sample a notification may be waiting.
     if (!is_sample(input.fact)) return;
+    // Whether a step that still runs has helped is known when it has answered.
+    if (plan_.running() && !kill_ && !clock_.over(now) && !relief_.lasts(now)) return;
     if (s.need != Need::kFine && !kill_) clock_.leave_rest(now);
     return finish(now, kill_ ? ending_ : unaided, out);
   }

@@ -19,6 +19,8 @@ class Relief {
   // Past the deadline a group that has not been quiet for so long is out of memory, even if each
   // sample happened to fall into a retry.
   static constexpr int64_t kFlapping = 20 * kMs;
+  // For the answer of a step of the plan that has ended it.
+  static constexpr int64_t kAnswer = 20 * kMs;
   // While an end is suspected the group is sampled each millisecond.
   static constexpr int64_t kUnobserved = 25 * kMs;
 
@@ -37,6 +39,8 @@ class Relief {
   }
   // The next sample may be the one that is believed.
   bool suspected() const { return quiet_.runs(); }
+  // An end that was believed has lasted longer than a step's answer takes to arrive.
+  bool lasts(int64_t now) const { return quiet_.lasted(now, kAnswer); }
   // It should have come long ago: this process was stopped.
   bool unobserved(int64_t now) const { return quiet_.lasted(now, kUnobserved); }
 
