@@ -116,9 +116,7 @@ TEST_CASE("so does one that follows on an OOM that is known to be over") {
   CHECK(rig.deadline(kRuns, 80) == 70 + kDelay);
   SlotView next = slot(3, SlotState::kEpisode, 170, 170 + kDelay);
   next.relieved_at = at(70) - 1;
-  SUBCASE("it publishes the next one at once") {
-    CHECK(rig.deadline(next, 170) == 70 + kDelay);
-  }
+  SUBCASE("it publishes the next one at once") { CHECK(rig.deadline(next, 170) == 70 + kDelay); }
   SUBCASE("it publishes the end first") {
     SlotView end = kEnded;
     end.relieved_at = next.relieved_at;

@@ -23,7 +23,7 @@ namespace oom {
 struct alignas(16) SharedSlot {
   std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
   std::atomic<SlotState> state{SlotState::kFree};
-  std::atomic<uint32_t> claim{0};  // episode << 2 | Claimant
+  std::atomic<uint32_t> claim{0};     // episode << 2 | Claimant
   std::atomic<int32_t> delay_ms{-1};  // of the guard now; -1: it has not been published
   std::atomic<int32_t> relieved{0};   // written by set_relieved()
   // When it was last claimed, or carried out, by either; or a little before.

@@ -25,9 +25,9 @@ struct Sample {
   // process that was moved to another group), no task here waits for it.
   bool deserted = false;
   bool let_in = false;  // v1: the killer is enabled
-  uint64_t usage = 0;  // bytes
-  uint64_t limit = 0;  // bytes
-  uint64_t kills = 0;  // the kernel's kill counter of the group
+  uint64_t usage = 0;   // bytes
+  uint64_t limit = 0;   // bytes
+  uint64_t kills = 0;   // the kernel's kill counter of the group
   // v2: how far below the limit the group is held, and what of its usage the kernel can take back
   // without killing.
   uint64_t band = 0;

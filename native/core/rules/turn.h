@@ -128,18 +128,18 @@ class Turn {
 
   int64_t since_ = 0;  // when this process has seen it begin
   int64_t own_deadline_ = 0;
-  int64_t effect_until_ = 0;   // what the sentinel has done before takes effect until then
-  int64_t fine_at_ = 0;        // when it has last seen that the group was not out of memory
-  int64_t unclear_at_ = 0;     // and when it could not be read
-  uint32_t followed_ = 0;      // the sentinel's episode that is being followed
-  uint32_t told_ = 0;          // the last one in the slot when this OOM was seen to begin
-  int64_t lag_ns_ = 0;         // how much later than this process it has seen it begin
-  int64_t acted_at_ = 0;       // when this process has last acted
-  uint32_t spent_ = 0;         // the sentinel's episode that this process has ended
-  uint32_t spent_in_ = 0;      // in which of its own
-  uint32_t delayed_ = 0;       // in which of its own the delay was set after the kernel was let in
-  uint32_t waived_ = 0;        // the one whose fallback another process has claimed:
-  int64_t waived_until_ = 0;   // its time to follow
+  int64_t effect_until_ = 0;  // what the sentinel has done before takes effect until then
+  int64_t fine_at_ = 0;       // when it has last seen that the group was not out of memory
+  int64_t unclear_at_ = 0;    // and when it could not be read
+  uint32_t followed_ = 0;     // the sentinel's episode that is being followed
+  uint32_t told_ = 0;         // the last one in the slot when this OOM was seen to begin
+  int64_t lag_ns_ = 0;        // how much later than this process it has seen it begin
+  int64_t acted_at_ = 0;      // when this process has last acted
+  uint32_t spent_ = 0;        // the sentinel's episode that this process has ended
+  uint32_t spent_in_ = 0;     // in which of its own
+  uint32_t delayed_ = 0;      // in which of its own the delay was set after the kernel was let in
+  uint32_t waived_ = 0;       // the one whose fallback another process has claimed:
+  int64_t waived_until_ = 0;  // its time to follow
 };
 
 }  // namespace oom

@@ -36,7 +36,7 @@ class SimHooks {
   virtual void switching(Grip) {}  // the call is about to be made
   virtual void switched(bool) {}   // the killer has been disabled, or enabled
   virtual void signalled(int32_t, int32_t) {}
-  virtual void raised() {}  // the program's limit has been written
+  virtual void raised() {}                      // the program's limit has been written
   virtual void sees(Sample&) {}                 // what only v2 has: near, unclear
   virtual int32_t fails(SimCall) { return 0; }  // a negative errno
   virtual int64_t takes(SimCall) {
