@@ -42,9 +42,9 @@ constexpr int32_t target_of(StepKind kind) {
 
 struct PlanStep {
   int64_t after_ns = 0;
-  uint64_t bytes = 0;  // headroom
+  uint64_t bytes = 0;             // headroom
   int32_t target = target::kAll;  // signal: a pid, or as above
-  int16_t signal = 0;  // signal
+  int16_t signal = 0;             // signal
   StepKind kind = StepKind::kKernel;
 
   bool kills() const {

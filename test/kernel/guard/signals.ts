@@ -99,7 +99,7 @@ t.test('whatever ends the episode, all go on', async t => {
     if (how === 'freed') process.kill(other.pid, 'SIGKILL')
     if (how === 'delay 0') guard.setDelay(0)
     if (how === 'disposed') await guard.dispose()
-    if (how === 'yielded') episode.yield()
+    if (how === 'yielded') await episode.yield()
     await filled
     if (how === 'yielded') {
       t.notOk(isStopped(hog.pid), 'the kernel has nothing to decide: they work on above the line')
