@@ -220,7 +220,13 @@ async function armed(group: MemoryGroup, options: ArmedGuardOptions): Promise<Gu
   )
   const guard: Guard = new Guard(group, options, backend, options.hold.by)
   await backend.arm()
-  debug('guarding %s by %s: %d groups', group.path, options.hold.by, backend.groups())
+  debug(
+    'guarding %s by %s: %d groups, %d ms',
+    group.path,
+    options.hold.by,
+    backend.groups(),
+    options.delayMs,
+  )
   return guard
 }
 

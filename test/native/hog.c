@@ -1,6 +1,7 @@
 // A process for tests that uses memory as told, one command per line on stdin, one answer per line:
 //
 //   fill BYTES   map and touch so many more bytes: "filled BYTES" (never, while out of memory)
+//   huge BYTES   the same in huge pages, where the kernel has them to give
 //   share BYTES  map so many bytes of a new memfd, untouched: "shared FD"; who holds the file keeps its pages
 //   again        touch all of it once more: "touched BYTES"
 //   free         unmap everything: "freed"
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,14 +110,15 @@ int main(int argc, char** argv) {
     }
     line[used] = 0;
     used = 0;
-    if (strncmp(line, "fill ", 5) == 0) {
+    bool huge = strncmp(line, "huge ", 5) == 0;
+    if (huge || strncmp(line, "fill ", 5) == 0) {
       size_t size = strtoull(line + 5, 0, 10);
       char* p = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (p == MAP_FAILED || count == 1024) {
         say("failed", errno);
         continue;
       }
-      madvise(p, size, MADV_NOHUGEPAGE);
+      madvise(p, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
       maps[count].at = p;
       maps[count++].size = size;
       stalled = touch(p, size);

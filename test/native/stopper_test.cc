@@ -100,6 +100,7 @@ struct Rig {
   std::unique_ptr<Entries> entries = std::make_unique<Entries>();
   Stopper stopper;
   explicit Rig(Who who = Who::kChildren) : stopper(world, who) {
+    REQUIRE(Stopper::prepare_process().ok());
     stopper.note_in(entries->table(), kGroup);
   }
   std::set<pid_t> stopped() {

@@ -10,7 +10,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 
 namespace oom {
 
@@ -30,10 +29,8 @@ struct Stopped {
 
 // All zero to begin with.
 struct StopHead {
-  std::atomic<uint32_t> top{0};  // no entry from here on was ever used
-  // Of the process that stops: held for one process's entry and signal.
-  std::mutex adding;
-  uint32_t count = 0;
+  std::atomic<uint32_t> top{0};    // no entry from here on was ever used
+  std::atomic<uint32_t> count{0};  // how many have been added
 };
 
 class StopTable {
@@ -43,9 +40,8 @@ class StopTable {
       : head_(&head), entries_(entries), size_(size) {}
 
   bool there() const { return head_ != nullptr; }
-  std::mutex& adding() const { return head_->adding; }
 
-  // With adding(). False: the table is full.
+  // One thread at a time, of the process that stops. False: the table is full.
   bool add(uint64_t group, const Stopped& process) const {
     for (uint32_t i = 0; i < size_; i++) {
       StopEntry& entry = entries_[i];

@@ -4,10 +4,13 @@
 
 #include <cerrno>
 
+#include "core/prepared/locked.h"
+
 namespace oom {
 namespace {
 
-using Lock = std::lock_guard<std::mutex>;
+// Of those who add to a table: a helper of each group, and the sentinel. Apart, since both write it.
+std::atomic<std::mutex*> adding{nullptr};
 
 class Busy {
  public:
@@ -21,6 +24,16 @@ class Busy {
 };
 
 }  // namespace
+
+Status Stopper::prepare_process() {
+  Status status;
+  if (adding.load()) return status;
+  LockedPtr<std::mutex> made = make_locked<std::mutex>(status);
+  std::mutex* none = nullptr;
+  // It stays: the next guard needs it again.
+  if (made && adding.compare_exchange_strong(none, made.get())) (void)made.release();
+  return status;
+}
 
 Stopper::~Stopper() { forget_known(); }
 
@@ -112,34 +125,38 @@ void Stopper::stop_known() {
   Busy busy(busy_);
   for (int i = 0; i < known_count_ && wanted(); i++) {
     const Known& known = known_[i];
-    if (!chosen(known.process.pid)) stop(known.process, known.pin);
+    if (!chosen(known.process.pid)) stop(known.process, known.pin, false);
   }
 }
 
-// True: it is noted, stopped or not.
-bool Stopper::stop(const ProcessLook& process, int pin) {
-  Lock lock(table_.adding());
+// True: it is noted, stopped or not. False as well where another thread adds and `waits` is false.
+bool Stopper::stop(const ProcessLook& process, int pin, bool waits) {
+  std::unique_lock<std::mutex> lock(*adding.load(), std::defer_lock);
+  if (waits) {
+    lock.lock();
+  } else if (!lock.try_lock()) {
+    return false;
+  }
   if (!wanted() || processes_.spared(process.pid)) return false;
   // One that another program has stopped stays stopped. One that was stopped for another group of
   // this process is to go on when both have ended.
   bool ours = !process.stopped || table_.ours(process.pid, process.start);
   if (!table_.add(group_, {process.pid, process.start, ours})) return false;
   if (process.stopped) return true;
-  if (processes_.send(pin, process.pid, SIGSTOP) == 0) return true;
-  // It has ended, or this process has no right to stop it.
+  int err = processes_.send(pin, process.pid, SIGSTOP);
+  if (err == 0 && wanted()) return true;
+  // The end has come meanwhile, and may have passed this entry by.
+  if (err == 0) processes_.send(pin, process.pid, SIGCONT);
+  // Else it has ended, or this process has no right to stop it.
   table_.drop(group_, process.pid);
   return false;
 }
 
 // Another program has sent it SIGCONT, or its number is another process's now.
 void Stopper::stop_again(const ProcessLook& process, int pin) {
-  if (process.stopped) return;
-  {
-    Lock lock(table_.adding());
-    if (!wanted()) return;
-    table_.drop(group_, process.pid);
-  }
-  stop(process, pin);
+  if (process.stopped || !wanted()) return;
+  table_.drop(group_, process.pid);
+  stop(process, pin, true);
 }
 
 bool Stopper::stop_round() {
@@ -148,7 +165,7 @@ bool Stopper::stop_round() {
     if (noted) {
       stop_again(process, pin);
     } else if (wanted()) {
-      found |= stop(process, pin);
+      found |= stop(process, pin, true);
     }
     return false;
   });
@@ -165,8 +182,7 @@ bool Stopper::stop_all() {
 }
 
 void Stopper::go_on() {
-  if (wanted() || !table_.there()) return;
-  Lock lock(table_.adding());
+  if (wanted()) return;
   table_.clear(group_, [&](const Stopped& process) {
     int pin = processes_.pin(process.pid);
     ProcessLook look;

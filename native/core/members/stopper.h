@@ -19,6 +19,7 @@
 
 #include "core/members/stop_table.h"
 #include "core/rules/stop_choice.h"
+#include "core/sys/status.h"
 
 namespace oom {
 
@@ -44,6 +45,8 @@ class Processes {
 
 class Stopper {
  public:
+  // Before the first of a process.
+  static Status prepare_process();
   Stopper(Processes& processes, Who who) : processes_(processes), who_(who) {}
   ~Stopper();
   Stopper(const Stopper&) = delete;
@@ -91,7 +94,7 @@ class Stopper {
   template <class Use>
   void each_to_stop(Use&& use);
   bool stop_round();
-  bool stop(const ProcessLook& process, int pin);
+  bool stop(const ProcessLook& process, int pin, bool waits);
   void stop_again(const ProcessLook& process, int pin);
   void forget_known();
 

@@ -33,6 +33,7 @@ Status SignalBackEnd::arm(const Place& place, int dir, const ArmNeeds& needs) {
   dry_run_ = needs.dry_run;
   inode_ = place.inode();
   ahead_ = charged_ahead();
+  if (Status s = Stopper::prepare_process(); !s.ok()) return s;
   Status status;
   stops_ = make_locked<Stops>(status, place, config_.who);
   if (!status.ok()) return status;
