@@ -1573,3 +1573,26 @@ TEST_CASE("a kill that has ended it is not hidden by the guard's end") {
   CHECK(rig.tell(Fact::kCancel) == "end");
   CHECK(rig.outcome() == Outcome::kKilled);
 }
+
+TEST_CASE(
+    "a group that may stand past its line is sampled each 100 ms when the kernel has nothing to "
+    "decide") {
+  for (bool stands : {false, true}) {
+    CAPTURE(stands);
+    EpisodeConfig config = guard();
+    config.traits.stands_past_line = stands;
+    Rig rig(config);
+    rig.starve();
+    CHECK(rig.after(100) == "letgo");
+    rig.after(500);
+    CHECK(rig.machine.next_wake() - rig.now == 1 * kMs);
+    rig.after(500);
+    CHECK(rig.machine.next_wake() - rig.now == (stands ? 100 : 1) * kMs);
+    // A kill is followed as closely as ever.
+    rig.sample.kills++;
+    rig.after(1);
+    CHECK(rig.machine.next_wake() - rig.now == 1 * kMs);
+    rig.relieve();
+    CHECK(rig.after(1) == "hold end");
+  }
+}

@@ -152,6 +152,7 @@ async function link(name, parts) {
 
 const shared = [
   ...sources.filter(file => file.endsWith('.cc')),
+  'native/core/members/stopper.cc',
   'native/core/simulation/sim_group.cc',
   'native/core/simulation/sim_driver.cc',
   'native/core/simulation/sim_driver_steps.cc',
@@ -163,7 +164,15 @@ const shared = [
   'native/core/prepared/mlock.cc',
   'native/core/prepared/image_ranges.cc',
 ]
-const names = ['episode', 'guardian_group', 'guardian_calls', 'hold_line', 'origin']
+const names = [
+  'episode',
+  'guardian_group',
+  'guardian_calls',
+  'hold_line',
+  'signal_line',
+  'stopper',
+  'origin',
+]
 const units = [
   ...names,
   ...['clock', 'headroom', 'relief', 'kernel_turn', 'plan_cursor', 'switch', 'own_oom'],
