@@ -1,7 +1,7 @@
 // The hold by signals: how far past the line a group gets that is filled as fast as it goes, and how often the
 // kernel is first. What the default band is derived from (native/core/rules/signal_line.cc).
 //
-// `node bench/band.js` in the lab: scripts/bench-band.mjs. OOM_BAND_ROUNDS: of each row; default 50, 10 in the short form.
+// Under several kernels: node scripts/bench-band.mjs. OOM_BAND_ROUNDS: of each row; default 50, 10 in the short form.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

@@ -44,6 +44,7 @@ class Script final : public BackEnd {
   }
   bool at_limit(const Sample&) override { return own; }
   void share(HoldNote* note) override { shared = note; }
+  void note_stops(const StopTable& table) override { sees_stops = table.there(); }
   int held() override { return is_held; }
   int hold() override { return call("hold", hold_error); }
   int hold_slowly() override { return call("hold-slowly", 0); }
@@ -83,6 +84,7 @@ class Script final : public BackEnd {
   Sample shows;
   bool own = true;  // its own limit is what it stands at
   HoldNote* shared = nullptr;
+  bool sees_stops = false;
   int64_t quiet = 0;
   int samples = 0, is_held = 0;
   int error = 0, hold_error = 0, release_error = 0, pause_error = 0, restore_error = 0;
@@ -401,6 +403,19 @@ TEST_CASE("an OOM of a group above is that group's") {
   below->detach(*rig.loop);
 }
 
+TEST_CASE("whoever is stopped by signals is looked up where the sentinel notes it") {
+  SUBCASE("at each look") {
+    Rig rig;
+    rig.look();
+    CHECK(rig.files->sees_stops);
+  }
+  SUBCASE("before all is restored") {
+    Rig rig;
+    rig.group->restore(*rig.loop, true);
+    CHECK(rig.files->sees_stops);
+  }
+}
+
 TEST_CASE("members are looked for in an episode alone") {
   Rig rig;
   rig.run_for(100);
@@ -432,6 +447,7 @@ TEST_CASE("the sentinel's word of an end is for the OOM that could not be read, 
   rig.publish(1, SlotState::kEpisode);
   rig.run_for(5);
   rig.files->error = -EIO;
+  rig.slot->set_relieved(rig.clock);
   rig.slot->state.store(SlotState::kArmed);
   rig.run_for(1);
   // It was no end.

@@ -1,0 +1,26 @@
+// Runs bench/band.ts under several kernels of the lab, v2, one after the other: node scripts/bench-band.mjs [KERNEL…].
+// Emulated processors are slow and so is what fills memory: what counts is how often the kernel is first.
+// OOM_BAND_ROUNDS: of each row (default 10).
+import { fail } from './run.mjs'
+import { Lab } from '../lab/machine.mjs'
+
+const KERNELS = ['5.10', '6.1', '6.12', 'newest']
+const SECONDS = 900
+
+try {
+  const lab = new Lab()
+  for (const wanted of process.argv.length > 2 ? process.argv.slice(2) : KERNELS) {
+    const kernel = await lab.kernel(wanted)
+    console.log(`\n${kernel.release ?? wanted}`)
+    await lab.run({
+      kernel,
+      version: 'v2',
+      argv: ['/usr/bin/node', 'bench/band.js'],
+      env: { OOM_BAND_ROUNDS: process.env.OOM_BAND_ROUNDS ?? '10' },
+      seconds: SECONDS,
+      output: data => process.stdout.write(data),
+    })
+  }
+} catch (error) {
+  fail(`bench-band: ${error.message}`)
+}
