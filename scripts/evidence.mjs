@@ -13,7 +13,7 @@ const rounds = Number(process.argv[2] ?? 20)
 if (!Number.isInteger(rounds) || rounds < 1) fail('usage: npm run evidence [-- ROUNDS]')
 
 const tests = files('test/kernel', ['.ts']).filter(name =>
-  /kernel\/(faults\/.*|guard\/guardian)\.ts$/.test(name),
+  /kernel\/(faults\/.*|guard\/(guardian|signals-container))\.ts$/.test(name),
 )
 const dir = mkdtempSync(join(tmpdir(), 'cgroup-oom-evidence-'))
 const report = join(dir, 'report')

@@ -208,6 +208,10 @@ TEST_CASE("one whose parent ends in the episode stays one of ours") {
   rig.world.all[201] = {.parent = 1, .stopped = false};
   rig.stopper.stop_all();
   CHECK(rig.stopped() == Pids{201});
+  // And so is what it forks.
+  rig.world.all[202] = {.parent = 201};
+  rig.stopper.stop_all();
+  CHECK(rig.stopped() == Pids{201, 202});
 }
 
 TEST_CASE("a number that is another process's by now is not signalled") {

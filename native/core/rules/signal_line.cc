@@ -39,7 +39,6 @@ int64_t pause(uint64_t needed, uint64_t line) {
 }
 
 bool is_near(uint64_t needed, uint64_t line, uint64_t max) {
-  if (line == kUnlimited) return false;
   uint64_t band = max > line ? max - line : 0;
   return needed >= line - std::min(line, 2 * band);
 }
