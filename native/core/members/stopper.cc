@@ -182,7 +182,7 @@ bool Stopper::stop_all() {
 }
 
 void Stopper::go_on() {
-  if (wanted()) return;
+  want(false);
   table_.clear(group_, [&](const Stopped& process) {
     int pin = processes_.pin(process.pid);
     ProcessLook look;

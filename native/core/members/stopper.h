@@ -77,7 +77,8 @@ class Stopper {
   // Lists the members and stops those that have not been, until a list has no new one, for
   // kMostTime. True: the last list had a new one.
   bool stop_all();
-  // Lets all go on, unless they are wanted stopped again by now.
+  // Lets all go on. If the next out-of-memory has begun by now, the sentinel's next look, a
+  // millisecond later, wants them stopped again.
   void go_on();
 
  private:

@@ -45,6 +45,13 @@ async function run(t: Test, name: string, ...args: string[]): Promise<string> {
 }
 
 const tests: Record<string, (t: Test) => Promise<void>> = {
+  async 'container.js'(t) {
+    t.strictSame((await run(t, 'container.js')).split('\n').filter(Boolean), [
+      'held by signals: the jobs are stopped until 500 ms are over',
+      'fallback: the greedy job was killed, and 0 by the kernel',
+      'the modest job has ended with 0, the greedy one by SIGKILL',
+    ])
+  },
   async 'start.js'(t) {
     const lines = (await run(t, 'start.js')).split('\n')
     const table = lines.slice(lines.findIndex(line => line.includes('time ms')) + 1)

@@ -1,7 +1,7 @@
 // The hold by signals: nothing of the group is written, its processes are stopped at a line below the limit
 // and go on when the episode ends, however it ends. REACH: a supervisor in a container that it cannot write.
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { type GuardOptions } from '../../../lib/index.js'
@@ -120,6 +120,22 @@ t.test('whatever ends the episode, all go on', async t => {
     await hog.end()
     await other.end()
   }
+})
+
+t.test('the group is removed while who was in it stands still elsewhere', async t => {
+  const dir = scratch(t, LIMIT)
+  const elsewhere = scratch(t)
+  const { guard, next } = bound(await guarded(t, dir, signals))
+  const hog = await hogIn(t, dir)
+  pour(hog, LIMIT).catch(() => {})
+  const episode = await next()
+  await until(() => isStopped(hog.pid))
+  write(elsewhere, 'cgroup.procs', hog.pid)
+  // What it has been charged for stays, and is freed with the group: v1 refuses neither.
+  rmdirSync(dir)
+  t.match((await episode.ended).outcome, /^(removed|recovered)$/)
+  await until(() => !isStopped(hog.pid))
+  await guard.dispose()
 })
 
 t.test("fallback 'kernel': they go on, and the kernel kills at the limit", async t => {
