@@ -298,6 +298,16 @@ t.test('a process that lives in the group needs no plan, and is not stopped', as
   t.match(end, { outcome: 'fallback', killed: [hogPid], kernelKills: 0 })
 })
 
+t.test('a plan frees the ballast of a process that lives in the group', async t => {
+  const home = scratch(t, LIMIT)
+  const remote = await Remote.start(t, { home })
+  const ballast = { reserve: { ballast: 48 * MiB } }
+  const plan = [{ action: 'ballast', afterMs: 0 }] as const
+  await remote.guard(home, { ...signals, ...ballast, plan: [...plan] })
+  const { ended } = await inHome(remote)
+  t.match(await ended, { outcome: 'plan', kernelKills: 0, killed: [] })
+})
+
 // The worst that can happen to the process while its children stand still.
 for (const how of [
   'SIGKILL',
