@@ -193,7 +193,8 @@ export interface MemoryGroup extends AsyncDisposable {
    *
    * @throws ERR_KILLER_DISABLED if the killer is disabled already (see `takeOver`);
    * ERR_ROOT_GROUP; ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low; ERR_GUARDIAN_MISSING and
-   * ERR_GUARDIAN_INSIDE; AbortError
+   * ERR_GUARDIAN_INSIDE; EROFS or EACCES where the group cannot be written, see {@link HoldOptions.by};
+   * AbortError
    */
   guard(options: GuardOptions): Promise<OomGuard>
 
@@ -217,7 +218,7 @@ export interface GuardianOptions {
 export interface GuardOptions {
   /** Milliseconds; integer, 0 to 2**31 - 1. 0: the kernel decides at once, as if unguarded. */
   delayMs: number
-  /** Default `'kernel'`. */
+  /** Default `'kernel'`; where the group is held by signals `'kill-largest'`, see {@link HoldOptions.by}. */
   fallback?: Fallback
   /** At most 16 steps. */
   plan?: readonly PlanStep[]

@@ -129,3 +129,12 @@ export function spawning(group: MemoryGroup): void {
   expectTypeOf(groupOptions(group, { oomScoreAdj: 500 })).toEqualTypeOf<GroupLauncher>()
   expectTypeOf<GroupLauncher>().toEqualTypeOf<{ command: string; args: string[] }>()
 }
+
+// What holds a group can be chosen, and is known of the guard.
+expectTypeOf<NonNullable<GuardOptions['hold']>['by']>().toEqualTypeOf<
+  'kernel' | 'signals' | 'auto' | undefined
+>()
+expectTypeOf<NonNullable<GuardOptions['hold']>['who']>().toEqualTypeOf<
+  'children' | 'members' | undefined
+>()
+expectTypeOf<OomGuard['heldBy']>().toEqualTypeOf<'kernel' | 'signals'>()

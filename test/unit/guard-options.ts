@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { constants } from 'node:os'
 import t from 'tap'
 import { stepOf } from '../../lib/guard/deliver.js'
-import { ACTIONS, checkGuardOptions, FALLBACKS } from '../../lib/guard/options.js'
+import { ACTIONS, checkGuardOptions, FALLBACKS, heldBy } from '../../lib/guard/options.js'
 import type { GuardOptions } from '../../types/group.js'
 import type { Fallback, PlanAction, PlanStep } from '../../types/guard.js'
 
@@ -14,14 +14,14 @@ t.test('options that are left out have their defaults', async t => {
   t.same(check({ delayMs: 500 }), {
     delayMs: 500,
     maxDelayMs: 5000,
-    fallback: 'kernel',
+    fallback: undefined,
     plan: [],
     ballast: 0,
     guardian: { graceMs: 100 },
     guardDescendants: true,
     dryRun: false,
     takeOver: false,
-    hold: { band: 0, freeze: 'if-needed' },
+    hold: { by: 'kernel', band: 0, who: 'children', freeze: 'if-needed' },
     signal: undefined,
   })
   t.equal(check({ delayMs: MAX }).maxDelayMs, MAX, 'ten times, capped')
@@ -49,7 +49,7 @@ t.test('options that are given are passed on', async t => {
       descendants: 'kernel',
       dryRun: true,
       takeOver: true,
-      hold: { band: '4M', freeze: 'always' },
+      hold: { by: 'auto', band: '4M', who: 'members', freeze: 'always' },
       signal,
     }),
     {
@@ -59,7 +59,7 @@ t.test('options that are given are passed on', async t => {
       guardDescendants: false,
       dryRun: true,
       takeOver: true,
-      hold: { band: 4 * 2 ** 20, freeze: 'always' },
+      hold: { by: 'auto', band: 4 * 2 ** 20, who: 'members', freeze: 'always' },
       signal,
       // By time, those of one time as they were given.
       plan: [
@@ -75,6 +75,15 @@ t.test('options that are given are passed on', async t => {
   )
   t.equal(check({ delayMs: 1, guardian: false }).guardian, undefined)
   t.same(check({ delayMs: 1, guardian: {} }).guardian, { graceMs: 100 })
+})
+
+t.test('the fallback that is left out is that of what holds the group', async t => {
+  const left = check({ delayMs: 1, hold: { by: 'auto' } })
+  t.equal(heldBy(left, 'kernel').fallback, 'kernel')
+  t.equal(heldBy(left, 'signals').fallback, 'kill-largest')
+  t.equal(heldBy(left, 'signals').hold.by, 'signals')
+  const given = check({ delayMs: 1, fallback: 'kernel' })
+  t.equal(heldBy(given, 'signals').fallback, 'kernel')
 })
 
 t.test('wrong options are refused with their code', async () => {
@@ -122,6 +131,9 @@ t.test('wrong options are refused with their code', async () => {
     [type, { takeOver: 'no' }],
     [type, { hold: 5 }],
     [value, { hold: { freeze: 'maybe' } }],
+    [value, { hold: { by: 'force' } }],
+    [type, { hold: { by: 1 } }],
+    [value, { hold: { who: 'all' } }],
     [type, { hold: { band: {} } }],
     [type, { signal: {} }],
   ]

@@ -42,6 +42,24 @@ t.test('what the contract shows: the fallback at the deadline, to the nanosecond
   await guard.dispose()
 })
 
+t.test('what holds a simulated group, and its fallback, is what was asked for', async t => {
+  for (const [by, heldBy, fallback] of [
+    ['kernel', 'kernel', 'kernel'],
+    ['auto', 'kernel', 'kernel'],
+    ['signals', 'signals', 'kill-largest'],
+  ] as const) {
+    const sim = simulate({ max: '64M' })
+    await using guard = await sim.guard({ delayMs: 100, hold: { by } })
+    t.equal(guard.heldBy, heldBy)
+    sim.allocate('65M')
+    const episodes = guard[Symbol.asyncIterator]()
+    const next = await episodes.next()
+    await sim.advance(200)
+    const { steps } = await (next.value as OomEpisode).ended
+    t.equal(steps.at(-1)?.action, fallback)
+  }
+})
+
 t.test('a handler acts at the instant of the OOM', async t => {
   const sim = simulate({ max: '64M' })
   await using guard = await sim.guard({ delayMs: 500 })
