@@ -1,5 +1,6 @@
 // The hold by signals where it is for: in a container's default, uid 1000 without capabilities, cgroupfs
 // read-only, the system calls refused that Docker's default profile refuses, supervisor, jobs and guardian in one group.
+// lab: short on 6.1/v2
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
