@@ -297,6 +297,23 @@ TEST_CASE("those found in advance are stopped with a signal each") {
   CHECK(rig.stopped() == Pids{200, 202});
 }
 
+TEST_CASE("while the members are listed in advance, those known are stopped all the same") {
+  Rig rig;
+  rig.world.all[200] = {};
+  rig.world.all[201] = {};
+  rig.stopper.prepare();
+  // The line is crossed in the middle of the next listing.
+  int looks = 0;
+  rig.world.meanwhile = [&] {
+    if (looks++ != 1) return;
+    rig.stopper.want(true);
+    rig.stopper.stop_known();
+    CHECK(rig.stopped() == Pids{200, 201});
+  };
+  rig.stopper.prepare();
+  CHECK(looks > 1);
+}
+
 TEST_CASE("no handle is left behind") {
   Rig rig;
   for (pid_t pid = 200; pid < 300; pid++) rig.world.all[pid] = {};

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "core/prepared/locked.h"
@@ -88,39 +89,42 @@ void Stopper::each_to_stop(Use&& use) {
       &walk);
 }
 
+// The sentinel only reads what it has found, and need not wait while the members are listed again.
 bool Stopper::prepare() {
-  // A list in hand is worth more than the one that the sentinel would wait for.
-  std::unique_lock<std::mutex> lock(known_lock_);
-  for (int i = 0; i < known_count_; i++) known_[i].seen = false;
+  Known fresh[kKnown];
+  int count = 0;
   bool found = false;
+  for (int i = 0; i < known_count_; i++) known_[i].seen = false;
   each_to_stop([&](const ProcessLook& process, int pin, bool) {
+    if (count == kKnown) return false;
     for (int i = 0; i < known_count_; i++) {
       Known& known = known_[i];
       if (known.process.pid != process.pid || known.process.start != process.start) continue;
-      known.process = process;
       known.seen = true;
+      fresh[count++] = {process, known.pin, false};
       return false;
     }
-    if (known_count_ == kKnown) return false;
-    known_[known_count_++] = {process, pin, true};
+    fresh[count++] = {process, pin, false};
     found = true;
     return true;
   });
-  int kept = 0;
-  for (int i = 0; i < known_count_; i++) {
-    if (known_[i].seen) {
-      known_[kept++] = known_[i];
-    } else {
-      processes_.unpin(known_[i].pin);
+  int gone[kKnown];
+  int gone_count = 0;
+  {
+    std::lock_guard<std::mutex> lock(known_lock_);
+    for (int i = 0; i < known_count_; i++) {
+      if (!known_[i].seen) gone[gone_count++] = known_[i].pin;
     }
+    std::copy(fresh, fresh + count, known_);
+    known_count_ = count;
   }
-  known_count_ = kept;
+  for (int i = 0; i < gone_count; i++) processes_.unpin(gone[i]);
   return found;
 }
 
 void Stopper::stop_known() {
   std::unique_lock<std::mutex> lock(known_lock_, std::try_to_lock);
-  // A helper has it, and lists them itself next.
+  // A helper is about to exchange the list, and stops them itself next.
   if (!lock.owns_lock()) return;
   Busy busy(busy_);
   for (int i = 0; i < known_count_ && wanted(); i++) {

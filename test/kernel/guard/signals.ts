@@ -1,5 +1,5 @@
 // The hold by signals: nothing of the group is written, its processes are stopped at a line below the limit
-// and go on when the episode ends, however it ends. REACH: a supervisor in a container that it cannot write.
+// and go on when the episode ends, however it ends. For a supervisor in a container that it cannot write.
 // lab: short on 6.12/v2
 import { spawnSync } from 'node:child_process'
 import { readFileSync, rmdirSync } from 'node:fs'
