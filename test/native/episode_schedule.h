@@ -20,7 +20,7 @@ struct Tally {
   int64_t worst_ns = 0;  // past the deadline
 };
 
-// Where an episode has ended near, looks go on, at least so often.
+// After an episode has ended near the limit, the next sample comes within this time.
 constexpr int64_t kSurelyLooked = 110 * kMs;
 
 class Schedule final : public SimHooks {
@@ -194,7 +194,7 @@ inline void Schedule::happen() {
     case 10:
       group_.cache(static_cast<uint64_t>(random_.range(1, 4000)) * 4096);
       break;
-    case 11: {  // somebody outside sets the limit
+    case 11: {  // another process sets the limit
       uint64_t bytes = group_.limit() / 4096 * 4096;
       bool up = random_.percent(60);
       bytes =
@@ -316,7 +316,7 @@ inline void Schedule::happen() {
   check();
 }
 
-// Nobody wants anything any more and there is room.
+// No process wants memory any more, and there is room.
 inline void Schedule::relieve() {
   note("relief");
   while (!group_.processes().empty()) {
@@ -387,7 +387,7 @@ inline void Schedule::ended(const EpisodeEnd& end) {
 
 inline void Schedule::check_end(const EpisodeEnd& end) {
   uint64_t kernel_kills = group_.kernel_kills() - begin_kernel_kills_;
-  // Rehearsed, the kernel may kill before anybody comes to look: since the last end at the
+  // In a dry run the kernel may kill before the machine takes a sample: since the last end at the
   // earliest.
   uint64_t at_most = dry_ ? group_.kernel_kills() - last_kernel_kills_ : kernel_kills;
   if (dry_ && end.kernel_kills > kernel_kills && end.kernel_kills <= at_most) {
@@ -404,7 +404,7 @@ inline void Schedule::check_end(const EpisodeEnd& end) {
     case Outcome::kRecovered:
       if ((let_gos_ > 0 && !deserted_) || fallback_kills_ > 0)
         fail("'recovered' after the fallback");
-      // Who tries again at each look is told from an end by notifications alone.
+      // Only notifications distinguish a waiter that tries again at each sample from an end.
       if (!dry_ && !dips() && waiters() && lose_percent_ == 0) fail("'recovered' while tasks wait");
       if (user_kills_ + plan_done_ > 0 && fallbacks_ == 0 && !deserted_) {
         fail("'recovered' by itself: not so");
@@ -523,7 +523,7 @@ inline int64_t Schedule::takes(SimCall) {
 inline int64_t Schedule::wakes_late() { return late_ns_ == 0 ? 0 : random_.range(0, late_ns_); }
 
 inline bool Schedule::loses_notification() {
-  // Thrashing is told from its end by notifications alone, and the kernel loses none.
+  // Only notifications distinguish thrashing from its end, and the kernel loses none.
   bool lost = !thrashing_ && random_.percent(lose_percent_);
   tally_.faults += lost;
   return lost;
@@ -587,7 +587,7 @@ inline void Schedule::check() {
     if (over > tally_.worst_ns) tally_.worst_ns = over;
     if (over > kGrace) fail("out of memory for %.1f ms past the deadline", ms(over));
   }
-  // Page cache that fills lent headroom is no reason to kill.
+  // Page cache that fills the headroom is no reason to kill.
   bool cache = !stuck && m.headroom() > 0 && group_.usage() + kChargeBatch >= m.base_limit() &&
                group_.usage() - group_.cached() + kChargeBatch < m.base_limit();
   if (cache && !was_cache_) cache_since_ = now;
@@ -597,7 +597,8 @@ inline void Schedule::check() {
   if (unnoticed && !was_unnoticed_) unnoticed_since_ = now;
   was_unnoticed_ = unnoticed;
   if (unnoticed && now - unnoticed_since_ > 40 * kMs) fail("tasks wait and no episode begins");
-  // Nobody is left that an episode could be for, but for our killer, who may be about to say so.
+  // If no process is left, there is no reason for an episode, unless our killer has yet to report
+  // its kill.
   bool answering = m.phase() == EpisodeMachine::Phase::kFallingBack && fallback_kills_ == 0;
   bool deserted = group_.processes().empty() && m.active() && !answering && !dry_;
   if (!deserted) deserted_since_ = kNever;
@@ -608,7 +609,7 @@ inline void Schedule::check() {
   if (fine && (!was_fine_ || m.phase() != fine_phase_)) fine_since_ = now;
   was_fine_ = fine;
   fine_phase_ = m.phase();
-  // While the kernel, or our own killer, may still have something to say.
+  // True while the kernel, or our own killer, may still answer.
   bool asked = m.phase() == EpisodeMachine::Phase::kKernel ||
                m.phase() == EpisodeMachine::Phase::kFallingBack;
   int64_t patience = asked ? 1020 * kMs : 160 * kMs;

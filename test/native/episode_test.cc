@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 
-// Feeds one machine; each call says what the machine asked for, as "begin step0 letgo …".
+// Feeds one machine; each call returns what the machine asked for, as "begin step0 letgo …".
 struct Rig {
   explicit Rig(const EpisodeConfig& config) : machine(config) {
     sample.limit = 64 * kMiB;
@@ -121,7 +121,7 @@ TEST_CASE("held exactly while user space decides") {
   CHECK_FALSE(Rig(dry).machine.holding());
 }
 
-TEST_CASE("an episode begins when tasks wait, told or found") {
+TEST_CASE("an episode begins when a notification or a sample shows that tasks wait") {
   Rig told(guard());
   CHECK(told.starve() == "begin");
   CHECK(told.machine.started_at() == told.now);
@@ -136,7 +136,7 @@ TEST_CASE("an episode begins when tasks wait, told or found") {
   Rig other(guard());  // an ancestor's, or one that is over already
   CHECK(other.tell(Fact::kNotified) == "");
   CHECK_FALSE(other.machine.active());
-  CHECK(other.wakes_in() == 5 * kMs);  // but it goes on looking for a while
+  CHECK(other.wakes_in() == 5 * kMs);  // but sampling goes on for 100 ms
   CHECK(other.after(100) == "");
   CHECK(other.machine.next_wake() == kNever);
 }
@@ -178,11 +178,12 @@ TEST_CASE("an end must last") {
   found.relieve();
   found.after(200);
   CHECK(found.after(2) == "end");
-  CHECK(found.wakes_in() == 5 * kMs);  // it is looked after for a while
+  CHECK(found.wakes_in() == 5 * kMs);  // sampling goes on for 100 ms
   CHECK(found.after(100) == "");
   CHECK(found.machine.next_wake() == kNever);
 
-  // Believed at a look alone: behind an answer or a call a notification may be waiting.
+  // An end is believed in a sample alone, since a notification may be waiting behind an answer or
+  // a call.
   Rig answered(guard());
   answered.starve();
   answered.relieve();
@@ -246,7 +247,7 @@ TEST_CASE("while it is open whether it is out of memory nothing ends, and nothin
   open();
   for (int i = 0; i < 50; i++) CHECK(rig.after(5) == "");
   CHECK(rig.machine.active());
-  // Past the deadline as well it is looked at now and then.
+  // Past the deadline the group is still sampled, every 10 ms.
   CHECK(rig.wakes_in() == 10 * kMs);
   SUBCASE("out of memory: at once") { CHECK(rig.starve() == "fallback"); }
   SUBCASE("fine: an end like others") {
@@ -294,7 +295,7 @@ TEST_CASE("where nothing to speak of was freed, the next one has what was left o
     CHECK(rig.after(77) == "");
     CHECK(rig.after(1) == "letgo");
   }
-  SUBCASE("not if something was freed meanwhile, to see which looks go on") {
+  SUBCASE("not if memory was freed meanwhile; sampling goes on in order to see that") {
     CHECK(rig.wakes_in() == 100 * kMs);
     rig.sample.need = Need::kFine;
     rig.look();
@@ -409,7 +410,7 @@ TEST_CASE("the guardian's deadline is taken as it is") {
   CHECK(rig.after(7) == "letgo");
 }
 
-TEST_CASE("a raised limit ends it, however little, whoever did it") {
+TEST_CASE("a raised limit ends an episode, however little, whichever process raised it") {
   Rig rig(guard());
   rig.starve();
   rig.sample.limit += 4096;
@@ -487,7 +488,7 @@ TEST_CASE("yield() lets the kernel decide at once") {
 }
 
 TEST_CASE("the kernel keeps its killer until it has decided") {
-  Rig full(guard());  // it kills, but the group stays full: of page cache, say
+  Rig full(guard());  // the kernel kills, but page cache keeps the group full
   full.starve();
   full.after(100);
   full.sample.need = Need::kFine;
@@ -500,7 +501,7 @@ TEST_CASE("the kernel keeps its killer until it has decided") {
   CHECK(full.after(50) == "");
   CHECK(full.after(50) == "hold end");
 
-  Rig helpless(guard());  // it finds nobody
+  Rig helpless(guard());  // the kernel finds no process to kill
   helpless.starve();
   helpless.after(100);
   helpless.sample.need = Need::kFine;
@@ -715,7 +716,7 @@ TEST_CASE("the plan's 'kernel' lets the kernel decide") {
   CHECK(rig.machine.end().late_ns == 0);
 }
 
-TEST_CASE("headroom: lent, over while lent, repaid") {
+TEST_CASE("headroom is raised, keeps the episode while it is in use, and is restored") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB), step(StepKind::kHeadroom, 0, 4 * kMiB)}));
   rig.starve();
   CHECK(rig.machine.headroom_target(0) == 72 * kMiB);
@@ -728,7 +729,8 @@ TEST_CASE("headroom: lent, over while lent, repaid") {
   rig.sample.usage = 70 * kMiB;
   CHECK(rig.answer(Fact::kStepDone, 0, -12) == "");
   CHECK(rig.machine.headroom() == 8 * kMiB);
-  CHECK(rig.after(50) == "");  // nobody waits, but it is over what it may have
+  // No task waits, but usage is above the limit without headroom.
+  CHECK(rig.after(50) == "");
   rig.sample.usage = 60 * kMiB;
   CHECK(rig.after(1) == "");
   CHECK(rig.after(2) == "end");
@@ -739,12 +741,12 @@ TEST_CASE("headroom: lent, over while lent, repaid") {
   CHECK(rig.machine.headroom() == 0);
 }
 
-TEST_CASE("a loan that was refused is not owed") {
+TEST_CASE("headroom whose raise was refused does not have to be restored") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();
   rig.answer(Fact::kStepDone, 0, -12);
   CHECK(rig.machine.headroom() == 0);
-  rig.sample.limit = 72 * kMiB;  // so this is somebody else's
+  rig.sample.limit = 72 * kMiB;  // so another process has set this limit
   CHECK(rig.after(1) == "end");
   CHECK(rig.outcome() == Outcome::kLimitRaised);
   CHECK(rig.machine.base_limit() == 72 * kMiB);
@@ -784,7 +786,7 @@ TEST_CASE(
   CHECK(rig.next_wake() == kNever);
 }
 
-TEST_CASE("at the deadline lent headroom is called in before anybody is killed") {
+TEST_CASE("at the deadline raised headroom is lowered before any process is killed") {
   auto lent = [] {
     Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}, Fallback::kKillLargest));
     rig.starve();
@@ -828,21 +830,21 @@ TEST_CASE("coming to rest now and then, past the deadline, is not flapping") {
   CHECK(rig.outcome() == Outcome::kPlan);
 }
 
-TEST_CASE("the program's raise while headroom is lent") {
+TEST_CASE("the program raises the limit while headroom is raised") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();
   rig.sample.limit = 72 * kMiB;
   rig.answer(Fact::kStepDone, 0);
   Input input;
   input.fact = Fact::kUserRaised;
-  input.bytes = 68 * kMiB;  // within what is lent: nothing was written
+  input.bytes = 68 * kMiB;  // within the headroom: nothing was written
   CHECK(rig.tell(input) == "end");
   CHECK(rig.outcome() == Outcome::kLimitRaised);
   CHECK(rig.machine.base_limit() == 68 * kMiB);
   CHECK(rig.machine.headroom() == 4 * kMiB);
 }
 
-TEST_CASE("a step that answers after the end: its loan is owed, its kill is a kill") {
+TEST_CASE("if a step answers after the end, its headroom is to be restored and its kill counts") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   rig.starve();
   rig.relieve();
@@ -850,7 +852,8 @@ TEST_CASE("a step that answers after the end: its loan is owed, its kill is a ki
   CHECK(rig.after(20) == "end");
   CHECK(rig.outcome() == Outcome::kRecovered);
   rig.sample.limit = 72 * kMiB;
-  rig.look();  // seen before it is told: still no wish of anybody's
+  // A sample that shows the limit before the step's answer comes is not taken for another raise.
+  rig.look();
   rig.answer(Fact::kStepDone, 0, 0, 1);
   CHECK(rig.machine.base_limit() == 64 * kMiB);
   CHECK(rig.machine.headroom() == 8 * kMiB);
@@ -931,7 +934,8 @@ TEST_CASE("the guardian's fallback is the episode's") {
   Rig rig(guard());
   rig.starve();
   rig.now += 150 * kMs;
-  CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");  // nobody falls back twice
+  // The guardian has acted, so this process does not act again.
+  CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");
   rig.relieve();
   rig.after(1);
   CHECK(rig.after(2) == "end");
@@ -1188,7 +1192,7 @@ TEST_CASE("a dry run that sees the limit raised") {
   CHECK(rig.after(5) == "");
 }
 
-TEST_CASE("a dry run that comes to look after the kernel's kill still counts it") {
+TEST_CASE("a dry run that samples only after the kernel's kill still counts it") {
   EpisodeConfig config = guard();
   config.dry_run = true;
   Rig rig(config);
@@ -1197,7 +1201,7 @@ TEST_CASE("a dry run that comes to look after the kernel's kill still counts it"
   CHECK(rig.after(1) == "end");
   CHECK(rig.outcome() == Outcome::kKilled);
   CHECK(rig.machine.end().kernel_kills == 1);
-  // What was counted before the guard was armed is nobody's.
+  // Kills that were counted before the guard was armed belong to no episode.
   EpisodeMachine late(config);
   Input input;
   input.fact = Fact::kNotified;
@@ -1221,16 +1225,16 @@ TEST_CASE("facts about an episode mean nothing when there is none") {
   }
 }
 
-TEST_CASE("nobody is left: the episode ends, whatever is charged") {
+TEST_CASE("if no process is left, the episode ends, whatever is charged") {
   Rig rig(guard());
   rig.starve();
   rig.sample.deserted = true;
-  SUBCASE("v2: nobody waits") {
+  SUBCASE("v2: no task waits") {
     rig.sample.need = Need::kFine;
     CHECK(rig.after(10) == "end");
     CHECK(rig.outcome() == Outcome::kRecovered);
   }
-  SUBCASE("v1: who was moved away while he waited is woken by the kernel's killer") {
+  SUBCASE("v1: a task that was moved away while it waited is woken by the kernel's killer") {
     CHECK(rig.after(10) == "letgo");
     rig.sample.need = Need::kFine;
     CHECK(rig.after(1) == "hold end");
@@ -1244,7 +1248,7 @@ TEST_CASE("nobody is left: the episode ends, whatever is charged") {
   CHECK(rig.machine.end().late_ns == 0);
 }
 
-TEST_CASE("nobody is left: the plan has ended it where a step has done something") {
+TEST_CASE("if no process is left after a step has acted, the plan has ended the episode") {
   Rig rig(plan({step(StepKind::kSignal)}));
   CHECK(rig.starve() == "begin step0");
   rig.answer(Fact::kStepDone, 0);
@@ -1254,7 +1258,7 @@ TEST_CASE("nobody is left: the plan has ended it where a step has done something
   CHECK(rig.outcome() == Outcome::kPlan);
 }
 
-TEST_CASE("nobody is left: lent headroom that is in use keeps no episode") {
+TEST_CASE("if no process is left, headroom in use does not keep the episode") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}));
   CHECK(rig.starve() == "begin step0");
   rig.sample.limit += 8 * kMiB;
@@ -1267,7 +1271,7 @@ TEST_CASE("nobody is left: lent headroom that is in use keeps no episode") {
   CHECK(rig.machine.headroom() > 0);
 }
 
-TEST_CASE("nobody is left while our killer is at work: it says first whose kill it was") {
+TEST_CASE("if no process is left while our killer works, the episode ends with its answer") {
   Rig rig(guard(100, Fallback::kKillGroup));
   rig.starve();
   CHECK(rig.after(100) == "fallback");
@@ -1278,7 +1282,7 @@ TEST_CASE("nobody is left while our killer is at work: it says first whose kill 
   CHECK(rig.outcome() == Outcome::kFallback);
 }
 
-TEST_CASE("nobody is left for our killer: recovered") {
+TEST_CASE("if our killer finds no process left, the episode has recovered") {
   Rig rig(guard(100, Fallback::kKillGroup));
   rig.starve();
   CHECK(rig.after(100) == "fallback");
@@ -1289,7 +1293,7 @@ TEST_CASE("nobody is left for our killer: recovered") {
   CHECK(rig.outcome() == Outcome::kRecovered);
 }
 
-TEST_CASE("nobody is left while the kernel decides: it has decided") {
+TEST_CASE("if no process is left while the kernel decides, the fallback has ended the episode") {
   Rig rig(guard());
   rig.starve();
   CHECK(rig.after(100) == "letgo");
@@ -1438,7 +1442,7 @@ TEST_CASE("what another guardian does again takes effect before the kernel is as
   CHECK(rig.after(60) == "");
   CHECK(rig.tell(Fact::kGuardianActed, rig.now) == "");
   CHECK(rig.after(99) == "");
-  // The same act, heard of once more.
+  // The same act is reported once more.
   CHECK(rig.tell(Fact::kGuardianActed, rig.now - 99 * kMs) == "");
   CHECK(rig.after(1) == "letgo");
 }
@@ -1550,7 +1554,7 @@ TEST_CASE("how late a fallback was is not the next episode's") {
   CHECK(rig.machine.end().late_ns == 0);
 }
 
-TEST_CASE("a deadline that moves gives lent headroom its whole time to be called in") {
+TEST_CASE("if the deadline moves, headroom has its whole 50 ms again to be lowered") {
   Rig rig(plan({step(StepKind::kHeadroom, 0, 8 * kMiB)}, Fallback::kKillLargest));
   rig.starve();
   rig.sample.limit = 72 * kMiB;

@@ -102,7 +102,7 @@ TEST_CASE("a step that has failed, or raises no limit, raises nothing and grants
   CHECK(rig.headroom.observe(kBase + 8 * kMiB));
 }
 
-TEST_CASE("what a step says it wrote goes before what was announced") {
+TEST_CASE("the limit that a step returns as written goes before the one announced") {
   Rig rig;
   rig.headroom.announce(rig.headroom.target(8 * kMiB));
   rig.headroom.answered(true, kBase + 4 * kMiB, 8 * kMiB);
@@ -158,7 +158,7 @@ TEST_CASE("a step that answers after its episode counts when it does") {
   }
 }
 
-TEST_CASE("a late answer that says what it wrote settles the step") {
+TEST_CASE("a late answer that has the limit it wrote settles the step") {
   Rig rig;
   rig.stray_step(8 * kMiB);
   rig.headroom.answered_late(true, kBase + 4 * kMiB);
@@ -203,7 +203,7 @@ TEST_CASE("headroom is called in at once, every 10 ms, and for 50 ms") {
   CHECK(headroom.call_in(kNow + 50 * kMs) == CallIn::kOver);
 }
 
-TEST_CASE("with another deadline headroom is called in anew") {
+TEST_CASE("with another deadline headroom is called in again") {
   using CallIn = Headroom::CallIn;
   Headroom headroom;
   headroom.call_in(kNow);
@@ -237,7 +237,7 @@ TEST_CASE("an idle group's limit is lowered after 50 ms, then each time twice as
   }
 }
 
-TEST_CASE("an episode begins the idle times anew") {
+TEST_CASE("an episode begins the idle times again") {
   Rig rig;
   rig.step(8 * kMiB);
   rig.headroom.lower_when_idle(kNow);

@@ -45,7 +45,7 @@ TEST_CASE("page cache beyond the line is no OOM") {
   // A residue that is in use all the time is not counted.
   CHECK(hold::starved(60 * kMiB, 300 * 1024, 60 * kMiB));
   CHECK_FALSE(hold::starved(60 * kMiB, 600 * 1024, 60 * kMiB));
-  // More than there is, as counters that are read one after the other may say.
+  // More than is used: counters that are read one after the other may show that.
   CHECK_FALSE(hold::starved(60 * kMiB, 61 * kMiB, 60 * kMiB));
 }
 
@@ -72,7 +72,8 @@ TEST_CASE("where the kernel decides there is no room for what CPUs had charged a
   CHECK(hold::lowered_limit(kUnlimited, {}, kMiB) == kUnlimited);
 }
 
-TEST_CASE("what CPUs have given back is nothing to speak of, up to a quarter of the band") {
+TEST_CASE(
+    "the check begins below the line by what CPUs charged ahead, at most a quarter of the band") {
   constexpr uint64_t kLine = 60 * kMiB;
   CHECK(hold::DipFilter::at(kLine, 4 * kMiB, 512 * 1024) == kLine - 512 * 1024);
   CHECK(hold::DipFilter::at(kLine, 4 * kMiB, 64 * kMiB) == 59 * kMiB);
@@ -91,7 +92,7 @@ TEST_CASE("below the line stopped members are out of memory, throttled ones for 
   CHECK(filter.judge(1 + DipFilter::kDip, true, false, true) == Need::kStarved);
   CHECK(filter.judge(DipFilter::kSleep, true, false, false) == Need::kUnclear);
   CHECK(filter.judge(1 + DipFilter::kSleep, true, false, false) == Need::kNear);
-  // Past it again: anew.
+  // Past the line again, the time begins again.
   CHECK(filter.judge(DipFilter::kSleep, true, true, false) == Need::kStarved);
   CHECK(filter.judge(1 + DipFilter::kSleep, true, false, false) == Need::kStarved);
   // What has been freed meanwhile is an end.
@@ -144,7 +145,7 @@ TEST_CASE("the rate is that of the last stretch, of this episode alone") {
   CHECK_FALSE(rule.wanted(100 * kSecond + 1, 55 * kMiB, 48 * kMiB, 64 * kMiB, 3600 * kSecond));
 }
 
-TEST_CASE("the kernel is asked when nobody has run into the limit, then less and less often") {
+TEST_CASE("the kernel is asked when no task has run into the limit, then less and less often") {
   constexpr int64_t kMs = 1'000'000;
   constexpr uint64_t kFull = 60 * kMiB;
   hold::AskRule rule;
@@ -169,7 +170,7 @@ TEST_CASE("another victim may be asked for when the last one has given something
   CHECK(hold::may_ask(1001 * kMs, kMs, false));
 }
 
-TEST_CASE("nobody asks for another victim while the memory of one comes back, for a second") {
+TEST_CASE("no process asks for another victim while one frees memory, for a second") {
   constexpr int64_t kMs = 1'000'000;
   uint64_t usage = 60 * kMiB;
   hold::AskRule rule;
@@ -182,7 +183,7 @@ TEST_CASE("nobody asks for another victim while the memory of one comes back, fo
   }
   CHECK_FALSE(rule.due(1, 1060 * kMs, 6, usage -= kMiB));
   CHECK(rule.due(1, 1150 * kMs, 6, usage -= kMiB));
-  // One that stands still is asked about.
+  // If usage does not fall, another victim is asked for.
   CHECK_FALSE(rule.due(2, 2000 * kMs, 6, usage));
   CHECK_FALSE(rule.due(2, 2010 * kMs, 7, usage));
   CHECK_FALSE(rule.due(2, 2109 * kMs, 7, usage));

@@ -1,4 +1,4 @@
-// A violated invariant of the rules ends the process, and says which one it was and where.
+// A violated invariant of the rules ends the process, and prints which one it was and where.
 #include "core/rules/invariant.h"
 
 #include <doctest/doctest.h>
@@ -14,7 +14,7 @@ using namespace oom;  // NOLINT(google-build-using-namespace)
 
 namespace {
 
-// What a process that does `what` says before it is aborted; empty if it is not.
+// What a process that runs `what` prints before it is aborted; empty if it is not.
 template <class What>
 std::string last_words(What&& what) {
   int ends[2];

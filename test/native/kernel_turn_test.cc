@@ -47,7 +47,7 @@ TEST_CASE("nothing is decided while tasks wait, however long they do") {
   CHECK(rig.decided(5'000 * kMs));
 }
 
-TEST_CASE("where nobody is left there is nothing to wait for") {
+TEST_CASE("if no process is left, there is nothing to wait for") {
   Rig rig;
   CHECK_FALSE(rig.decided(1));
   rig.sample.deserted = true;

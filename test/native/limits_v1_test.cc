@@ -16,7 +16,7 @@ namespace {
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kSizes[] = {0, 4096, 8192, 65536, 1 << 20, uint64_t{1} << 40, kUnlimited};
 
-// Applies the plan as the kernel would; false if it would say EINVAL.
+// Applies the plan as the kernel would; false if it would return EINVAL.
 bool apply(LimitsV1& at, const LimitPlan& plan) {
   for (int i = 0; i < plan.count; i++) {
     const LimitWrite& write = plan.writes[i];

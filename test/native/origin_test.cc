@@ -9,7 +9,7 @@ namespace {
 
 using Mark = OriginSigns::Mark;
 
-// Both limited, both have refused of late, both full: nothing can be told.
+// Both limited, both have refused of late, both full: the origin cannot be known.
 OriginSigns both() {
   OriginSigns signs;
   signs.own.refused = signs.above.refused = true;
@@ -51,7 +51,7 @@ TEST_CASE("the mark of an OOM that lasts") {
   CHECK(origin_of(signs) == Origin::kAncestor);
 }
 
-TEST_CASE("usage is believed only where nobody's end can have changed it") {
+TEST_CASE("usage is believed only if no process's end can have changed it") {
   OriginSigns signs = both();
   signs.above.full = false;
   CHECK(origin_of(signs) == Origin::kSelf);

@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kNow = 5'000 * kMs;
 constexpr int64_t kPatience = 1'000 * kMs;
 
-// A group in which tasks wait, as its files say.
+// A group in which tasks wait, according to its files.
 struct Rig {
   Need judge(int64_t now, Need need = Need::kStarved) {
     return own.judge(
@@ -36,7 +36,7 @@ struct Rig {
 
 }  // namespace
 
-TEST_CASE("a group in which no task waits is as it says, and nothing is asked") {
+TEST_CASE("if no task waits in a group, its sample is taken as it is, and nothing is asked") {
   Rig rig;
   for (Need need : {Need::kFine, Need::kNear, Need::kUnclear}) CHECK(rig.judge(kNow, need) == need);
   CHECK(rig.asked_limit == 0);
@@ -68,7 +68,7 @@ TEST_CASE("tasks that wait with room are on their way, until they have done so f
   CHECK(rig.own.undecided());
 }
 
-TEST_CASE("how long they have waited with room counts anew") {
+TEST_CASE("the time for which tasks have waited with room begins again") {
   Rig rig;
   rig.judge(kNow);
   SUBCASE("after a sample at the limit") {

@@ -1,4 +1,4 @@
-// Whether anybody is left in a guarded group, and how often to ask.
+// Whether any process is left in a guarded group, and how often to ask.
 #include "core/rules/presence.h"
 
 #include <doctest/doctest.h>
@@ -13,7 +13,7 @@ constexpr int64_t kNow = 1'000 * kMs;
 
 }  // namespace
 
-TEST_CASE("a group is deserted when two reports in a row have found nobody") {
+TEST_CASE("a group is deserted when two reports in a row have found no process") {
   Presence presence;
   CHECK_FALSE(presence.deserted());
   presence.reported(true);
@@ -24,7 +24,7 @@ TEST_CASE("a group is deserted when two reports in a row have found nobody") {
   CHECK(presence.deserted());
 }
 
-TEST_CASE("a report or a notification that somebody is there begins the count anew") {
+TEST_CASE("a report or a notification that a process is there begins the count again") {
   Presence presence;
   presence.reported(true);
   presence.reported(true);

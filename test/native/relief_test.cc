@@ -36,7 +36,7 @@ TEST_CASE("an end is suspected from its first sample until the group is out of m
   CHECK_FALSE(rig.relief.suspected());
 }
 
-TEST_CASE("a group that is out of memory again has to be quiet anew") {
+TEST_CASE("a group that is out of memory again has to be quiet for the whole time again") {
   Rig rig;
   rig.calm(kNow);
   CHECK_FALSE(rig.starved(kNow + kQuiet));
@@ -45,7 +45,7 @@ TEST_CASE("a group that is out of memory again has to be quiet anew") {
   CHECK(rig.calm(kNow + 2 * kQuiet + 1));
 }
 
-TEST_CASE("a notification starts the quiet time anew") {
+TEST_CASE("a notification starts the quiet time again") {
   Rig rig;
   rig.calm(kNow);
   CHECK_FALSE(rig.notified(kNow + kQuiet));
@@ -68,7 +68,8 @@ TEST_CASE("a group that is neither quiet nor out of memory for 20 ms is out of m
   CHECK(relief.flapping(kNow + kFlapping));
 }
 
-TEST_CASE("the 20 ms begin anew with a sample out of memory, another deadline, an unclear sample") {
+TEST_CASE(
+    "the 20 ms begin again with a sample out of memory, another deadline, an unclear sample") {
   Relief relief;
   relief.flapping(kNow);
   SUBCASE("out of memory") { relief.not_flapping(); }

@@ -1,4 +1,4 @@
-// What the files of a group say at one moment.
+// What the files of a group show at one moment.
 #include "core/rules/sample.h"
 
 #include <doctest/doctest.h>
@@ -48,7 +48,7 @@ TEST_CASE("the band that it is held by counts as used, what can be reclaimed doe
   CHECK_FALSE(full(s, kLimit));
 }
 
-TEST_CASE("more to reclaim than is used, as counters read one after the other may say, is no use") {
+TEST_CASE("if counters show more to reclaim than is used, nothing counts as used") {
   Sample s = using_bytes(kMiB);
   s.reclaimable = kMiB + 1;
   CHECK_FALSE(full(s, kLimit));

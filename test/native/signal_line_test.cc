@@ -47,7 +47,7 @@ TEST_CASE("a sample waits as long as 32 GB/s need up to the line, 1 to 500 ms") 
   CHECK(signals::pause(200, 100) == 1 * kMs);
 }
 
-TEST_CASE("processes are looked up in advance from two bands below the line on") {
+TEST_CASE("processes are listed in advance from two bands below the line on") {
   uint64_t max = 256 * kMiB, line = 224 * kMiB;
   CHECK(signals::is_near(160 * kMiB, line, max));
   CHECK_FALSE(signals::is_near(160 * kMiB - 1, line, max));

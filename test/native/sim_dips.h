@@ -1,6 +1,6 @@
-// What a group of cgroup v2 looks like at its line: members that wait dip below it for a while,
-// since the kernel takes back what CPUs had charged ahead, and nobody is served; then they charge
-// anew. Simulated groups are v1's: this changes what is seen of them, not what they do.
+// What processes see of a group of cgroup v2 at its line: members that wait dip below it for up
+// to 4 s, since the kernel takes back what CPUs had charged ahead, and no task is served; then they
+// charge again. Simulated groups are v1's: this changes what is seen of them, not what they do.
 #pragma once
 
 #include <algorithm>
@@ -19,10 +19,10 @@ class Dips {
   bool on(int64_t now) const { return !list_.empty() && now < list_.back().to; }
   int64_t end() const { return list_.empty() ? -1 : list_.back().to; }
 
-  // What one of the processes sees, which has been told `s`.
+  // Changes `s`, a sample of the group, to what one of the processes sees on v2.
   void show(const SimGroup& group, hold::DipFilter& filter, Sample& s) {
     int64_t now = group.now();
-    // Usage says it, as on v2: that a waiter was woken and tries again is not to be seen there.
+    // Usage shows it, as on v2: there a waiter that was woken and tries again cannot be seen.
     bool full = s.usage + kChargeBatch >= s.limit && group.killer_disabled() && group.stuck();
     bool starved = s.starved() || (full && on(now));
     s.need = filter.judge(now, starved, !on(now), group.frozen());
@@ -30,7 +30,7 @@ class Dips {
     if (on(now) && !s.starved()) list_.back().unseen_from = std::min(list_.back().unseen_from, now);
   }
 
-  // How long since then nobody could see that the group is out of memory.
+  // For how long from `from` on no process could see that the group is out of memory.
   int64_t unseen(int64_t from, int64_t now) const {
     int64_t sum = 0;
     for (const Dip& dip : list_) {

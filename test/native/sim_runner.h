@@ -1,6 +1,6 @@
 // Runs random schedules on all cores:
 //   PROGRAM                                OOM_SIM_SCHEDULES (1,000,000; with sanitizers 50,000)
-//   PROGRAM --schedules N [--from SEED] [--failures N]   stops after so many failing seeds (5)
+//   PROGRAM --schedules N [--from SEED] [--failures M]   stops after M failing seeds (5)
 //   PROGRAM --seed N                       one schedule, with a trace
 #pragma once
 
@@ -52,7 +52,7 @@ inline void print_running_seed(int) {
   fflush(stdout);
 }
 
-// `One`: made once in each thread; run(seed, trace, tally) tells what went wrong, or nothing.
+// `One`: made once in each thread; run(seed, trace, tally) returns what went wrong, or nothing.
 template <class One, class Tally>
 struct SimRunner {
   void (*add)(Tally& sum, const Tally& part);

@@ -18,7 +18,7 @@ struct Window {
   uint64_t total = 7'000'000;
 
   Window() { window.begin(now, total); }
-  // After so long, with so much more of it stalled.
+  // Samples `ms` later, with `stalled_us` more of stalled time.
   bool sample(int64_t ms, uint64_t stalled_us) {
     now += ms * kMs;
     total += stalled_us;
