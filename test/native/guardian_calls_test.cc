@@ -26,7 +26,7 @@ void note(std::string& log, const char* what) {
   log += what;
 }
 
-// Shows and answers what it is told to, and notes what is called.
+// Shows and answers what the test has set, and notes what is called.
 class Script final : public BackEnd {
  public:
   explicit Script(std::string& log) : log_(log), event(eventfd(0, EFD_CLOEXEC)) {
@@ -166,7 +166,7 @@ struct Rig final : guardian::Effects {
     group->ready(*loop, clock);
     return std::exchange(log, {});
   }
-  // A look each millisecond.
+  // Samples each millisecond.
   std::string run_for(int64_t ms) {
     std::string all;
     for (int64_t i = 0; i < ms; i++) {
@@ -191,7 +191,7 @@ struct Rig final : guardian::Effects {
     slot->claim.store(SharedSlot::word(episode, who));
   }
   bool delaying() const { return group->machine().phase() == EpisodeMachine::Phase::kDelaying; }
-  // Whether the event's descriptor is registered: for whoever has it.
+  // Whether the event's descriptor is registered, for any source.
   bool registered() {
     int err = loop->add(files->event.get(), *group, EPOLLIN);
     if (err == 0) loop->remove(files->event.get());
@@ -249,7 +249,7 @@ TEST_CASE("attached: its event is registered, and v2 is sampled by the clock") {
   }
 }
 
-TEST_CASE("v2: a group that rests is looked at in the sweep alone") {
+TEST_CASE("v2: an idle group is sampled in the sweep alone") {
   V2 v2;
   Rig& rig = v2.rig;
   rig.group->set_writes_reported(true);
@@ -403,8 +403,8 @@ TEST_CASE("an OOM of a group above is that group's") {
   below->detach(*rig.loop);
 }
 
-TEST_CASE("whoever is stopped by signals is looked up where the sentinel notes it") {
-  SUBCASE("at each look") {
+TEST_CASE("the guardian reads the sentinel's notes of which processes signals have stopped") {
+  SUBCASE("at each sample") {
     Rig rig;
     rig.look();
     CHECK(rig.files->sees_stops);
@@ -416,7 +416,7 @@ TEST_CASE("whoever is stopped by signals is looked up where the sentinel notes i
   }
 }
 
-TEST_CASE("members are looked for in an episode alone") {
+TEST_CASE("members are listed only in an episode") {
   Rig rig;
   rig.run_for(100);
   CHECK(rig.asked_members == 0);
@@ -425,7 +425,7 @@ TEST_CASE("members are looked for in an episode alone") {
   CHECK(rig.asked_members == 2);
 }
 
-TEST_CASE("a notification says that a member is there again") {
+TEST_CASE("a notification shows that the group has a member again") {
   for (bool notified : {false, true}) {
     Rig rig;
     rig.config.parent_alive = false;
@@ -502,14 +502,14 @@ TEST_CASE("a notification soon after a fine sample can wait") {
   CHECK(rig.files->samples == 3);
 }
 
-TEST_CASE("v1: it looks after a notification for a while, then not at all") {
+TEST_CASE("v1: the guardian samples for 100 ms after a notification, then not at all") {
   Rig rig;
   rig.notify();
   CHECK(rig.wakes_in() == 5);
   rig.clock += 99 * kMs;
   rig.look();
   CHECK(rig.wakes_in() == 1);
-  // With a delay of 0 nothing is left to look for: the timer that is set is cleared.
+  // With a delay of 0 no sample is needed any more: the timer that is set is cleared.
   rig.clock += kMs;
   rig.slot->delay_ms.store(0);
   rig.slot->state.store(SlotState::kReleased);
@@ -538,7 +538,7 @@ TEST_CASE("a delay of 0 is the parent's to carry out, for the grace") {
   CHECK_FALSE(rig.group->machine().active());
   CHECK(rig.run_for(kGrace - 1) == "");
   CHECK(rig.run_for(5) == "pause");
-  // Each OOM anew.
+  // Each OOM has the grace again.
   rig.relieve();
   rig.run_for(100);
   rig.starve();
@@ -572,7 +572,7 @@ TEST_CASE("what it holds again itself is released at once when the parent sets t
   }
 }
 
-TEST_CASE("it holds again what it has let go of, once") {
+TEST_CASE("after a release the guardian holds the group again, once") {
   Rig rig;
   rig.starve();
   rig.look();
@@ -582,7 +582,7 @@ TEST_CASE("it holds again what it has let go of, once") {
   rig.relieve();
   rig.files->hold_error = -EAGAIN;
   CHECK(rig.run_for(110) == "hold hold-slowly");
-  // What could not be let go of is held.
+  // If the release failed, the group is still held.
   rig.files->pause_error = -EIO;
   rig.starve();
   rig.run_for(kDelay + kGrace + 1);
@@ -594,7 +594,7 @@ TEST_CASE("it holds again what it has let go of, once") {
   CHECK(rest.find("hold") == std::string::npos);
 }
 
-TEST_CASE("what could not be put back is tried again, and nothing else is done") {
+TEST_CASE("a release that fails is tried again, and nothing else is done") {
   Rig rig;
   rig.files->release_error = -EIO;
   rig.starve();
@@ -613,7 +613,7 @@ TEST_CASE("what could not be put back is tried again, and nothing else is done")
   CHECK(rig.group->done());
 }
 
-TEST_CASE("put back: without a parent the headroom as well, in use or not where it is the last") {
+TEST_CASE("restore() without a parent: headroom too, and headroom in use is left the last time") {
   for (bool last : {false, true}) {
     Rig rig;
     rig.slot->own_limit.store(64 * kMiB);
@@ -670,7 +670,7 @@ TEST_CASE("a group that is gone is done, within an episode and within its fallba
   }
 }
 
-TEST_CASE("retired: released where it is held, and left") {
+TEST_CASE("a disposed group is released if it is held, and is no longer watched") {
   for (bool held : {true, false}) {
     Rig rig;
     REQUIRE(rig.group->attach(*rig.loop) == 0);
@@ -697,7 +697,7 @@ TEST_CASE("each killing fallback has its own victims") {
   }
 }
 
-TEST_CASE("a kill that fails or finds nobody is answered at once") {
+TEST_CASE("if a kill fails or finds no process, the kernel has its killer at once") {
   for (bool fails : {true, false}) {
     Rig rig(Fallback::kKillLargest);
     rig.kill_error = fails ? -EIO : 0;
@@ -779,7 +779,7 @@ TEST_CASE("what the sentinel does beside its fallback takes effect before the ke
     CHECK_FALSE(rig.group->machine().active());
     CHECK(rig.group->machine().end().outcome == Outcome::kGuardian);
   }
-  SUBCASE("heard of once: a notification after it is one") {
+  SUBCASE("its act is counted once: a notification after it begins the quiet time again") {
     rig.run_for(10);
     rig.claim(2, Claimant::kSentinel, rig.clock);
     rig.run_for(1);
@@ -849,7 +849,7 @@ TEST_CASE("a full group whose killer the parent has enabled is not out of memory
   CHECK_FALSE(rig.group->machine().active());
 }
 
-TEST_CASE("a delay that is set without an OOM says nothing of the next one's fallback") {
+TEST_CASE("a delay that is set without an OOM does not change the next OOM's fallback") {
   Rig rig;
   rig.starve();
   rig.look();
@@ -931,7 +931,7 @@ TEST_CASE("v2: members that the sentinel leaves asleep after the end are freed, 
     rig.slot->hold.frozen.store(1);
     CHECK(rig.run_for(kGrace + 2) == "thaw hold");
   }
-  SUBCASE("it has gone: what it held is put back") {
+  SUBCASE("the parent has ended: the guardian releases the group and thaws it") {
     rig.config.parent_alive = false;
     CHECK(rig.run_for(1) == "release thaw done");
   }

@@ -19,7 +19,7 @@ constexpr uint64_t kMiB = 1 << 20;
 constexpr int64_t kDelay = 50 * kMs;
 constexpr int64_t kGrace = 20 * kMs;
 
-// One group with one process; the guardian's looks fail while `error` is set.
+// One group with one process; the guardian's samples fail while `error` is set.
 struct Rig final : GuardianHooks {
   explicit Rig(Fallback fallback = Fallback::kKernel) {
     SimGroup::Config config;
@@ -65,7 +65,7 @@ struct Rig final : GuardianHooks {
       group.advance_to(std::max(group.now(), next));
     }
   }
-  // Not before, and at most one look later.
+  // Checks that the guardian releases after `ns`: not before, and at most 10 ms later.
   void lets_go_after(int64_t ns) {
     run_for(ns - kMs);
     CHECK_FALSE(release);
@@ -114,7 +114,7 @@ TEST_CASE("what cannot be read is as it was") {
   CHECK(rig.release);
 }
 
-TEST_CASE("what could not be told past the deadline is the sentinel's first, when it can") {
+TEST_CASE("after unclear samples past the deadline the sentinel may act first, if it can") {
   Rig rig;
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
@@ -131,7 +131,7 @@ TEST_CASE("what could not be told past the deadline is the sentinel's first, whe
   SUBCASE("which does nothing") { rig.lets_go_after(kGrace - 10 * kMs); }
 }
 
-TEST_CASE("an OOM that begins anew where nothing was freed has what was left of the delay") {
+TEST_CASE("if an OOM begins again and nothing was freed, it has the rest of the delay") {
   Rig rig;
   rig.starve();
   rig.run_for(20 * kMs);
@@ -194,7 +194,7 @@ TEST_CASE("where the sentinel has seen the end and holds again, the next OOM has
     rig.run_for(4 * kMs);
     CHECK_FALSE(rig.group.killer_disabled());
   }
-  SUBCASE("not seen: what is held is let go of again") {
+  SUBCASE("not seen: a group that is held is released again") {
     rig.group.set_killer_disabled(true);
     rig.starve();
     rig.run_for(6 * kMs);
@@ -212,7 +212,7 @@ TEST_CASE("an episode that was over before it began is no end of it") {
   CHECK(rig.release);
 }
 
-TEST_CASE("an episode that is first heard of while the kernel has its killer is followed") {
+TEST_CASE("an episode that is first seen while the kernel has its killer is followed") {
   Rig rig;
   rig.starve();
   rig.run_for(5 * kMs);
@@ -220,7 +220,7 @@ TEST_CASE("an episode that is first heard of while the kernel has its killer is 
   rig.lets_go_after(kDelay + kGrace);
 }
 
-TEST_CASE("what could not be looked at for long is looked at") {
+TEST_CASE("a group whose samples failed for a second is sampled") {
   Rig rig;
   rig.error = -EIO;
   rig.starve();
@@ -250,7 +250,7 @@ TEST_CASE("what it has done long ago puts nothing off") {
   rig.lets_go_after(kDelay + kGrace);
 }
 
-TEST_CASE("headroom that is lent and used neither ends an OOM nor begins another") {
+TEST_CASE("headroom in use neither ends an OOM nor begins another") {
   Rig rig;
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
@@ -300,7 +300,7 @@ TEST_CASE("what the sentinel has claimed is its own, for a while") {
   CHECK(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kGuardian));
 }
 
-TEST_CASE("what the sentinel claims while the guardian cannot let go is waited for") {
+TEST_CASE("if the sentinel claims while the guardian's release fails, the guardian waits for it") {
   Rig rig;
   rig.starve();
   rig.switch_error = -EIO;
@@ -327,11 +327,11 @@ TEST_CASE("what the sentinel claims while the guardian's kill takes effect has i
   rig.lets_go_after(100 * kMs);
 }
 
-TEST_CASE("the sentinel is told when the guardian acts") {
+TEST_CASE("a claim in the slot reports each act of the guardian to the sentinel") {
   Rig rig(Fallback::kKillGroup);
   rig.starve();
-  SUBCASE("where it tells of no episode") {}
-  SUBCASE("where the guardian has claimed this one already") {
+  SUBCASE("the slot has no episode") {}
+  SUBCASE("the guardian has claimed this episode already") {
     rig.publish(1, SlotState::kEpisode);
     rig.run_for(kDelay + kGrace + 20 * kMs);
     REQUIRE(rig.killed == 1);
@@ -346,7 +346,7 @@ TEST_CASE("the sentinel is told when the guardian acts") {
   CHECK(rig.slot->claimed_at.load() >= from + kDelay);
 }
 
-TEST_CASE("a failing guardian does not tell of an act again and again") {
+TEST_CASE("a guardian whose release fails does not claim the act again and again") {
   Rig rig;
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
@@ -356,7 +356,7 @@ TEST_CASE("a failing guardian does not tell of an act again and again") {
   CHECK(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kGuardian));
   rig.run_for(90 * kMs);
   CHECK(rig.slot->claimed_at.load() == claimed_at);
-  // Only when it has.
+  // Only when it has acted.
   int64_t from = rig.group.now();
   rig.switch_error = 0;
   rig.run_for(6 * kMs);
@@ -364,7 +364,7 @@ TEST_CASE("a failing guardian does not tell of an act again and again") {
   CHECK(rig.slot->claimed_at.load() >= from);
 }
 
-TEST_CASE("what a disposed guard has given back is not held again") {
+TEST_CASE("a group that a disposed guard has released is not held again") {
   Rig rig;
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
@@ -376,7 +376,7 @@ TEST_CASE("what a disposed guard has given back is not held again") {
   CHECK_FALSE(rig.group.killer_disabled());
 }
 
-TEST_CASE("a guardian that leaves puts back the killer and thaws") {
+TEST_CASE("a guardian that leaves releases the group and thaws it") {
   Rig rig;
   rig.group.freeze();
   rig.slot->hold.frozen.store(1);
@@ -413,14 +413,14 @@ TEST_CASE("a killing fallback kills, and thaws first") {
   CHECK_FALSE(rig.release);
 }
 
-TEST_CASE("what its parent has put back and somebody has held again is let go of") {
+TEST_CASE("a disposed group that another process has held again is released") {
   Rig rig;
   rig.guardian->tell(GuardianProcess::Word::kRemove);
   rig.run_for(kMs);
   CHECK_FALSE(rig.group.killer_disabled());
 }
 
-TEST_CASE("nobody is left: the sentinel's to end while it has time, then no reason to act on") {
+TEST_CASE("if no process is left, the sentinel may end the OOM in its time, then the guardian") {
   Rig rig;
   rig.starve();
   rig.publish(1, SlotState::kEpisode);

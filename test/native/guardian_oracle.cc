@@ -7,12 +7,12 @@ namespace {
 
 // A kill that has not taken effect by then is followed by the kernel's.
 constexpr int64_t kTakesEffect = 95 * kMs;
-// Of the survivor: the kernel's window at most, and a look.
+// The process that survives leaves within the kernel's window and the time of one sample.
 constexpr int64_t kLeaves = 1300 * kMs;
 constexpr int64_t kSteady = 60 * kMs;
-// An end is sure to be seen when it lasts so long: from one look to the next, and until it is
-// believed, each of them late by 3 ms. A shorter one looks like the retry of a woken waiter, which
-// notifies as well.
+// An end that lasts 25 ms is sure to be seen: from one sample to the next, and until it is
+// believed, each of them late by 3 ms. A shorter one cannot be distinguished from the retry of a
+// woken waiter, which notifies as well.
 constexpr int64_t kSurelySeen = 25 * kMs;
 
 }  // namespace
@@ -47,7 +47,7 @@ void GuardianSchedule::began(const EpisodeMachine& m) {
   note("episode %u begins", m.id());
   id_ = m.id();
   in_episode_ = true;
-  // Later only where it is stopped before it can say so.
+  // The sentinel publishes this time at once, unless it is stopped before.
   began_at_ = extend_from_ = m.started_at();
   deadline_ = began_at_ + m.config().delay_ns;
   yielded_ = 0;
@@ -105,23 +105,23 @@ void GuardianSchedule::guardian_killed(uint32_t count) {
 // or without having seen the group.
 bool GuardianSchedule::blind() const { return group_.now() - unseen_at_ < kSurelySeen; }
 
-// Whether there is a deadline to be moved: a fallback at work has none, whoever has claimed it.
+// Whether there is a deadline to be moved: once a process has claimed the fallback, there is none.
 bool GuardianSchedule::clock_runs() const {
   return in_episode_ && (slot_->claim.load() & 3) == 0 &&
          driver_->machine().phase() == EpisodeMachine::Phase::kDelaying;
 }
 
-// The time is over by the deadline that the program has been promised, for whoever sees the group
-// first; where the sentinel might still act, plus the grace.
+// Checks that the deadline that the program was promised has passed for the process that saw the
+// OOM first. If the sentinel might still act, the grace must have passed too.
 void GuardianSchedule::check_not_early(const char* what) {
-  // What the last process has left behind is let go of as soon as it is seen to be gone.
+  // Once the last process is seen to have ended, the group is released without delay.
   if (group_.processes().empty()) return;
   // The program has let the kernel in itself: there is no deadline any more.
   if (in_episode_ && (yielded_ == id_ || planned_ == id_)) return;
   int64_t now = group_.now();
-  // Who is stopped within the call cannot know better; nobody waits, so nobody is killed.
+  // A guardian that was stopped within the call cannot know better. No task waits: no kill follows.
   if (now == guardian_continued_at_ && !was_stuck_) return;
-  // Lent headroom that is in use is an OOM until the episode ends.
+  // Headroom in use is an OOM until the episode ends.
   int64_t fine_since = std::max(unstuck_at_, ended_at_);
   bool fine = !was_stuck_ && !was_wanting_;
   if (!in_episode_ && fine && now - fine_since > kBelieved && !blind()) {
@@ -129,12 +129,12 @@ void GuardianSchedule::check_not_early(const char* what) {
   }
   int64_t since = was_wanting_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
   int64_t due = since + shortest_;
-  // A sentinel that is stopped may have told of the end before it carries it out.
+  // A sentinel that is stopped may have published the end before it carries it out.
   bool told = in_episode_ && slot_->state.load() != SlotState::kArmed;
   if (told) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   // A raised limit clears the clock, whether or not the sentinel has come to see it.
   if (told && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest_);
-  // It may have told of the next episode as well, and ended before we heard of it.
+  // It may have published the next episode as well, and ended before this check knows of it.
   if (told && slot_->claim.load() >> 2 != id_) {
     due = std::min(due, slot_->started_at.load() + shortest_);
   }
@@ -147,7 +147,7 @@ void GuardianSchedule::act(bool guardian, bool kill) {
   // Which process: a guardian that was replaced is another one.
   const void* by = guardian ? static_cast<const void*>(guardian_.get()) : driver_.get();
   bool other = acted_ && last_act_.by != by;
-  // A kernel that nobody waits for kills nobody.
+  // If no task waits, the kernel's killer kills no process.
   bool harmful = kill || (last_act_.kill && was_stuck_);
   // Who is stopped between the last check and the deed cannot know better.
   bool late = guardian ? now == guardian_continued_at_ : now == continued_at_;
@@ -210,7 +210,7 @@ void GuardianSchedule::check() {
   }
   if (stuck != was_stuck_) note("  %s", stuck ? "out of memory" : "no longer out of memory");
   if (!stuck && was_stuck_) unstuck_at_ = now;
-  // Lent headroom ends nothing: the group has more than it has a right to.
+  // Raised headroom ends no OOM: the group has more than its own limit allows.
   uint64_t own = slot_->own_limit.load();
   bool wanting = group_.stuck() || (own != 0 && group_.usage() + kChargeBatch >= own);
   if (wanting && (known_since_ == kNever || (!was_wanting_ && now - calm_since_ >= kSurelySeen))) {
@@ -243,7 +243,8 @@ void GuardianSchedule::check_lateness() {
   // The first guardian's end leaves no process that has seen the OOM begin while the sentinel was
   // stopped.
   from = std::max(from, std::min(guardian_since_, sentinel_saw_at_));
-  // Below the line nobody can be told by those who have seen it there.
+  // While the group dips below its line, a process that starts cannot see the OOM that earlier ones
+  // have seen at the line.
   bool forgotten = guardian_since_ > from && sentinel_hindered_at_ >= from;
   if (forgotten && dips_.unseen(from, now) > 0) from = std::max(from, dips_.end());
   Condition condition = !sentinel_alive_                        ? Condition::kDead
@@ -262,7 +263,7 @@ void GuardianSchedule::check_lateness() {
   if (over > most) fail("out of memory for %.1f ms past the deadline", ms(over));
 }
 
-// Without a parent and without an OOM the guardian puts back and leaves.
+// Without a parent and without an OOM the guardian restores the group and leaves.
 void GuardianSchedule::check_left_alone() {
   int64_t now = group_.now();
   bool there = guardian_ && !guardian_->gone();
@@ -294,7 +295,7 @@ void GuardianSchedule::check_held() {
   }
 }
 
-// Everything that was changed is as it was, whoever has had to see to it.
+// Everything that was changed has been restored, by whichever process had to do it.
 void GuardianSchedule::check_undone() {
   if (!sentinel_alive_) {
     int64_t patience = std::max(delay_, max_delay_) + extension_ + 4000 * kMs;

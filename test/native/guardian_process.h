@@ -1,8 +1,8 @@
 // The guardian's process in a simulation: the real GuardianGroup, on a simulated group,
 // and what else such a process is: its wake-ups, its socket, its end.
 //
-// A dead process keeps its GuardianGroup until the schedule's end, since it may die within any call: what
-// it still does then reaches nobody.
+// A dead process keeps its GuardianGroup until the schedule's end, since it may die within any
+// call: what it still does then has no effect.
 #pragma once
 
 #include <algorithm>
@@ -134,13 +134,13 @@ class GuardianProcess final : public guardian::Effects {
     back_end_ = back_end.get();
     guardian_group_ = std::make_unique<guardian::GuardianGroup>(config_, std::move(back_end),
                                                                 nullptr, kInode, "");
-    // The kernel tells at once who registers in the middle of an OOM.
+    // If a process registers in the middle of an OOM, the kernel notifies it at once.
     seen_ = group.notifications();
     if (group.under_oom()) notice_at_ = group.now();
   }
   ~GuardianProcess() override { guardian_group_->detach(loop_); }
 
-  // SIGKILL, wherever it is. `nowhere`: shared memory in which nothing is told.
+  // SIGKILL, within any call. `nowhere`: shared memory that no other process reads.
   void die(SharedState& nowhere) {
     gone_ = true;
     back_end_->die();
@@ -153,7 +153,7 @@ class GuardianProcess final : public guardian::Effects {
   bool terminating() const { return terminating_; }
   bool left_owing() const { return terminating_ && back_end_->in_use(); }
 
-  // The kernel's notifications so far; one may be lost where looks go on anyway.
+  // Takes the kernel's notifications so far; one may be lost while sampling goes on anyway.
   void notice() {
     if (gone_ || retired_ || group_.notifications() == seen_) return;
     seen_ = group_.notifications();
@@ -163,8 +163,8 @@ class GuardianProcess final : public guardian::Effects {
     wake();
   }
   void wake() { notice_at_ = std::min(notice_at_, group_.now() + hooks_.guardian_late()); }
-  // Signals and the parent's end may overtake what is said; what is said keeps its order, and
-  // nothing is heard of a parent that is gone.
+  // Signals and the parent's end may overtake messages. Messages keep their order, and none is read
+  // once the parent's end is known.
   void tell(Word what, int64_t ns = 0) {
     int64_t at = group_.now() + hooks_.guardian_late();
     if (what == Word::kRemove) said_at_ = at = std::max(at, said_at_);
@@ -239,7 +239,7 @@ class GuardianProcess final : public guardian::Effects {
     return std::find_if(words_.begin(), words_.end(),
                         [](const Message& m) { return m.what == Word::kRemove; });
   }
-  // What a parent said before its end is read first.
+  // Messages that a parent sent before its end are read first.
   void hear_out() {
     for (auto next = said(); next != words_.end(); next = said()) {
       Message before = *next;
@@ -256,7 +256,7 @@ class GuardianProcess final : public guardian::Effects {
         retired_ = !gone_;
         break;
       case Word::kTerminate:
-        // As the pidfd says, whichever of both is looked at first.
+        // The pidfd shows the parent's end, whichever of the two is read first.
         if (std::any_of(words_.begin(), words_.end(),
                         [](const Message& m) { return m.what == Word::kParentGone; })) {
           hear_out();

@@ -84,7 +84,7 @@ void GuardianSchedule::turn(int64_t until) {
   for (int64_t stopped : {sentinel_stopped_until_, guardian_stopped_until_}) {
     if (stopped > now) next = std::min(next, stopped);
   }
-  // Whoever is told of it is told in time.
+  // A process that is notified of an event is notified in time.
   int64_t happens = group_.next_event();
   if (!sentinel_runs()) return group_.advance_to(std::max(now, std::min(next, happens)));
   in_sentinel_ = true;
@@ -124,7 +124,7 @@ void GuardianSchedule::carry_out(Task task) {
       break;
     case Task::kCharge:
       note("charges anew");
-      // Waiters are woken, and wait again: of which the kernel tells.
+      // Waiters are woken and wait again, and the kernel notifies of that.
       for (const SimProcess& p : group_.processes()) {
         if (p.size > 0 && group_.stuck() && group_.release(p.pid, 4096) == 0) break;
       }
@@ -243,7 +243,7 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       note("reads files");
       group_.cache(static_cast<uint64_t>(random_.range(1, 4000)) * 4096);
       break;
-    case 11: {  // somebody outside sets the limit
+    case 11: {  // another process sets the limit
       bool lent = slot_->own_limit.load() != 0;
       bool up = random_.percent(60);
       uint64_t bytes = group_.limit(), before = intended_;
@@ -251,13 +251,13 @@ void GuardianSchedule::happen_to_group(int64_t what) {
           up ? std::max(bytes, lent ? slot_->raised_to.load() : 0) +
                    static_cast<uint64_t>(random_.range(1, 4096)) * 4096
              : bytes - std::min(bytes / 2, static_cast<uint64_t>(random_.range(1, 1024)) * 4096);
-      // Between the look at a limit and the write of a higher one nobody can be heard.
+      // Between the sample of a limit and the write of a higher one no other write is noticed.
       bool lending = lent && group_.limit() < slot_->raised_to.load();
       if (disposing_ || lending || (lent && !up) || group_.set_limit(bytes) != 0) break;
       note("outsider sets the limit");
       intended_ = group_.limit();
-      // A sentinel that is stopped between its look and its loan does not see it.
-      // Of several, it has seen none.
+      // A sentinel that is stopped between its sample and its raise does not see the new limit.
+      // If the limit was set several times, it has seen none of these.
       if (sentinel_runs()) {
         also_right_ = 0;
       } else if (also_right_ == 0 || also_right_since_ != suspended_at_) {
@@ -298,15 +298,15 @@ void GuardianSchedule::happen_to_group(int64_t what) {
   }
 }
 
-// The program, through the guard. While it is being told, either may hold.
+// The program calls the guard. During the call the old value may be in force, or the new one.
 void GuardianSchedule::use_api(int64_t what) {
   SimDriver& d = *driver_;
   switch (what) {
     case 0: {
       uint64_t bytes = d.machine().base_limit() + static_cast<uint64_t>(random_.range(1, 9)) * kMiB;
       note("program raises the limit");
-      // Nothing is raised where somebody has set more already. Should it die within, both are
-      // right.
+      // If another process has set a higher limit already, nothing is raised. If the program dies
+      // within the call, both limits are right.
       uint64_t before = intended_;
       intended_ = std::max(before, bytes / 4096 * 4096);
       raised_at_ = group_.now();
@@ -409,7 +409,7 @@ void GuardianSchedule::happen_to_processes(int64_t what) {
   }
 }
 
-// With nobody behind it that would be the case that is documented as the one without an end.
+// If no guardian were left, this would be the case that is documented as the one without an end.
 void GuardianSchedule::kill_sentinel() {
   if (!sentinel_alive_ || disposed_ || !guardian_ || guardian_->gone()) return;
   if (guardian_->terminating()) return;
@@ -520,7 +520,7 @@ bool GuardianSchedule::lose() {
   return lost;
 }
 
-// Nobody wants anything any more and there is room.
+// No process wants memory any more, and there is room.
 void GuardianSchedule::relieve() {
   note("relief");
   int64_t until = group_.now() + 10'000 * kMs;

@@ -50,7 +50,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
     int64_t at;
     Task task;
   };
-  // One process's dangers: after so many steps it is stopped, or killed.
+  // The steps of one process after which it is stopped, or killed.
   struct Danger {
     int64_t stop_after = -1, die_after = -1;
   };
@@ -178,7 +178,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // Where the limit was set while the sentinel was within a call: the one before. 0: nothing else.
   uint64_t also_right_ = 0;
   int64_t also_right_since_ = -1;  // when it was stopped
-  int64_t raised_at_ = -1;         // the limit, by whoever may
+  int64_t raised_at_ = -1;         // when any process has raised the limit
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
   int64_t nobody_until_ = 0, hopeless_until_ = 0;
   bool nobody_ran_ = false;  // neither process, at the last check
@@ -186,7 +186,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // Out of memory since, as far as the guardian could know: an end that it had no time to see is
   // none.
   int64_t known_since_ = kNever, calm_since_ = 0;
-  int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not look or act
+  int64_t unseen_at_ = -1000 * kMs;  // when the guardian could last not sample or act
   bool could_look_ = true;           // the guardian, at the last check
   bool left_owing_ = false;
   int64_t sentinel_hindered_at_ = -1;  // when it last did not run

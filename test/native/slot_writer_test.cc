@@ -50,7 +50,7 @@ struct Rig {
 
 }  // namespace
 
-TEST_CASE("an episode's fallback is nobody's until it is claimed") {
+TEST_CASE("no process has an episode's fallback until it is claimed") {
   Rig rig;
   rig.look();
   CHECK(rig.slot.claim.load() == rig.word(Claimant::kNobody));
@@ -83,7 +83,7 @@ TEST_CASE("what the guardian has done takes effect before the kernel is let in")
   CHECK(rig.slot.claimed_at.load() == rig.now);
 }
 
-TEST_CASE("a claim is taken from who has it, and from nobody else") {
+TEST_CASE("a claim is taken from the process that has it, and from no other") {
   SharedSlot slot;
   slot.claim.store(SharedSlot::word(1, Claimant::kNobody));
   REQUIRE(slot.claim_for(1, Claimant::kSentinel, 10));
@@ -106,7 +106,7 @@ TEST_CASE("what is carried out counts from there") {
   CHECK(slot.claimed_at.load() == 30);
 }
 
-TEST_CASE("what the guardian has done before it was told of an episode is this one's fallback") {
+TEST_CASE("what the guardian did before the slot had an episode is that episode's fallback") {
   Rig rig;
   rig.look();
   rig.look(Need::kFine);
@@ -179,7 +179,7 @@ TEST_CASE("an OOM that lasts longer than its distance fits has been over just no
   CHECK(rig.slot.view().relieved_at == kNever);
 }
 
-TEST_CASE("a guard that is disposed tells when the killer is back, not before") {
+TEST_CASE("a disposed guard publishes that the killer is back when it is, not before") {
   Rig rig;
   rig.look();
   Input cancel;

@@ -44,7 +44,7 @@ constexpr SlotView kRuns = slot(2, SlotState::kEpisode);
 constexpr SlotView kEnded = slot(2, SlotState::kArmed);
 constexpr SlotView kLetIn = slot(2, SlotState::kKernel);
 
-// What is read of a group that has no slot says nothing.
+// The view of a group that has no slot; its other fields have no meaning.
 constexpr SlotView without_slot(SlotView view) {
   view.there = false;
   return view;
@@ -154,9 +154,9 @@ TEST_CASE("a sentinel that is no later than the grace has not slept") {
 TEST_CASE("after an end that the sentinel has seen, an OOM has a delay of its own") {
   Rig rig;
   SUBCASE("of an episode that was followed") { rig.deadline(kRuns); }
-  SUBCASE("of one that began and ended between two looks") {}
+  SUBCASE("of one that began and ended between two samples") {}
   CHECK(rig.deadline(kEnded, 70) == 70 + kDelay);
-  // And not again with each look.
+  // The delay does not begin again with each sample.
   CHECK(rig.deadline(kEnded, 90) == 70 + kDelay);
 }
 
@@ -206,14 +206,14 @@ TEST_CASE("a slot that still speaks of an OOM that is over does not shorten the 
   CHECK(rig.deadline(slot(2, SlotState::kEpisode, -5, 10)) == 10);
 }
 
-TEST_CASE("a deadline is not before the last sample of which nothing could be said") {
+TEST_CASE("a deadline is not before the last sample that was unclear") {
   Rig rig;
   rig.turn.unclear(at(60));
   CHECK(rig.deadline(kOld) == 60);
   CHECK(rig.deadline(kRuns) == 80);
 }
 
-TEST_CASE("an episode that is followed is over when the slot says so") {
+TEST_CASE("an episode that is followed is over when the slot shows its end") {
   Rig rig;
   rig.deadline(kRuns);
   CHECK_FALSE(rig.turn.is_over(kRuns, rig.own));
@@ -259,7 +259,7 @@ TEST_CASE("only an episode that the guardian has ended can be seen over") {
 
 TEST_CASE("what the guardian has ended without a claim is over with the sentinel's next end") {
   Rig rig;
-  // The sentinel had told of no episode when the guardian acted.
+  // The sentinel had published no episode when the guardian acted.
   CHECK(rig.may_act(kOld));
   const OwnEpisode acted{1, true};
   CHECK_FALSE(rig.turn.seen_over(kOld, acted));
@@ -305,7 +305,7 @@ TEST_CASE("a fallback is claimed before it is carried out, each time") {
   Rig rig;
   CHECK(rig.may_act(kRuns));
   CHECK(rig.claims == 1);
-  // The sentinel's episode may outlast what this process sees: it is told that it acts again.
+  // The sentinel's episode may outlast what this process sees: a new claim reports the second act.
   CHECK(rig.may_act(kRuns));
   CHECK(rig.claims == 2);
   CHECK(rig.may_act(slot(3, SlotState::kKernel)));
@@ -347,7 +347,7 @@ TEST_CASE("a sentinel that has claimed it just before has its 100 ms from there,
   CHECK(rig.turn.put_off() == at(200));
 }
 
-TEST_CASE("what the sentinel has carried out, or claimed anew, has its time again") {
+TEST_CASE("what the sentinel has carried out, or claimed again, has its time again") {
   Rig rig;
   rig.claimable = false;
   CHECK_FALSE(rig.may_act(claimed(kRuns), 100));
