@@ -43,13 +43,13 @@ TEST_CASE("a group's own count is known to those below it, however deep") {
   CHECK(reads == 1);
 }
 
-TEST_CASE("what nobody has noted is read, and 0 is no group") {
+TEST_CASE("a count that has not been noted is read, and 0 is no group") {
   AboveCache cache;
   int reads = 0;
   auto read = [&] { return Above{.count = static_cast<uint64_t>(++reads)}; };
   cache.next(5, 6);
   CHECK(cache.of_above(read).count == 1);
-  // 6 has not told its own count: those below it read again.
+  // The count of group 6 itself has not been noted, so a group below it reads again.
   cache.next(6, 7);
   CHECK(cache.of_above(read).count == 2);
   cache.next(0, 8);

@@ -57,7 +57,7 @@ TEST_CASE("without open() nothing is interrupted") {
   alarm.stop();
 }
 
-TEST_CASE("a signal that somebody else handles by now is theirs") {
+TEST_CASE("an alarm does not start if its signal has another handler by now") {
   Alarm alarm;
   REQUIRE(alarm.open().ok());
   int ours = 0;

@@ -1,4 +1,4 @@
-// The mapping of a ballast. What it charges and gives back: test/kernel/protect/reserve.ts.
+// Tests the mapping of a ballast; test/kernel/protect/reserve.ts tests what it charges and frees.
 #include "core/prepared/ballast.h"
 
 #include <doctest/doctest.h>

@@ -24,7 +24,7 @@ void wake(void* fd) {
   CHECK(::write(static_cast<Fd*>(fd)->get(), &one, sizeof one) == sizeof one);
 }
 
-// False when nothing came for so long that something must have been lost.
+// False if nothing came for 30 s: then a wake-up must have been lost.
 bool wait(const Fd& fd) {
   pollfd poll_fd{fd.get(), POLLIN, 0};
   if (poll(&poll_fd, 1, 30'000) != 1) return false;
@@ -67,7 +67,7 @@ TEST_CASE("first in, first out, and full when it is") {
   }
 }
 
-TEST_CASE("waiting for room is told to exactly one side") {
+TEST_CASE("exactly one side learns that the producer waits for room") {
   auto channel = oom::apart<Channel>([](void*) {}, nullptr);
   while (channel->push(Record())) continue;
   CHECK_FALSE(channel->wait_for_room());
@@ -82,7 +82,7 @@ TEST_CASE("waiting for room is told to exactly one side") {
   CHECK(channel->wait_for_room());
 }
 
-TEST_CASE("a producer and a consumer: all of it, in order, whoever waits for whom") {
+TEST_CASE("a producer passes all records to a consumer in order, whichever of them waits") {
   constexpr uint32_t kMany = 300'000;
   Fd data(eventfd(0, EFD_CLOEXEC)), room(eventfd(0, EFD_CLOEXEC));
   auto channel = oom::apart<Channel>(wake, &data);

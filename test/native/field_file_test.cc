@@ -20,7 +20,7 @@ using namespace oom;
 
 namespace {
 
-// A directory that looks like a group of v2, removed with the test.
+// A directory with the files of a v2 group, removed with the test.
 class FakeGroup {
  public:
   FakeGroup() {
@@ -56,7 +56,7 @@ class FakeGroup {
   std::shared_ptr<Fd> dir_;
 };
 
-// So many keys that nobody knows, each of which has counted so much.
+// `keys` lines with keys that the library does not know, each with the value `count`.
 std::string unknown(int keys, uint64_t count) {
   std::string text;
   for (int i = 0; i < keys; i++) {
@@ -114,7 +114,7 @@ TEST_CASE("a field that is not there counts as 0, another file is refused") {
   CHECK(read_field(group.fd(), "oom", value) == -EISDIR);
 }
 
-TEST_CASE("a wake-up by an unknown key is silent, and asks for no further look") {
+TEST_CASE("a wake-up by an unknown key is not reported, and asks for no further sample") {
   FakeGroup group;
   for (int keys : {0, 500}) {
     CAPTURE(keys);
@@ -134,7 +134,7 @@ TEST_CASE("a wake-up by an unknown key is silent, and asks for no further look")
     }
     CHECK(channel->room(Channel::kSize));
     CHECK(loop->patient() == 0);
-    // One that is known is told, and looked after.
+    // A known key is reported, and sampled afterwards.
     group.put("memory.events.local", events(5, keys, keys, keys));
     watch.ready(*loop, 1);
     CHECK_FALSE(channel->room(Channel::kSize));

@@ -51,7 +51,7 @@ constexpr bool kCounts = !kSanitized && !kCovered;
 // The sanitizers' mlock(2) locks nothing.
 constexpr bool kLocks = !kSanitized;
 
-// A child that lives until it is let go: all that can be shared with it is.
+// A child that lives until this object ends; it shares with this process all that can be shared.
 class Child {
  public:
   Child() {
@@ -141,7 +141,7 @@ struct Running {
 }  // namespace
 
 TEST_CASE(
-    "kernel: fork makes private pages copy-on-write, locked ones too, unless told otherwise") {
+    "kernel: fork makes private pages copy-on-write, locked ones too, unless madvise forbids it") {
   if (!kCounts) return;
   CHECK(faults_of_write(MADV_NORMAL) > 0);
   CHECK(faults_of_write(MADV_DONTFORK) == 0);

@@ -17,7 +17,7 @@ std::string absolute(const Mount& mount, const char* path) {
   std::string out = "untouched";
   return to_absolute(mount, path, out) ? out : "no";
 }
-// Mounts of these ids are hidden; v2 has the controller where it says so.
+// Mounts of the ids in `hidden` are hidden; v2 has the controller if `v2_has_memory` is set.
 struct Known final : Look {
   std::string hidden;
   bool v2_has_memory = false;

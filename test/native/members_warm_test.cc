@@ -24,7 +24,7 @@ using namespace oom;
 
 namespace {
 
-// The members of the group at a directory, looked for as a helper does.
+// The members of the group at a directory, listed as a helper lists them.
 MemberList list_of(const std::string& dir) {
   auto base = std::make_shared<const Fd>(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   REQUIRE(*base);

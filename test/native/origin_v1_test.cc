@@ -76,7 +76,7 @@ TEST_CASE("an OOM before the base line has been read") {
     OriginV1 early;
     CHECK(early.find(group.dir.get(), 0, control, 0, kSecond) == Origin::kAncestor);
   }
-  SUBCASE("is told by the mark") {
+  SUBCASE("is decided by the mark") {
     OriginV1 early;
     control.under_oom = true;
     std::string above = std::string(group.path) + "/../memory.oom_control";

@@ -256,7 +256,7 @@ TEST_CASE("a sweep leaves deadlines and events their turn") {
   ::close(bell.fd);
 }
 
-TEST_CASE("looks that take longer than their pace leave room for all else") {
+TEST_CASE("samples that take longer than their interval leave room for all else") {
   Running running;
   struct Looker final : Source {
     void ready(Sentinel&, int64_t) override {}
@@ -266,7 +266,7 @@ TEST_CASE("looks that take longer than their pace leave room for all else") {
       }
       looks++;
       if (stop) return sentinel.clear_timer(*this);
-      // Where nobody else looks it would be in the past already.
+      // If no other source were sampled, this time would be in the past already.
       sentinel.set_sample_timer(*this, now, now, std::numeric_limits<int64_t>::max());
     }
     std::atomic<int> looks{0};
@@ -294,14 +294,14 @@ TEST_CASE("looks that take longer than their pace leave room for all else") {
       looker.stop = true;
       sentinel.clear_timer(looker);
     }
-    // Who is alone looks as often as it likes.
+    // A source that is alone is sampled as often as it asks.
     sentinel.set_sample_timer(one, now, now + 1'000'000, std::numeric_limits<int64_t>::max());
     CHECK(one.when() == now + 1'000'000);
     sentinel.clear_timer(one);
   });
 }
 
-TEST_CASE("before a group is removed those that watch it look once more, and nobody else") {
+TEST_CASE("before a group is removed its watches sample it once more, and no other watch does") {
   struct Watching final : LastLook {
     Watching(uint64_t inode, Sentinel* sentinel) : LastLook(inode) { listen(sentinel); }
     void stop() { listen(nullptr); }
@@ -327,7 +327,7 @@ TEST_CASE("before a group is removed those that watch it look once more, and nob
   CHECK(same.looks == 1);
 }
 
-TEST_CASE("fds: told while registered, not afterwards") {
+TEST_CASE("fds: their source is notified while they are registered, not afterwards") {
   struct Reader final : Source {
     void ready(Sentinel&, int64_t now) override {
       uint64_t count;
@@ -372,7 +372,7 @@ TEST_CASE("a full channel: sources keep what they have until there is room") {
   constexpr int kTold = 2000;
   std::vector<LockedPtr<NoticeSource>> sources;
   for (uint32_t i = 0; i < kSources; i++) sources.push_back(apart<NoticeSource>(*channel, i));
-  // Tells faster than the consumer takes.
+  // Reports faster than the consumer takes.
   std::thread teller([&] {
     for (int i = 0; i < kTold; i++) {
       on_sentinel(*running.sentinel, [&](Sentinel& sentinel) {
@@ -418,7 +418,7 @@ TEST_CASE("environments come and go on many threads") {
   CHECK(sentinels() == 0);
 }
 
-TEST_CASE("a delay writes its eventfd, and forgets what it has not told") {
+TEST_CASE("a delay writes its eventfd, and forgets what it has not reported") {
   Running running;
   auto channel = apart<Channel>([](void*) {}, nullptr);
   Fd fd(eventfd(0, EFD_CLOEXEC));

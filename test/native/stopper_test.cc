@@ -33,7 +33,7 @@ struct Process {
 class World final : public Processes {
  public:
   std::map<pid_t, Process> all;
-  std::function<void()> meanwhile = [] {};  // what happens before each look and each signal
+  std::function<void()> meanwhile = [] {};  // runs before each read and each signal
   int pins = 0;
   int sent = 0;
   bool may_pin = true;
@@ -155,7 +155,7 @@ TEST_CASE("a guardian that is replaced while the members are listed is spared") 
   CHECK_FALSE(rig.stopper.chosen(200));
 }
 
-TEST_CASE("who: members are stopped whoever's they are") {
+TEST_CASE("who: members are stopped, whichever process is their parent") {
   Rig rig(Who::kMembers);
   rig.world.all[200] = {};
   rig.world.all[300] = {.parent = kParent};
@@ -187,7 +187,7 @@ TEST_CASE("what another program has stopped stays stopped, and may be a victim")
   CHECK(rig.stopped() == Pids{200});
 }
 
-TEST_CASE("one that another program lets go on is stopped again, and then goes on at the end") {
+TEST_CASE("a process that another program continues is stopped again, and goes on at the end") {
   Rig rig;
   rig.world.all[200] = {.stopped = true};
   rig.world.all[201] = {};
@@ -243,7 +243,7 @@ TEST_CASE("a fork bomb is stopped whole: a list with a new one is followed by an
   Rig rig;
   rig.world.all[200] = {};
   pid_t next = 201;
-  // Whoever runs forks at each step, up to a bound.
+  // Each process that runs forks at each step, up to a bound.
   rig.world.meanwhile = [&] {
     if (next >= 240) return;
     for (auto& [pid, process] : rig.world.all) {
@@ -350,8 +350,8 @@ TEST_CASE("a full table stops no more than it can note") {
   CHECK(rig.stopped().empty());
 }
 
-TEST_CASE("whoever lets all go on need not have been told that it is over") {
-  // A group that is removed while its members, moved elsewhere, stand still: nobody looks any more.
+TEST_CASE("a stopper can let all run before it has learnt that the stop is over") {
+  // A group is removed while its members, moved elsewhere, are stopped: no sample follows.
   Rig rig;
   rig.world.all[200] = {};
   rig.stop();
@@ -360,7 +360,7 @@ TEST_CASE("whoever lets all go on need not have been told that it is over") {
   CHECK_FALSE(rig.stopper.wanted());
 }
 
-TEST_CASE("an end that overtakes a listing stops nobody any more") {
+TEST_CASE("an end that overtakes a listing stops no process any more") {
   Rig rig;
   rig.world.all[200] = {};
   rig.world.meanwhile = [&] { rig.stopper.want(false); };
@@ -369,7 +369,7 @@ TEST_CASE("an end that overtakes a listing stops nobody any more") {
   CHECK_FALSE(rig.stopper.any());
 }
 
-TEST_CASE("two groups that have stopped one process let it go on when both have ended") {
+TEST_CASE("a process that two groups have stopped runs again when both have ended") {
   Rig rig;
   Stopper other(rig.world, Who::kChildren);
   other.note_in(rig.entries->table(), kGroup + 1);
@@ -385,7 +385,7 @@ TEST_CASE("two groups that have stopped one process let it go on when both have 
   CHECK(rig.stopped().empty());
 }
 
-TEST_CASE("a process that ends anywhere leaves notes by which another one lets all go on") {
+TEST_CASE("a process that ends anywhere leaves notes by which another one lets all run") {
   // Between any two calls of the system: what the guardian then finds.
   int last = 0;
   for (bool over = false; !over; last++) {

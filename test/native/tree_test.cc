@@ -69,7 +69,7 @@ class Scratch {
     return;                                     \
   }
 
-// Notes what it is told, and checks that it makes sense.
+// Notes what is reported to it, and checks that it makes sense.
 class Notes : public TreeListener {
  public:
   uint32_t appeared(uint32_t parent, const Place& place, int dir) override {
@@ -266,7 +266,7 @@ TEST_CASE("closed while it is opened") {
   }
 }
 
-TEST_CASE("a listener that does not want a group hears of nothing below it") {
+TEST_CASE("if a listener refuses a group, nothing below it is reported to it") {
   struct Picky final : TreeListener {
     uint32_t appeared(uint32_t, const Place& place, int) override {
       seen.insert(place.name());

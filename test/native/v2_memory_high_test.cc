@@ -91,7 +91,7 @@ TEST_CASE("a limit that is lowered for the kernel is never seen") {
   CHECK(seen == 0);
 }
 
-TEST_CASE("one that somebody else has lowered is") {
+TEST_CASE("a limit that another process has lowered is seen") {
   Files files;
   MemoryHighBackEnd back_end({});
   REQUIRE(back_end.arm(files.place(), files.dir(), {}).ok());
@@ -131,9 +131,9 @@ struct Asked {
 
 }  // namespace
 
-TEST_CASE("memory.max is lowered, and put back whatever came of it") {
+TEST_CASE("memory.max is lowered, and restored whatever came of it") {
   Asked asked;
-  // The file of a group that nobody looks after shows the last write only: the one that puts back.
+  // No kernel acts on this file, so it shows the last write only: the one that restores the limit.
   CHECK(asked.ask() == 0);
   CHECK(asked.files.max() == Asked::kMax);
   CHECK(asked.note.own_max.load() == 0);
@@ -141,7 +141,7 @@ TEST_CASE("memory.max is lowered, and put back whatever came of it") {
   CHECK(asked.note.chosen_at.load() == 0);
 }
 
-TEST_CASE("nobody asks when a kill has come in between") {
+TEST_CASE("if a kill has come in between, the kernel is not asked for another") {
   Asked asked;
   bool written = false;
   std::atomic<bool> over{false};
@@ -154,9 +154,9 @@ TEST_CASE("nobody asks when a kill has come in between") {
   CHECK_FALSE(written);
 }
 
-TEST_CASE("one asks at a time: another one only when the first gives no sign any more") {
+TEST_CASE("one process asks at a time, a second only when the first gives no sign any more") {
   Asked asked;
-  // It has lowered the limit, and stands still.
+  // The first process has lowered the limit, and is stopped.
   asked.note.own_max.store(Asked::kMax);
   asked.files.set("memory.max", std::to_string(asked.lowered));
   asked.note.asks_until.store(sys::now_ns() + 3'600'000'000'000);
@@ -168,7 +168,7 @@ TEST_CASE("one asks at a time: another one only when the first gives no sign any
   CHECK(asked.note.own_max.load() == 0);
 }
 
-TEST_CASE("nobody asks while what was chosen takes effect") {
+TEST_CASE("the kernel is not asked while the kill of its last victim takes effect") {
   Asked asked;
   asked.note.own_max.store(Asked::kMax);
   asked.files.set("memory.max", std::to_string(asked.lowered));
@@ -184,7 +184,7 @@ TEST_CASE("nobody asks while what was chosen takes effect") {
   CHECK(asked.files.max() == Asked::kMax);
 }
 
-TEST_CASE("nobody asks about a group that is held again") {
+TEST_CASE("the kernel is not asked about a group that is held again") {
   Asked asked;
   REQUIRE(asked.back_end.hold_slowly() == 0);
   asked.files.set("memory.max", std::to_string(asked.lowered));
@@ -193,14 +193,14 @@ TEST_CASE("nobody asks about a group that is held again") {
   CHECK(asked.files.max() == asked.lowered);
 }
 
-TEST_CASE("a limit that somebody else has set meanwhile is theirs") {
+TEST_CASE("a limit that another process has set meanwhile is kept") {
   Asked asked;
   asked.files.set("memory.max", std::to_string(16 * kMiB));
   CHECK(asked.ask() == 0);
   CHECK(asked.files.max() == 16 * kMiB);
 }
 
-TEST_CASE("a limit that was lowered while headroom was lent goes back above what is in use") {
+TEST_CASE("a limit that was lowered while headroom was raised is restored above what is in use") {
   Asked asked;
   asked.files.set("memory.current", std::to_string(kMiB));
   REQUIRE(asked.back_end.hold() == 0);

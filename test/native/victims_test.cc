@@ -38,8 +38,8 @@ void* fill(size_t bytes) {
   return at;
 }
 
-// A process that runs `run`, tells the pid that comes of it, and stays. Ended and waited for with
-// this object. What it starts itself must end soon.
+// A process that runs `run`, passes on the pid that it returns, and stays. This object's end kills
+// it and waits for it. What the process starts itself must end soon.
 class Process {
  public:
   template <class Run>
@@ -86,7 +86,8 @@ class Process {
 // Sleeps for a minute at most. By bare system calls, and unseen by AddressSanitizer, which would
 // take it for the thread whose memory it has.
 __attribute__((no_sanitize("address"))) int sleep_unseen(void*) {
-  // Whoever reads what the test prints waits for the last one that could.
+  // A reader of the test's output waits until the last process that could write to it has closed
+  // it.
   syscall(SYS_close, STDOUT_FILENO);
   syscall(SYS_close, STDERR_FILENO);
   timespec most = {60, 0};
@@ -171,7 +172,7 @@ TEST_CASE("one whose main thread has ended is as large as its memory") {
         &thread, nullptr,
         [](void*) -> void* {
           fill(12 * kMiB);
-          // The main thread is a zombie by now or soon: looked for below.
+          // The main thread is a zombie by now or soon: the test polls for that below.
           if (write(out, "y", 1) != 1) _exit(1);
           for (;;) pause();
         },
@@ -372,8 +373,8 @@ TEST_CASE("who shares memory with this process or with a parent outside frees no
   munmap(memory, 24 * kMiB);
 }
 
-TEST_CASE("where they may not be compared, the kernel says after the kill whether there are such") {
-  // One that cannot be dumped may be signalled by its own user, and not looked into.
+TEST_CASE("if members may not be compared, the kill shows which of them share memory") {
+  // A process that cannot be dumped may be signalled by its own user, but not inspected.
   int result = apart([] {
     if (setgid(65534) != 0 || setuid(65534) != 0) return kSkipped;
     auto closed = [] {
@@ -392,7 +393,7 @@ TEST_CASE("where they may not be compared, the kernel says after the kill whethe
       if (victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) != 0) return 2;
     }
     if (victims->count() != 2) return 3;
-    // Siblings that look the same are two.
+    // Two siblings with equal readings are two victims.
     Process one([&] { return closed(), 0; });
     Process two([&] { return closed(), 0; });
     victims->begin();
@@ -405,7 +406,7 @@ TEST_CASE("where they may not be compared, the kernel says after the kill whethe
   CHECK(well(result));
 }
 
-TEST_CASE("nobody is the largest where a member cannot be seen") {
+TEST_CASE("if a member cannot be seen, no process is the largest") {
   Process small([] { return fill(4 * kMiB), 0; });
   auto victims = std::make_unique<Victims>();
   victims->begin();
@@ -442,7 +443,7 @@ TEST_CASE("members that /proc hides (hidepid), and a /proc of another namespace"
     CAPTURE(result);
     CHECK(well(result));
   }
-  // This mount's numbers are those of the namespace above: pid 1 there is somebody else.
+  // This mount's numbers are those of the namespace above: pid 1 there is another process.
   int result = apart([] {
     if (unshare(CLONE_NEWPID) != 0) return kSkipped;
     return apart([] {
@@ -452,7 +453,7 @@ TEST_CASE("members that /proc hides (hidepid), and a /proc of another namespace"
       Members members({small.pid()});
       if (victims->signal_one(members.lists(), Victims::kLargest, SIGKILL) != code::kUnseenMembers)
         return 1;
-      // Who need not be looked at can be ended all the same.
+      // Members that need not be compared can be ended all the same.
       if (victims->signal_all(members.lists(), SIGKILL, [] { return -EOPNOTSUPP; }) != 0) return 2;
       return small.killed() ? 0 : 3;
     });
@@ -471,7 +472,7 @@ TEST_CASE("all members, and those that cannot be named by one call") {
   CHECK(calls == 1);
   CHECK(victims->count() == 3);
   CHECK(pids_of(*victims).contains(one.pid()));
-  // Not with somebody who is to be spared, and no other signal.
+  // One call does not end a tree with a process that is to be spared, nor send another signal.
   victims->begin();
   CHECK(victims->signal_all(Members({getpid(), 0}).lists(), SIGKILL, kill_tree) ==
         code::kUnseenMembers);

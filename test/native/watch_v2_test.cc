@@ -29,10 +29,10 @@ TEST_CASE("whose OOM it was that took a member") {
   CHECK(foreign.origin == Origin::kAncestor);
   CHECK(foreign_ooms(none, three, 5, false).ooms == 3);
   CHECK(foreign_ooms(none, three, 1, true).origin == Origin::kAncestor);
-  // Nobody had one: the system, told as a kill alone; or its own.
+  // No group had one: it was the system's, reported as a kill alone, or the group's own.
   CHECK(foreign_ooms(three, three, 1, false).ooms == 0);
   CHECK(foreign_ooms(three, three, 1, true).ooms == 0);
-  // Nobody that can be seen.
+  // No group above can be seen.
   foreign = foreign_ooms(hidden, hidden, 2, false);
   CHECK(foreign.ooms == 1);
   CHECK(foreign.origin == Origin::kUnknown);
