@@ -1,5 +1,5 @@
 // A load of page cache: cacheload DIR FILE MIB COUNTER r|rw. Joins the group DIR, then goes through
-// FILE, of so many MiB, again and again until it is ended: reads a block, and the one half a file
+// FILE, of MIB MiB, again and again until it is ended: reads a block, and the one half a file
 // ahead; rw: writes the first of them. How many bytes have gone either way so far is in the first
 // eight bytes of COUNTER. The file is written once before, and is on the disk.
 #include <errno.h>

@@ -1,15 +1,15 @@
-// A process for tests that uses memory as told, one command per line on stdin, one answer per line:
+// A process for tests that uses memory by commands, one per line on stdin, one answer per line:
 //
-//   fill BYTES   map and touch so many more bytes: "filled BYTES" (never, while out of memory)
+//   fill BYTES   map and touch BYTES more: "filled BYTES" (never, while out of memory)
 //   huge BYTES   the same in huge pages, where the kernel has them to give
-//   share BYTES  map so many bytes of a new memfd, untouched: "shared FD"; who holds the file keeps its pages
+//   share BYTES  map BYTES of a new memfd, untouched: "shared FD"; its pages stay while it is open
 //   again        touch all of it once more: "touched BYTES"
 //   free         unmap everything: "freed"
 //   fork         fork a child that sleeps: "forked PID"
 //   bomb         fork as fast as it goes, the children too: "bombing" (bound it with a pids group!)
 //   pid          "pid PID"
 //   stall        when the longest touch of the last fill began, CLOCK_MONOTONIC: "stalled NS"
-//   crowd DIR N BYTES   fork N children, the i-th of which joins DIR/i and touches so many bytes:
+//   crowd DIR N BYTES   fork N children, the i-th of which joins DIR/i and touches BYTES:
 //                "crowded N"
 //
 // Started as `hog DIR`, it joins the v1 or v2 group DIR first. Ends with stdin.
@@ -74,7 +74,7 @@ static void crowd(const char* arguments) {
   int count;
   size_t size;
   if (sscanf(arguments, "%3071s %d %zu", dir, &count, &size) != 3) _exit(5);
-  signal(SIGCHLD, SIG_IGN);  // nobody waits for them
+  signal(SIGCHLD, SIG_IGN);  // no process waits for them
   for (int i = 0; i < count; i++) {
     pid_t pid = fork();
     if (pid < 0) _exit(6);

@@ -1,5 +1,5 @@
 // Removes the rules of native/core/rules and of the guardian's driver one by one, and demands that
-// the unit tests or a simulation notice: tests that pass whatever a rule says prove nothing.
+// the unit tests or a simulation notice: tests that pass without a rule prove nothing about it.
 //
 //   node test/native/mutants.mjs [FILE…]   all, or those of files whose names contain FILE
 //   node test/native/mutants.mjs --check   only whether the exceptions still stand in the sources

@@ -1,4 +1,4 @@
-// Members that /proc does not tell the truth about, and a way to look from elsewhere:
+// Members that /proc shows wrongly, and a command that runs in a pid namespace of its own:
 //
 //   odd headless DIR BYTES    the main thread ends itself; another one fills
 //   odd sharers DIR BYTES N   N more processes share the memory (CLONE_VM, not threads); then it fills
@@ -6,8 +6,8 @@
 //   odd namespace COMMAND …   runs the command as the first process of a pid namespace of its own, with
 //                             its own /proc; ends with it
 //
-// The first three join the v1 or v2 group DIR, say "ready", and fill so many bytes when a line comes on
-// stdin: "filled" (never, while out of memory). They end with stdin, or with who started them.
+// The first three join the v1 or v2 group DIR, print "ready", and fill BYTES when a line comes on
+// stdin: "filled" (never, while out of memory). They end with stdin, or with their parent.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -56,7 +56,7 @@ static void work(void) {
   _exit(0);
 }
 
-// When the main thread is a zombie its state is Z, whoever reads it.
+// When the main thread is a zombie, its state is Z for every reader.
 static void* headless(void* unused) {
   (void)unused;
   char name[64], text[1024];

@@ -1,16 +1,16 @@
-// Looks at a process from outside, without its knowledge (ptrace(2)), for tests.
+// Traces a process from outside, without its knowledge (ptrace(2)), for tests.
 //
 // `tracer PID inject SIGNAL N [NAME]` sends SIGNAL to the process when it enters its N-th system
-// call (of that name), counted over all of its threads, and lets go of it: "hit NAME THREAD".
+// call (of that name), counted over all of its threads, and detaches: "hit NAME THREAD".
 //
-// `tracer PID list PREFIX` tells each system call of the threads with such names: "call NAME
+// `tracer PID list PREFIX` prints each system call of the threads with such names: "call NAME
 // THREAD".
 //
 // `tracer PID filter THREAD A,B,…` makes the thread of that name install a seccomp filter: any call
 // that is not in the list kills the process. "filtered" (x86-64 only).
 //
-// Says "following" when every thread is followed. Ends with SIGTERM ("total N": calls counted until
-// then) or with the process. Children of the process are not followed.
+// Prints "following" when every thread is followed. Ends with SIGTERM ("total N": calls counted
+// until then) or with the process. Children of the process are not followed.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -227,10 +227,10 @@ static int run(int signal, long at, const char* only, const char* prefix) {
     } else if (entered >= 0 && (only ? strcmp(name_of(entered), only) == 0 : !is_noise(entered)) &&
                ++counted == at) {
       const char* name = thread_name(tid);
-      // First: whoever reads of it may answer the signal at once.
+      // Send before printing: the process that reads the line may answer the signal at once.
       int sent = kill(target, signal);
       printf("hit %s %s\n", name_of(entered), name);
-      // The kernel lets go of all threads when this process ends.
+      // The kernel detaches all threads when this process ends.
       return sent;
     }
     if (how == PTRACE_LISTEN) {
@@ -321,7 +321,7 @@ static int filter(const char* thread, char* allowed) {
   if (syscall_in(found, &asleep, SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, (long)program_at) != 0) {
     fail("seccomp");
   }
-  // As the kernel would have let it go on: the call is made again, or has been interrupted.
+  // Continue as the kernel would have: the call is made again, or has been interrupted.
   long result = (long)asleep.rax;
   if (result <= -512) {
     asleep.rip -= 2;

@@ -3,9 +3,9 @@
 //
 //   twice DIR ROUNDS
 //
-// Each round makes DIR/N with a process of 12 MiB and one of 2 MiB that both stand still, lowers
-// memory.max by one write to half a MiB below what they use, raises it again and counts who was
-// killed: one victim is enough. Prints "ROUNDS ONE TWO NONE OOMS", OOMS being the times that the
+// Each round makes DIR/N with a process of 12 MiB and one of 2 MiB that both sleep, lowers
+// memory.max by one write to half a MiB below what they use, raises it again and counts the
+// victims: one victim is enough. Prints "ROUNDS ONE TWO NONE OOMS", OOMS being the times that the
 // kernel counted an out-of-memory.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
     snprintf(text, sizeof text, "%zu", 13 * kMiB + kMiB / 2);
     put("memory.max", text);
     put("memory.max", "max");
-    // The write returns when what is left fits: whoever was chosen is dead or about to be.
+    // The write returns when what is left fits: the chosen process is dead or about to be.
     long killed = field("oom_kill");
     for (int left = (int)killed; left > 0;) {
       if (small > 0 && gone(small)) small = 0, left--;

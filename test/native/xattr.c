@@ -1,7 +1,7 @@
 // Reads and writes extended attributes as another user, for tests of marks (setxattr(2)):
 //
 //   xattr UID set DIR NAME VALUE    sets it
-//   xattr UID fill DIR NAME BYTES   sets it to so many bytes
+//   xattr UID fill DIR NAME BYTES   sets it to BYTES bytes
 //   xattr UID get DIR NAME          prints it
 //
 // UID and its group are taken on before anything is touched; 0: as it was started. Ends with 0, or

@@ -2,7 +2,7 @@
 // `npm run test:slow` links into the addon, the guardian and the launcher (the linker's --wrap puts
 // these functions between them and the C library). No product code knows of it.
 //
-// The file DELAYS_FILE, written by scripts/slow.mjs, says how: "SEED PERCENT LONGEST_US PREFIX".
+// The file DELAYS_FILE, written by scripts/slow.mjs, has "SEED PERCENT LONGEST_US PREFIX".
 // Without the file nothing is delayed. Only threads whose name begins with PREFIX are; "-" stands
 // for all. The n-th call of threads of one name is delayed alike in each run with one seed.
 //
