@@ -75,7 +75,7 @@ TEST_CASE("exactly one side learns that the producer waits for room") {
   CHECK(channel->pop(record));
   CHECK(channel->take_backlog());
   CHECK_FALSE(channel->take_backlog());
-  // Here the consumer has come before the wish was known.
+  // Here the consumer has taken a record before the producer asked for room.
   CHECK(channel->push(record));
   CHECK(channel->pop(record));
   CHECK_FALSE(channel->take_backlog());

@@ -268,7 +268,7 @@ TEST_CASE("while it is open whether it is out of memory nothing ends, and nothin
   }
 }
 
-TEST_CASE("where nothing to speak of was freed, the next one has what was left of the delay") {
+TEST_CASE("if too little was freed, the next episode has what was left of the delay") {
   EpisodeConfig config = guard(100);
   config.max_delay_ns = 150 * kMs;
   Rig rig(config);
@@ -1037,7 +1037,7 @@ TEST_CASE("also while the killer is enabled though the group should be held") {
   }
 }
 
-TEST_CASE("what the guardian has done in an earlier episode is no news of this one") {
+TEST_CASE("what the guardian has done in an earlier episode does not count for this one") {
   Rig rig(guard());
   rig.starve();
   rig.relieve();

@@ -441,7 +441,7 @@ TEST_CASE("a notification shows that the group has a member again") {
   }
 }
 
-TEST_CASE("the sentinel's word of an end is for the OOM that could not be read, not for the next") {
+TEST_CASE("an end that the sentinel published is for the OOM that was not read, not for the next") {
   Rig rig;
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
@@ -793,7 +793,7 @@ TEST_CASE("what the sentinel does beside its fallback takes effect before the ke
   }
 }
 
-TEST_CASE("what the sentinel has done before this process's fallback is no news") {
+TEST_CASE("what the sentinel did before this process's fallback does not count") {
   Rig rig(Fallback::kKillLargest);
   rig.claim(1, Claimant::kSentinel, rig.clock - 1000 * kMs);
   rig.raised_by_kill = true;

@@ -99,7 +99,7 @@ struct Rig final : GuardianHooks {
 
 }  // namespace
 
-TEST_CASE("without a word of the sentinel it counts by itself, delay and grace") {
+TEST_CASE("if the sentinel publishes nothing, the guardian counts delay and grace itself") {
   Rig rig;
   rig.starve();
   rig.lets_go_after(kDelay + kGrace);

@@ -149,7 +149,7 @@ void GuardianSchedule::act(bool guardian, bool kill) {
   bool other = acted_ && last_act_.by != by;
   // If no task waits, the kernel's killer kills no process.
   bool harmful = kill || (last_act_.kill && was_stuck_);
-  // Who is stopped between the last check and the deed cannot know better.
+  // A process that is stopped between its last check and its act cannot know better.
   bool late = guardian ? now == guardian_continued_at_ : now == continued_at_;
   bool excused = late && last_act_.at >= (guardian ? guardian_suspended_at_ : suspended_at_);
   // A kill clears the clock: what is out of memory after it has its own.

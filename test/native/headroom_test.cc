@@ -1,4 +1,4 @@
-// The limit as others have set it, and what a plan has raised it by.
+// The limit as other processes have set it, and what a plan has raised it by.
 #include "core/rules/headroom.h"
 
 #include <doctest/doctest.h>

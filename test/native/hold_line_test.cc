@@ -175,7 +175,7 @@ TEST_CASE("no process asks for another victim while one frees memory, for a seco
   uint64_t usage = 60 * kMiB;
   hold::AskRule rule;
   CHECK_FALSE(rule.due(1, 0, 5, usage));
-  // Without a kill it is others who free.
+  // If the kernel has killed no process, it is not a victim that frees the memory.
   CHECK(rule.due(1, 50 * kMs, 5, usage -= kMiB));
   CHECK_FALSE(rule.due(1, 60 * kMs, 6, usage));
   for (int64_t now = 150; now < 1060; now += 90) {

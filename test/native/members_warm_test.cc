@@ -1,5 +1,5 @@
-// Who is in a group: lists as kernels write them, on plain files, and a real group whose member is
-// in another pid namespace.
+// Which processes are in a group: lists as kernels write them, on plain files, and a real group
+// whose member is in another pid namespace.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "core/members/members_warm.h"
 

@@ -1,4 +1,4 @@
-// Whose limit it was, from what v1 lets be seen.
+// Which group's limit caused an OOM, from what v1 shows.
 #include "core/rules/origin.h"
 
 #include <doctest/doctest.h>

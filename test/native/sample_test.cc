@@ -22,7 +22,7 @@ Sample using_bytes(uint64_t usage) {
 
 }  // namespace
 
-TEST_CASE("out of memory is who waits, with room or without") {
+TEST_CASE("a group whose tasks wait is out of memory, with room or without") {
   Sample s;
   for (Need need : {Need::kFine, Need::kNear, Need::kUnclear}) {
     s.need = need;

@@ -1,5 +1,5 @@
-// Who is stopped by a hold by signals, that none escapes, and that each goes on: over processes that
-// fork, end, are stopped by others and cannot be signalled, between any two steps.
+// Which processes a hold by signals stops, that none escapes, and that each goes on: over processes
+// that fork, end, are stopped by other programs or cannot be signalled, between any two steps.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "core/members/stopper.h"
 

@@ -1,4 +1,4 @@
-// When who should have a group's killer has to be applied.
+// When it is applied whether the kernel or this process should have a group's killer.
 #include "core/rules/switch.h"
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// Whose turn it is to end an out-of-memory, as the guardian judges it. The times are milliseconds
+// Which process is to end an OOM, as the guardian judges it. The times are milliseconds
 // since the guardian has seen it begin.
 #include "core/rules/turn.h"
 
@@ -50,7 +50,7 @@ constexpr SlotView without_slot(SlotView view) {
   return view;
 }
 
-// The guardian's first episode has begun; the slot still speaks of the sentinel's episode 1.
+// The guardian's first episode has begun; the slot still has the sentinel's episode 1.
 struct Rig {
   explicit Rig(const SlotView& seen = kOld) { turn.begins(kBegin, at(kDelay), seen); }
 
@@ -85,7 +85,7 @@ struct Rig {
 
 }  // namespace
 
-TEST_CASE("without a word of the sentinel the guardian's own deadline counts") {
+TEST_CASE("if the sentinel has published nothing, the guardian's own deadline counts") {
   Rig rig;
   for (const SlotView& view : {SlotView{}, kOld, without_slot(kRuns), without_slot(kEnded)}) {
     CHECK(rig.deadline(view) == kDelay);
@@ -197,7 +197,7 @@ TEST_CASE("an episode in the kernel's turn is followed, unless it is an earlier 
   CHECK(other.deadline(slot(3, SlotState::kKernel), 70) == 70 + kDelay);
 }
 
-TEST_CASE("a slot that still speaks of an OOM that is over does not shorten the next one") {
+TEST_CASE("a slot that still has an OOM that is over does not shorten the next one") {
   Rig rig;
   SUBCASE("fine before") { rig.turn.fine(at(-5)); }
   SUBCASE("ended before") { rig.turn.ends(at(-5)); }

@@ -105,7 +105,7 @@ TEST_CASE("a limit that another process has lowered is seen") {
 
 namespace {
 
-// A group that stands past its line with 3 of its members killed so far, and who asks about it.
+// A group past its line with 3 members killed so far, and the process that asks about it.
 struct Asked {
   static constexpr uint64_t kMax = 32 * kMiB;
   Files files;

@@ -1,4 +1,5 @@
-// Who is taken for the largest, and who goes with it: lists on plain files, real processes in them.
+// Which process is the largest, and which ones die with it: lists on plain files, and real
+// processes in them.
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "core/members/victims.h"
 
@@ -350,7 +351,7 @@ TEST_CASE("the newest is never this process, its parent or one that is spared") 
   CHECK(victims->signal_one(Members({spared.pid()}).lists(), Victims::kNewest, SIGKILL) == -ESRCH);
 }
 
-TEST_CASE("who shares memory with this process or with a parent outside frees nothing") {
+TEST_CASE("a process that shares memory with this one or with a parent outside frees nothing") {
   Process small([] { return fill(4 * kMiB), 0; });
   void* memory = fill(24 * kMiB);
   pid_t own = sharer();

@@ -1,4 +1,4 @@
-// What a v2 watch makes of counters: deltas, and whose OOM took a group's members.
+// What a v2 watch makes of counters: deltas, and which group's OOM killed members.
 #include "core/watch/watch_v2.h"
 
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ TEST_CASE("deltas are of what both readings have, and never negative") {
   CHECK_FALSE(delta_of(now, before).any());
 }
 
-TEST_CASE("whose OOM it was that took a member") {
+TEST_CASE("which group's OOM killed a member") {
   const Above none{0, true}, three{3, true}, hidden{3, false};
   // One above had some: no more of them than kills.
   Foreign foreign = foreign_ooms(none, three, 1, false);
