@@ -82,7 +82,8 @@ t.test('without a limit it is refused before anything is opened', async t => {
   await using root = await MemoryGroup.open(mount)
   t.throws(() => root.watchUsage('80%'), { code: 'ERR_NO_LIMIT' })
   await root.close()
-  t.equal(openFds(), before)
+  // Descriptors of what came before may still be closed meanwhile.
+  t.ok(openFds() <= before)
   for (const wrong of ['0%', '100.1%', '1000%', '%', '8 %', '-1%']) {
     t.throws(
       () => group.watchUsage(wrong),
