@@ -92,7 +92,8 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 // Slots come in segments, one after the other as they are needed: what is mapped but not in use
 // costs neither memory nor locked memory. Where a group lies in its segment is found by its inode,
-// no further from its place than `reach`.
+// no further from its place than `reach`. In the order in which its parts are locked.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct SharedState {
   static constexpr uint32_t kMagic = 0x6f6f6d34;  // "oom4"
   static constexpr size_t kSlots = 8192;          // of a segment
