@@ -163,6 +163,9 @@ class Guardian final : private InotifyHub::Reader {
       if (!tree->done()) return;
     }
     for (auto& [id, tree] : trees_) tree->last_look();
+    // Also of a guard that has not been registered yet with this guardian, which replaces another.
+    LiveProcesses processes{Place()};
+    Stopper::all_go_on(processes, context_.shared->stops.table());
     _exit(0);
   }
 

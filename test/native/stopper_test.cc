@@ -385,6 +385,23 @@ TEST_CASE("a process that two groups have stopped runs again when both have ende
   CHECK(rig.stopped().empty());
 }
 
+TEST_CASE("a guardian that knows none of the groups lets all in the table go on") {
+  Rig rig;
+  Stopper other(rig.world, Who::kChildren);
+  other.note_in(rig.entries->table(), kGroup + 1);
+  rig.world.all[200] = {};
+  rig.stop();
+  rig.world.all[201] = {};
+  rig.world.all[202] = {.stopped = true};
+  other.want(true);
+  other.stop_all();
+  CHECK(rig.stopped() == Pids{200, 201, 202});
+  Stopper::all_go_on(rig.world, rig.entries->table());
+  CHECK(rig.stopped() == Pids{202});
+  uint64_t group = 0;
+  CHECK_FALSE(rig.entries->table().any_group(group));
+}
+
 TEST_CASE("a process that ends anywhere leaves notes by which another one lets all run") {
   // Between any two calls of the system: what the guardian then finds.
   int last = 0;

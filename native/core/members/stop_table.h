@@ -101,6 +101,15 @@ class StopTable {
       return true;
     });
   }
+  // The group of some entry. False: the table is empty.
+  bool any_group(uint64_t& group) const {
+    for (uint32_t i = 0; i < used(); i++) {
+      if (entries_[i].word.load() == 0) continue;
+      group = entries_[i].group.load();
+      return true;
+    }
+    return false;
+  }
   // Frees one entry of the group: its process was not stopped after all.
   void drop(uint64_t group, pid_t pid) const {
     visit(group, [&](StopEntry& entry, uint64_t word, const Stopped& process) {

@@ -77,6 +77,8 @@ class Stopper {
   // Lists the members and stops those that have not been, until a list has no new one, for
   // kMostTime. True: the last list had a new one.
   bool stop_all();
+  // Lets all in the table go on, of whichever group.
+  static void all_go_on(Processes& processes, const StopTable& table);
   // Lets all go on. If the next out-of-memory has begun by now, the sentinel's next look, a
   // millisecond later, wants them stopped again.
   void go_on();
