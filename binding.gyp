@@ -22,7 +22,11 @@
             "include_dirs": ["<!@(node -p \"require('node-addon-api').include_dir\")"],
             "conditions": [
                 ["OS=='linux'", {
-                    "sources": ["<@(shared_sources)", "<@(core_sources)", "<@(binding_sources)"],
+                    # By rooms: see the script.
+                    "sources": [
+                        "<!@(node scripts/unity.mjs build/unity/core shared_sources core_sources)",
+                        "<!@(node scripts/unity.mjs build/unity/binding binding_sources)",
+                    ],
                     # The thread must never run in unmapped code: Node unloads an addon with the
                     # worker that loaded it.
                     "ldflags": ["-Wl,-z,nodelete", "-Wl,-z,now", "-Wl,-z,relro"],
@@ -61,7 +65,9 @@
                     # is ever touched stays locked.
                     "target_name": "oom-guardian",
                     "type": "executable",
-                    "sources": ["<@(shared_sources)", "<@(guardian_sources)"],
+                    "sources": [
+                        "<!@(node scripts/unity.mjs build/unity/guardian shared_sources guardian_sources)"
+                    ],
                     "cflags_cc": ["-Os", "-ffunction-sections", "-fdata-sections"],
                     "ldflags!": ["-rdynamic"],
                     "ldflags": [

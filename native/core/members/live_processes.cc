@@ -1,6 +1,5 @@
 #include "core/members/live_processes.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -11,6 +10,7 @@
 
 #include "core/members/members_warm.h"
 #include "core/prepared/spare_fds.h"
+#include "core/sys/directory.h"
 #include "core/sys/pidfd.h"
 #include "core/sys/small_file.h"
 
@@ -24,15 +24,6 @@ constexpr int kMostLevels = 16;
 std::atomic<pid_t> guardian_pid{0};
 std::atomic<pid_t> supervisor_pid{0};
 
-// As the kernel writes it, getdents64(2).
-struct Entry {
-  uint64_t inode;
-  int64_t next;
-  uint16_t length;
-  uint8_t type;
-  char name[];
-};
-
 // The group's own members, then those of the groups below it.
 int list_below(int dir, Processes::Use use, void* arg, int level) {
   Fd procs = SpareFds::open_at(dir, "cgroup.procs", O_RDONLY);
@@ -42,19 +33,13 @@ int list_below(int dir, Processes::Use use, void* arg, int level) {
   if (err != 0 || level == kMostLevels) return err;
   Fd own = SpareFds::open_at(dir, ".", O_RDONLY | O_DIRECTORY);
   if (!own) return own.get();
-  alignas(Entry) char entries[1024];
-  for (;;) {
-    long n = syscall(SYS_getdents64, own.get(), entries, sizeof entries);
-    if (n <= 0) return n < 0 ? -errno : 0;
-    for (const char* at = entries; at < entries + n;) {
-      const auto* entry = reinterpret_cast<const Entry*>(at);
-      at += entry->length;
-      if (entry->type != DT_DIR || entry->name[0] == '.') continue;
-      Fd below = SpareFds::open_at(own.get(), entry->name, O_RDONLY | O_DIRECTORY);
-      // One that has just been removed has no members.
-      if (below) (void)list_below(below.get(), use, arg, level + 1);
-    }
-  }
+  return sys::each_entry(own.get(), [&](const sys::DirectoryEntry& entry) {
+    if (entry.type != DT_DIR || entry.name[0] == '.') return true;
+    Fd below = SpareFds::open_at(own.get(), entry.name, O_RDONLY | O_DIRECTORY);
+    // One that has just been removed has no members.
+    if (below) (void)list_below(below.get(), use, arg, level + 1);
+    return true;
+  });
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "core/members/process.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
 #include <signal.h>
@@ -12,19 +11,11 @@
 #include <cstring>
 
 #include "core/prepared/spare_fds.h"
+#include "core/sys/directory.h"
 #include "core/sys/small_file.h"
 
 namespace oom {
 namespace {
-
-// As the kernel writes it, getdents64(2).
-struct Entry {
-  uint64_t inode;
-  int64_t next;
-  uint16_t length;
-  uint8_t type;
-  char name[];
-};
 
 int number(const char* text) {
   int value = 0;
@@ -80,17 +71,10 @@ void Proc::each_task(pid_t pid, Use&& use) const {
   snprintf(name, sizeof name, "%d/task", pid);
   Fd tasks(own_ ? SpareFds::open_at(proc_.get(), name, O_RDONLY | O_DIRECTORY) : Fd());
   if (!tasks) return;
-  alignas(Entry) char entries[2048];
-  for (;;) {
-    long n = syscall(SYS_getdents64, tasks.get(), entries, sizeof entries);
-    if (n <= 0) return;
-    for (const char* at = entries; at < entries + n;) {
-      auto* entry = reinterpret_cast<const Entry*>(at);
-      at += entry->length;
-      pid_t tid = number(entry->name);
-      if (tid > 0 && tid != pid && !use(tid)) return;
-    }
-  }
+  (void)sys::each_entry(tasks.get(), [&](const sys::DirectoryEntry& entry) {
+    pid_t tid = number(entry.name);
+    return tid <= 0 || tid == pid || use(tid);
+  });
 }
 
 int Proc::memory(pid_t pid, Memory& out) const {

@@ -22,7 +22,6 @@ namespace oom::freezer_v1 {
 
 namespace {
 
-constexpr const char* kState = "freezer.state";
 constexpr const char* kParent = "freezer.parent_freezing";
 
 Status open_freezer_group(const Group& group, Fd& out) {
@@ -36,8 +35,8 @@ Status open_freezer_group(const Group& group, Fd& out) {
 Status read_state(int dir, parse::FreezerState& out) {
   char buf[32];
   std::string_view text;
-  if (Status s = control::read(dir, kState, buf, sizeof buf, text); !s.ok()) return s;
-  if (int err = parse::freezer_state(text, out)) return Status::of(err, "read", kState);
+  if (Status s = control::read(dir, kFreezerState, buf, sizeof buf, text); !s.ok()) return s;
+  if (int err = parse::freezer_state(text, out)) return Status::of(err, "read", kFreezerState);
   return Status::success();
 }
 
@@ -64,7 +63,7 @@ Status check_members(const Group& group, int freezer) {
 Status thaw_one(int dir) {
   uint64_t self = 0;
   if (Status s = control::read_number(dir, "freezer.self_freezing", self); !s.ok()) return s;
-  return self == 0 ? Status::success() : control::write(dir, kState, "THAWED");
+  return self == 0 ? Status::success() : control::write(dir, kFreezerState, "THAWED");
 }
 
 }  // namespace
@@ -77,7 +76,7 @@ Status freeze(const Group& group, bool& done) {
   if (Status s = control::read_number(dir.get(), "freezer.self_freezing", self); !s.ok()) return s;
   if (self == 0) {
     if (Status s = check_members(group, dir.get()); !s.ok()) return s;
-    if (Status s = control::write(dir.get(), kState, "FROZEN"); !s.ok()) return s;
+    if (Status s = control::write(dir.get(), kFreezerState, "FROZEN"); !s.ok()) return s;
   }
   if (Status s = read_state(dir.get(), state); !s.ok()) return s;
   done = state == parse::FreezerState::kFrozen;

@@ -14,11 +14,6 @@
 #include "core/sys/small_file.h"
 
 namespace oom::freezer_v1 {
-namespace {
-
-constexpr const char* kState = "freezer.state";
-
-}  // namespace
 
 Status open_directory(const std::string& memory_path, Fd& out, std::string& path) {
   hierarchy::Mount memory, freezer;
@@ -30,7 +25,7 @@ Status open_directory(const std::string& memory_path, Fd& out, std::string& path
     return code::fail(code::kNoFreezer);
   }
   Fd dir(resolve::open_directory(-1, absolute.c_str()));
-  if (!dir || !control::has(dir.get(), kState)) return code::fail(code::kNoFreezer);
+  if (!dir || !control::has(dir.get(), kFreezerState)) return code::fail(code::kNoFreezer);
   out = std::move(dir);
   return Status::success();
 }
@@ -38,8 +33,8 @@ Status open_directory(const std::string& memory_path, Fd& out, std::string& path
 Status find(const std::string& memory_path, FreezerGroup& out) {
   Fd dir;
   if (Status s = open_directory(memory_path, dir, out.path); !s.ok()) return s;
-  out.state.reset(sys::open_at(dir.get(), kState, O_WRONLY));
-  return out.state ? Status::success() : Status::of(out.state.release(), "open", kState);
+  out.state.reset(sys::open_at(dir.get(), kFreezerState, O_WRONLY));
+  return out.state ? Status::success() : Status::of(out.state.release(), "open", kFreezerState);
 }
 
 int write(const FreezerGroup& group, bool frozen) {
@@ -59,7 +54,7 @@ int write(const FreezerGroup& group, bool frozen) {
 }
 
 int thaw_at(int dir, const std::string& below) {
-  std::string file = below.empty() ? kState : below + "/" + kState;
+  std::string file = below.empty() ? kFreezerState : below + "/" + kFreezerState;
   return sys::write_at(dir, file.c_str(), "THAWED");
 }
 

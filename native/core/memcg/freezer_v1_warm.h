@@ -10,6 +10,8 @@
 
 namespace oom::freezer_v1 {
 
+inline constexpr const char* kFreezerState = "freezer.state";
+
 struct FreezerGroup {
   Fd state;          // freezer.state
   std::string path;  // within the freezer's hierarchy

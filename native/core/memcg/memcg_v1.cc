@@ -6,8 +6,6 @@
 // Limits of the root are EINVAL. memory.force_empty reclaims what it can (any value; root: EINVAL).
 #include "core/memcg/memcg_v1.h"
 
-#include <unistd.h>
-
 #include <charconv>
 #include <climits>
 #include <utility>
@@ -16,14 +14,13 @@
 #include "core/memcg/v1_oom_control.h"
 #include "core/sys/codes.h"
 #include "core/sys/control_file.h"
+#include "core/sys/page.h"
 #include "core/sys/parse.h"
 #include "core/sys/units.h"
 
 namespace oom {
 
 namespace {
-
-uint64_t page_size() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 
 constexpr const char* kLimit = "memory.limit_in_bytes";
 constexpr const char* kMemsw = "memory.memsw.limit_in_bytes";
@@ -36,7 +33,7 @@ Status read_limit(int dir, const char* name, uint64_t& out) {
   return Status::success();
 }
 
-Status write_limit(int dir, const char* name, uint64_t bytes) {
+Status write_limit_v1(int dir, const char* name, uint64_t bytes) {
   return bytes == kUnlimited ? control::write(dir, name, "-1")
                              : control::write_number(dir, name, bytes);
 }
@@ -88,9 +85,9 @@ class V1 final : public Memcg {
     if (Status s = plan_limits(now, change, page_size(), plan); !s.ok()) return s;
     for (int i = 0; i < plan.count; i++) {
       const LimitWrite& write = plan.writes[i];
-      Status s = write_limit(dir, write.file, write.to);
+      Status s = write_limit_v1(dir, write.file, write.to);
       if (s.ok()) continue;
-      while (i-- > 0) (void)write_limit(dir, plan.writes[i].file, plan.writes[i].from);
+      while (i-- > 0) (void)write_limit_v1(dir, plan.writes[i].file, plan.writes[i].from);
       return s;
     }
     return Status::success();
@@ -148,10 +145,10 @@ class V1 final : public Memcg {
   }
 };
 
-constexpr V1 kV1;
+constexpr V1 kMemcgV1;
 
 }  // namespace
 
-const Memcg& memcg_v1() { return kV1; }
+const Memcg& memcg_v1() { return kMemcgV1; }
 
 }  // namespace oom

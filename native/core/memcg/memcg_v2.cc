@@ -8,7 +8,6 @@
 #include "core/memcg/memcg_v2.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -22,6 +21,7 @@
 #include "core/sys/control_file.h"
 #include "core/sys/fd.h"
 #include "core/sys/field_file.h"
+#include "core/sys/page.h"
 #include "core/sys/parse.h"
 #include "core/sys/small_file.h"
 #include "core/sys/units.h"
@@ -29,8 +29,6 @@
 namespace oom {
 
 namespace {
-
-uint64_t page_size() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 
 constexpr const char* kMax = "memory.max";
 constexpr const char* kHigh = "memory.high";
@@ -52,7 +50,7 @@ Status read_optional(int dir, const char* file, std::optional<uint64_t>& out) {
   return absent(s.err) ? Status::success() : s;
 }
 
-Status write_limit(int dir, const char* file, uint64_t value) {
+Status write_limit_v2(int dir, const char* file, uint64_t value) {
   char number[24] = "max";
   const char* end = number + 3;
   if (value != kUnlimited) end = std::to_chars(number, number + sizeof number, value).ptr;
@@ -72,7 +70,7 @@ Status reclaim_by_high(int dir, uint64_t bytes) {
   uint64_t below = usage - std::min(usage, bytes);
   if (below >= high) return Status::success();
   if (Status s = control::write_number(dir, kHigh, below); !s.ok()) return s;
-  return write_limit(dir, kHigh, high);
+  return write_limit_v2(dir, kHigh, high);
 }
 
 Status reclaim_now(int dir, uint64_t bytes) {
@@ -180,9 +178,9 @@ class V2 final : public Memcg {
       const LimitWrite& write = plan.writes[i];
       Status s;
       if (write.file == kMax && write.to < write.from) s = make_room(dir, write.to);
-      if (s.ok()) s = write_limit(dir, write.file, write.to);
+      if (s.ok()) s = write_limit_v2(dir, write.file, write.to);
       if (s.ok()) continue;
-      while (i-- > 0) (void)write_limit(dir, plan.writes[i].file, plan.writes[i].from);
+      while (i-- > 0) (void)write_limit_v2(dir, plan.writes[i].file, plan.writes[i].from);
       return s;
     }
     return Status::success();
@@ -262,10 +260,10 @@ class V2 final : public Memcg {
   }
 };
 
-constexpr V2 kV2;
+constexpr V2 kMemcgV2;
 
 }  // namespace
 
-const Memcg& memcg_v2() { return kV2; }
+const Memcg& memcg_v2() { return kMemcgV2; }
 
 }  // namespace oom

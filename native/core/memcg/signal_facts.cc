@@ -26,8 +26,8 @@ struct Names {
   const char* limit;
   const char* events;
 };
-constexpr Names kV1{"memory.usage_in_bytes", "memory.limit_in_bytes", "memory.oom_control"};
-constexpr Names kV2{"memory.current", "memory.max", "memory.events"};
+constexpr Names kNamesV1{"memory.usage_in_bytes", "memory.limit_in_bytes", "memory.oom_control"};
+constexpr Names kNamesV2{"memory.current", "memory.max", "memory.events"};
 
 constexpr const char* kMemswUsage = "memory.memsw.usage_in_bytes";
 constexpr const char* kMemswLimit = "memory.memsw.limit_in_bytes";
@@ -48,7 +48,7 @@ Status SignalFacts::open(int dir, const char* name, Fd& file) {
 
 Status SignalFacts::arm(int dir, int version) {
   version_ = version;
-  const Names& names = version == 2 ? kV2 : kV1;
+  const Names& names = version == 2 ? kNamesV2 : kNamesV1;
   // One that is gone has neither.
   if (faccessat(dir, names.limit, F_OK, 0) != 0 && faccessat(dir, "cgroup.procs", F_OK, 0) == 0) {
     return code::fail(code::kNotAMemoryCgroup, "cgroup.subtree_control");

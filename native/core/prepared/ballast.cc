@@ -21,7 +21,7 @@ namespace oom {
 namespace {
 
 // After each chunk a refill checks whether a release has overtaken it.
-constexpr size_t kChunk = size_t{4} << 20;
+constexpr size_t kBallastChunk = size_t{4} << 20;
 
 int lock_on_fault(void* at, size_t size) {
   return syscall(SYS_mlock2, at, size, MLOCK_ONFAULT) < 0 ? -errno : 0;
@@ -94,7 +94,7 @@ Status Ballast::refill() {
   // Before 5.18 the release has unlocked it.
   if (int err = lock_on_fault(at_, size_)) return Status::of(err, "mlock2", kMemlockLimit);
   for (size_t done = 0; done < size_;) {
-    const size_t length = std::min(kChunk, size_ - done);
+    const size_t length = std::min(kBallastChunk, size_ - done);
     const int err = populate(static_cast<char*>(at_) + done, length);
     if (err != 0 || releases_.load() != releases) {
       // All or nothing: a half-filled ballast would be charged without being of use.

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <link.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -12,8 +11,6 @@
 #include "core/sys/small_file.h"
 
 namespace oom {
-
-size_t page_size() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
 
 Range pages_of(const void* address, size_t length) {
   const uintptr_t mask = page_size() - 1;

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/sys/page.h"
+
 namespace oom {
 
 struct Range {
@@ -20,7 +22,6 @@ struct Range {
 
 // Rounded outwards to whole pages.
 Range pages_of(const void* address, size_t length);
-size_t page_size();
 
 enum class Images : uint8_t {
   kOomPath,  // this addon, libc and the dynamic linker

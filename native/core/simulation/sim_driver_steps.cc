@@ -9,7 +9,6 @@ namespace oom {
 namespace {
 
 constexpr int32_t kSigKill = 9;
-constexpr uint64_t kPage = 4096;
 
 }  // namespace
 

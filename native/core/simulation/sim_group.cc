@@ -11,7 +11,6 @@ namespace {
 constexpr int64_t kForever = std::numeric_limits<int64_t>::max();
 // No victim: the kernel lets the charge fail, the fault is taken again.
 constexpr int64_t kSpin = 10'000'000;
-constexpr uint64_t kPage = 4096;
 
 using State = SimProcess::State;
 

@@ -16,6 +16,8 @@
 
 namespace oom {
 
+inline constexpr uint64_t kPage = 4096;
+
 constexpr uint64_t kNoLimit = 0x7ffffffffffff000;  // what v1 shows for "none"
 
 struct SimProcess {

@@ -11,8 +11,8 @@
 namespace oom {
 namespace {
 
-// How long a piece of a round may take: the guardian has deadlines to keep in between.
-constexpr int64_t kPiece = 2'000'000;
+// How long a slice of a round may take: the guardian has deadlines to keep in between.
+constexpr int64_t kLongestSlice = 2'000'000;
 constexpr int kReads = 4;
 
 struct State {
@@ -24,7 +24,7 @@ struct State {
 };
 
 // Held while a tree is in use, so that one that is removed is not.
-std::mutex lock;
+std::mutex forest_lock;
 // Never freed: threads outlive exit handlers.
 State* state = nullptr;
 
@@ -42,7 +42,7 @@ void Pace::end(int64_t now) {
 }
 
 bool Forest::add(Tree& tree) {
-  std::lock_guard held(lock);
+  std::lock_guard held(forest_lock);
   State& s = the_state();
   tree.place_ = s.trees.size();
   s.trees.push_back(&tree);
@@ -53,7 +53,7 @@ bool Forest::add(Tree& tree) {
 }
 
 void Forest::remove(Tree& tree) {
-  std::lock_guard held(lock);
+  std::lock_guard held(forest_lock);
   State& s = the_state();
   if (!tree.planted_) return;
   tree.planted_ = false;
@@ -69,7 +69,7 @@ void Forest::ready(Tree& tree) {
 }
 
 bool Forest::events() {
-  std::lock_guard held(lock);
+  std::lock_guard held(forest_lock);
   State& s = the_state();
   bool more = true;
   for (int i = 0; i < kReads && more; i++) more = InotifyHub::read();
@@ -81,7 +81,7 @@ bool Forest::events() {
 }
 
 int64_t Forest::tend(int64_t now) {
-  std::lock_guard held(lock);
+  std::lock_guard held(forest_lock);
   State& s = the_state();
   int64_t next = INT64_MAX;
   if (Tree::incomplete_trees() > 0) {
@@ -100,7 +100,7 @@ int64_t Forest::tend(int64_t now) {
   if (s.sweep.due(now)) {
     s.sweep.begin();
     int64_t began = sys::now_ns(), time = began;
-    while (s.cursor < s.trees.size() && time - began < kPiece) {
+    while (s.cursor < s.trees.size() && time - began < kLongestSlice) {
       s.trees[s.cursor++]->sweep();
       time = sys::now_ns();
     }

@@ -31,7 +31,7 @@ struct Hub {
   int refused = 0;  // why there is none before
 };
 
-std::mutex lock;
+std::mutex hub_lock;
 // Never freed: threads outlive exit handlers.
 Hub* hub = nullptr;
 
@@ -92,7 +92,7 @@ void notify(Hub& h, const inotify_event& event) {
 }  // namespace
 
 int InotifyHub::set_reader(Reader* reader) {
-  std::lock_guard held(lock);
+  std::lock_guard held(hub_lock);
   Hub& h = the_hub();
   if (h.fd && h.reader) h.reader->leave(h.fd.get());
   h.reader = reader;
@@ -102,7 +102,7 @@ int InotifyHub::set_reader(Reader* reader) {
 int InotifyHub::watch(int dir, const char* below, uint32_t mask, Subscriber& who, uint32_t tag) {
   char path[96];
   snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dir, below);
-  std::lock_guard held(lock);
+  std::lock_guard held(hub_lock);
   Hub& h = the_hub();
   if (h.refused != 0) {
     if (sys::now_ns() < h.next_try) return h.refused;
@@ -121,7 +121,7 @@ int InotifyHub::watch(int dir, const char* below, uint32_t mask, Subscriber& who
 }
 
 void InotifyHub::unwatch(int number, Subscriber& who, uint32_t tag) {
-  std::lock_guard held(lock);
+  std::lock_guard held(hub_lock);
   Hub& h = the_hub();
   auto it = h.watches.find(number);
   if (it == h.watches.end()) return;
@@ -139,14 +139,14 @@ void InotifyHub::unwatch(int number, Subscriber& who, uint32_t tag) {
 }
 
 bool InotifyHub::may_try() {
-  std::lock_guard held(lock);
+  std::lock_guard held(hub_lock);
   Hub& h = the_hub();
   return h.refused == 0 || sys::now_ns() >= h.next_try;
 }
 
 bool InotifyHub::read() {
   alignas(inotify_event) char buffer[16 * 1024];
-  std::lock_guard held(lock);
+  std::lock_guard held(hub_lock);
   Hub& h = the_hub();
   if (!h.fd) return false;
   ssize_t n = ::read(h.fd.get(), buffer, sizeof buffer);
@@ -159,7 +159,7 @@ bool InotifyHub::read() {
 }
 
 int InotifyHub::probe() {
-  std::lock_guard held(lock);
+  std::lock_guard held(hub_lock);
   Hub& h = the_hub();
   Fd own;
   int fd = h.fd.get();

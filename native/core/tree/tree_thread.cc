@@ -41,7 +41,7 @@ struct TreeThreadState final : InotifyHub::Reader {
 };
 
 // Taken to start and stop, which one thread does after the other, and to be nudged.
-std::mutex lock;
+std::mutex thread_lock;
 TreeThreadState* running = nullptr;
 // Held while the errand runs, so that none runs after its release.
 std::mutex errand_lock;
@@ -77,7 +77,7 @@ void end(TreeThreadState* state) {
 }  // namespace
 
 Status TreeThread::acquire(Errand* errand) {
-  std::lock_guard held(lock);
+  std::lock_guard held(thread_lock);
   if (!running) {
     if (Status status = start(&TreeThread::main); !status.ok()) return status;
   }
@@ -90,7 +90,7 @@ Status TreeThread::acquire(Errand* errand) {
 }
 
 void TreeThread::release(Errand* errand) {
-  std::lock_guard held(lock);
+  std::lock_guard held(thread_lock);
   if (errand) {
     std::lock_guard busy(errand_lock);
     if (--errand_users == 0) errand_now = nullptr;
@@ -99,7 +99,7 @@ void TreeThread::release(Errand* errand) {
 }
 
 void TreeThread::nudge() {
-  std::lock_guard held(lock);
+  std::lock_guard held(thread_lock);
   if (running) running->ring();
 }
 

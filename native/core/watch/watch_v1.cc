@@ -21,12 +21,12 @@ constexpr const char* kFile = "memory.oom_control";
 // report first), and the group may be removed as soon as the victim is gone: samples each half
 // millisecond first, then after 1, 2, 4 … 512 ms.
 constexpr uint8_t kQuickSamples = 16;
-constexpr uint8_t kSamples = kQuickSamples + 10;
+constexpr uint8_t kSamplesV1 = kQuickSamples + 10;
 constexpr int64_t kQuickStep = 500'000;
 // What a sample may cost, with a margin: the more watches sample, the less often each does.
-constexpr int64_t kSampleCost = 40'000;
+constexpr int64_t kSampleCostV1 = 40'000;
 // When it could not be seen whether the group is still there.
-constexpr int64_t kRetry = 10'000'000;
+constexpr int64_t kRetryV1 = 10'000'000;
 // How long after the files have vanished the kernel's work queue may take to signal the removal.
 constexpr int64_t kRemovalSettles = 250'000'000;
 
@@ -114,7 +114,7 @@ Status OomWatchV1::arm_at(int dir, const Arming& arming) {
   note_counters(dir, c, now);
   // Looks begin with attach(). Nothing was ever refused: nothing can have happened.
   if (signals > 0 || c.kills() > 0 || c.failcnt > 0 || swap_refusals(dir) > 0) {
-    samples_left_ = kSamples;
+    samples_left_ = kSamplesV1;
   } else {
     newborn_ = false;
   }
@@ -149,14 +149,14 @@ void OomWatchV1::ready(Sentinel& sentinel, int64_t now) {
   unsure_ += signals;
   if (there == 0) return settle_removal(sentinel, now);
   if (oom_at_ == 0) oom_at_ = now;
-  if (there < 0) return sentinel.set_timer(*this, now + kRetry);
+  if (there < 0) return sentinel.set_timer(*this, now + kRetryV1);
   ooms_notified(sentinel, now);
 }
 
 // The group is there, so all signals were OOMs.
 void OomWatchV1::ooms_notified(Sentinel& sentinel, int64_t now) {
   note_signals(std::exchange(unsure_, 0), now);
-  samples_left_ = kSamples;
+  samples_left_ = kSamplesV1;
   schedule_sample(sentinel, now);
   emit(sentinel);
 }
@@ -225,9 +225,9 @@ void OomWatchV1::note_counters(int dir, const GroupCounters& c, int64_t now) {
 }
 
 void OomWatchV1::schedule_sample(Sentinel& sentinel, int64_t now) {
-  int done = kSamples - samples_left_;
+  int done = kSamplesV1 - samples_left_;
   int64_t step = done < kQuickSamples ? kQuickStep : int64_t{1'000'000} << (done - kQuickSamples);
-  sentinel.set_timer(*this, now + std::max(step, sentinel.patient() * kSampleCost));
+  sentinel.set_timer(*this, now + std::max(step, sentinel.patient() * kSampleCostV1));
 }
 
 void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
@@ -240,7 +240,7 @@ void OomWatchV1::due(Sentinel& sentinel, int64_t now) {
   if (unsure_ > 0) {
     int there = exists();
     if (there == 0) return settle_removal(sentinel, now);
-    if (there < 0) return sentinel.set_timer(*this, now + kRetry);
+    if (there < 0) return sentinel.set_timer(*this, now + kRetryV1);
     return ooms_notified(sentinel, now);
   }
   if (samples_left_ == 0) return;

@@ -18,12 +18,12 @@ constexpr const char* kEvents = "memory.events";
 // After a notification the kernel sends no other for up to 10 ms, and in that time a group that met
 // its limit may be out of memory, lose its victim and be removed, counters and all. So it is
 // sampled each millisecond until the kernel can notify again.
-constexpr uint8_t kSamples = 12;
+constexpr uint8_t kSamplesV2 = 12;
 constexpr int64_t kSampleStep = 1'000'000;
 // What a sample may cost, with a margin: the more watches sample, the less often each does.
-constexpr int64_t kSampleCost = 20'000;
+constexpr int64_t kSampleCostV2 = 20'000;
 // When the counters could not be read.
-constexpr int64_t kRetry = 10'000'000;
+constexpr int64_t kRetryV2 = 10'000'000;
 
 uint64_t grown(const std::optional<uint64_t>& before, const std::optional<uint64_t>& now) {
   uint64_t a = before.value_or(0), b = now.value_or(0);
@@ -167,14 +167,14 @@ void OomWatchV2::sample(Sentinel& sentinel, int64_t now) {
   parse::MemoryEvents c;
   int err = read_local(c);
   if (is_gone(err)) return gone(sentinel, now);
-  if (err != 0) return sentinel.set_timer(*this, now + kRetry);
+  if (err != 0) return sentinel.set_timer(*this, now + kRetryV2);
   EventDelta delta = delta_of(last_, c);
   // One reading is no snapshot: the OOM that a kill belongs to was counted before it.
   if (delta.kills > 0 && delta.ooms == 0) (void)read_local(c);
   if (delta.any()) {
     read_counters();
     note(c, now);
-    samples_left_ = kSamples;
+    samples_left_ = kSamplesV2;
   }
   if (samples_left_ > 0) schedule_sample(sentinel, now);
   emit(sentinel);
@@ -233,7 +233,7 @@ void OomWatchV2::note_ooms(uint64_t ooms, Origin origin, int64_t at) {
 }
 
 void OomWatchV2::schedule_sample(Sentinel& sentinel, int64_t now) {
-  sentinel.set_timer(*this, now + std::max(kSampleStep, sentinel.patient() * kSampleCost));
+  sentinel.set_timer(*this, now + std::max(kSampleStep, sentinel.patient() * kSampleCostV2));
 }
 
 void OomWatchV2::gone(Sentinel& sentinel, int64_t now) {
