@@ -29,15 +29,15 @@ export interface ProbePlace {
   more?: string
 }
 
-/** What bounds this process's memory, as far as it can be seen from here. */
+/** What bounds the memory of the group that is judged and of this process, as far as it can be seen from here. */
 export interface ProbeBounds {
-  /** The lowest limit of this process's group and all above it that can be seen, bytes; null: no limit. */
+  /** The lowest limit of the group and all above it that can be seen, bytes; null: no limit. */
   limit: number | null
   /** The group with that limit; null also where it is above what is mounted here (v1). */
   limitedBy: string | null
   /** V8's limit of this process's heap, bytes. */
   heapLimit: number
-  /** The outermost group with memory.oom.group = 1, at or above this process's: an OOM takes all of it. Or null. */
+  /** The outermost group with memory.oom.group = 1, at or above the group: an OOM takes all of it. Or null. */
   oomGroup: string | null
   /** OOMPolicy= of the unit around this process, or null. */
   oomPolicy: string | null
@@ -56,6 +56,14 @@ export interface ProbeNote {
   remedy: string
 }
 
+export interface ProbeOptions {
+  /**
+   * The group that is judged: absolute, or relative to the memory hierarchy's mount. Default: the one that this
+   * process is in.
+   */
+  in?: string
+}
+
 export interface ProbeReport {
   platform: NodeJS.Platform
   arch: string
@@ -67,6 +75,8 @@ export interface ProbeReport {
   mount: string | null
   /** The group that this process is in, absolute, or null. */
   self: string | null
+  /** The group that the report judges, absolute: `in`, else `self`. */
+  group: string | null
   place: ProbePlace
   bounds: ProbeBounds
   notes: readonly ProbeNote[]
@@ -80,8 +90,10 @@ export interface ProbeReport {
   home: Capability
   /** Groups can be watched. */
   watch: Capability
-  /** Groups can be guarded. */
+  /** Groups can be guarded, held by the kernel's control files. */
   guard: Capability
+  /** The group can be guarded with `hold: { by: 'signals' }`, which writes none of its files. */
+  guardBySignals: Capability
   /** The guardian can be started. */
   guardian: Capability
   /** Processes can be started in groups: the launcher can be executed. */

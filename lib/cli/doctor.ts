@@ -2,7 +2,6 @@
 // and, on demand, a proof that the OOM path works here. But for that proof's own group it only reads.
 import type { Capability, PlaceKind, ProbeNote, ProbeReport } from '../../types/probe.js'
 import { groupPath } from '../base/args.js'
-import { MemoryGroup } from '../group/memory-group.js'
 import { probe } from '../probe/probe.js'
 import { checked, parse, type Command } from './command.js'
 import { quote, shown, size } from './format.js'
@@ -16,7 +15,8 @@ can do there, what it cannot, why, and what to do about it; what is worth knowin
 groups whose killer is disabled, and which live guardian or sentinel holds them. Changes nothing.
 
 Options:
-  --in GROUP   list groups with a disabled killer only here and below; default: everywhere
+  --in GROUP   judge GROUP instead of the group that this process is in, and list groups with a disabled
+               killer only there and below; default: everywhere
   --self-test  also fill a scratch group from the inside until it is starved, see that the native
                thread raises its limit and that JavaScript goes on, and name the first call that
                fails. The group is made below the group that you are in (v2: beside it),
@@ -24,12 +24,13 @@ Options:
   --json       the whole report as JSON
   --help       this text
 
-Exit status: 0 no problems, 1 problems: groups cannot be guarded here, a killer is disabled in a
-group that no live process holds, or the self-test failed; 2 usage.
+Exit status: 0 no problems, 1 problems: groups can be guarded here neither by the kernel's control
+files nor by signals, a killer is disabled in a group that no live process holds, or the self-test
+failed; 2 usage.
 `
 
 // Groups cannot be guarded without these. If another one is missing, that is printed, but is no problem.
-const NEEDED = ['addon', 'memory', 'writable', 'watch', 'guard', 'guardian', 'lockOomPath'] as const
+const NEEDED = ['addon', 'memory', 'guardian', 'lockOomPath'] as const
 
 type Line = [field: string, capability: Capability]
 
@@ -73,6 +74,7 @@ function table(report: ProbeReport): string {
   const lines = [
     `${report.platform}-${report.arch}, kernel ${report.kernel || '-'}, ${where}`,
     `this process is in ${report.self ?? 'no memory group that is visible'}`,
+    ...(report.group === report.self ? [] : [`judged: ${shown(report.group ?? '')}`]),
     ...placeLines(report),
     '',
   ]
@@ -100,6 +102,10 @@ const stepLine = ({ name, ok, detail }: Step): string =>
 function problemsOf(report: ProbeReport, groups: readonly HeldGroup[], test?: SelfTest): string[] {
   const missing = NEEDED.filter(field => !report[field].available)
   const problems = missing.map(field => `${field}: ${report[field].reason}`)
+  const { memory, guard, guardBySignals } = report
+  if (memory.available && !guard.available && !guardBySignals.available) {
+    problems.push(`guard: ${guard.reason}`, `guardBySignals: ${guardBySignals.reason}`)
+  }
   for (const group of groups.filter(isOrphan)) {
     problems.push(`${shown(group.path)}: its killer is disabled, held by: ${holdersText(group)}`)
   }
@@ -108,10 +114,9 @@ function problemsOf(report: ProbeReport, groups: readonly HeldGroup[], test?: Se
 }
 
 /** The directories in which to search for groups. */
-async function placeOf(within: string | undefined, report: ProbeReport): Promise<string[]> {
-  if (within === undefined) return report.mount === null ? [] : [report.mount]
-  await using group = await MemoryGroup.open(within)
-  return [group.path]
+function placeOf(within: string | undefined, { mount, group }: ProbeReport): string[] {
+  const place = within === undefined ? mount : group
+  return place === null ? [] : [place]
 }
 
 async function run(args: string[]): Promise<number> {
@@ -128,8 +133,8 @@ async function run(args: string[]): Promise<number> {
     if (values.json !== true) process.stdout.write(text)
   }
 
-  const report = await probe()
-  const groups = await heldGroups(await placeOf(within, report), { recursive: true })
+  const report = await probe(within === undefined ? {} : { in: within })
+  const groups = await heldGroups(placeOf(within, report), { recursive: true })
   print(table(report))
   print(noteLines(report.notes))
   print(`\ngroups whose killer is disabled:${groups.length === 0 ? ' none' : ''}\n`)

@@ -145,6 +145,27 @@ export function guard(machine: Machine, found: Found): Capability {
     : no(`there is no ${file}`, 'use a kernel with CONFIG_MEMCG_V1')
 }
 
+// What native/core/memcg/signal_facts.cc reads.
+const READ_BY_SIGNALS = {
+  1: ['memory.usage_in_bytes', 'memory.limit_in_bytes', 'memory.oom_control'],
+  2: ['memory.current', 'memory.max', 'memory.events'],
+} as const
+
+export function guardBySignals(machine: Machine, { mount, self }: Found): Capability {
+  const dir = self ?? mount.path
+  // The root has no limit, and not all of these files.
+  if (isRoot(machine, mount, dir)) return yes(`usage and limits of groups below ${dir} can be read`)
+  for (const file of READ_BY_SIGNALS[mount.version]) {
+    const error = machine.access(join(dir, file), 'read')
+    if (error === undefined) continue
+    return no(
+      `${join(dir, file)} cannot be read (${error})`,
+      "mount cgroupfs in this container, read-only will do, or give the group's owner the right to read it",
+    )
+  }
+  return yes(`usage and limit of ${dir} can be read`)
+}
+
 /** One of the programs beside the addon; `remedy`: what can be done without it. */
 export function program(machine: Machine, name: string, remedy: string): Capability {
   const file = machine.nativeFile(name)

@@ -35,10 +35,20 @@ function hierarchies(machine: Machine): {
   }
 }
 
-/** `unit`: of systemd, around this process (place/unit.ts). */
-export function examine(machine: Machine, unit?: Unit): ProbeReport {
+/** The mount with a group in it; the innermost, since mounts may lie below one another. */
+function mountOf(mounts: readonly Mount[], group: string): Mount | undefined {
+  const around = mounts.filter(({ path }) => group === path || group.startsWith(`${path}/`))
+  return around.sort((a, b) => b.path.length - a.path.length)[0]
+}
+
+/** `unit`: of systemd, around this process (place/unit.ts). `group`: judged instead of this process's own. */
+export function examine(machine: Machine, unit?: Unit, group?: string): ProbeReport {
   const { platform, arch, kernel } = machine
-  const { mounts, found } = hierarchies(machine)
+  const { mounts, found: own } = hierarchies(machine)
+  const found =
+    own === undefined || group === undefined
+      ? own
+      : { mount: mountOf(mounts, group) ?? own.mount, self: group }
   const attempt = (work: () => Capability): Capability => {
     if (machine.addon) {
       const { reason, remedy } = machine.addon
@@ -64,6 +74,7 @@ export function examine(machine: Machine, unit?: Unit): ProbeReport {
     home: withMemory(() => where.home(signs!)),
     watch: withMemory(memory => check.watch(machine, memory)),
     guard: withMemory(memory => check.guard(machine, memory)),
+    guardBySignals: withMemory(memory => check.guardBySignals(machine, memory)),
     guardian: attempt(() =>
       check.program(
         machine,
@@ -88,10 +99,14 @@ export function examine(machine: Machine, unit?: Unit): ProbeReport {
     kernel,
     version: found?.mount.version ?? null,
     mount: found?.mount.path ?? null,
-    self: found?.self ?? null,
+    self: own?.self ?? null,
+    group: found?.self ?? null,
     place,
     bounds,
-    notes: where.notes(bounds, place),
+    // Notes about this process are for its own group.
+    notes: where
+      .notes(bounds, place)
+      .filter(({ about }) => found?.self === own?.self || about === 'oom-group'),
     ...checks,
   }
 }

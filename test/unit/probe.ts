@@ -12,6 +12,7 @@ const FIELDS = [
   'home',
   'watch',
   'guard',
+  'guardBySignals',
   'guardian',
   'spawn',
   'pressure',
@@ -135,6 +136,41 @@ t.test('a container with a read-only cgroupfs', async t => {
   t.match(report.freeze, { available: false })
 })
 
+t.test('a group held by signals needs to be readable, and no more', async t => {
+  const nothing = machine({}, { access: (_, how) => (how === 'write' ? 'EROFS' : undefined) })
+  t.match(examine(nothing).guardBySignals, { available: true, reason: /a b can be read/ })
+  for (const file of ['memory.usage_in_bytes', 'memory.limit_in_bytes', 'memory.oom_control']) {
+    const hidden = examine(machine({}, { access: refuse('EACCES', file) })).guardBySignals
+    t.match(hidden, { available: false, reason: new RegExp(`${file}.*EACCES`) }, file)
+  }
+  const root = places(V2, V2.path)
+  const report = examine(machine({}, { ...root, access: refuse('ENOENT', 'cgroup.type') }))
+  t.match(report.guardBySignals, { available: true, reason: /groups below/ })
+})
+
+t.test('the group that is meant is judged, not the one that this process is in', async t => {
+  const other = `${V1.path}/jobs/7`
+  const limits = {
+    [`${V1.path}/a b/memory.limit_in_bytes`]: String(64 * MIB),
+    [`${V1.path}/jobs/memory.limit_in_bytes`]: String(512 * MIB),
+  }
+  const closed: Machine['access'] = (path, how) =>
+    how === 'write' && (path.startsWith(`${V1.path}/jobs`) || path === V1.path)
+      ? 'EACCES'
+      : undefined
+  const of = machine(limits, { access: closed })
+  t.match(examine(of), { group: `${V1.path}/a b`, writable: { available: true } })
+  t.ok(examine(of).notes.some(({ about }) => about === 'heap'))
+  const report = examine(of, undefined, other)
+  t.match(report, { self: `${V1.path}/a b`, group: other, bounds: { limit: 512 * MIB } })
+  t.match(report.writable, { available: false, reason: /jobs\/7 belongs to another user/ })
+  t.match(report.home, { available: false, reason: /jobs\/7/ })
+  t.strictSame(report.notes, [], 'notes about this process are for its own group')
+
+  const v2 = machine({}, places(V1, `${V1.path}/x`, V2))
+  t.match(examine(v2, undefined, '/sys/fs/cgroup/user.slice'), { version: 2, mount: V2.path })
+})
+
 t.test('v2 only', async t => {
   const files = { '/sys/fs/cgroup/user.slice/memory.pressure': 'some avg10=0.00' }
   const report = examine(machine(files, places(V2, '/sys/fs/cgroup/user.slice')))
@@ -215,7 +251,7 @@ t.test('each missing thing is reported with its remedy', async t => {
     [
       'another user',
       machine({}, { uid: 1000, access: refuse('EACCES', '/sys/fs/cgroup') }),
-      ['writable', 'home', 'guard', 'swap'],
+      ['writable', 'home', 'guard', 'guardBySignals', 'swap'],
       /./,
     ],
     ['PREEMPT_RT', machine({ '/sys/kernel/realtime': '1\n' }), ['watch', 'guard'], /PREEMPT_RT/],

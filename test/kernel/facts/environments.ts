@@ -105,6 +105,7 @@ t.test('mounted read-only, as in a container without rights', mounts, async t =>
   const why = { available: false, reason: /read-only/, remedy: /writable-cgroups=true/ }
   t.match(report.writable, why)
   t.match(report.guard, why)
+  t.match(report.guardBySignals, { available: true })
   const refused = { code: 'EROFS', message: /read-only.*by: 'signals'.*writable-cgroups=true/ }
   await t.rejects(remote.run(create(join(dir, 'x'))), refused)
   await t.rejects(remote.run(opened(dir, "group.setLimits({ max: '1M' })")), refused)
@@ -134,6 +135,7 @@ t.test('another user, to whom nothing is delegated', async t => {
   const remedy = /chown the directory/
   t.match(report.writable, { available: false, reason: /EACCES/, remedy })
   t.match(report.guard, { available: false, reason: /EACCES/, remedy })
+  t.match(report.guardBySignals, { available: true })
   const refused = { code: 'EACCES', message: /not delegated to this user.*chown/ }
   await t.rejects(remote.run(create(join(dir, 'x'))), refused)
   await t.rejects(remote.run(opened(dir, "group.setLimits({ max: '1M' })")), refused)
