@@ -8,7 +8,7 @@ import { MiB, onV1, write } from '../../helpers/memory-files.js'
 import { scratch } from '../../helpers/scratch.js'
 
 const root = process.cwd()
-const PAGES = ['README.md', 'docs/guide.md', 'docs/signals.md']
+const PAGES = ['README.md', 'docs/guide.md', 'docs/containers.md', 'docs/signals.md']
 
 interface Block {
   page: string
