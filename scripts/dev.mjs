@@ -1,5 +1,5 @@
 // `npm run dev FILE`: runs one test, and again after each change of a source, until it is interrupted.
-// TypeScript runs as it is (tsx), without coverage, and without dist/ where the test needs none. Of
+// TypeScript runs as it is (typescript.mjs), without coverage, and without dist/ where the test needs none. Of
 // test/native/, the program is built and run.
 import { spawnSync } from 'node:child_process'
 import { existsSync, watch } from 'node:fs'
@@ -27,7 +27,7 @@ async function typescript() {
   if (setUp.status !== 0) return
   // What an interrupted run has left goes first, as with npm test.
   const before = test.startsWith('test/kernel/') ? ['--import', './test/helpers/before.ts'] : []
-  const args = ['--import', 'tsx', ...before, test]
+  const args = ['--import', './scripts/typescript.mjs', ...before, test]
   const { ok, output } = await run(process.execPath, args)
   const { passed, failed, skipped } = results({ file: test, status: ok ? 0 : 1, output })
   if (failed > 0) console.log(output.trimEnd())

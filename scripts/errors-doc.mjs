@@ -1,11 +1,11 @@
 // Makes docs/errors.md from the table in lib/base/error-table.ts; with --check it only compares.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { tsImport } from 'tsx/esm/api'
 import { fail, root } from './run.mjs'
+import './typescript.mjs'
 
-const { OWN, SYSTEM, REMEDIES } = await tsImport('../lib/base/error-table.ts', import.meta.url)
-const { EVERY_SWITCH } = await tsImport('../lib/base/runtime.ts', import.meta.url)
+const { OWN, SYSTEM, REMEDIES } = await import('../lib/base/error-table.ts')
+const { EVERY_SWITCH } = await import('../lib/base/runtime.ts')
 const file = join(root, 'docs/errors.md')
 const WIDTH = 120
 

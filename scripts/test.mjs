@@ -18,6 +18,7 @@ const withoutDist = tests.length > 0 && !tests.some(file => needsDist(file))
 const setUp = run('scripts/setup.mjs', ...(withoutDist ? ['--without-dist'] : []))
 process.exitCode =
   setUp ||
+  run('scripts/typescript-compile.mjs') ||
   run(
     'node_modules/.bin/tap',
     'run',
