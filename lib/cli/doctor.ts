@@ -57,15 +57,15 @@ function placeLines({ place, bounds }: ProbeReport): string[] {
   const by = limitedBy === null ? '' : ` (${shown(limitedBy)})`
   return [
     `place: ${PLACES[kind]}${signs === '' ? '' : ` (${shown(signs)})`}`,
-    `  works: ${works}`,
-    ...(more === undefined ? [] : [`  → ${more}`]),
+    `  works: ${shown(works)}`,
+    ...(more === undefined ? [] : [`  → ${shown(more)}`]),
     `limit in effect: ${size(limit ?? Infinity)}${by}; heap limit of this Node.js: ${size(heapLimit)}`,
   ]
 }
 
 function noteLines(notes: readonly ProbeNote[]): string {
   if (notes.length === 0) return ''
-  return `\nto know:\n${notes.map(({ reason, remedy }) => `  ${shown(reason)}\n    → ${remedy}\n`).join('')}`
+  return `\nto know:\n${notes.map(({ reason, remedy }) => `  ${shown(reason)}\n    → ${shown(remedy)}\n`).join('')}`
 }
 
 function table(report: ProbeReport): string {
@@ -73,15 +73,15 @@ function table(report: ProbeReport): string {
     report.mount === null ? 'no memory cgroups' : `cgroup v${report.version} at ${report.mount}`
   const lines = [
     `${report.platform}-${report.arch}, kernel ${report.kernel || '-'}, ${where}`,
-    `this process is in ${report.self ?? 'no memory group that is visible'}`,
+    `this process is in ${shown(report.self ?? 'no memory group that is visible')}`,
     ...(report.group === report.self ? [] : [`judged: ${shown(report.group ?? '')}`]),
     ...placeLines(report),
     '',
   ]
   const width = Math.max(...capabilities(report).map(([field]) => field.length))
   for (const [field, { available, reason, remedy }] of capabilities(report)) {
-    lines.push(`${field.padEnd(width)}  ${available ? 'yes' : 'no '}  ${reason}`)
-    if (remedy !== undefined) lines.push(`${' '.repeat(width)}       → ${remedy}`)
+    lines.push(`${field.padEnd(width)}  ${available ? 'yes' : 'no '}  ${shown(reason)}`)
+    if (remedy !== undefined) lines.push(`${' '.repeat(width)}       → ${shown(remedy)}`)
   }
   return `${lines.join('\n')}\n`
 }
@@ -101,10 +101,13 @@ const stepLine = ({ name, ok, detail }: Step): string =>
 
 function problemsOf(report: ProbeReport, groups: readonly HeldGroup[], test?: SelfTest): string[] {
   const missing = NEEDED.filter(field => !report[field].available)
-  const problems = missing.map(field => `${field}: ${report[field].reason}`)
+  const problems = missing.map(field => `${field}: ${shown(report[field].reason)}`)
   const { memory, guard, guardBySignals } = report
   if (memory.available && !guard.available && !guardBySignals.available) {
-    problems.push(`guard: ${guard.reason}`, `guardBySignals: ${guardBySignals.reason}`)
+    problems.push(
+      `guard: ${shown(guard.reason)}`,
+      `guardBySignals: ${shown(guardBySignals.reason)}`,
+    )
   }
   for (const group of groups.filter(isOrphan)) {
     problems.push(`${shown(group.path)}: its killer is disabled, held by: ${holdersText(group)}`)
