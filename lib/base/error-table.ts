@@ -187,6 +187,10 @@ export const OWN: Record<string, OwnAdvice> = {
     remedy:
       "install one only (npm ls cgroup-oom, npm dedupe); the ESM and the CommonJS half of one installation know each other's groups",
   },
+  ERR_RUNTIME_UNSUPPORTED: {
+    means: 'Bun cannot wait for a descriptor: its uv_poll_init() would end the process',
+    remedy: 'run this part with Node.js or Deno; guards, watches and DelayTimer work in Bun',
+  },
   ERR_CLOSED: { means: 'the object is closed (a group, a descriptor) or disposed (a guard)' },
   ERR_ILLEGAL_CONSTRUCTOR: {
     means: 'new MemoryGroup() was called',

@@ -20,6 +20,8 @@ export interface PrimitivesBinding {
   eventfdAdd(fd: number, value: bigint): void
   /** By an open handle, or by absolute path. */
   registerEvent(group: GroupHandle | string, file: string, eventFd: number, args: string): void
+  /** clock_gettime(2), CLOCK_MONOTONIC, nanoseconds. */
+  monotonicNow(): bigint
   pidfdOpen(pid: number): number
   pidfdSendSignal(fd: number, signal: number): void
   processMrelease(fd: number): Promise<void>

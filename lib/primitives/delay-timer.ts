@@ -4,6 +4,7 @@ import { integer, invalidType, options as checkOptions } from '../base/args.js'
 import { fromNative, OomError } from '../base/errors.js'
 import { EventQueue } from '../base/queue.js'
 import { binding } from '../native/addon.js'
+import { toMonotonic } from '../native/clock.js'
 import type { NativeRecord } from '../native/records.js'
 import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
 import type { SignalHandle } from '../native/watches.js'
@@ -93,7 +94,7 @@ export class DelayTimer implements AsyncIterable<DelayExpiration>, Disposable {
     this.#queue.clear()
     this.#interval = BigInt(intervalMs ?? 0) * 1_000_000n
     this.#due = process.hrtime.bigint() + BigInt(delayMs) * 1_000_000n
-    this.#native.start(this.#due, this.#interval)
+    this.#native.start(toMonotonic(this.#due), this.#interval)
     if (this.#wantsRef) this.#alive.ref()
   }
 

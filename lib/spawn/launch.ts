@@ -4,13 +4,13 @@
 // On the environment's thread; nothing here waits for the launcher.
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
 import { closeSync } from 'node:fs'
-import { Socket } from 'node:net'
 import { errnoName, fromNative, OomError } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 import { programFile } from '../native/program.js'
 import type { LaunchStage } from '../native/spawn.js'
 import { findCommand, type Missing } from './find-command.js'
-import { holdEvents, replaceError } from './hold.js'
+import { holdEvents, replaceError, type Held } from './hold.js'
+import { closePassed, readPipe } from './status-pipe.js'
 
 /** A command line that has been checked; shells are already part of it. */
 export interface CommandLine {
@@ -53,7 +53,9 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
     return asCommand(child, line)
   }
   // Before the child's own streams, so that the loop serves it first: 'spawn' precedes all data.
-  const status = new Socket({ fd: fds.status, readable: true, writable: false })
+  let held: Held | undefined
+  const status = readPipe(fds.status, received => settle(held, received, line, group, launcher))
+  const passed = [...fds.procs, fds.report]
   try {
     const stdio = stdioArray(options.stdio)
     const count = stdio.length
@@ -70,14 +72,14 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
     } as SpawnOptions)
     // Node.js leaves it undefined when it has run out of descriptors.
     if (child.stdio as unknown) (child.stdio as unknown[]).length = count
+    closePassed(passed)
     if (child.pid === undefined) status.destroy()
-    else settle(child, line, group, status, launcher)
+    else held = holdEvents(child)
     return asCommand(child, line)
   } catch (error) {
     status.destroy()
+    for (const fd of passed) closeSync(fd)
     throw error
-  } finally {
-    for (const fd of [...fds.procs, fds.report]) closeSync(fd)
   }
 }
 
@@ -132,22 +134,17 @@ function stdioArray(stdio: SpawnOptions['stdio']): NonNullable<SpawnOptions['std
 // Waits for the launcher's reports: that it has started, and nothing more if it has become the command (or
 // died). A program that does not even report its start is not the launcher, whatever its exit status.
 function settle(
-  child: ChildProcess,
+  events: Held | undefined,
+  received: Buffer | undefined,
   line: CommandLine,
   group: LaunchGroup,
-  status: Socket,
   launcher: string,
 ): void {
-  const events = holdEvents(child)
-  let received = Buffer.alloc(0)
-  status.on('data', chunk => (received = Buffer.concat([received, chunk])))
-  status.on('error', () => events.release())
-  status.on('end', () => {
-    const [started, failed] = binding().launchWords(received)
-    if (failed !== undefined) events.fail(failure(failed, line, group))
-    else if (started !== undefined) events.release()
-    else events.failUnlessKilled(notStarted(launcher))
-  })
+  if (received === undefined) return events?.release()
+  const [started, failed] = binding().launchWords(received)
+  if (failed !== undefined) events?.fail(failure(failed, line, group))
+  else if (started !== undefined) events?.release()
+  else events?.failUnlessKilled(notStarted(launcher))
 }
 
 function notStarted(launcher: string): OomError {

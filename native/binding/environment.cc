@@ -1,5 +1,7 @@
 #include "binding/environment.h"
 
+#include <utility>
+
 #include "binding/convert.h"
 #include "binding/records.h"
 #include "core/prepared/locked.h"
@@ -20,6 +22,7 @@ struct Environment::Link {
 };
 
 Environment::~Environment() {
+  close_scoped();
   if (link_) Link::drop(link_);
 }
 
@@ -45,6 +48,7 @@ bool Environment::start() {
     throw_if_failed(env_, Status::of(-ENOSYS, "napi_get_uv_event_loop"));
     return false;
   }
+  if (!open_scoped()) return false;
   Status status;
   sentinel_ = Sentinel::acquire(status);
   if (throw_if_failed(env_, status)) return false;
@@ -57,10 +61,10 @@ bool Environment::start() {
   }
   link_->async.data = this;
   uv_async_init(loop, &link_->async, [](uv_async_t* async) {
-    if (async->data) static_cast<Environment*>(async->data)->drain();
+    if (async->data) static_cast<Environment*>(async->data)->woken();
   });
   uv_unref(wake());
-  context_ = std::make_unique<Napi::AsyncContext>(env_, "cgroup-oom");
+  if (!scoped_) context_ = std::make_unique<Napi::AsyncContext>(env_, "cgroup-oom");
   bool attached = sentinel_->call(
       [](Sentinel& sentinel, Channel* channel) { return sentinel.attach(*channel); }, &channel());
   if (!attached) {
@@ -86,8 +90,37 @@ bool Environment::start() {
   return true;
 }
 
+// Deno calls a uv_async_t's callback without a scope for V8's handles, and its napi_open_handle_scope() opens
+// none; what it calls for a threadsafe function has one. That is called here and not by the sentinel, since it
+// allocates. Its napi_async_destroy() needs such a scope as well, where there is none.
+bool Environment::open_scoped() {
+  if (!env_.Global().Has("Deno")) return true;
+  auto drain = [](napi_env env, napi_value, void* self, void*) {
+    if (env != nullptr) static_cast<Environment*>(self)->drain();
+  };
+  Napi::String name = Napi::String::New(env_, "cgroup-oom");
+  if (napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this,
+                                      drain, &scoped_) != napi_ok) {
+    throw_if_failed(env_, Status::of(-ENOSYS, "napi_create_threadsafe_function"));
+    return false;
+  }
+  napi_unref_threadsafe_function(env_, scoped_);
+  return true;
+}
+
+void Environment::close_scoped() {
+  if (!scoped_) return;
+  napi_release_threadsafe_function(std::exchange(scoped_, nullptr), napi_tsfn_abort);
+}
+
+void Environment::woken() {
+  if (!scoped_) return drain();
+  napi_call_threadsafe_function(scoped_, nullptr, napi_tsfn_nonblocking);
+}
+
 void Environment::cleanup(void* arg) {
   auto* self = static_cast<Environment*>(arg);
+  self->close_scoped();
   while (self->members_) {
     Member* member = self->members_;
     self->remove(*member);
@@ -124,11 +157,15 @@ void Environment::tidy_later(Member& member) {
 }
 
 void Environment::ref() {
-  if (refs_++ == 0) uv_ref(wake());
+  if (refs_++ > 0) return;
+  if (scoped_) return void(napi_ref_threadsafe_function(env_, scoped_));
+  uv_ref(wake());
 }
 
 void Environment::unref() {
-  if (refs_ > 0 && --refs_ == 0) uv_unref(wake());
+  if (refs_ == 0 || --refs_ > 0) return;
+  if (scoped_) return void(napi_unref_threadsafe_function(env_, scoped_));
+  uv_unref(wake());
 }
 
 uint32_t Environment::subscribe(Napi::Function callback) {
@@ -154,7 +191,11 @@ void Environment::drain() {
     Napi::HandleScope inner(env_);
     // It may unsubscribe itself.
     Napi::Function callback = subscriber->second.Value();
-    callback.MakeCallback(env_.Global(), {to_js(env_, r)}, *context_);
+    if (context_) {
+      callback.MakeCallback(env_.Global(), {to_js(env_, r)}, *context_);
+    } else {
+      callback.Call(env_.Global(), {to_js(env_, r)});
+    }
     // An exception in a consumer is an uncaught one, as in any other callback; the rest still
     // comes.
     if (env_.IsExceptionPending()) {

@@ -67,11 +67,17 @@ class Environment {
   struct Link;
   explicit Environment(Napi::Env env) : env_(env) {}
   bool start();
+  bool open_scoped();
+  void close_scoped();
+  // On the environment's thread: records wait.
+  void woken();
   static void cleanup(void* self);
 
   Napi::Env env_;
   Sentinel* sentinel_ = nullptr;
   uv_handle_t* wake() const;
+  // Deno's way to drain(), instead of `context_`; null elsewhere.
+  napi_threadsafe_function scoped_ = nullptr;
   Link* link_ = nullptr;
   Member* members_ = nullptr;
   std::vector<Member*> untidy_;

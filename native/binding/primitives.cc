@@ -15,6 +15,7 @@
 #include "core/sys/event_control.h"
 #include "core/sys/fd.h"
 #include "core/sys/pidfd.h"
+#include "core/sys/small_file.h"
 #include "core/tree/inotify_hub.h"
 
 namespace oom::binding {
@@ -101,6 +102,11 @@ Napi::Value process_mrelease(const Napi::CallbackInfo& info) {
       [](Napi::Env env, char&) { return env.Undefined(); });
 }
 
+// → bigint: what is process.hrtime.bigint() in Node.js, and in other runtimes is not.
+Napi::Value monotonic_now(const Napi::CallbackInfo& info) {
+  return Napi::BigInt::New(info.Env(), sys::now_ns());
+}
+
 // → { pidfd, mrelease, inotify }: 0 or the negative errno that says why not. Changes nothing.
 Napi::Value probe_syscalls(const Napi::CallbackInfo& info) {
   Fd own(pidfd::open(getpid()));
@@ -123,6 +129,7 @@ Napi::Object init_primitives(Napi::Env env, Napi::Object exports) {
   exports.Set("pidfdOpen", Napi::Function::New<pidfd_open>(env));
   exports.Set("pidfdSendSignal", Napi::Function::New<pidfd_send_signal>(env));
   exports.Set("processMrelease", Napi::Function::New<process_mrelease>(env));
+  exports.Set("monotonicNow", Napi::Function::New<monotonic_now>(env));
   exports.Set("probeSyscalls", Napi::Function::New<probe_syscalls>(env));
   return exports;
 }
