@@ -319,7 +319,7 @@ bool GuardianGroup::seen_over() const {
 }
 
 int64_t GuardianGroup::deadline(int64_t now) {
-  int64_t when = turn_.deadline(now, slot_view(), machine_.config().delay_ns, config_.grace_ns);
+  int64_t when = turn_.deadline(now, slot_view(), machine_.config().delay_ns);
   return config_.parent_alive ? when + config_.grace_ns : when;
 }
 

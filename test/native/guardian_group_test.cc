@@ -269,6 +269,16 @@ TEST_CASE("an OOM that a sentinel has slept through counts from where it began")
   rig.lets_go_after(kDelay - 10 * kMs);
 }
 
+TEST_CASE("a claim of a sentinel that was late by less than the grace is waited for no later") {
+  Rig rig;
+  rig.starve();
+  rig.run_for(kGrace - kMs);
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(kDelay);
+  rig.claim(1, Claimant::kSentinel);
+  rig.lets_go_after(kMs + 100 * kMs);
+}
+
 TEST_CASE("without a parent there is no grace") {
   Rig rig;
   rig.starve();

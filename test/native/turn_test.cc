@@ -15,7 +15,6 @@ namespace {
 
 constexpr int64_t kBegin = 10'000 * kMs;
 constexpr int64_t kDelay = 50;
-constexpr int64_t kGrace = 20 * kMs;
 constexpr int64_t kFollow = 100;
 
 constexpr int64_t at(int64_t ms) { return kBegin + ms * kMs; }
@@ -56,7 +55,7 @@ struct Rig {
 
   // In milliseconds.
   int64_t deadline(const SlotView& view, int64_t now = 10, int64_t delay = kDelay) {
-    return (turn.deadline(at(now), view, delay * kMs, kGrace) - kBegin) / kMs;
+    return (turn.deadline(at(now), view, delay * kMs) - kBegin) / kMs;
   }
   bool may_act(const SlotView& view, int64_t now = 100) {
     return turn.may_act(
@@ -146,9 +145,10 @@ TEST_CASE("so does one that follows on an OOM that is known to be over") {
   }
 }
 
-TEST_CASE("a sentinel that is no later than the grace has not slept") {
+TEST_CASE("a sentinel that is no later than 10 ms has seen an OOM begin in time") {
   Rig rig;
-  CHECK(rig.deadline(slot(2, SlotState::kEpisode, 20, 80)) == 80);
+  CHECK(rig.deadline(slot(2, SlotState::kEpisode, 10, 80)) == 80);
+  CHECK(Rig().deadline(slot(2, SlotState::kEpisode, 11, 80)) == 69);
 }
 
 TEST_CASE("after an end that the sentinel has seen, an OOM has a delay of its own") {

@@ -67,7 +67,7 @@ void Turn::follow_none(const SlotView& slot) {
   effect_until_ = acted ? slot.claimed_at + kFollow : 0;
 }
 
-int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t grace) {
+int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay) {
   bool ended =
       followed_ != 0 ? !heard(slot) : slot.there && slot.episode != told_ && is_idle(slot.state);
   // Any OOM after this point is a new one; one that began behind the end goes on.
@@ -85,7 +85,7 @@ int64_t Turn::deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t
       int64_t since = before ? std::max(since_, slot.claimed_at) : since_;
       bool first = followed_ == 0 || !ends_this(slot);
       lag_ns_ = first ? slot.started_at - since : 0;
-      if (lag_ns_ <= grace) lag_ns_ = 0;
+      if (lag_ns_ <= kInTime) lag_ns_ = 0;
     }
     followed_ = slot.episode;
     OOM_INVARIANT(followed_ != 0 && followed_ != spent_);

@@ -50,6 +50,9 @@ class Turn {
  public:
   // What a process has claimed it carries out within this time.
   static constexpr int64_t kFollow = 100'000'000;
+  // A sentinel that sees an OOM begin no later than this is in time. With kFollow for its claim, and
+  // kFollow again for its act, this stays below the 250 ms of the promise.
+  static constexpr int64_t kInTime = 10'000'000;
 
   // A sample without an episode of the guardian's: not out of memory.
   void fine(int64_t now) { fine_at_ = now; }
@@ -72,8 +75,8 @@ class Turn {
   bool seen_over(const SlotView& slot, const OwnEpisode& own) const;
 
   // When the group's time is over: as the sentinel says, else as this process has seen it begin.
-  // Without the grace, which `grace` only says the length of.
-  int64_t deadline(int64_t now, const SlotView& slot, int64_t delay, int64_t grace);
+  // Without the grace.
+  int64_t deadline(int64_t now, const SlotView& slot, int64_t delay);
 
   // Whether the fallback is the guardian's to carry out now; if not, put_off() says until when the
   // sentinel has time. `claim` claims it in the slot and says whether that went well; `take` takes
