@@ -375,6 +375,10 @@ bool GuardianGroup::below(const GuardianGroup& top) const {
 }
 
 int GuardianGroup::release() {
+  // Before and after: a guardian that ends in between may have let the kernel in. Before only once
+  // in an episode: a release that fails must not put the sentinel off.
+  if (!released_ && announced_ != machine_.id()) tell_of_act(config_.effects->now());
+  announced_ = machine_.id();
   int err = back_end_->pause_hold();
   if (err == 0 && !released_) tell_of_act(config_.effects->now());
   released_ |= err == 0;

@@ -127,6 +127,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   int64_t acted_at_ = 0;  // when this process or the sentinel has last carried out a fallback
   hold::AskRule ask_;
   Presence presence_;
+  uint32_t announced_ = 0;  // the own episode of whose release the slot was told before
   uint32_t steps_ = 0;
   uint64_t kills_ = 0;  // as of the last sample
   uint64_t usage_ = 0;

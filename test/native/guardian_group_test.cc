@@ -45,7 +45,10 @@ struct Rig final : GuardianHooks {
   void guardian_doubts(Sample& sample) override {
     if (doubt != 0 && sample.starved()) sample.need = doubt == 'o' ? Need::kUnclear : Need::kNear;
   }
-  void guardian_switched(bool disabled) override { release |= !disabled; }
+  void guardian_switched(bool disabled) override {
+    release |= !disabled;
+    if (!disabled) claimed_at_release = slot->claimed_at.load();
+  }
   void guardian_killed(uint32_t count) override { killed += count; }
   void guardian_left() override {}
 
@@ -91,6 +94,7 @@ struct Rig final : GuardianHooks {
   bool release = false;
   char doubt = 0;  // 'o': it is open whether it is out of memory; 'n': it is near
   uint32_t killed = 0;
+  int64_t claimed_at_release = 0;  // what the slot had when the kernel was about to be let in
   std::unique_ptr<SharedState> shared = std::make_unique<SharedState>();
   SharedSlot* slot = nullptr;
   LockedPtr<Sentinel> loop;
@@ -354,6 +358,20 @@ TEST_CASE("a claim in the slot reports each act of the guardian to the sentinel"
   rig.run_for(2 * (kDelay + kGrace));
   CHECK(rig.killed == 1);
   CHECK(rig.slot->claimed_at.load() >= from + kDelay);
+}
+
+TEST_CASE("the slot tells of a release before it is made, for a guardian that ends in between") {
+  Rig rig(Fallback::kKillGroup);
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(kDelay);
+  rig.group.freeze();  // who is killed stays
+  rig.run_for(kGrace + 2 * kMs);
+  REQUIRE(rig.killed == 1);
+  int64_t killed_at = rig.slot->claimed_at.load();
+  rig.run_for(110 * kMs);
+  REQUIRE(rig.release);
+  CHECK(rig.claimed_at_release >= killed_at + 100 * kMs);
 }
 
 TEST_CASE("a guardian whose release fails does not claim the act again and again") {

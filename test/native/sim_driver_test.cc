@@ -15,15 +15,16 @@ constexpr uint64_t kMiB = 1 << 20;
 constexpr int64_t kBegin = 10 * kMs;
 constexpr int64_t kDelay = 50 * kMs;
 
-// One group with one process, which the kernel may not kill.
+// One group with one process, which the kernel may not kill unless there is a killing fallback.
 struct Rig final : SimHooks {
-  Rig() {
+  explicit Rig(Fallback fallback = Fallback::kKernel) {
     SimGroup::Config config;
     config.limit = 40 * kMiB;
     group = SimGroup(config);
-    pid = group.spawn(20 * kMiB, true);
+    pid = group.spawn(20 * kMiB, fallback == Fallback::kKernel);
     EpisodeConfig guard;
     guard.delay_ns = guard.max_delay_ns = kDelay;
+    guard.fallback = fallback;
     driver = std::make_unique<SimDriver>(group, guard, *this);
     driver->set_slot(slot);
     driver->arm();
@@ -31,6 +32,7 @@ struct Rig final : SimHooks {
     group.allocate(pid, 30 * kMiB);
   }
   int32_t fails(SimCall call) override {
+    if (call == SimCall::kLetGo && claimed_at_release == 0) claimed_at_release = claimed_at();
     return call == SimCall::kLetGo && group.now() < fails_until ? -EIO : 0;
   }
   void run_until(int64_t at) {
@@ -46,6 +48,7 @@ struct Rig final : SimHooks {
   int32_t pid = 0;
   std::unique_ptr<SimDriver> driver;
   int64_t fails_until = 0;
+  int64_t claimed_at_release = 0;  // what the slot had when the kernel was first let in
 };
 
 }  // namespace
@@ -63,6 +66,17 @@ TEST_CASE("the guardian is shown when the kernel has been let in, not each try")
   REQUIRE(rig.driver->machine().phase() == EpisodeMachine::Phase::kKernel);
   // The fifth try, 5 ms after the one before; those that follow it change nothing.
   CHECK(rig.claimed_at() == kDue + 20 * kMs);
+}
+
+TEST_CASE("the guardian is shown a release before it is made, for a process that ends in between") {
+  constexpr int64_t kDue = kBegin + kDelay;
+  Rig rig(Fallback::kKillGroup);
+  rig.group.freeze();  // who is killed stays
+  rig.run_until(kDue + 50 * kMs);
+  REQUIRE(rig.claimed_at() == kDue);
+  rig.run_until(kDue + 101 * kMs);
+  REQUIRE_FALSE(rig.group.killer_disabled());
+  CHECK(rig.claimed_at_release >= kDue + 100 * kMs);
 }
 
 TEST_CASE("the guardian is shown that a disposed guard has released the group, not before it has") {

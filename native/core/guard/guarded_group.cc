@@ -196,6 +196,7 @@ void GuardedGroup::apply_grip(Sentinel& sentinel, int64_t now) {
   if (!steps_.claim()) return hold_.put_off(now);
   bool kernel = machine_.grip() == Grip::kKernelsTurn;
   bool first = !hold_.released();
+  if (kernel && first) slot_.announce_release(machine_.id());
   int err = hold_.release(now);
   if (kernel && first && err == 0) (void)slot_.act(machine_.id());
   standstill_.thaw(now);

@@ -49,9 +49,17 @@ class GuardianSlot {
   bool act(uint32_t episode) {
     return !slot_ || slot_->act_for(episode, Claimant::kSentinel, sys::now_ns());
   }
+  // Call before the kernel is let in: if this process ends before it can call act(), what takes
+  // effect counts from here. Once in an episode: a release that fails must not put the guardian
+  // off.
+  void announce_release(uint32_t episode) {
+    if (announced_ != episode) (void)act(episode);
+    announced_ = episode;
+  }
 
  private:
   SharedSlot* slot_ = nullptr;
+  uint32_t announced_ = 0;
   Hold& hold_;
   HeadroomFiles& headroom_;
 };

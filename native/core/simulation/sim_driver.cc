@@ -47,6 +47,13 @@ bool SimDriver::claim() {
   return ours;
 }
 
+void SimDriver::announce_release() {
+  if (slot_ && announced_ != machine_.id()) {
+    (void)slot_->act_for(machine_.id(), Claimant::kSentinel, group_->now());
+  }
+  announced_ = machine_.id();
+}
+
 void SimDriver::die() {
   ghost_ = *group_;
   group_ = &ghost_;
@@ -119,11 +126,13 @@ void SimDriver::apply_grip() {
   hooks_->switching(want);
   if (!hold) {
     if (!claim()) return switch_.applied(group_->now(), want, false);
+    if (want == Grip::kKernelsTurn && switch_.have() != want) announce_release();
     if (frozen_) group_->thaw();
   }
   int32_t err = hooks_->fails(hold ? SimCall::kHold : SimCall::kLetGo);
   if (err == 0) err = group_->set_killer_disabled(hold);
   if (err == 0) hooks_->switched(hold);
+  if (!hold) hooks_->passes();
   bool acted = err == 0 && want == Grip::kKernelsTurn && switch_.have() != want;
   if (acted && slot_) (void)slot_->act_for(machine_.id(), Claimant::kSentinel, group_->now());
   switch_.applied(group_->now(), want, err == 0);

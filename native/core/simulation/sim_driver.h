@@ -97,6 +97,7 @@ class SimDriver {
   RaisedLimit raised_limit() const;
   void publish();
   bool claim();
+  void announce_release();
   void feed_fact(Fact fact, int64_t ns);
   void feed(const Input& input);
   void carry_out(const Action& action);
@@ -117,7 +118,8 @@ class SimDriver {
   Switch switch_;
   SimHooks* hooks_;
   SharedSlot* slot_ = nullptr;
-  SimGroup ghost_;  // of a dead process
+  uint32_t announced_ = 0;  // the episode of whose release the slot was told before
+  SimGroup ghost_;          // of a dead process
   SimHooks silent_;
   std::vector<Job> jobs_;
   std::vector<Input> inbox_;  // answers, passed on after the actions of the step they come from
