@@ -249,6 +249,7 @@ export interface OomEpisode {
   readonly id: number
   /** Absolute path of the group that is out of memory: the guarded one or one below it. */
   readonly group: string
+  /** If the guardian has ended it while this process was stopped: when the guardian acted. */
   readonly startedAt: MonotonicNs
   /** When the fallback runs; moved by `extend()` and `setDelay()`. */
   readonly deadline: MonotonicNs

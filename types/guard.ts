@@ -102,7 +102,7 @@ export type Outcome =
   | 'plan'
   /** The deadline, or yield(). */
   | 'fallback'
-  /** The guardian acted. */
+  /** The guardian acted, in place of this process or while it was stopped. */
   | 'guardian'
   /** The group was removed. */
   | 'removed'

@@ -256,6 +256,10 @@ void GuardianGroup::drive(Sentinel& sentinel, int64_t now, const Input& input) {
     machine_.step(now, wait, actions);
   } else {
     if (acts) tell_of_act(now);
+    if (SharedSlot* slot = acts ? this->slot() : nullptr) {
+      slot->act_begins();
+      counted_ = next.id();
+    }
     machine_ = next;
   }
   apply_grip(now);
@@ -348,7 +352,10 @@ void GuardianGroup::witness(Do what) {
     if (until < whole && config_.parent_alive) until = std::max(until - config_.grace_ns, now);
     turn_.begins(now, until, slot_view());
   }
-  if (what == Do::kEnd) turn_.ends(machine_.end().at);
+  if (what != Do::kEnd) return;
+  turn_.ends(machine_.end().at);
+  SharedSlot* slot = counted_ == machine_.end().id ? this->slot() : nullptr;
+  if (slot) slot->act_is_over();
 }
 
 // If the delay is 0, a living parent has the grace to release the group itself.

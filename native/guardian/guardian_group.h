@@ -128,6 +128,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   hold::AskRule ask_;
   Presence presence_;
   uint32_t announced_ = 0;  // the own episode of whose release the slot was told before
+  uint32_t counted_ = 0;    // the own episode in which the slot was last told of an act
   uint32_t steps_ = 0;
   uint64_t kills_ = 0;  // as of the last sample
   uint64_t usage_ = 0;

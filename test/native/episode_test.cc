@@ -1600,3 +1600,37 @@ TEST_CASE(
     CHECK(rig.after(1) == "hold end");
   }
 }
+
+TEST_CASE("what the guardian has ended unseen is an episode that is over when it begins") {
+  Rig rig(plan({step(StepKind::kReclaim)}));
+  rig.after(500);
+  const int64_t acted_at = rig.now - 200 * kMs;
+  rig.sample.kills = 1;
+  SUBCASE("the group is fine") {}
+  SUBCASE("the group is out of memory again") { rig.sample.need = Need::kStarved; }
+  bool again = rig.sample.starved();
+  CHECK(rig.tell(Fact::kUnseen, acted_at) == "begin end");
+  CHECK_FALSE(rig.machine.active());
+  CHECK(rig.machine.holding());
+  CHECK(rig.machine.id() == 1);
+  CHECK(rig.machine.started_at() == acted_at);
+  CHECK(rig.machine.deadline() == acted_at + 100 * kMs);
+  const EpisodeEnd& end = rig.machine.end();
+  CHECK(end.id == 1);
+  CHECK(end.outcome == Outcome::kGuardian);
+  CHECK(end.at == acted_at);
+  CHECK(end.relieved_at == acted_at);
+  CHECK(end.late_ns == 0);
+  CHECK(end.kernel_kills == 1);
+  // What is out of memory now is the next episode, with the whole delay.
+  CHECK(rig.after(1) == (again ? "begin step0" : ""));
+  if (again) CHECK(rig.machine.deadline() == rig.now + 100 * kMs);
+}
+
+TEST_CASE("in an episode what the guardian has ended is never unseen") {
+  Rig rig(guard());
+  rig.starve();
+  CHECK(rig.tell(Fact::kUnseen, rig.now) == "");
+  CHECK(rig.machine.active());
+  CHECK(rig.machine.id() == 1);
+}

@@ -374,6 +374,35 @@ TEST_CASE("the slot tells of a release before it is made, for a guardian that en
   CHECK(rig.claimed_at_release >= killed_at + 100 * kMs);
 }
 
+TEST_CASE("each OOM that the guardian acts in is counted, and its end is told") {
+  Rig rig;
+  auto counted = [&](uint16_t count, bool over) {
+    SharedSlot::Acts acts = rig.slot->seen_acts();
+    CHECK(acts.count == count);
+    CHECK(acts.over == over);
+  };
+  for (uint16_t i = 0; i < 2; i++) {
+    rig.starve();
+    rig.run_for(kDelay + kGrace - kMs);
+    counted(i, i > 0);
+    // While it fails it is the same act.
+    rig.switch_error = -EIO;
+    rig.run_for(12 * kMs);
+    counted(i + 1, false);
+    rig.switch_error = 0;
+    rig.run_for(400 * kMs);
+    REQUIRE(rig.guardian->machine().phase() == EpisodeMachine::Phase::kIdle);
+    counted(i + 1, true);
+    rig.pid = rig.group.spawn(20 * kMiB);
+  }
+  // One that ends by itself is not.
+  rig.starve();
+  rig.run_for(5 * kMs);
+  rig.group.exit(rig.pid);
+  rig.run_for(200 * kMs);
+  counted(2, true);
+}
+
 TEST_CASE("a guardian whose release fails does not claim the act again and again") {
   Rig rig;
   rig.starve();

@@ -10,6 +10,8 @@ constexpr int64_t kTakesEffect = 95 * kMs;
 // The process that survives leaves within the kernel's window and the time of one sample.
 constexpr int64_t kLeaves = 1300 * kMs;
 constexpr int64_t kSteady = 60 * kMs;
+// A guardian that has acted, and ended before it has seen the end, counts as acting for so long.
+constexpr int64_t kReports = 1150 * kMs;
 // An end that lasts 25 ms is sure to be seen: from one sample to the next, and until it is
 // believed, each of them late by 3 ms. A shorter one cannot be distinguished from the retry of a
 // woken waiter, which notifies as well.
@@ -44,6 +46,12 @@ void GuardianSchedule::note(const char* format, ...) {
 }
 
 void GuardianSchedule::began(const EpisodeMachine& m) {
+  if (!m.active()) {
+    note("episode %u was not seen", m.id());
+    bool was = tried_unseen_.contains(m.id() - 1);
+    if (!was) fail("reports an act of the guardian's that was none, or was reported");
+    return;
+  }
   note("episode %u begins", m.id());
   id_ = m.id();
   in_episode_ = true;
@@ -56,9 +64,10 @@ void GuardianSchedule::began(const EpisodeMachine& m) {
 
 void GuardianSchedule::ended(const EpisodeEnd& end) {
   note("episode %u ends: outcome %d", end.id, static_cast<int>(end.outcome));
+  tally_.by_outcome[static_cast<size_t>(end.outcome)]++;
+  if (end.id != id_) return;  // it was not seen
   in_episode_ = false;
   ended_at_ = group_.now();
-  tally_.by_outcome[static_cast<size_t>(end.outcome)]++;
 }
 
 void GuardianSchedule::stepped(const SimStep& step) {
@@ -85,6 +94,7 @@ void GuardianSchedule::guardian_switched(bool disabled) {
   bool decided = guardian_->machine().phase() == EpisodeMachine::Phase::kKernel;
   if (!disabled && held_ && decided) {
     tally_.guardian_acts++;
+    guardian_has_acted();
     check_not_early("lets go");
     act(true, false);
   } else if (!disabled && held_ && !sentinel_alive_ && !guardian_->terminating() &&
@@ -97,8 +107,50 @@ void GuardianSchedule::guardian_switched(bool disabled) {
 void GuardianSchedule::guardian_killed(uint32_t count) {
   note("  the guardian kills %u", count);
   tally_.guardian_acts++;
+  guardian_has_acted();
   check_not_early("kills");
   act(true, true);
+}
+
+// Each time before the guardian does anything. An OOM that it decides to act in is the sentinel's
+// episode if that has one, else it is one that the sentinel has to report.
+void GuardianSchedule::guardian_decides() {
+  using Phase = EpisodeMachine::Phase;
+  const EpisodeMachine& its = guardian_->machine();
+  bool acts = its.phase() == Phase::kFallingBack || its.phase() == Phase::kKernel;
+  if (!acts || (acts_by_ == guardian_.get() && acts_in_ == its.id())) return;
+  acts_by_ = guardian_.get();
+  acts_in_ = its.id();
+  acts_unseen_ = sentinel_alive_ && !driver_->machine().active();
+  acts_after_ = driver_->machine().id();
+  // What it tries may fail, or find no process.
+  if (acts_unseen_) tried_unseen_.insert(acts_after_);
+}
+
+void GuardianSchedule::guardian_has_acted() {
+  guardian_decides();
+  if (!acts_unseen_ || disposing_) return;
+  unreported_ = acts_after_;
+  must_report_ = false;
+}
+
+// The sentinel's sample, with which it has to report what the guardian has ended: if that has seen
+// the end, or if the sentinel has waited for it for long enough. v2 has no notification where
+// members dip below the line: there the sentinel samples when it has a reason to.
+void GuardianSchedule::sampled(const Sample& s) {
+  if (!unreported()) return;
+  bool there = guardian_ && guardian_.get() == acts_by_ && !guardian_->gone();
+  must_report_ = there && !in_guardian_ && !guardian_->machine().active();
+  if (reportable_since_ == kNever && !s.starved()) reportable_since_ = group_.now();
+}
+
+// Each OOM that the guardian has ended is an episode, as soon as the sentinel runs again.
+void GuardianSchedule::check_reported() {
+  int64_t now = group_.now();
+  if (!unreported() || !sentinel_runs() || was_stuck_ || disposing_) reportable_since_ = kNever;
+  bool late = reportable_since_ != kNever && now - reportable_since_ > kReports;
+  bool must = must_report_ && sentinel_runs() && !disposing_;
+  if (unreported() && (late || must)) fail("what the guardian has ended is not reported");
 }
 
 // Whether one of the guardian's calls has just failed: what it does is what it has decided before,
@@ -229,6 +281,7 @@ void GuardianSchedule::check() {
   if (stuck) check_lateness();
   check_left_alone();
   check_held();
+  check_reported();
 }
 
 void GuardianSchedule::check_lateness() {

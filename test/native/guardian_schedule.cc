@@ -473,6 +473,7 @@ void GuardianSchedule::passes() {
 
 void GuardianSchedule::guardian_passes() {
   if (!guardian_ || !failure_.empty()) return;
+  guardian_decides();
   if (guardian_danger_.die_after >= 0 && guardian_danger_.die_after-- == 0) {
     kill_guardian();
     if (random_.percent(50)) guardian_danger_.die_after = random_.range(0, 60);

@@ -9,6 +9,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   bool loses_notification() override { return lose(); }
   void sees(Sample& s) override {
     if (v2_) dips_.show(group_, sentinel_dip_filter_, s);
+    sampled(s);
   }
   void passes() override;
 
@@ -123,6 +125,10 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void check_lateness();
   void check_left_alone();
   void check_held();
+  void guardian_decides();
+  void guardian_has_acted();
+  void sampled(const Sample& s);
+  void check_reported();
   void act(bool guardian, bool kill);
   void check_not_early(const char* what);
   void check_undone();
@@ -130,6 +136,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   void clear() { clock_ = group_.now(); }
   void relief_unseen() { calm_since_ = unseen_at_ = group_.now(); }
   bool blind() const;
+  bool unreported() const { return unreported_ == driver_->machine().id(); }
   bool clock_runs() const;
   uint64_t least_limit() const {
     return also_right_ > 0 ? std::min(also_right_, intended_) : intended_;
@@ -202,6 +209,16 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   int64_t guardian_suspended_at_ = -1, guardian_continued_at_ = -1;
   bool held_ = false;  // as last switched
   int64_t steady_since_ = kNever;
+  // The last OOM that a guardian has decided to act in: which guardian, in which of its episodes,
+  // whether the sentinel had none, and which was its last.
+  const void* acts_by_ = nullptr;
+  uint32_t acts_in_ = 0, acts_after_ = 0;
+  bool acts_unseen_ = false;
+  std::set<uint32_t> tried_unseen_;  // after which episodes of the sentinel's it was so
+  int64_t unreported_ = -1;          // after which one a guardian has acted
+  bool must_report_ = false;         // the sentinel's sample shows that it is over
+  // When the sentinel has first sampled after that, and run since.
+  int64_t reportable_since_ = kNever;
   Act last_act_;
   bool acted_ = false;
   int64_t guardian_killed_at_ = kNever;  // in this OOM

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <vector>
 
 using namespace oom;  // NOLINT(google-build-using-namespace)
 
@@ -35,6 +36,8 @@ struct Rig final : SimHooks {
     if (call == SimCall::kLetGo && claimed_at_release == 0) claimed_at_release = claimed_at();
     return call == SimCall::kLetGo && group.now() < fails_until ? -EIO : 0;
   }
+  void began(const EpisodeMachine&) override { begun++; }
+  void ended(const EpisodeEnd& end) override { ends.push_back(end); }
   void run_until(int64_t at) {
     while (driver->step(at)) {
     }
@@ -48,6 +51,8 @@ struct Rig final : SimHooks {
   int32_t pid = 0;
   std::unique_ptr<SimDriver> driver;
   int64_t fails_until = 0;
+  int begun = 0;
+  std::vector<EpisodeEnd> ends;
   int64_t claimed_at_release = 0;  // what the slot had when the kernel was first let in
 };
 
@@ -77,6 +82,23 @@ TEST_CASE("the guardian is shown a release before it is made, for a process that
   rig.run_until(kDue + 101 * kMs);
   REQUIRE_FALSE(rig.group.killer_disabled());
   CHECK(rig.claimed_at_release >= kDue + 100 * kMs);
+}
+
+TEST_CASE("what the guardian has ended while the process was stopped is one episode") {
+  Rig rig;
+  rig.run_until(kBegin - kMs);
+  // It is stopped here, and the guardian ends an OOM.
+  rig.group.exit(rig.pid);
+  rig.group.advance_to(kBegin + 300 * kMs);
+  rig.slot->claimed_at.store(kBegin + 200 * kMs);
+  rig.slot->act_begins();
+  rig.slot->act_is_over();
+  rig.run_until(kBegin + 2000 * kMs);
+  CHECK(rig.begun == 1);
+  REQUIRE(rig.ends.size() == 1);
+  CHECK(rig.ends[0].outcome == Outcome::kGuardian);
+  CHECK(rig.ends[0].at == kBegin + 200 * kMs);
+  CHECK(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kNobody));
 }
 
 TEST_CASE("the guardian is shown that a disposed guard has released the group, not before it has") {

@@ -179,6 +179,112 @@ TEST_CASE("an OOM that lasts longer than its distance fits has been over just no
   CHECK(rig.slot.view().relieved_at == kNever);
 }
 
+namespace {
+
+// What the guardian tells a sentinel that does not run meanwhile.
+struct Unseen : Rig {
+  void acts() {
+    slot.claimed_at.store(now);
+    slot.act_begins();
+  }
+  // Whether the next step reports it.
+  bool taken(Need need = Need::kFine) {
+    Input given;
+    given.sample = sample;
+    given.sample.need = need;
+    given.fact = Fact::kNotified;
+    given.unreadable = unreadable;
+    out = {};
+    bool is = unseen.take(slot, machine, now, given, out);
+    CHECK((out.fact == Fact::kUnseen) == is);
+    if (is) CHECK(out.unreadable == unreadable);
+    return is;
+  }
+  UnseenActs unseen;
+  Input out;
+  bool unreadable = false;
+};
+
+}  // namespace
+
+TEST_CASE("an OOM that the guardian has ended without an episode is reported once") {
+  Unseen rig;
+  CHECK_FALSE(rig.taken());
+  for (int i = 0; i < 3; i++) {
+    int64_t acted_at = rig.now += 1000 * kMs;
+    rig.acts();
+    rig.slot.act_is_over();
+    rig.now += 10 * kMs;
+    SUBCASE("the group is fine") { CHECK(rig.taken()); }
+    SUBCASE("another OOM has begun since") { CHECK(rig.taken(Need::kStarved)); }
+    CHECK(rig.out.ns == acted_at);
+    CHECK(rig.unseen.next() == kNever);
+    CHECK_FALSE(rig.taken());
+    // Its end is told again by nobody, and changes nothing.
+    rig.slot.act_is_over();
+    CHECK_FALSE(rig.taken());
+  }
+}
+
+TEST_CASE("what the guardian does in an episode is that one's") {
+  Unseen rig;
+  rig.look();
+  rig.acts();
+  CHECK_FALSE(rig.taken(Need::kStarved));
+  rig.slot.act_is_over();
+  rig.look(Need::kFine);
+  rig.now += 2 * kMs;
+  rig.look(Need::kFine);
+  REQUIRE_FALSE(rig.machine.active());
+  CHECK_FALSE(rig.taken());
+}
+
+TEST_CASE("an act whose end the guardian has not seen is waited for, as long as one takes") {
+  Unseen rig;
+  rig.acts();
+  int64_t acted_at = rig.now;
+  rig.now += kMs;
+  CHECK_FALSE(rig.taken());
+  CHECK(rig.unseen.next() == acted_at + 1100 * kMs);
+  SUBCASE("it sees the end") {
+    rig.slot.act_is_over();
+    CHECK(rig.taken());
+  }
+  SUBCASE("it has ended before") {
+    rig.now = acted_at + 1100 * kMs - 1;
+    CHECK_FALSE(rig.taken());
+    rig.now++;
+    // An OOM that goes on is the episode that begins.
+    CHECK_FALSE(rig.taken(Need::kStarved));
+    CHECK(rig.unseen.next() == rig.now + 10 * kMs);
+    rig.unreadable = true;
+    CHECK_FALSE(rig.taken());
+    rig.unreadable = false;
+    CHECK(rig.taken());
+    CHECK(rig.out.ns == acted_at);
+    CHECK(rig.unseen.next() == kNever);
+  }
+  SUBCASE("it acts in the episode that begins") {
+    rig.look();
+    CHECK_FALSE(rig.taken(Need::kStarved));
+    CHECK(rig.unseen.next() == kNever);
+  }
+}
+
+TEST_CASE("what is out of memory after an unseen OOM is no process's yet") {
+  Unseen rig;
+  rig.acts();
+  rig.slot.act_is_over();
+  REQUIRE(rig.taken());
+  rig.tell(rig.out);
+  CHECK(rig.slot.state.load() == SlotState::kArmed);
+  CHECK(rig.slot.view().episode == 1);
+  rig.now += kMs;
+  rig.look();
+  REQUIRE(rig.machine.active());
+  CHECK(rig.slot.claim.load() == rig.word(Claimant::kNobody));
+}
+
 TEST_CASE("a disposed guard publishes that the killer is back when it is, not before") {
   Rig rig;
   rig.look();

@@ -173,7 +173,7 @@ void GuardedGroup::command(Sentinel& sentinel, const Input& input) {
 
 void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
   Input next = input;
-  for (;;) {
+  for (bool unseen = slot_.take_unseen(machine_, now, input, next);;) {
     Actions actions;
     machine_.step(now, next, actions);
     standstill_.publish();
@@ -182,6 +182,11 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     standstill_.update(now);
     observer_.check_members(now, sentinel.looking());
     standstill_.publish();
+    if (unseen) {
+      unseen = false;
+      next = input;
+      continue;
+    }
     if (!steps_.take_answer(next)) break;
     now = sys::now_ns();
     // The next sample will find it gone.
@@ -229,6 +234,8 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
 
 void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
   reports_.begin(sentinel, machine_);
+  // It was unseen, and has ended.
+  if (!machine_.active()) return;
   if (!jobs_.busy(JobPurpose::kWaiters)) waiters_.clear();
   if (machine_.config().dry_run) return steps_.rehearse(sentinel);
   if (kind_.traits().waits_in_fault) {
@@ -329,7 +336,8 @@ void GuardedGroup::removed(Sentinel& sentinel, int64_t now) {
 
 void GuardedGroup::schedule(Sentinel& sentinel) {
   int64_t now = sys::now_ns();
-  int64_t when = std::min({machine_.next_wake(), hold_.next(), refill_.next(), standstill_.next()});
+  int64_t when = std::min(
+      {machine_.next_wake(), hold_.next(), refill_.next(), standstill_.next(), slot_.next()});
   int64_t sweep = kNever;
   if (int64_t look = back_end_->next_look(now); look != kNever) {
     when = std::min(when, look);

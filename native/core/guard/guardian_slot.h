@@ -42,6 +42,12 @@ class GuardianSlot {
   bool guardian_acted(const EpisodeMachine& machine) const {
     return slot_ && claimed_by_guardian(*slot_, machine);
   }
+  // Call before each step of the machine. True: `out`, an OOM that the guardian has ended without
+  // this process, comes first.
+  bool take_unseen(const EpisodeMachine& machine, int64_t now, const Input& given, Input& out) {
+    return slot_ && unseen_.take(*slot_, machine, now, given, out);
+  }
+  int64_t next() const { return unseen_.next(); }
   // When the fallback was last claimed; 0: there is no guardian.
   int64_t claimed_at() const { return slot_ ? slot_->claimed_at.load() : 0; }
   // Call when it is carried out, on a helper too, which may run late: false if the guardian has it
@@ -59,6 +65,7 @@ class GuardianSlot {
 
  private:
   SharedSlot* slot_ = nullptr;
+  UnseenActs unseen_;
   uint32_t announced_ = 0;
   Hold& hold_;
   HeadroomFiles& headroom_;

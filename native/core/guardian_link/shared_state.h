@@ -23,6 +23,8 @@ namespace oom {
 struct alignas(16) SharedSlot {
   std::atomic<uint64_t> inode{0};  // 0: never used; stays when freed, so that probing goes on
   std::atomic<SlotState> state{SlotState::kFree};
+  // Written by act_begins() and act_is_over().
+  std::atomic<uint16_t> acts{0};
   std::atomic<uint32_t> claim{0};     // episode << 2 | Claimant
   std::atomic<int32_t> delay_ms{-1};  // of the guard now; -1: it has not been published
   std::atomic<int32_t> relieved{0};   // written by set_relieved()
@@ -51,6 +53,19 @@ struct alignas(16) SharedSlot {
     out.relieved_at = units == INT32_MAX ? kNever : out.started_at + units * kReliefUnit;
     return out;
   }
+  // How many OOMs guardians have acted in, and whether the end of the last one has been seen: for a
+  // sentinel that does not run meanwhile. By the guardian, after it has stored claimed_at.
+  struct Acts {
+    uint16_t count = 0;
+    bool over = false;
+  };
+  Acts seen_acts() const {
+    uint16_t word = acts.load();
+    return {static_cast<uint16_t>(word >> 1), (word & 1) != 0};
+  }
+  void act_begins() { acts.store(static_cast<uint16_t>((acts.load() | 1) + 1)); }
+  void act_is_over() { acts.store(acts.load() | 1); }
+
   // Stores EpisodeEnd::relieved_at of the last episode that has ended, as its distance from
   // started_at, which is stored before: up to 2.4 hours, rounded up to 4 µs. kNever stands for more.
   void set_relieved(int64_t at) {
@@ -95,7 +110,7 @@ static_assert(std::atomic<uint64_t>::is_always_lock_free);
 // no further from its place than `reach`. In the order in which its parts are locked.
 // NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding)
 struct SharedState {
-  static constexpr uint32_t kMagic = 0x6f6f6d34;  // "oom4"
+  static constexpr uint32_t kMagic = 0x6f6f6d35;  // "oom5"
   static constexpr size_t kSlots = 8192;          // of a segment
   static constexpr size_t kSegments = 7;
   // How many processes may stand still at a time.
@@ -171,6 +186,7 @@ struct SharedState {
     SharedSlot& slot = at();
     slot.claim.store(0, std::memory_order_relaxed);
     slot.claimed_at.store(0, std::memory_order_relaxed);
+    slot.acts.store(0, std::memory_order_relaxed);
     slot.delay_ms.store(-1, std::memory_order_relaxed);
     slot.own_limit.store(0, std::memory_order_relaxed);
     slot.hold.own_high.store(0, std::memory_order_relaxed);

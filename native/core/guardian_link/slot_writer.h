@@ -64,6 +64,46 @@ inline bool claimed_by_guardian(const SharedSlot& slot, const EpisodeMachine& ma
   return deciding && slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
 }
 
+// OOMs that the guardian has ended while this process did not run, so that the machine has had no
+// episode: each is to be reported once.
+class UnseenActs {
+ public:
+  // Longer than an act of the guardian's that runs takes: past it, that guardian has ended.
+  static constexpr int64_t kActMost = KernelTurn::kWindowMost + 100 * kMs;
+
+  // Call before each step of the machine. True: `out` has to be passed on first.
+  bool take(const SharedSlot& slot, const EpisodeMachine& machine, int64_t now, const Input& given,
+            Input& out) {
+    SharedSlot::Acts acts = slot.seen_acts();
+    until_ = kNever;
+    if (acts.count == reported_) return false;
+    // What the guardian does in an episode is that episode's.
+    bool unseen = !machine.active();
+    int64_t acted_at = slot.claimed_at.load();
+    if (unseen && !acts.over) {
+      // It may still act; if the group is out of memory, it does so in the episode that begins now.
+      until_ = std::max(acted_at + kActMost, now + kAgain);
+      bool open = given.unreadable || given.sample.starved();
+      if (open || now < acted_at + kActMost) return false;
+    }
+    reported_ = acts.count;
+    until_ = kNever;
+    if (!unseen) return false;
+    out = given;
+    out.fact = Fact::kUnseen;
+    out.ns = acted_at;
+    return true;
+  }
+  // When to ask again; kNever: with the next step.
+  int64_t next() const { return until_; }
+
+ private:
+  static constexpr int64_t kAgain = 10 * kMs;
+
+  uint16_t reported_ = 0;
+  int64_t until_ = kNever;
+};
+
 // Reports to the machine that the guardian has carried out the fallback.
 template <class Answer>
 void guardian_has_acted(int64_t claimed_at, uint32_t episode, Answer&& answer) {

@@ -233,6 +233,7 @@ bool EpisodeMachine::believed_over(int64_t now, const Input& input) {
 void EpisodeMachine::idle(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   clock_.expire_rest(now);
+  if (input.fact == Fact::kUnseen) return report_unseen(now, input.ns, s, out);
   if (config_.delay_ns > 0) {
     bool notified = input.fact == Fact::kNotified;
     if (notified) settle_.start(now + kSettle);
@@ -244,22 +245,37 @@ void EpisodeMachine::idle(int64_t now, const Input& input, Actions& out) {
 void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   OOM_INVARIANT(phase_ == Phase::kIdle);
   OOM_INVARIANT(end_.id == id_);
-  phase_ = Phase::kDelaying;
-  started_at_ = now;
-  id_++;
+  open(now, s);
   clock_.start(now, config_.delay_ns);
-  headroom_.episode_begins();
-  relief_.begin();
   deadline_moved();
-  plan_.begin(now);
-  kill_.forget();
-  raised_ = false;
-  late_ns_ = 0;
-  first_ = s;
   // The kernel may have killed by the time that the group is sampled.
   if (config_.dry_run) first_.kills = kills_before_;
   out.add(Do::kBegin);
   if (!config_.dry_run) run_plan(now, out);
+}
+
+void EpisodeMachine::open(int64_t at, const Sample& s) {
+  phase_ = Phase::kDelaying;
+  started_at_ = at;
+  id_++;
+  headroom_.episode_begins();
+  relief_.begin();
+  plan_.begin(at);
+  kill_.forget();
+  raised_ = false;
+  late_ns_ = 0;
+  first_ = s;
+}
+
+// An episode of which this process knows the end alone: it begins and ends when the guardian acted.
+// Whether the group is out of memory again is the next step's.
+void EpisodeMachine::report_unseen(int64_t now, int64_t acted_at, const Sample& s, Actions& out) {
+  open(acted_at, s);
+  first_.kills = kills_before_;
+  clock_.restart(acted_at, config_.delay_ns);
+  out.add(Do::kBegin);
+  finish(now, Outcome::kGuardian, out);
+  end_.at = end_.relieved_at = acted_at;
 }
 
 // In the step that ends an episode. Frozen members look out of memory until the end has them thawed,

@@ -42,7 +42,8 @@ enum class Fact : uint8_t {
   kUserRaised,     // bytes: the limit that the program wants from now on, headroom left aside
   kGuardianActed,  // ns, absolute: the guardian has claimed this episode's fallback then
   kHeldAgain,      // another process may have let the kernel in; the driver holds again
-  kSeenOver,       // the guardian learns that the sentinel has seen the end of what it acted in
+  kUnseen,    // ns, absolute: the guardian has ended an OOM then that this process has not seen
+  kSeenOver,  // the guardian learns that the sentinel has seen the end of what it acted in
 };
 
 struct Input {
@@ -159,6 +160,8 @@ class EpisodeMachine {
   void track(const Sample& s);
   bool believed_over(int64_t now, const Input& input);
   void idle(int64_t now, const Input& input, Actions& out);
+  void open(int64_t at, const Sample& s);
+  void report_unseen(int64_t now, int64_t acted_at, const Sample& s, Actions& out);
   void begin(int64_t now, const Sample& s, Actions& out);
   void begin_next(int64_t now, const Sample& s, Actions& out);
   void delaying(int64_t now, const Input& input, Actions& out);

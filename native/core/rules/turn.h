@@ -13,7 +13,7 @@
 
 namespace oom {
 
-enum class SlotState : uint32_t {
+enum class SlotState : uint8_t {
   kFree,
   kArmed,     // held, no episode
   kEpisode,   // user space decides until `deadline`

@@ -73,28 +73,42 @@ void SimDriver::feed(const Input& input) {
   if (telling_) return;
   telling_ = true;
   for (size_t i = 0; i < inbox_.size(); i++) {
-    Input next = inbox_[i];
-    next.sample = sample();
-    if (group_->removed()) next.fact = Fact::kRemoved;
-    Actions actions;
-    machine_.step(group_->now(), next, actions);
-    hooks_->passes();
-    publish();
-    hooks_->passes();
-    apply_grip();
-    bool limit_written = false;
-    for (uint8_t a = 0; a < actions.size; a++) {
-      limit_written |= actions.list[a].what == Do::kEnd || actions.list[a].what == Do::kLowerLimit;
-      hooks_->passes();
-      carry_out(actions.list[a]);
+    Input next = filled(inbox_[i]);
+    Input unseen;
+    if (slot_ && unseen_.take(*slot_, machine_, group_->now(), next, unseen)) {
+      pass_on(unseen);
+      next = filled(inbox_[i]);
     }
-    hooks_->passes();
-    publish();
-    if (limit_written) feed_fact(Fact::kSampled, 0);
+    pass_on(next);
   }
   inbox_.clear();
   telling_ = false;
   schedule();
+}
+
+Input SimDriver::filled(const Input& input) {
+  Input out = input;
+  out.sample = sample();
+  if (group_->removed()) out.fact = Fact::kRemoved;
+  return out;
+}
+
+void SimDriver::pass_on(const Input& input) {
+  Actions actions;
+  machine_.step(group_->now(), input, actions);
+  hooks_->passes();
+  publish();
+  hooks_->passes();
+  apply_grip();
+  bool limit_written = false;
+  for (uint8_t a = 0; a < actions.size; a++) {
+    limit_written |= actions.list[a].what == Do::kEnd || actions.list[a].what == Do::kLowerLimit;
+    hooks_->passes();
+    carry_out(actions.list[a]);
+  }
+  hooks_->passes();
+  publish();
+  if (limit_written) feed_fact(Fact::kSampled, 0);
 }
 
 void SimDriver::carry_out(const Action& action) {
@@ -204,7 +218,7 @@ void SimDriver::close() {
 // When the machine is stepped next: at a notification it has not seen, or at next_wake().
 void SimDriver::schedule() {
   int64_t again = switch_.next(machine_.wish());
-  int64_t wake = std::min(machine_.next_wake(), again);
+  int64_t wake = std::min({machine_.next_wake(), again, unseen_.next()});
   if (wake == wake_for_) return;
   wake_for_ = wake;
   wake_at_ = wake_for_ == kNever ? kNever : wake_for_ + hooks_->wakes_late();

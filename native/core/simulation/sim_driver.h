@@ -100,6 +100,8 @@ class SimDriver {
   void announce_release();
   void feed_fact(Fact fact, int64_t ns);
   void feed(const Input& input);
+  Input filled(const Input& input);
+  void pass_on(const Input& input);
   void carry_out(const Action& action);
   void apply_grip();
   void start(bool fallback, uint8_t index);
@@ -118,6 +120,7 @@ class SimDriver {
   Switch switch_;
   SimHooks* hooks_;
   SharedSlot* slot_ = nullptr;
+  UnseenActs unseen_;
   uint32_t announced_ = 0;  // the episode of whose release the slot was told before
   SimGroup ghost_;          // of a dead process
   SimHooks silent_;

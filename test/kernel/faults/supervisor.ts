@@ -2,7 +2,7 @@
 // never out of memory for longer than the delay and a little, and everything is restored.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { EpisodeEnd } from '../../../lib/index.js'
+import type { EpisodeEnd, GuardStats } from '../../../lib/index.js'
 import {
   allEnabled,
   allGone,
@@ -174,6 +174,35 @@ t.test('stopped before it runs out of memory, and again: each one has the full d
   await sentinelActs(t, remote, dir)
   recordLateness(t, 'out of memory while stopped', late)
 })
+
+t.test(
+  'an OOM that the guardian has ended while the supervisor was stopped is one episode',
+  async t => {
+    const dir = scratch(t, 16 * MiB)
+    const remote = await Remote.start(t)
+    await remote.guard(dir, { delayMs: DELAY })
+    const before = Number(process.hrtime.bigint())
+    await stop(remote.pid)
+    const { hog, lived } = await overfill(t, dir)
+    const clock = await Clock.start(dir, hog)
+    await clock.stop()
+    t.notOk(await lived)
+    t.equal(killsIn(dir), 1)
+    const over = Number(process.hrtime.bigint())
+    remote.child.kill('SIGCONT')
+    const { startedAt } = await remote.event<{ startedAt: number }>('episode')
+    const end = await remote.event<EpisodeEnd>('ended')
+    t.match(end, { outcome: 'guardian', kernelKills: 1, killed: [], steps: [], lateNs: 0 })
+    t.equal(end.at, startedAt, 'it began and ended when the guardian acted')
+    t.ok(startedAt >= before + DELAY * 1e6 && startedAt <= over, 'which was then')
+    t.ok(isHeld(dir))
+    // The next one is the second.
+    await sentinelActs(t, remote, dir)
+    const stats = await remote.run<GuardStats>('return guards[0].stats')
+    t.equal(stats.missed, 0)
+    t.equal(stats.episodes, killsIn(dir), 'one for each')
+  },
+)
 
 t.test('stopped and continued within the delay: the clock is that of the group', async t => {
   const late: number[] = []
