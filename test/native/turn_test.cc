@@ -235,6 +235,15 @@ TEST_CASE("an episode that is not followed is over when a new one has come and g
   CHECK(Rig(without_slot(kEnded)).turn.is_over(kEnded, rig.own));
 }
 
+TEST_CASE("what was over before this OOM began is not its end, wherever it is told") {
+  Rig rig;
+  SlotView before = kEnded;
+  before.relieved_at = kBegin - 1;
+  CHECK_FALSE(rig.turn.is_over(before, rig.own));
+  before.relieved_at = kBegin;
+  CHECK(rig.turn.is_over(before, rig.own));
+}
+
 TEST_CASE("what the guardian has ended itself is over when the sentinel has seen so") {
   Rig rig;
   rig.deadline(kRuns);

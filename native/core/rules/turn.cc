@@ -24,7 +24,7 @@ bool Turn::is_over(const SlotView& slot, const OwnEpisode& own) const {
   if (own.acted && spent_in_ == own.id) return seen_over(slot, own);
   if (followed_ != 0) return !heard(slot) && ends_this(slot);
   // One that has begun and ended while this process did not sample.
-  return slot.there && slot.episode != told_ && is_idle(slot.state);
+  return slot.there && slot.episode != told_ && is_idle(slot.state) && ends_this(slot);
 }
 
 bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
