@@ -116,9 +116,12 @@ export interface StepReport {
   at: MonotonicNs
   /** 0, or a negative errno; below -5000: one of the package's own codes. */
   errno: number
-  /** Its name, such as `'EBUSY'`; `'ERR_UNSEEN_MEMBERS'`: which member is the largest is unknown. */
+  /**
+   * Its name, such as `'EBUSY'`; `'EINPROGRESS'`: it had not answered when the episode ended, and what came of it is not
+   * known; `'ERR_UNSEEN_MEMBERS'`: which member is the largest is unknown.
+   */
   code?: string
-  /** Processes killed or signalled by it. */
+  /** Processes killed or signalled by it, as far as it has answered. */
   killed: number[]
   /** The signal that those were sent; absent where the step sends none. */
   signal?: NodeJS.Signals
@@ -145,6 +148,10 @@ export interface EpisodeEnd {
   killed: number[]
   /** Tasks killed by the kernel's killer during the episode. */
   kernelKills: number
+  /**
+   * Each step of the plan that was started, in order, and the fallback. The end waits 20 ms for a step that still runs
+   * when memory was freed, and for none when the limit was raised.
+   */
   steps: StepReport[]
   /**
    * Which process was sent which signal, in order. It has the requests, not their effect: after a SIGTERM

@@ -91,6 +91,11 @@ class GroupJobs {
   // False if the previous job of this purpose is still running.
   bool start(JobPurpose purpose, int64_t now, const JobOrder& order);
   bool busy(JobPurpose purpose) const { return job(purpose).busy.load(); }
+  // The job of this purpose that has not answered yet, where it is one of this episode's; else null.
+  const GroupJob* running(JobPurpose purpose, uint32_t episode) const {
+    const GroupJob& its = job(purpose);
+    return its.busy.load() && its.order.episode == episode ? &its : nullptr;
+  }
   // Any thread: whether a helper still has a job of this group, or a thread is in Guard::kill().
   bool any_busy() const;
   // Whether a kill is under way that will be reported when it is done.

@@ -226,6 +226,7 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
         break;
       case Do::kEnd:
         // The machine may be in the next episode already.
+        steps_.report_unanswered(sentinel, machine_.end().id);
         reports_.end(sentinel, machine_.end(), clear_up(machine_.end()));
         break;
     }

@@ -114,22 +114,38 @@ void StepRunner::rehearse(Sentinel& sentinel) {
   report(word(config.fallback), machine_.deadline());
 }
 
-void StepRunner::report(Sentinel& sentinel, const GroupJob& job) {
-  uint16_t what;
+bool StepRunner::describe(const GroupJob& job, StepReport& report) const {
   if (job.purpose == JobPurpose::kStep) {
-    what = word(step_of(job.order));
+    report.what = word(step_of(job.order));
   } else if (job.purpose == JobPurpose::kFallback) {
-    what = word(machine_.config().fallback);
+    report.what = word(machine_.config().fallback);
   } else {
-    return;
+    return false;
   }
-  reports_.step(sentinel, {.what = what,
-                           .episode = job.order.episode,
-                           .at = job.at,
-                           .result = job.result,
-                           .signal = job.order.signal,
-                           .pids = job.pids,
-                           .pid_count = job.pid_count});
+  report.episode = job.order.episode;
+  report.at = job.at;
+  report.signal = job.order.signal;
+  return true;
+}
+
+void StepRunner::report(Sentinel& sentinel, const GroupJob& job) {
+  StepReport report;
+  if (!describe(job, report) || job.order.episode == unanswered_) return;
+  report.result = job.result;
+  report.pids = job.pids;
+  report.pid_count = job.pid_count;
+  reports_.step(sentinel, report);
+}
+
+void StepRunner::report_unanswered(Sentinel& sentinel, uint32_t episode) {
+  for (JobPurpose purpose : {JobPurpose::kStep, JobPurpose::kFallback}) {
+    const GroupJob* job = jobs_.running(purpose, episode);
+    StepReport report;
+    if (!job || !describe(*job, report)) continue;
+    unanswered_ = episode;
+    report.result = -EINPROGRESS;
+    reports_.step(sentinel, report);
+  }
 }
 
 void StepRunner::answer(const Input& input) {

@@ -44,6 +44,8 @@ class StepRunner {
   void rehearse(Sentinel& sentinel);
   // Reports a job that was a step or a fallback.
   void report(Sentinel& sentinel, const GroupJob& job);
+  // Reports what has not answered by the end of its episode: nothing is reported after it.
+  void report_unanswered(Sentinel& sentinel, uint32_t episode);
 
   // False if there is no answer.
   bool take_answer(Input& out);
@@ -61,6 +63,11 @@ class StepRunner {
   Reports& reports_;
   Input answers_[4];
   uint8_t answer_count_ = 0;
+  // What a job is in reports; false: it is neither a step nor a fallback.
+  bool describe(const GroupJob& job, StepReport& report) const;
+
+  // The episode at whose end steps or the fallback had not answered, last.
+  uint32_t unanswered_ = 0;
   // The episode whose release was reported last.
   uint32_t release_reported_ = 0;
 };

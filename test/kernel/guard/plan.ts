@@ -1,12 +1,12 @@
 // The plan: each step, their order, and what a step that fails changes. And the killing fallbacks.
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { release, tmpdir } from 'node:os'
+import { constants, release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { PlanStep } from '../../../lib/index.js'
 import { spawn } from '../../../lib/index.js'
-import { Freezer } from '../../helpers/freezer.js'
+import { Freezer, freezerOf, hasFrozen, setFrozen } from '../../helpers/freezer.js'
 import { failure, guarded } from '../../helpers/guard.js'
 import { openGroup } from '../../helpers/group.js'
 import { hogIn } from '../../helpers/hog.js'
@@ -25,6 +25,7 @@ import {
   write,
 } from '../../helpers/memory-files.js'
 import { plainChild, scratch, until } from '../../helpers/scratch.js'
+import { mountOf } from '../../helpers/twin.js'
 
 const LONG = 60_000
 
@@ -300,6 +301,44 @@ t.test('steps run in order, one after the other, and a failing one stops nothing
   for (const [i, ms] of [0, 10, 30, 30, 60].entries()) t.ok(after[i]! >= ms)
   t.equal(end.outcome, 'fallback')
 })
+
+t.test(
+  'a step that has not answered at the end is in its steps, as running',
+  onV1('its freezer takes threads'),
+  async t => {
+    const dir = scratch(t, 16 * MiB)
+    const g = await guarded(t, dir, { delayMs: LONG, plan: [{ afterMs: 0, action: 'reclaim' }] })
+    // The threads that carry out steps stand still.
+    const threads = freezerOf(t, scratch(t))
+    const tasks = `/proc/${process.pid}/task`
+    const helpers = readdirSync(tasks).filter(
+      tid => readFileSync(`${tasks}/${tid}/comm`, 'utf8').trim() === 'oom-helper',
+    )
+    t.equal(helpers.length, 4)
+    for (const tid of helpers) write(threads, 'tasks', tid)
+    setFrozen(threads, true)
+    const thaw = () => {
+      setFrozen(threads, false)
+      for (const tid of helpers) write(mountOf('freezer')!, 'tasks', tid)
+    }
+    try {
+      await until(() => hasFrozen(threads))
+      const hog = await hogIn(t, dir)
+      const filled = hog.fill(24 * MiB)
+      const episode = await g.next()
+      await episode.raiseLimit('64M')
+      const end = await episode.ended
+      t.equal(end.outcome, 'limit-raised')
+      t.match(end.steps, [
+        { action: 'reclaim', errno: -constants.errno.EINPROGRESS, code: 'EINPROGRESS', killed: [] },
+      ])
+      t.equal(end.steps.length, 1)
+      t.equal(await filled, 24 * MiB)
+    } finally {
+      thaw()
+    }
+  },
+)
 
 t.test('ballast is freed in the group that this process is in, and refilled', async t => {
   const dir = scratch(t)
