@@ -43,6 +43,7 @@
     ],
     "core_sources": [
       "native/core/guard/blocking_work.cc",
+      "native/core/guard/episode_noting.cc",
       "native/core/guard/group_hold.cc",
       "native/core/guard/group_jobs.cc",
       "native/core/guard/group_members.cc",
@@ -59,6 +60,7 @@
       "native/core/guard/step_runner.cc",
       "native/core/guardian_link/child.cc",
       "native/core/guardian_link/link.cc",
+      "native/core/members/census_taker.cc",
       "native/core/members/members.cc",
       "native/core/members/waiters.cc",
       "native/core/memcg/freezer_v1.cc",
@@ -71,6 +73,7 @@
       "native/core/rules/limits_v2.cc",
       "native/core/rules/origin.cc",
       "native/core/sentinel/helpers.cc",
+      "native/core/sentinel/notes_pool.cc",
       "native/core/simulation/sim_driver.cc",
       "native/core/simulation/sim_driver_steps.cc",
       "native/core/simulation/sim_group.cc",

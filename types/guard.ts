@@ -139,6 +139,25 @@ export interface EpisodeSignal {
   by: 'plan' | 'fallback' | 'program'
 }
 
+/** A process that was in the group when an episode began. */
+export interface EpisodeMember {
+  pid: number
+  /** The kernel's name of it, at most 15 bytes: proc_pid_comm(5). Any character may be in it. */
+  name: string
+  /** Bytes resident, shared ones included: proc_pid_statm(5). */
+  resident: number
+}
+
+/** The group at one moment of an episode, bytes. */
+export interface EpisodeSample {
+  at: MonotonicNs
+  /** Page cache included. */
+  usage: number
+  limit: number
+  /** Where the group is held: the limit itself on v1, below it on v2 and where it is held by signals. */
+  line: number
+}
+
 export interface EpisodeEnd {
   outcome: Outcome
   at: MonotonicNs
@@ -159,6 +178,22 @@ export interface EpisodeEnd {
    * Signals that the program sends in another way (`process.kill()`) and the kernel's kills are not in it.
    */
   signalled: EpisodeSignal[]
+  /**
+   * Who was in the group and those below it when the episode began: the 16 with the largest resident size, the
+   * largest first, of the first 4,096 that the kernel lists. Processes that share memory have it each.
+   */
+  members: EpisodeMember[]
+  /**
+   * How many more members there were, with those of which nothing can be read (another PID namespace, /proc
+   * with hidepid). Absent where `members` is not known: of an episode that its guard's disposal ended, or of one
+   * of more than 64 at the same time.
+   */
+  moreMembers?: number
+  /**
+   * How usage went, from the first moment to the last: the samples that the sentinel has taken, at most 64. Empty
+   * where `moreMembers` is absent for one of the reasons there.
+   */
+  samples: EpisodeSample[]
 }
 
 export interface GuardStats {

@@ -1,7 +1,7 @@
 // Between guards and what drives the episode machine behind them: the sentinel (native-guard.ts) or a simulated
 // group (simulation/guard.ts). The driver reports to the guard what has happened; the user's calls go to its backend.
 import type { MemoryGroup } from '../../types/group.js'
-import type { Outcome, StepReport } from '../../types/guard.js'
+import type { EpisodeMember, EpisodeSample, Outcome, StepReport } from '../../types/guard.js'
 import type { Target } from '../native/guards.js'
 
 /** Which episode: the group's number and the machine's own count. */
@@ -25,6 +25,9 @@ export interface EpisodeFinish extends EpisodeKey {
   at: bigint
   lateNs: number
   kernelKills: number
+  members: EpisodeMember[]
+  moreMembers?: number
+  samples: EpisodeSample[]
 }
 
 /** A step as the drivers report it. */

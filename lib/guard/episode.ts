@@ -145,7 +145,7 @@ export class Episode implements OomEpisode {
   }
 
   end(finish: Omit<EpisodeFinish, keyof EpisodeKey>): EpisodeEnd {
-    const { outcome, at, lateNs, kernelKills } = finish
+    const { outcome, at, lateNs, kernelKills, members, moreMembers, samples } = finish
     const end: EpisodeEnd = {
       outcome,
       at,
@@ -154,6 +154,9 @@ export class Episode implements OomEpisode {
       kernelKills,
       steps: this.#steps,
       signalled: this.#inOrder(),
+      members,
+      ...(moreMembers === undefined ? {} : { moreMembers }),
+      samples,
     }
     this.#over = true
     this.#abort.abort(new AbortError(`the episode has ended: ${outcome}`))

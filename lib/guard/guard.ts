@@ -171,7 +171,14 @@ export class Guard implements OomGuard {
         for (const [key, episode] of this.#running) {
           this.#running.delete(key)
           this.#byOutcome.cancelled++
-          episode.end({ outcome: 'cancelled', at, lateNs: 0, kernelKills: 0 })
+          episode.end({
+            outcome: 'cancelled',
+            at,
+            lateNs: 0,
+            kernelKills: 0,
+            members: [],
+            samples: [],
+          })
         }
         for (const queue of [...this.#queues]) end(queue)
       }

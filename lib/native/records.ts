@@ -1,6 +1,12 @@
 // Records from the sentinel and from a simulated group, as native/binding/records.cc makes them. `at`: when
 // the sentinel was woken, CLOCK_MONOTONIC nanoseconds. Sizes are bytes.
-import type { Fallback, Outcome, PlanAction } from '../../types/guard.js'
+import type {
+  EpisodeMember,
+  EpisodeSample,
+  Fallback,
+  Outcome,
+  PlanAction,
+} from '../../types/guard.js'
 import type { OomCounters } from '../../types/limits.js'
 import type { OomOrigin } from '../../types/watch.js'
 
@@ -100,6 +106,10 @@ export interface EndRecord extends OfEpisode {
   outcome: Outcome
   lateNs: number
   kernelKills: number
+  members: EpisodeMember[]
+  /** Absent: the members are not known. */
+  moreMembers?: number
+  samples: EpisodeSample[]
 }
 
 /** A group of a tree can no longer be watched, or a guard cannot go on. */

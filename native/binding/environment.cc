@@ -5,6 +5,7 @@
 #include "binding/convert.h"
 #include "binding/records.h"
 #include "core/prepared/locked.h"
+#include "core/sentinel/notes_pool.h"
 
 namespace oom::binding {
 
@@ -191,10 +192,13 @@ void Environment::drain() {
     Napi::HandleScope inner(env_);
     // It may unsubscribe itself.
     Napi::Function callback = subscriber->second.Value();
+    EpisodeNotes notes;
+    const bool noted = r.kind == RecordKind::kEpisodeEnd && NotesPool::read(r.end.notes, notes);
+    Napi::Value record = to_js(env_, r, noted ? &notes : nullptr);
     if (context_) {
-      callback.MakeCallback(env_.Global(), {to_js(env_, r)}, *context_);
+      callback.MakeCallback(env_.Global(), {record}, *context_);
     } else {
-      callback.Call(env_.Global(), {to_js(env_, r)});
+      callback.Call(env_.Global(), {record});
     }
     // An exception in a consumer is an uncaught one, as in any other callback; the rest still
     // comes.

@@ -28,9 +28,40 @@ Napi::Object counters(Napi::Env env, const Record::Watch& from) {
   return to;
 }
 
+Napi::Array members(Napi::Env env, const Census& from) {
+  Napi::Array to = Napi::Array::New(env, from.size());
+  for (uint32_t i = 0; i < from.size(); i++) {
+    Napi::Object member = Napi::Object::New(env);
+    member.Set("pid", from[i].pid);
+    member.Set("name", from[i].name);
+    member.Set("resident", number(env, from[i].resident));
+    to[i] = member;
+  }
+  return to;
+}
+
+Napi::Number size(Napi::Env env, uint32_t units) {
+  return units == UsageCurve::kNone
+             ? Napi::Number::New(env, std::numeric_limits<double>::infinity())
+             : number(env, units * UsageCurve::kUnit);
+}
+
+Napi::Array samples(Napi::Env env, const UsageCurve& from) {
+  Napi::Array to = Napi::Array::New(env, from.size());
+  for (uint32_t i = 0; i < from.size(); i++) {
+    Napi::Object sample = Napi::Object::New(env);
+    sample.Set("at", Napi::BigInt::New(env, from[i].at));
+    sample.Set("usage", size(env, from[i].usage));
+    sample.Set("limit", size(env, from[i].limit));
+    sample.Set("line", size(env, from[i].line));
+    to[i] = sample;
+  }
+  return to;
+}
+
 }  // namespace
 
-Napi::Object to_js(Napi::Env env, const Record& record) {
+Napi::Object to_js(Napi::Env env, const Record& record, const EpisodeNotes* notes) {
   Napi::Object to = Napi::Object::New(env);
   to.Set("kind", word(record.kind));
   to.Set("at", Napi::BigInt::New(env, record.at));
@@ -107,6 +138,9 @@ Napi::Object to_js(Napi::Env env, const Record& record) {
       to.Set("outcome", word(record.end.outcome));
       to.Set("lateNs", Napi::Number::New(env, static_cast<double>(record.end.late_ns)));
       to.Set("kernelKills", number(env, record.end.kernel_kills));
+      to.Set("members", notes ? members(env, notes->census) : Napi::Array::New(env));
+      if (notes && notes->census.known()) to.Set("moreMembers", notes->census.more());
+      to.Set("samples", notes ? samples(env, notes->curve) : Napi::Array::New(env));
       break;
     case RecordKind::kTrouble:
       break;

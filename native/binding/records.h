@@ -3,10 +3,12 @@
 #pragma once
 
 #include "binding/addon.h"
+#include "core/rules/episode_notes.h"
 #include "core/sentinel/record.h"
 
 namespace oom::binding {
 
-Napi::Object to_js(Napi::Env env, const Record& record);
+// `notes`: of a kEpisodeEnd; null: there are none.
+Napi::Object to_js(Napi::Env env, const Record& record, const EpisodeNotes* notes = nullptr);
 
 }  // namespace oom::binding

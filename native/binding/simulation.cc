@@ -5,6 +5,7 @@
 // What happens is kept as records until take() fetches them. run(until) carries on until something
 // is to be reported, so that JavaScript can act at that very instant of the virtual clock.
 #include <cerrno>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
@@ -56,7 +57,13 @@ struct Signalled {
   int32_t signal;
 };
 
-using Told = std::variant<Record, Signalled>;
+// An episode has ended, with what is noted of it.
+struct Ended {
+  Record record;
+  EpisodeNotes notes;
+};
+
+using Told = std::variant<Record, Signalled, Ended>;
 
 class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
  public:
@@ -112,6 +119,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
                                             .usage = m.first().usage,
                                             .limit = m.first().limit};
     release_reported_ = false;
+    note(m);
     if (!m.config().dry_run) return;
     const EpisodeConfig& config = m.config();
     for (uint8_t i = 0; i < config.plan_size; i++) {
@@ -124,12 +132,17 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     fallback.at = m.deadline();
   }
   void ended(const EpisodeEnd& end) override {
-    Record& r = add(RecordKind::kEpisodeEnd);
-    r.at = end.at;
+    Record r(RecordKind::kEpisodeEnd, end.at);
+    r.to(0, kRootSub);
     r.end = {.episode = end.id,
              .outcome = end.outcome,
              .late_ns = end.late_ns,
-             .kernel_kills = end.kernel_kills};
+             .kernel_kills = end.kernel_kills,
+             .notes = 0};
+    told_.emplace_back(Ended{r, notes_});
+  }
+  void sees(Sample& sample) override {
+    if (driver_ && driver_->machine().active()) notes_.curve.add(group_.now(), sample);
   }
   void switching(Grip grip) override {
     const EpisodeMachine& m = driver_->machine();
@@ -154,6 +167,20 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
   void signalled(int32_t pid, int32_t signal) override {
     told_.emplace_back(Signalled{pid, signal});
+  }
+
+  // Who holds what, as a helper finds out in a real group.
+  void note(const EpisodeMachine& m) {
+    notes_.census.clear();
+    for (const SimProcess& p : group_.processes()) {
+      if (p.pid != driver_->ballast_pid()) notes_.census.add(p.pid, p.size);
+    }
+    for (size_t i = 0; i < notes_.census.size(); i++) {
+      std::snprintf(notes_.census.name(i), Census::kName, "simulated");
+    }
+    notes_.census.set_known();
+    notes_.curve.clear();
+    notes_.curve.add(m.started_at(), m.first());
   }
 
   // Makes a record to report; the caller fills it in before the next one is made.
@@ -235,6 +262,9 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
       to.Set("pid", signalled->pid);
       to.Set("signal", signalled->signal);
       return to;
+    }
+    if (const auto* ended = std::get_if<Ended>(&told)) {
+      return binding::to_js(env, ended->record, &ended->notes);
     }
     const auto& record = *std::get_if<Record>(&told);
     Napi::Object to = binding::to_js(env, record);
@@ -395,6 +425,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
 
   SimGroup group_;
+  EpisodeNotes notes_;
   std::unique_ptr<SimDriver> driver_;
   std::vector<Told> told_;
   uint64_t notifications_ = 0;

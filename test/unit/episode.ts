@@ -54,6 +54,9 @@ function setUp(options = { delayMs: 100, maxDelayMs: 300 }) {
       at: 6000n,
       lateNs: 17,
       kernelKills: 2,
+      members: [{ pid: 5, name: 'job', resident: 60 }],
+      moreMembers: 1,
+      samples: [{ at: 1000n, usage: 64, limit: 65, line: 65 }],
     })
   return { guard, calls, state, start, end, key }
 }

@@ -38,6 +38,9 @@ void BlockingWork::run(GroupJob& job, Victims& victims, Alarm& alarm) {
     case JobKind::kPresence:
       job.count = members_.any();
       break;
+    case JobKind::kCensus:
+      job.result = members_.count(victims.proc(), *order.census);
+      break;
     case JobKind::kSignal:
     case JobKind::kKill:
       signal(job, victims);

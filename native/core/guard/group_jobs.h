@@ -11,6 +11,7 @@
 
 #include "core/memcg/back_end.h"
 #include "core/rules/episode.h"
+#include "core/rules/episode_notes.h"
 #include "core/sentinel/helpers.h"
 
 namespace oom {
@@ -29,6 +30,7 @@ enum class JobKind : uint8_t {
   kWaiters,   // note who waits for memory
   kVerdict,   // count 1: one of the processes noted by kWaiters was killed
   kPresence,  // count 1: a process is left here or below
+  kCensus,    // note who holds what
   // Slow.
   kBallast,
   kRefill,
@@ -49,6 +51,7 @@ enum class JobPurpose : uint8_t {
   kHold,     // if that has to wait for reclaim
   kDecide,
   kPresence,
+  kCensus,
 };
 
 struct JobOrder {
@@ -62,6 +65,8 @@ struct JobOrder {
   uint64_t bytes = 0;
   // kDecide.
   Asking asking = {};
+  // kCensus: where to.
+  Census* census = nullptr;
 };
 
 struct GroupJob : Job {
@@ -105,7 +110,7 @@ class GroupJobs {
   std::atomic<int> callers{0};
 
  private:
-  static constexpr size_t kPurposes = static_cast<size_t>(JobPurpose::kPresence) + 1;
+  static constexpr size_t kPurposes = static_cast<size_t>(JobPurpose::kCensus) + 1;
   const GroupJob& job(JobPurpose purpose) const { return jobs_[static_cast<size_t>(purpose)]; }
 
   const EpisodeMachine& machine_;

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <csignal>
 
+#include "core/members/census_taker.h"
 #include "core/members/members_warm.h"
 
 namespace oom {
@@ -25,6 +26,12 @@ int GroupMembers::signal(Victims& victims, int signal, int32_t target) {
     });
   };
   return victims.signal(lists, target, signal, [&] { return reclaimer_.kill_tree(); });
+}
+
+int GroupMembers::count(const Proc& proc, Census& census) {
+  CensusTaker taker(proc, census);
+  group_list_.each_below(*this, [&](GroupMembers& group) { taker.add(group.own()); });
+  return taker.finish();
 }
 
 bool GroupMembers::any() {

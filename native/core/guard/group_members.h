@@ -11,6 +11,7 @@
 #include "core/guard/group_list.h"
 #include "core/members/victims.h"
 #include "core/memcg/back_end.h"
+#include "core/rules/episode_notes.h"
 
 namespace oom {
 
@@ -30,6 +31,8 @@ class GroupMembers {
   int signal(Victims& victims, int signal, int32_t target);
   // Whether there is a member here or below. A list that cannot be read counts as one with members.
   bool any();
+  // Who holds what, here and below: 0, or why nothing is known.
+  int count(const Proc& proc, Census& census);
   // Those of this group alone.
   const MemberList& own() const { return source_.members(); }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/prepared/mlock.h"
+#include "core/sentinel/notes_pool.h"
 #include "core/sys/codes.h"
 #include "core/sys/small_file.h"
 
@@ -68,6 +69,7 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
     GuardianLink::stop();
   });
   if (Status s = Helpers::start(sentinel_); !s.ok()) return s;
+  if (Status s = NotesPool::start(); !s.ok()) return s;
   if (Status s = lock_scope(LockScope::kOomPath, nullptr); !s.ok()) return s;
   locked_ = true;
   Status status = groups_.open(config_.ballast);

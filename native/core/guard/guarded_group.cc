@@ -42,6 +42,7 @@ GuardedGroup::GuardedGroup(const GroupTerms& terms, GuardedGroup* parent, uint32
       standstill_(machine_, *back_end_, jobs_, slot_),
       observer_(machine_, *back_end_, hold_, jobs_, parent ? &parent->observer_ : nullptr),
       refill_(terms.ballast, machine_, jobs_),
+      notes_(machine_, jobs_),
       reports_(*this, terms.target, sub),
       steps_(machine_, *back_end_, jobs_, slot_, standstill_, reports_) {
   channel = &terms.channel;
@@ -178,7 +179,9 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     machine_.step(now, next, actions);
     standstill_.publish();
     apply_grip(sentinel, now);
+    notes_.sample(now);
     carry_out(sentinel, now, actions);
+    notes_.count(now);
     standstill_.update(now);
     observer_.check_members(now, sentinel.looking());
     standstill_.publish();
@@ -227,7 +230,7 @@ void GuardedGroup::carry_out(Sentinel& sentinel, int64_t now, const Actions& act
       case Do::kEnd:
         // The machine may be in the next episode already.
         steps_.report_unanswered(sentinel, machine_.end().id);
-        reports_.end(sentinel, machine_.end(), clear_up(machine_.end()));
+        end(sentinel, machine_.end());
         break;
     }
   }
@@ -237,11 +240,20 @@ void GuardedGroup::begin(Sentinel& sentinel, int64_t now) {
   reports_.begin(sentinel, machine_);
   // It was unseen, and has ended.
   if (!machine_.active()) return;
+  notes_.begin(now);
   if (!jobs_.busy(JobPurpose::kWaiters)) waiters_.clear();
   if (machine_.config().dry_run) return steps_.rehearse(sentinel);
   if (kind_.traits().waits_in_fault) {
     jobs_.start(JobPurpose::kWaiters, now, {.kind = JobKind::kWaiters});
   }
+}
+
+void GuardedGroup::end(Sentinel& sentinel, const EpisodeEnd& how) {
+  const bool undecided = clear_up(how);
+  // One that was unseen has none.
+  const bool noted = notes_.of(how.id);
+  const bool unnoted = noted && notes_.counting();
+  reports_.end(sentinel, how, undecided, unnoted, noted && !unnoted ? notes_.finish() : 0);
 }
 
 // Runs after an episode. True if a job was started that finds out whether the kernel has killed.
@@ -277,7 +289,7 @@ void GuardedGroup::job_done(Sentinel& sentinel, GroupJob& job) {
   if (fallback && result == -ECANCELED) {
     guardian_has_acted(slot_.claimed_at(), order.episode,
                        [&](const Input& acted) { command(sentinel, acted); });
-  } else if (purpose != JobPurpose::kWaiters) {
+  } else if (purpose != JobPurpose::kWaiters && purpose != JobPurpose::kCensus) {
     bool kills =
         order.kind == JobKind::kKill || (order.kind == JobKind::kSignal && order.signal == SIGKILL);
     Input input;
@@ -318,6 +330,11 @@ void GuardedGroup::use_answer(Sentinel& sentinel, int64_t now, const JobOrder& o
       break;
     case JobKind::kPresence:
       observer_.members_checked(order.episode, count == 0);
+      break;
+    case JobKind::kCensus:
+      if (notes_.counted(order.episode, result)) {
+        reports_.noted(sentinel, order.episode, notes_.finish());
+      }
       break;
     default:
       break;

@@ -14,6 +14,7 @@
 
 #include "core/guard/ballast_refill.h"
 #include "core/guard/blocking_work.h"
+#include "core/guard/episode_noting.h"
 #include "core/guard/group_hold.h"
 #include "core/guard/group_jobs.h"
 #include "core/guard/group_members.h"
@@ -98,6 +99,7 @@ class GuardedGroup final : public Source, public JobOwner {
   void apply_grip(Sentinel& sentinel, int64_t now);
   void carry_out(Sentinel& sentinel, int64_t now, const Actions& actions);
   void begin(Sentinel& sentinel, int64_t now);
+  void end(Sentinel& sentinel, const EpisodeEnd& how);
   bool clear_up(const EpisodeEnd& how);
   void restore_limit(int64_t now);
   void use_answer(Sentinel& sentinel, int64_t now, const JobOrder& order, int32_t result,
@@ -120,6 +122,7 @@ class GuardedGroup final : public Source, public JobOwner {
   Standstill standstill_;
   Observer observer_;
   BallastRefill refill_;
+  EpisodeNoting notes_;
   Reports reports_;
   StepRunner steps_;
   bool attached_ = false;

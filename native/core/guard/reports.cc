@@ -3,7 +3,7 @@
 namespace oom {
 
 void Reports::begin(Sentinel& sentinel, const EpisodeMachine& machine) {
-  undecided_ = false;
+  undecided_ = unnoted_ = false;
   if (begin_waits_) {
     missed_++;  // overtaken as a whole
   } else if (end_waits_) {
@@ -41,14 +41,17 @@ void Reports::step(Sentinel& sentinel, const StepReport& report) {
   }
 }
 
-void Reports::end(Sentinel& sentinel, const EpisodeEnd& end, bool undecided) {
+void Reports::end(Sentinel& sentinel, const EpisodeEnd& end, bool undecided, bool unnoted,
+                  uint64_t notes) {
   end_ = Record(RecordKind::kEpisodeEnd, end.at).to(target_, sub_);
   end_.end = {.episode = end.id,
               .outcome = end.outcome,
               .late_ns = end.late_ns,
-              .kernel_kills = end.kernel_kills};
+              .kernel_kills = end.kernel_kills,
+              .notes = notes};
   end_waits_ = true;
   undecided_ = undecided;
+  unnoted_ = unnoted;
   flush(sentinel);
 }
 
@@ -59,8 +62,15 @@ void Reports::decide(Sentinel& sentinel, uint32_t episode, Outcome outcome) {
   flush(sentinel);
 }
 
+void Reports::noted(Sentinel& sentinel, uint32_t episode, uint64_t notes) {
+  if (!unnoted_ || end_.end.episode != episode) return;
+  end_.end.notes = notes;
+  unnoted_ = false;
+  flush(sentinel);
+}
+
 void Reports::gone(Sentinel& sentinel, int64_t now) {
-  undecided_ = false;
+  undecided_ = unnoted_ = false;
   gone_at_ = now;
   flush(sentinel);
 }
@@ -81,7 +91,7 @@ void Reports::flush(Sentinel& sentinel) {
     begin_waits_ = false;
     missed_ = 0;
   }
-  if (end_waits_ && !undecided_) {
+  if (end_waits_ && !undecided_ && !unnoted_) {
     if (!sentinel.send(source_, end_)) return;
     end_waits_ = false;
   }

@@ -35,9 +35,11 @@ class Reports {
 
   void begin(Sentinel& sentinel, const EpisodeMachine& machine);
   void step(Sentinel& sentinel, const StepReport& report);
-  // `undecided`: the outcome is not known for certain, and waits for decide().
-  void end(Sentinel& sentinel, const EpisodeEnd& end, bool undecided);
+  // `undecided`: the outcome is not known for certain, and waits for decide(). `unnoted`: what is
+  // noted of it is not complete, and waits for noted(); else `notes` is the ticket, 0: none.
+  void end(Sentinel& sentinel, const EpisodeEnd& end, bool undecided, bool unnoted, uint64_t notes);
   void decide(Sentinel& sentinel, uint32_t episode, Outcome outcome);
+  void noted(Sentinel& sentinel, uint32_t episode, uint64_t notes);
   void gone(Sentinel& sentinel, int64_t now);
   // The guard cannot go on.
   void trouble(Sentinel& sentinel, int64_t now);
@@ -49,7 +51,7 @@ class Reports {
   uint32_t target_;
   uint32_t sub_;
   bool last_end_waits_ = false, begin_waits_ = false, end_waits_ = false;
-  bool undecided_ = false;
+  bool undecided_ = false, unnoted_ = false;
   Record last_end_, begin_, end_;
   // 0: it does not wait.
   int64_t gone_at_ = 0, trouble_at_ = 0;

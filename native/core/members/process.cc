@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
@@ -122,6 +123,17 @@ int Proc::stat(pid_t pid, parse::ProcStat& out) const {
   ssize_t n = read(pid, "stat", text, sizeof text);
   if (n < 0) return missing(pid, static_cast<int>(n));
   return parse::proc_stat({text, static_cast<size_t>(n)}, out);
+}
+
+void Proc::name(pid_t pid, char (&out)[16]) const {
+  out[0] = 0;
+  char text[64];
+  // The name may have newlines in it; the last one is the kernel's.
+  const ssize_t n = read(pid, "comm", text, sizeof text);
+  if (n <= 1) return;
+  const size_t size = std::min(static_cast<size_t>(n - 1), sizeof out - 1);
+  memcpy(out, text, size);
+  out[size] = 0;
 }
 
 pid_t Proc::parent(pid_t pid) const {

@@ -33,6 +33,8 @@ class Proc {
   bool waits(pid_t pid, int& budget) const;
   // /proc/PID/stat: of the process, as its main thread has it. -ESRCH: there is none.
   int stat(pid_t pid, parse::ProcStat& out) const;
+  // The name of its program as the kernel keeps it, 15 bytes and a NUL; empty where it cannot be known.
+  void name(pid_t pid, char (&out)[16]) const;
   // 0: that cannot be known.
   pid_t parent(pid_t pid) const;
   // -1000 to 1000; 0 where it cannot be known.

@@ -87,6 +87,8 @@ class Victims {
     reap_count_ = 0;
   }
 
+  // For others on this thread: opened when it was started.
+  const Proc& proc() const { return proc_; }
   uint32_t count() const { return count_; }
   const pid_t* pids() const { return pids_; }
   uint32_t pid_count() const { return count_ < kPids ? count_ : kPids; }

@@ -89,6 +89,8 @@ struct Record {
     Outcome outcome;
     int64_t late_ns;
     uint64_t kernel_kills;
+    // A ticket of NotesPool; 0: nothing was noted.
+    uint64_t notes;
   };
 
   // The subscription or guard that the record is for, and the group within it.
