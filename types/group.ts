@@ -239,6 +239,15 @@ export interface GuardOptions {
   maxDelayMs?: number
   /** v2: how the group is held below its limit. Ignored on v1. */
   hold?: HoldOptions
+  /**
+   * A file to which each episode is appended as one line of JSON when it has ended ({@link RecordedEpisode};
+   * `cgroup-oom report FILE` shows it). It is opened for each line and made where there is none, so several
+   * guards and processes may share it, and other programs may rename it. An episode that cannot be written
+   * is handled as any other; the first one is reported as a process warning (`OOM_RECORD_FAILED`), and
+   * `stats.unrecorded` counts them. `dispose()` waits up to 1 s for what is still to be written;
+   * `process.exit()` does not.
+   */
+  record?: string
   /** Aborting it disposes the guard; iterators throw an `AbortError`. */
   signal?: AbortSignal
 }

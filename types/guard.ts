@@ -208,4 +208,6 @@ export interface GuardStats {
   groups: number
   /** Episodes whose report did not fit into the queue of a consumer that is too slow. */
   missed: number
+  /** Episodes that could not be written to the file of the option `record`. */
+  unrecorded: number
 }

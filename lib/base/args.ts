@@ -1,5 +1,6 @@
 // Checks of arguments, each thrown before anything has been touched, with Node's own codes.
 import { constants } from 'node:os'
+import { resolve } from 'node:path'
 import { inspect } from 'node:util'
 
 function describe(value: unknown): string {
@@ -78,6 +79,14 @@ export function groupPath(name: string, value: unknown): string {
   if (value.includes('\0')) throw invalidValue(name, 'must not contain null bytes', value)
   if (value.split('/').includes('..')) throw invalidValue(name, "must not contain '..'", value)
   return value
+}
+
+/** The absolute path of a file. */
+export function filePath(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw invalidType(name, 'of type string', value)
+  if (value === '') throw invalidValue(name, 'must not be empty', value)
+  if (value.includes('\0')) throw invalidValue(name, 'must not contain null bytes', value)
+  return resolve(value)
 }
 
 /** The name of a directory, without a way to another one. */

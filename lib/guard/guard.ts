@@ -12,6 +12,7 @@ import { EventQueue } from '../base/queue.js'
 import type { EpisodeFinish, EpisodeKey, EpisodeStart, GuardBackend, Step } from './backend.js'
 import { Episode } from './episode.js'
 import { checkDelay, OUTCOMES } from './options.js'
+import { EpisodeRecorder } from './record.js'
 
 const KEPT = 64
 const QUEUE_LIMIT = 1024
@@ -26,10 +27,12 @@ export class Guard implements OomGuard {
   readonly heldBy: 'kernel' | 'signals'
   readonly #maxDelayMs: number
   readonly #backend: GuardBackend
+  readonly #recorder: EpisodeRecorder | undefined
   #delayMs: number
   readonly #running = new Map<string, Episode>()
   readonly #queues = new Set<EventQueue<OomEpisode>>()
   readonly #kept: Episode[] = []
+  readonly #recording = new Set<Promise<void>>()
   #iterated = false
   #disposed: Promise<void> | undefined
   #episodes = 0
@@ -44,7 +47,7 @@ export class Guard implements OomGuard {
 
   constructor(
     group: MemoryGroup,
-    options: { delayMs: number; maxDelayMs: number },
+    options: { delayMs: number; maxDelayMs: number; record?: string | undefined },
     backend: GuardBackend,
     heldBy: 'kernel' | 'signals',
   ) {
@@ -53,6 +56,13 @@ export class Guard implements OomGuard {
     this.#delayMs = options.delayMs
     this.#maxDelayMs = options.maxDelayMs
     this.#backend = backend
+    if (options.record !== undefined) {
+      this.#recorder = new EpisodeRecorder(options.record, {
+        group,
+        heldBy,
+        now: () => backend.now(),
+      })
+    }
   }
 
   get delayMs(): number {
@@ -67,6 +77,7 @@ export class Guard implements OomGuard {
       totalOomNs: this.#totalOomNs,
       groups: this.#disposed ? 0 : this.#backend.groups(),
       missed: this.#missed,
+      unrecorded: this.#recorder?.failed ?? 0,
     }
   }
 
@@ -115,8 +126,19 @@ export class Guard implements OomGuard {
     this.#worstLateNs = Math.max(this.#worstLateNs, finish.lateNs)
     this.#totalOomNs += Number(finish.at - episode.startedAt)
     const end = episode.end(finish)
+    this.#record(episode)
     debug('episode %d of %s ended: %s', episode.id, episode.group, end.outcome)
     if (onEnd.hasSubscribers) onEnd.publish({ episode, end })
+  }
+
+  /** When calls of kill() under way have been answered, too. */
+  #record(episode: Episode): void {
+    if (!this.#recorder) return
+    const done = episode.ended.then(end => {
+      this.#recording.delete(done)
+      this.#recorder?.add(episode, end)
+    })
+    this.#recording.add(done)
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<OomEpisode> {
@@ -179,9 +201,12 @@ export class Guard implements OomGuard {
             members: [],
             samples: [],
           })
+          this.#record(episode)
         }
         for (const queue of [...this.#queues]) end(queue)
       }
+      await Promise.all(this.#recording)
+      await this.#recorder?.close()
     })()
     return this.#disposed
   }

@@ -5,6 +5,7 @@ import type { Fallback, Outcome, PlanAction, PlanStep } from '../../types/guard.
 import {
   abortSignal,
   boolean,
+  filePath,
   integer,
   invalidType,
   invalidValue,
@@ -65,6 +66,8 @@ export interface CheckedGuardOptions extends Omit<
   hold: Omit<NativeGuardOptions['hold'], 'by'> & { by: (typeof HOLDS)[number] }
   /** undefined: none. */
   guardian: { graceMs: number; group?: MemoryGroup } | undefined
+  /** Absolute; undefined: none. */
+  record: string | undefined
   signal: AbortSignal | undefined
 }
 
@@ -188,6 +191,7 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
     dryRun: boolean('options.dryRun', options.dryRun, false),
     takeOver: boolean('options.takeOver', options.takeOver, false),
     hold: checkHold(options.hold),
+    record: options.record === undefined ? undefined : filePath('options.record', options.record),
     signal: abortSignal('options.signal', options.signal),
   }
 }

@@ -22,6 +22,7 @@ t.test('options that are left out have their defaults', async t => {
     dryRun: false,
     takeOver: false,
     hold: { by: 'kernel', band: 0, who: 'children', freeze: 'if-needed' },
+    record: undefined,
     signal: undefined,
   })
   t.equal(check({ delayMs: MAX }).maxDelayMs, MAX, 'ten times, capped')
@@ -50,6 +51,7 @@ t.test('options that are given are passed on', async t => {
       dryRun: true,
       takeOver: true,
       hold: { by: 'auto', band: '4M', who: 'members', freeze: 'always' },
+      record: 'oom.jsonl',
       signal,
     }),
     {
@@ -60,6 +62,7 @@ t.test('options that are given are passed on', async t => {
       dryRun: true,
       takeOver: true,
       hold: { by: 'auto', band: 4 * 2 ** 20, who: 'members', freeze: 'always' },
+      record: `${process.cwd()}/oom.jsonl`,
       signal,
       // By time, those of one time as they were given.
       plan: [

@@ -1,9 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { channel } from 'node:diagnostics_channel'
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import type { MemoryGroup } from '../../lib/group/memory-group.js'
 import { simulate } from '../../lib/testing.js'
 import type { OomEpisode, OomGuard } from '../../types/group.js'
+import type { RecordedEpisode } from '../../types/record.js'
 import type { OomEvent } from '../../types/watch.js'
 
 const MiB = 2 ** 20
@@ -435,4 +437,29 @@ t.test('wrong arguments and closed groups are refused', async t => {
   await t.rejects(sim.guard({ delayMs: 5 }), { code: 'ERR_CLOSED' })
   t.throws(() => sim.watch(), { code: 'ERR_CLOSED' })
   t.throws(() => sim.allocate(1), { code: 'ERR_CLOSED' })
+})
+
+t.test('who held what, how usage went, and the record, as of a real group', async t => {
+  const dir = t.testdir()
+  const sim = simulate({ max: '64M' })
+  const small = sim.spawn({ size: '10M' })
+  const large = sim.spawn({ size: '40M' })
+  const guard = await sim.guard({ delayMs: 500, record: `${dir}/oom.jsonl` })
+  const episodes = guard[Symbol.asyncIterator]()
+  sim.allocate('20M', { pid: small })
+  await sim.advance(1000)
+  const { members, moreMembers, samples } = await ((await episodes.next()).value as OomEpisode)
+    .ended
+  t.same(members, [
+    { pid: large, name: 'simulated', resident: 40 * MiB },
+    { pid: small, name: 'simulated', resident: 24 * MiB },
+  ])
+  t.equal(moreMembers, 0)
+  t.equal(samples[0]!.usage, 64 * MiB)
+  t.equal(samples[0]!.line, 64 * MiB)
+  t.ok(samples.at(-1)!.usage < 64 * MiB)
+  await guard.dispose()
+  const line = JSON.parse(readFileSync(`${dir}/oom.jsonl`, 'utf8')) as RecordedEpisode
+  t.match(line, { format: 1, group: '/simulated', outcome: 'fallback', members })
+  t.equal(line.deadline, 500)
 })
