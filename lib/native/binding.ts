@@ -2,6 +2,7 @@
 // when they get here. Failures are a NativeFailure (base/errors.ts).
 import type { BallastBinding } from './ballast.js'
 import type { ConstantsBinding } from './constants.js'
+import type { DatagramBinding } from './datagram.js'
 import type { GroupBinding } from './group.js'
 import type { GuardsBinding } from './guards.js'
 import type { LockBinding } from './lock.js'
@@ -16,6 +17,7 @@ export interface Binding
   extends
     BallastBinding,
     ConstantsBinding,
+    DatagramBinding,
     WatchesBinding,
     GroupBinding,
     GuardsBinding,

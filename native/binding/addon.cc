@@ -6,6 +6,7 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   oom::binding::init_ballast(env, exports);
   oom::binding::init_constants(env, exports);
+  oom::binding::init_datagram(env, exports);
   oom::binding::init_group(env, exports);
   oom::binding::init_guards(env, exports);
   oom::binding::init_lock(env, exports);

@@ -10,6 +10,7 @@ namespace oom::binding {
 // Each is called once per environment, from addon.cc.
 Napi::Object init_ballast(Napi::Env env, Napi::Object exports);
 Napi::Object init_constants(Napi::Env env, Napi::Object exports);
+Napi::Object init_datagram(Napi::Env env, Napi::Object exports);
 Napi::Object init_group(Napi::Env env, Napi::Object exports);
 Napi::Object init_guards(Napi::Env env, Napi::Object exports);
 Napi::Object init_lock(Napi::Env env, Napi::Object exports);
