@@ -1,15 +1,16 @@
 #!/usr/bin/env node
-// The command line: `cgroup-oom doctor | rescue | watch | run | report`. Finds the command and turns what it
+// The command line: `cgroup-oom doctor | rescue | watch | guard | run | report`. Finds the command and turns what it
 // throws into a message and an exit status: 2 for a wrong command line, 1 for all else.
 import { VERSION } from './base/version.js'
 import { UsageError, type Command } from './cli/command.js'
 import { doctor } from './cli/doctor.js'
+import { guard } from './cli/guard.js'
 import { report } from './cli/report.js'
 import { rescue } from './cli/rescue.js'
 import { run } from './cli/run.js'
 import { watch } from './cli/watch.js'
 
-const COMMANDS: readonly Command[] = [doctor, rescue, watch, run, report]
+const COMMANDS: readonly Command[] = [doctor, rescue, watch, guard, run, report]
 
 const OVERVIEW = `Usage: cgroup-oom COMMAND [OPTIONS]
 

@@ -28,7 +28,8 @@ function checkContents(files) {
   const allowed = [
     /^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/,
     /^docs\/[\w-]+\.md$/,
-    /^examples\/[\w-]+\.js$/,
+    /^examples\/([\w-]+\.js|guard\.json|compose\.yaml|[\w-]+\.service)$/,
+    /^schemas\/[\w-]+\.json$/,
     /^dist\/(esm|commonjs)\/(package\.json|(lib|types)\/.*\.(c?js|d\.c?ts|c?js\.map))$/,
     /^prebuilds\/[^/]+\/(cgroup_oom\.node|oom-launcher|oom-guardian)$/,
   ]

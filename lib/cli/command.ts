@@ -1,5 +1,6 @@
 // What the commands have in common: their interface to cli.ts, and how a wrong command line is reported.
 import { parseArgs, type ParseArgsConfig } from 'node:util'
+import { meant } from './nearest.js'
 
 export interface Command {
   name: string
@@ -14,9 +15,19 @@ export interface Command {
 /** The command line is wrong: cli.ts prints the message and the command's help, and exits with 2. */
 export class UsageError extends Error {}
 
-/** util.parseArgs, with its complaints as UsageErrors. */
+/** util.parseArgs, with its complaints as UsageErrors: of an unknown option with the nearest one. */
 export function parse<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
-  return checked(() => parseArgs(config))
+  return checked(() => {
+    try {
+      return parseArgs(config)
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      const [, wrong] = /'(--[^']*)'/.exec(message) ?? []
+      if (code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION' || wrong === undefined) throw error
+      const options = [...Object.keys(config.options ?? {}), 'help'].map(name => `--${name}`)
+      throw new UsageError(`unknown option ${wrong}${meant(wrong, options, word => word)}`)
+    }
+  })
 }
 
 /** Calls a check of an argument, whose TypeErrors and RangeErrors are the command line's. */

@@ -1,0 +1,234 @@
+// cgroup-oom guard: groups that exist already, guarded by the options of the command line or by a file, until
+// SIGINT or SIGTERM, or until the last of them is gone.
+import { checked, groupsOf, parse, UsageError, type Command } from './command.js'
+import { Commands } from './guard/commands.js'
+import { ConfigError, groupConfig, millisecondsOf, planOf, readConfig } from './guard/config.js'
+import type { GroupConfig, GuardConfig } from './guard/config.js'
+import { Guarded } from './guard/guarded.js'
+import { jsonOf, statusOf, textOf, type GuardLine } from './guard/lines.js'
+import { ServiceManager } from './guard/notify.js'
+
+const help = `Usage: cgroup-oom guard [OPTIONS] GROUP…
+       cgroup-oom guard --config FILE [--json]
+
+Guards groups that exist already, of containers, units or pods, and prints their episodes, one line each.
+Ends with SIGINT, SIGTERM, or when all groups are gone; the groups are as before then.
+
+Options:
+  --delay MS          how long a group that is out of memory may wait; default: 1000
+  --plan STEPS        MS:ACTION[:VALUE[:TO]], with commas: 0:headroom:32M,500:signal:SIGTERM:largest
+  --fallback F        at the deadline: kernel, kill-largest, kill-newest or kill-group
+  --hold BY           kernel (default), signals (nothing is written), or auto
+  --on-episode CMD    run by a shell for each episode: JSON on stdin, CGROUP_OOM_* variables
+  --follow            guard a group of the same name when it comes back
+  --take-over         also guard a group whose killer is disabled already
+  --config FILE       all of this as JSON; SIGHUP reads it again
+  --json              one JSON object a line
+  --help              this text
+
+Exit status: 0 ended, 1 a group cannot be guarded, 2 usage, or FILE is wrong.
+`
+
+interface Options {
+  file: string | undefined
+  json: boolean
+  read: () => Promise<GuardConfig>
+}
+
+const OF_GROUPS = [
+  'delay',
+  'plan',
+  'fallback',
+  'hold',
+  'on-episode',
+  'follow',
+  'take-over',
+] as const
+
+function optionsOf(args: string[]): Options {
+  const { values, positionals } = parse({
+    args,
+    allowPositionals: true,
+    options: {
+      delay: { type: 'string' },
+      plan: { type: 'string', multiple: true },
+      fallback: { type: 'string' },
+      hold: { type: 'string' },
+      'on-episode': { type: 'string' },
+      follow: { type: 'boolean' },
+      'take-over': { type: 'boolean' },
+      config: { type: 'string' },
+      json: { type: 'boolean' },
+    },
+  })
+  const json = values.json === true
+  const { config: file, delay, plan, fallback, hold } = values
+  if (file !== undefined) {
+    const both = OF_GROUPS.find(name => values[name] !== undefined)
+    if (both !== undefined)
+      throw new UsageError(`--${both} is in the FILE of --config, or there is none`)
+    if (positionals.length > 0)
+      throw new UsageError('groups are in the FILE of --config, or there is none')
+    return { file, json, read: () => readConfig(file) }
+  }
+  const groups = checked(() =>
+    groupsOf(positionals).map(path =>
+      groupConfig({
+        path,
+        ...(delay === undefined ? {} : { delayMs: millisecondsOf('--delay', delay) }),
+        ...(plan === undefined ? {} : { plan: planOf(plan) }),
+        fallback,
+        ...(hold === undefined ? {} : { hold: { by: hold } }),
+        onEpisode: values['on-episode'],
+        follow: values.follow,
+        takeOver: values['take-over'],
+      }),
+    ),
+  )
+  return { file, json, read: async () => ({ groups }) }
+}
+
+/** All groups of one command. */
+class Guards {
+  readonly #guarded = new Map<string, Guarded>()
+  readonly #print: (line: GuardLine) => void
+  readonly #commands: Commands
+  #wanted = 0
+  #stopped = false
+
+  constructor(print: (line: GuardLine) => void) {
+    this.#print = print
+    this.#commands = new Commands((group, message) => print({ type: 'command', group, message }))
+  }
+
+  /** How many there are to be, and how many of them are guarded now. */
+  get numbers(): { armed: number; groups: number } {
+    const armed = [...this.#guarded.values()].filter(({ guard }) => guard !== undefined).length
+    return { armed, groups: this.#wanted }
+  }
+
+  /** Guards all of them, or throws. */
+  async start({ groups }: GuardConfig): Promise<void> {
+    this.#wanted = groups.length
+    for (const group of groups) await this.#add(group)
+  }
+
+  async #add(config: GroupConfig): Promise<void> {
+    const guarded = await Guarded.start(config, this.#print, this.#commands)
+    this.#guarded.set(config.path, guarded)
+    if (this.#stopped) await guarded.stop(false)
+  }
+
+  /** Adds, takes away and changes groups. What cannot be guarded is printed, and the others are. */
+  async reload({ groups }: GuardConfig): Promise<void> {
+    this.#wanted = groups.length
+    const settle = async ({ path }: GroupConfig, work: () => Promise<void>) => {
+      try {
+        await work()
+      } catch (error) {
+        const { message, code } = error as NodeJS.ErrnoException
+        this.#print({ type: 'failed', group: path, message, code })
+      }
+    }
+    const left = [...this.#guarded.values()].filter(
+      ({ config }) => !groups.some(({ path }) => path === config.path),
+    )
+    await Promise.all([
+      ...left.map(guarded => {
+        this.#guarded.delete(guarded.config.path)
+        return settle(guarded.config, () => guarded.stop(true))
+      }),
+      ...groups.map(group => settle(group, () => this.#set(group))),
+    ])
+  }
+
+  async #set(group: GroupConfig): Promise<void> {
+    const guarded = this.#guarded.get(group.path)
+    if (guarded === undefined || guarded.over) return this.#add(group)
+    if (JSON.stringify(guarded.config) !== JSON.stringify(group)) await guarded.change(group)
+  }
+
+  /** Resolves when none is left. */
+  async ended(): Promise<void> {
+    const running = () => [...this.#guarded.values()].filter(({ over }) => !over)
+    while (running().length > 0) await Promise.all(running().map(({ ended }) => ended))
+  }
+
+  /** Puts everything back. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await Promise.all([...this.#guarded.values()].map(guarded => guarded.stop(false)))
+    this.#commands.stop()
+  }
+}
+
+function printer(json: boolean): (line: GuardLine) => void {
+  return line => {
+    if (json) process.stdout.write(`${jsonOf(line)}\n`)
+    else if (line.type === 'ready') process.stderr.write(`${statusOf(line)}\n`)
+    else if (line.type === 'problem') process.stderr.write(`cgroup-oom guard: ${line.message}\n`)
+    else process.stdout.write(`${textOf(line)}\n`)
+  }
+}
+
+async function runGuard(args: string[]): Promise<number> {
+  const { file, json, read } = optionsOf(args)
+  const print = printer(json)
+  const manager = new ServiceManager(message => print({ type: 'problem', message }))
+  const guards = new Guards(print)
+  let stop!: () => void
+  const stopped = new Promise<void>(resolve => (stop = resolve))
+  // One after the other: the start, and each time that the file is read again.
+  let turn: Promise<void> = Promise.resolve()
+
+  const reload = async () => {
+    await manager.reloading()
+    try {
+      await guards.reload(await read())
+      print({ type: 'reloaded', ...guards.numbers })
+    } catch (error) {
+      print({ type: 'problem', message: `${(error as Error).message} (nothing has changed)` })
+    }
+    await manager.ready(statusOf(guards.numbers))
+  }
+  const onHangup = () => {
+    turn = turn.then(reload)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
+  if (file !== undefined) process.on('SIGHUP', onHangup)
+
+  try {
+    const starting = read().then(config => guards.start(config))
+    turn = starting.catch(() => {})
+    await starting
+    print({ type: 'ready', ...guards.numbers })
+    await manager.ready(statusOf(guards.numbers))
+    // A file that is read again may add some.
+    const ended = async () => {
+      for (let before; before !== turn;) {
+        before = turn
+        await guards.ended()
+        await turn
+      }
+    }
+    await Promise.race([stopped, ended()])
+    return 0
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    process.stderr.write(`cgroup-oom guard: ${error.message}\n`)
+    return 2
+  } finally {
+    process.off('SIGHUP', onHangup)
+    const told = manager.stopping()
+    await guards.stop()
+    await turn
+    await told
+  }
+}
+
+export const guard: Command = {
+  name: 'guard',
+  summary: 'guard groups that exist already, by options or a file',
+  help,
+  run: runGuard,
+}

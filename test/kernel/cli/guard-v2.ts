@@ -1,0 +1,39 @@
+// cgroup-oom guard on cgroup v2: an episode in a held group, its end and its coming back, what is put back.
+// lab: short on 6.1/v2
+import t from 'tap'
+import { rmdirSync } from 'node:fs'
+import { RunningCli } from '../../helpers/cli.js'
+import { high } from '../../helpers/hold.js'
+import { Hog } from '../../helpers/hog.js'
+import { MiB, onV2 } from '../../helpers/memory-files.js'
+import { child, scratch, until } from '../../helpers/scratch.js'
+
+t.test('an episode, the end of a group and its coming back', onV2('guard.ts tries v1'), async t => {
+  const dir = scratch(t, undefined, 300)
+  const path = child(dir, 'job', 32 * MiB)
+  const before = high(path)
+  const running = new RunningCli([
+    ...['guard', '--json', '--follow', '--delay', '500', '--fallback', 'kill-largest', path],
+  ])
+  t.teardown(() => running.child.kill('SIGKILL'))
+  const times = (word: string) => running.stdout.split(`"type":"${word}"`).length - 1
+  const line = (word: string, n: number) =>
+    until(() => times(word) >= n || running.child.exitCode !== null)
+  await line('ready', 1)
+  for (const round of [1, 2]) {
+    await line('armed', round)
+    t.not(high(path), before, 'held')
+    const hog = await Hog.start(path)
+    await hog.fill(64 * MiB).catch(() => {})
+    await hog.exited
+    await line('end', round)
+    if (round === 2) break
+    rmdirSync(path)
+    await line('gone', round)
+    child(dir, 'job', 32 * MiB)
+  }
+  t.equal(running.stdout.split('"outcome":"fallback"').length - 1, 2)
+  running.child.kill('SIGTERM')
+  t.match(await running.done, { status: 0 })
+  t.equal(high(path), before, 'put back')
+})
