@@ -1,5 +1,6 @@
 export { OomError } from './base/errors.js'
 export { MemoryGroup } from './group/memory-group.js'
+export { OomMetrics } from './metrics/metrics.js'
 export { lockMemory } from './protect/lock.js'
 export { probe } from './probe/probe.js'
 export { protect } from './protect/protect.js'

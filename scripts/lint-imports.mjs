@@ -10,7 +10,7 @@ const floors = [
   ['base'],
   ['native'],
   ['handle', 'protect'],
-  ['watch', 'guard', 'place'],
+  ['watch', 'guard', 'place', 'metrics'],
   ['group', 'simulation'],
   ['spawn', 'primitives', 'probe'],
   ['cli'],

@@ -4,12 +4,14 @@ import { checked, groupsOf, parse, UsageError, type Command } from './command.js
 import { Commands } from './guard/commands.js'
 import { ConfigError, groupConfig, millisecondsOf, planOf, readConfig } from './guard/config.js'
 import type { GroupConfig, GuardConfig } from './guard/config.js'
-import { Guarded } from './guard/guarded.js'
+import { Guarded, type Surroundings } from './guard/guarded.js'
 import { jsonOf, statusOf, textOf, type GuardLine } from './guard/lines.js'
 import { ServiceManager } from './guard/notify.js'
+import { metricsAddress, serveMetrics, type MetricsAddress } from './metrics-server.js'
+import { OomMetrics } from '../metrics/metrics.js'
 
 const help = `Usage: cgroup-oom guard [OPTIONS] GROUP…
-       cgroup-oom guard --config FILE [--json]
+       cgroup-oom guard --config FILE [--metrics ADDRESS] [--json]
 
 Guards groups that exist already, of containers, units or pods, and prints their episodes, one line each.
 Ends with SIGINT, SIGTERM, or when all groups are gone; the groups are as before then.
@@ -23,6 +25,7 @@ Options:
   --follow            guard a group of the same name when it comes back
   --take-over         also guard a group whose killer is disabled already
   --config FILE       all of this as JSON; SIGHUP reads it again
+  --metrics ADDRESS   [HOST:]PORT at which Prometheus gets /metrics; HOST: 127.0.0.1; PORT 0: a free one
   --json              one JSON object a line
   --help              this text
 
@@ -32,6 +35,7 @@ Exit status: 0 ended, 1 a group cannot be guarded, 2 usage, or FILE is wrong.
 interface Options {
   file: string | undefined
   json: boolean
+  metrics: MetricsAddress | undefined
   read: () => Promise<GuardConfig>
 }
 
@@ -58,10 +62,14 @@ function optionsOf(args: string[]): Options {
       follow: { type: 'boolean' },
       'take-over': { type: 'boolean' },
       config: { type: 'string' },
+      metrics: { type: 'string' },
       json: { type: 'boolean' },
     },
   })
   const json = values.json === true
+  const metrics = checked(() =>
+    values.metrics === undefined ? undefined : metricsAddress(values.metrics),
+  )
   const { config: file, delay, plan, fallback, hold } = values
   if (file !== undefined) {
     const both = OF_GROUPS.find(name => values[name] !== undefined)
@@ -69,7 +77,7 @@ function optionsOf(args: string[]): Options {
       throw new UsageError(`--${both} is in the FILE of --config, or there is none`)
     if (positionals.length > 0)
       throw new UsageError('groups are in the FILE of --config, or there is none')
-    return { file, json, read: () => readConfig(file) }
+    return { file, json, metrics, read: () => readConfig(file) }
   }
   const groups = checked(() =>
     groupsOf(positionals).map(path =>
@@ -85,20 +93,19 @@ function optionsOf(args: string[]): Options {
       }),
     ),
   )
-  return { file, json, read: async () => ({ groups }) }
+  return { file, json, metrics, read: async () => ({ groups }) }
 }
 
 /** All groups of one command. */
 class Guards {
   readonly #guarded = new Map<string, Guarded>()
-  readonly #print: (line: GuardLine) => void
-  readonly #commands: Commands
+  readonly #around: Surroundings
   #wanted = 0
   #stopped = false
 
-  constructor(print: (line: GuardLine) => void) {
-    this.#print = print
-    this.#commands = new Commands((group, message) => print({ type: 'command', group, message }))
+  constructor(print: Surroundings['print'], metrics: OomMetrics) {
+    const commands = new Commands((group, message) => print({ type: 'command', group, message }))
+    this.#around = { print, commands, metrics }
   }
 
   /** How many there are to be, and how many of them are guarded now. */
@@ -114,7 +121,7 @@ class Guards {
   }
 
   async #add(config: GroupConfig): Promise<void> {
-    const guarded = await Guarded.start(config, this.#print, this.#commands)
+    const guarded = await Guarded.start(config, this.#around)
     this.#guarded.set(config.path, guarded)
     if (this.#stopped) await guarded.stop(false)
   }
@@ -127,7 +134,7 @@ class Guards {
         await work()
       } catch (error) {
         const { message, code } = error as NodeJS.ErrnoException
-        this.#print({ type: 'failed', group: path, message, code })
+        this.#around.print({ type: 'failed', group: path, message, code })
       }
     }
     const left = [...this.#guarded.values()].filter(
@@ -158,7 +165,7 @@ class Guards {
   async stop(): Promise<void> {
     this.#stopped = true
     await Promise.all([...this.#guarded.values()].map(guarded => guarded.stop(false)))
-    this.#commands.stop()
+    this.#around.commands.stop()
   }
 }
 
@@ -166,16 +173,19 @@ function printer(json: boolean): (line: GuardLine) => void {
   return line => {
     if (json) process.stdout.write(`${jsonOf(line)}\n`)
     else if (line.type === 'ready') process.stderr.write(`${statusOf(line)}\n`)
+    else if (line.type === 'metrics') process.stderr.write(`metrics at ${line.url}\n`)
     else if (line.type === 'problem') process.stderr.write(`cgroup-oom guard: ${line.message}\n`)
     else process.stdout.write(`${textOf(line)}\n`)
   }
 }
 
 async function runGuard(args: string[]): Promise<number> {
-  const { file, json, read } = optionsOf(args)
+  const { file, json, metrics: address, read } = optionsOf(args)
   const print = printer(json)
   const manager = new ServiceManager(message => print({ type: 'problem', message }))
-  const guards = new Guards(print)
+  const metrics = new OomMetrics()
+  const guards = new Guards(print, metrics)
+  let server: Awaited<ReturnType<typeof serveMetrics>> | undefined
   let stop!: () => void
   const stopped = new Promise<void>(resolve => (stop = resolve))
   // One after the other: the start, and each time that the file is read again.
@@ -201,6 +211,10 @@ async function runGuard(args: string[]): Promise<number> {
     const starting = read().then(config => guards.start(config))
     turn = starting.catch(() => {})
     await starting
+    if (address !== undefined) {
+      server = await serveMetrics(metrics, address)
+      print({ type: 'metrics', url: server.url })
+    }
     print({ type: 'ready', ...guards.numbers })
     await manager.ready(statusOf(guards.numbers))
     // A file that is read again may add some.
@@ -219,6 +233,7 @@ async function runGuard(args: string[]): Promise<number> {
     return 2
   } finally {
     process.off('SIGHUP', onHangup)
+    server?.close()
     const told = manager.stopping()
     await guards.stop()
     await turn

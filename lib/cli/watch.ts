@@ -6,8 +6,10 @@ import { MemoryGroup } from '../group/memory-group.js'
 import { watchTree } from '../watch/watch.js'
 import { checked, groupsOf, parse, type Command } from './command.js'
 import { count, shown, wallClock } from './format.js'
+import { metricsAddress, serveMetrics } from './metrics-server.js'
+import { OomMetrics } from '../metrics/metrics.js'
 
-const help = `Usage: cgroup-oom watch GROUP… [--tree] [--json]
+const help = `Usage: cgroup-oom watch GROUP… [--tree] [--metrics ADDRESS] [--json]
 
 Prints what happens in groups, one event a line: time (UTC), type, group, count, origin. Types: oom (it
 ran out of memory), kill (the kernel killed), removed (its last event), overflow (count events were
@@ -15,9 +17,11 @@ lost). Origin, of an oom: self, ancestor or unknown. What a type does not have i
 Ends with SIGINT, SIGTERM, or when all groups are gone.
 
 Options:
-  --tree   also the groups below, new ones as they appear
-  --json   one JSON object a line, with the group's counters
-  --help   this text
+  --tree             also the groups below, new ones as they appear
+  --metrics ADDRESS  [HOST:]PORT at which Prometheus gets /metrics, of the GROUPs as they are named;
+                     HOST: 127.0.0.1; PORT 0: a free one
+  --json             one JSON object a line, with the group's counters
+  --help             this text
 
 Exit status: 0 ended, 1 a group cannot be watched, 2 usage.
 `
@@ -32,40 +36,67 @@ export function lineOf(event: OomEvent, json: boolean): string {
   return `${time} ${event.type} ${group} ${times} ${origin}`
 }
 
-async function start(path: string, tree: boolean): Promise<OomWatch> {
-  const watching = async () => {
-    if (tree) return watchTree(path)
-    await using group = await MemoryGroup.open(path)
-    return group.watch()
+/** A group as it was named, and the watch of it or of its tree. */
+interface Watched {
+  group: MemoryGroup
+  watch: OomWatch
+}
+
+async function start(path: string, tree: boolean): Promise<Watched> {
+  const group = await MemoryGroup.open(path)
+  try {
+    const watch = tree ? watchTree(group.path) : group.watch()
+    await watch.ready
+    return { group, watch }
+  } catch (error) {
+    await group.close()
+    throw error
   }
-  const watch = await watching()
-  await watch.ready
-  return watch
 }
 
 async function run(args: string[]): Promise<number> {
   const { values, positionals } = parse({
     args,
     allowPositionals: true,
-    options: { tree: { type: 'boolean' }, json: { type: 'boolean' } },
+    options: {
+      tree: { type: 'boolean' },
+      metrics: { type: 'string' },
+      json: { type: 'boolean' },
+    },
   })
   const paths = groupsOf(positionals).map(path => checked(() => groupPath('GROUP', path)))
-  const watches: OomWatch[] = []
-  const stop = () => watches.forEach(watch => void watch.return())
+  const address = checked(() =>
+    values.metrics === undefined ? undefined : metricsAddress(values.metrics),
+  )
+  const json = values.json === true
+  const watched: Watched[] = []
+  const metrics = new OomMetrics()
+  let server: Awaited<ReturnType<typeof serveMetrics>> | undefined
+  const stop = () => watched.forEach(({ watch }) => void watch.return())
   try {
-    for (const path of paths) watches.push(await start(path, values.tree === true))
+    for (const path of paths) {
+      watched.push(await start(path, values.tree === true))
+      metrics.add(watched.at(-1)!.group)
+    }
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop)
-    process.stderr.write(`watching ${count(watches.length, values.tree ? 'tree' : 'group')}\n`)
+    if (address !== undefined) {
+      server = await serveMetrics(metrics, address)
+      process.stderr.write(`metrics at ${server.url}\n`)
+    }
+    process.stderr.write(`watching ${count(watched.length, values.tree ? 'tree' : 'group')}\n`)
     await Promise.all(
-      watches.map(async watch => {
+      watched.map(async ({ group, watch }) => {
         for await (const event of watch) {
-          process.stdout.write(`${lineOf(event, values.json === true)}\n`)
+          metrics.count(event, group.path)
+          process.stdout.write(`${lineOf(event, json)}\n`)
         }
       }),
     )
     return 0
   } finally {
+    server?.close()
     stop()
+    await Promise.all(watched.map(({ group }) => group.close()))
   }
 }
 

@@ -17,9 +17,6 @@ export interface EpisodeWords {
 export class Commands {
   readonly #running = new Set<ChildProcess>()
   readonly #print: (group: string, problem: string) => void
-  started = 0
-  /** Not run, or not run to an end with status 0. */
-  failed = 0
 
   constructor(print: (group: string, problem: string) => void) {
     this.#print = print
@@ -27,10 +24,7 @@ export class Commands {
 
   /** Returns at once and never throws. */
   run(command: EpisodeCommand, group: string, words: EpisodeWords): void {
-    const problem = (text: string) => {
-      this.failed++
-      this.#print(group, `on-episode: ${text}`)
-    }
+    const problem = (text: string) => this.#print(group, `on-episode: ${text}`)
     if (this.#running.size >= MOST) return problem(`not run: ${MOST} commands are still running`)
     const [program, ...args] = typeof command === 'string' ? ['/bin/sh', '-c', command] : command
     let child: ChildProcess
@@ -46,7 +40,6 @@ export class Commands {
       return problem((error as Error).message)
     }
     this.#running.add(child)
-    this.started++
     let over: NodeJS.Timeout | undefined
     let known = false
     child.once('error', error => {

@@ -9,11 +9,17 @@ import { MAX_DELAY_MS } from '../../guard/options.js'
 import { handleOf } from '../../handle/handle.js'
 import { absoluteGroupPath, memoryGroupOf } from '../../handle/hierarchy.js'
 import { appears, vanishes } from './appears.js'
+import type { OomMetrics } from '../../metrics/metrics.js'
 import type { Commands } from './commands.js'
 import type { GroupConfig } from './config.js'
 import { beginOf, jsonOf, variablesOf, type GuardLine } from './lines.js'
 
-export type Print = (line: GuardLine) => void
+/** What all groups of one command have in common. */
+export interface Surroundings {
+  print: (line: GuardLine) => void
+  commands: Commands
+  metrics: OomMetrics
+}
 
 const GONE = ['ENOENT', 'ENODEV']
 // While a runtime sets its group up (v2: the controller may come after the directory), and where it cannot be
@@ -39,8 +45,9 @@ export class Guarded {
   readonly ended: Promise<void>
   #config: GroupConfig
   readonly #path: string
-  readonly #print: Print
+  readonly #print: Surroundings['print']
   readonly #commands: Commands
+  readonly #metrics: OomMetrics
   readonly #end = new AbortController()
   readonly #episodes = new Set<Promise<EpisodeEnd>>()
   #armed: Armed | undefined
@@ -51,11 +58,12 @@ export class Guarded {
   #over = false
   #finish!: () => void
 
-  private constructor(config: GroupConfig, path: string, print: Print, commands: Commands) {
+  private constructor(config: GroupConfig, path: string, around: Surroundings) {
     this.#config = config
     this.#path = path
-    this.#print = print
-    this.#commands = commands
+    this.#print = around.print
+    this.#commands = around.commands
+    this.#metrics = around.metrics
     this.ended = new Promise(resolve => (this.#finish = resolve))
   }
 
@@ -63,8 +71,8 @@ export class Guarded {
    * Armed when it resolves; with `follow` a group that is not there is waited for afterwards. Rejects with what
    * MemoryGroup.open() and guard() reject with.
    */
-  static async start(config: GroupConfig, print: Print, commands: Commands): Promise<Guarded> {
-    const guarded = new Guarded(config, await absoluteGroupPath(config.path), print, commands)
+  static async start(config: GroupConfig, around: Surroundings): Promise<Guarded> {
+    const guarded = new Guarded(config, await absoluteGroupPath(config.path), around)
     try {
       await guarded.#arm()
     } catch (error) {
@@ -148,6 +156,7 @@ export class Guarded {
         return await this.#arm()
       }
       this.#armed = { group, guard }
+      this.#metrics.add(guard)
       this.#print({ type: 'armed', group: this.#path, heldBy: guard.heldBy, delayMs })
       this.#tried()
     } catch (error) {
@@ -195,6 +204,7 @@ export class Guarded {
       over.abort()
       await guard.dispose().catch(error => this.#failed(error))
       this.#armed = undefined
+      this.#metrics.delete(guard)
       await group.close()
     }
     if (this.#end.signal.aborted) return false

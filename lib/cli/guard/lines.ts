@@ -13,6 +13,7 @@ export type GuardLine =
   | { type: 'command'; group: string; message: string }
   | { type: 'ready' | 'reloaded'; armed: number; groups: number }
   | { type: 'problem'; message: string }
+  | { type: 'metrics'; url: string }
 
 interface EpisodeLine {
   type: 'begin'
@@ -99,6 +100,8 @@ function details(line: GuardLine): string {
     case 'command':
     case 'problem':
       return line.message
+    case 'metrics':
+      return line.url
     case 'ready':
     case 'reloaded':
       return statusOf(line)

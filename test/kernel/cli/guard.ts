@@ -327,3 +327,45 @@ t.test('what is wrong is named, and nothing is touched', async t => {
     t.notOk(isHeld(dir))
   }
 })
+
+t.test('--metrics: what Prometheus gets, on the loopback interface; guard and watch', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const running = await guarding(t, ['--delay', '50', '--metrics', '0', dir])
+  const { url } = await running.line('metrics')
+  t.match(url, /^http:\/\/127\.0\.0\.1:\d+\/metrics$/)
+  const watching = new RunningCli(['watch', '--metrics', '[::1]:0', dir])
+  t.teardown(() => watching.child.kill('SIGKILL'))
+  await until(() => watching.stderr.includes('watching') || watching.child.exitCode !== null)
+  const [, watchUrl] = /^metrics at (http:\/\/\[::1\]:\d+\/metrics)\n/.exec(watching.stderr) ?? []
+  await starve(dir)
+  await running.line('end')
+  await until(() => watching.stdout.includes(' kill '))
+  const get = async (from: unknown, method = 'GET') => {
+    const response = await fetch(from as string, { method })
+    return {
+      status: response.status,
+      type: response.headers.get('content-type'),
+      text: await response.text(),
+    }
+  }
+  const { status, type, text } = await get(url)
+  t.equal(status, 200)
+  t.equal(type, 'text/plain; version=0.0.4; charset=utf-8')
+  t.match(text, `cgroup_oom_episodes_total{group="${dir}",outcome="fallback"} 1\n`)
+  t.match(text, `cgroup_oom_memory_limit_bytes{group="${dir}"} ${16 * MiB}\n`)
+  t.match((await get(watchUrl)).text, `cgroup_oom_events_total{group="${dir}",type="kill"} 1\n`)
+  t.match(await get(url, 'HEAD'), { status: 200, text: '' })
+  t.match(await get(url, 'POST'), { status: 405 })
+  t.match(await get(new URL('/', url as string)), { status: 404 })
+  for (const one of [running, watching]) {
+    one.child.kill('SIGTERM')
+    t.match(await one.done, { status: 0 })
+  }
+  for (const [address, message] of [
+    ['9100x', /--metrics.*must be \[HOST:\]PORT/],
+    ['65536', /--metrics/],
+  ] as const) {
+    t.match(await cli(['guard', '--metrics', address, dir]), { status: 2, stderr: message })
+  }
+  t.notOk(isHeld(dir))
+})
