@@ -39,6 +39,9 @@ TEST_CASE("lines of /proc/PID/maps") {
   CHECK_FALSE(line.program);
   REQUIRE(maps_line("1000-2000 rw-p 00000000 00:00 0 [heap]", line));
   CHECK(line.heap);
+  // musl's malloc guards the beginning of its heap: mlock(2) says ENOMEM there.
+  REQUIRE(maps_line("1000-2000 ---p 00000000 00:00 0 [heap]", line));
+  CHECK_FALSE(line.heap);
   for (const char* bad :
        {"", "-", "1000", "1000-", "1000-2000", "2000-1000 r", "1000-1000 rw-p 0 0 0",
         "x-y rw-p 0 0:0 0", "1000-2000 rw-p 0 0:0", "11111111111111111-2 rw-p 0 0:0 0"}) {

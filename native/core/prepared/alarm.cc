@@ -10,6 +10,10 @@
 #include <cerrno>
 #include <mutex>
 
+#ifndef sigev_notify_thread_id  // POSIX has no name for the member; glibc up to 2.41 has this one
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
 namespace oom {
 namespace {
 
@@ -54,7 +58,7 @@ Status Alarm::open() {
   struct sigevent event = {};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = signal;
-  event._sigev_un._tid = static_cast<pid_t>(syscall(SYS_gettid));
+  event.sigev_notify_thread_id = static_cast<pid_t>(syscall(SYS_gettid));
   // Not the C library's, which may allocate.
   if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer_) != 0) {
     timer_ = -1;

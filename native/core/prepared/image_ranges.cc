@@ -87,6 +87,7 @@ bool maps_line(std::string_view line, MapsLine& out) {
   if (!hex(line, range.end) || !line.starts_with(' ') || range.end <= range.begin) return false;
   line.remove_prefix(1);
   const bool executable = line.size() > 2 && line[2] == 'x';
+  const bool accessible = !line.starts_with("---");
   // "perms offset dev inode", then the name, padded.
   for (int field = 0; field < 4; field++) {
     const size_t start = line.find_first_not_of(' ');
@@ -95,7 +96,8 @@ bool maps_line(std::string_view line, MapsLine& out) {
   }
   const size_t start = line.find_first_not_of(' ');
   const std::string_view name = start == line.npos ? std::string_view() : line.substr(start);
-  out = {range, name == "[heap]", name == "[stack]", executable && name.starts_with('/')};
+  out = {range, accessible && name == "[heap]", name == "[stack]",
+         executable && name.starts_with('/')};
   return true;
 }
 

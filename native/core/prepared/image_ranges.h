@@ -33,7 +33,7 @@ std::vector<Range> image_ranges(Images which);
 // One line of /proc/PID/maps: proc_pid_maps(5).
 struct MapsLine {
   Range range;
-  bool heap;     // [heap]
+  bool heap;     // [heap], without the page that musl's malloc keeps inaccessible at its beginning
   bool stack;    // [stack], of the main thread
   bool program;  // an executable mapping of a file
 };

@@ -50,16 +50,14 @@ void* at(const Range& range) { return reinterpret_cast<void*>(range.begin); }
 
 unsigned& holders(LockScope scope) { return state.holders[static_cast<size_t>(scope)]; }
 
-// mlock2(2) by number: musl has no wrapper. Kernels before 4.4 have no such call.
-int lock_on_fault(const Range& range) {
-#ifdef SYS_mlock2
-  return syscall(SYS_mlock2, at(range), range.size(), MLOCK_ONFAULT) < 0 ? -errno : 0;
-#else
-  return -ENOSYS;
-#endif
-}
-
 int lock_now(const Range& range) { return mlock(at(range), range.size()) < 0 ? -errno : 0; }
+
+// mlock2(2) by number: musl has no wrapper. Where there is no such call (QEMU's emulation of a
+// processor), all of it is locked now.
+int lock_on_fault(const Range& range) {
+  if (syscall(SYS_mlock2, at(range), range.size(), MLOCK_ONFAULT) == 0) return 0;
+  return errno == ENOSYS ? lock_now(range) : -errno;
+}
 
 int lock_region(const Region& region) {
   return region.kind == LockedRegions::Kind::kAlways ? lock_on_fault(region.range)
