@@ -52,9 +52,9 @@ function machineStanzas() {
 }
 
 /** The private sources: the machine's mirror of each archive, with the lab's suites. */
-function sources() {
+function sources(suites) {
   const known = machineStanzas()
-  const chosen = Object.entries(SUITES).flatMap(([archive, suites]) => {
+  const chosen = Object.entries(suites).flatMap(([archive, names]) => {
     const from = known.find(({ uri }) => new RegExp(`/${archive}(\\.list)?/?$`).test(uri))
     if (!from) return []
     const rest =
@@ -62,7 +62,7 @@ function sources() {
     return [
       'Types: deb',
       `URIs: ${from.uri}`,
-      `Suites: ${suites.join(' ')}`,
+      `Suites: ${names.join(' ')}`,
       'Components: main',
       ...rest,
       '',
@@ -76,12 +76,13 @@ function sources() {
 export class Apt {
   #env
 
-  constructor(home) {
+  /** `foreign`: further architectures whose packages can be unpacked ("musl-dev:arm64"). */
+  constructor(home, { suites = SUITES, foreign = [] } = {}) {
     const at = name => join(home, name)
     for (const name of ['lists/partial', 'archives/partial', 'state']) {
       mkdirSync(at(name), { recursive: true })
     }
-    writeFileSync(at('debian.sources'), sources())
+    writeFileSync(at('debian.sources'), sources(suites))
     const settings = {
       'Dir::Etc::SourceList': at('debian.sources'),
       'Dir::Etc::SourceParts': '/dev/null',
@@ -99,6 +100,7 @@ export class Apt {
       'Acquire::Retries': '3',
     }
     const text = Object.entries(settings).map(([key, value]) => `${key} "${value}";\n`)
+    for (const name of ['amd64', ...foreign]) text.push(`APT::Architectures:: "${name}";\n`)
     // Hooks of the machine's configuration (refreshing desktop catalogues and the like) stay out.
     const clear = [
       'APT::Update::Post-Invoke',
@@ -112,7 +114,7 @@ export class Apt {
 
   /** Fetches the lists. A suite that the mirror does not have is left out. */
   async update() {
-    console.error("lab: fetching Debian's package lists …")
+    console.error("fetching Debian's package lists …")
     await run('apt-get', ['update', '-q'], { env: this.#env })
   }
 

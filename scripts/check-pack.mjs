@@ -1,10 +1,12 @@
-// The package as its users get it: packs it, checks what is in the tarball, has publint and
+// The package as its users get it: packs it, checks that the tarball has the binaries of all targets, what
+// they need and the notices of what is compiled into them, and nothing by mistake; has publint and
 // attw judge it, then installs it in a directory of its own and loads it as ESM and as CommonJS.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { hostPrebuilds } from './host.mjs'
 import { fail, must, root, run } from './run.mjs'
+import { BINARIES, needsOf } from './targets/needs.mjs'
+import { toolchain, unpacked } from './targets/toolchain.mjs'
 
 const {
   name,
@@ -12,6 +14,7 @@ const {
   exports,
   bin = {},
 } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const NOTICES = 'THIRD-PARTY-NOTICES.md'
 const temporary = mkdtempSync(join(tmpdir(), `${name}-pack-`))
 
 /** Every path that package.json points to. */
@@ -21,20 +24,47 @@ function* targets(value) {
 }
 
 function checkContents(files) {
-  const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', `${hostPrebuilds()}/cgroup_oom.node`]
+  const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', NOTICES]
+  const binaries = BINARIES.map(({ directory, name }) => `prebuilds/${directory}/${name}`)
+  wanted.push(...binaries)
   const missing = [...wanted, ...targets(exports), ...targets(bin)].filter(f => !files.includes(f))
   if (missing.length > 0) fail(`not in the package: ${missing.join(', ')}`)
   // With binding.gyp in it, npm would compile on every install.
   const allowed = [
-    /^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/,
+    /^(LICENSE|README\.md|CHANGELOG\.md|THIRD-PARTY-NOTICES\.md|package\.json)$/,
     /^docs\/[\w-]+\.md$/,
     /^examples\/([\w-]+\.js|guard\.json|compose\.yaml|[\w-]+\.service)$/,
     /^schemas\/[\w-]+\.json$/,
     /^dist\/(esm|commonjs)\/(package\.json|(lib|types)\/.*\.(c?js|d\.c?ts|c?js\.map))$/,
-    /^prebuilds\/[^/]+\/(cgroup_oom\.node|oom-launcher|oom-guardian)$/,
   ]
-  const surplus = files.filter(file => !allowed.some(pattern => pattern.test(file)))
+  const surplus = files
+    .filter(file => !binaries.includes(file))
+    .filter(file => !allowed.some(pattern => pattern.test(file)))
   if (surplus.length > 0) fail(`in the package by mistake: ${surplus.join(', ')}`)
+}
+
+const words = text => text.replace(/^ \.$/gm, '').replace(/\s+/g, ' ').trim()
+
+/** The licences of what is compiled into the binaries, as their owners word them. */
+async function checkNotices() {
+  const notices = words(readFileSync(join(root, NOTICES), 'utf8'))
+  const { top } = await toolchain()
+  const copyright = (directory, name) =>
+    readFileSync(join(directory, 'usr/share/doc', name, 'copyright'), 'utf8')
+  const musl = copyright(top, 'musl')
+  const gcc = copyright(await unpacked('notices', ['gcc-12-base']), 'gcc-12-base')
+  const texts = {
+    'node-addon-api': readFileSync(join(root, 'node_modules/node-addon-api/LICENSE.md'), 'utf8'),
+    musl: /^License: MIT\n( Permission is hereby granted[^]*?)\n\n/m.exec(musl)[1],
+    'its authors': /^Copyright: (2005-\d+ Rich Felker.*)$/m.exec(musl)[1],
+    'libstdc++': /^GCC RUNTIME LIBRARY EXCEPTION$[^]*?requirements of the license of GCC\.$/m.exec(
+      gcc,
+    )[0],
+  }
+  for (const [name, text] of Object.entries(texts)) {
+    if (!notices.includes(words(text))) fail(`${NOTICES} has not the licence of ${name}`)
+  }
+  console.log(`${NOTICES}: node-addon-api, musl, libstdc++ and libgcc`)
 }
 
 /** What a document of the package links to by a relative path is in the package, too. */
@@ -80,6 +110,7 @@ try {
   const packed = listed.map(file => file.replace(/^package\//, ''))
   checkContents(packed)
   checkLinks(packed)
+  await checkNotices()
   console.log(`${archive}: ${listed.length} files`)
 
   const tools = join(root, 'node_modules/.bin')
@@ -92,6 +123,9 @@ try {
   await must('npm', ['install', '--offline', '--no-audit', '--ignore-scripts', tarball], {
     cwd: user,
   })
+  const prebuilds = join(user, 'node_modules', name, 'prebuilds')
+  const lines = await needsOf(await toolchain(), prebuilds).catch(error => fail(error.message))
+  console.log(lines.join('\n'))
   writeFileSync(join(user, 'loads.cjs'), LOADS)
   await must(process.execPath, ['loads.cjs'], { cwd: user })
   console.log('installed: import and require load every entry point, and the addon')

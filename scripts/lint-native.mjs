@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail, files, inParallel, must, root, run } from './run.mjs'
 
-const sources = ['native', 'test/native', 'lab', 'bench/native'].flatMap(dir =>
+const sources = ['native', 'test/native', 'lab', 'bench/native', 'scripts'].flatMap(dir =>
   files(dir, ['.cc', '.h', '.c']),
 )
 

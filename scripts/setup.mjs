@@ -8,7 +8,6 @@ import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync
 import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { hostPrebuilds } from './host.mjs'
 import { compareVersions } from './versions.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -145,7 +144,7 @@ function buildNative() {
     )
   })
   // The loader prefers prebuilt binaries; left over from packing, they would hide this build.
-  rmSync(at(hostPrebuilds()), { recursive: true, force: true })
+  rmSync(at('prebuilds'), { recursive: true, force: true })
 }
 
 function buildTypeScript() {

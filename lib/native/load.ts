@@ -1,6 +1,7 @@
-// Finds and loads the addon: prebuilt binaries inside the package first (prebuilds/
-// <platform>-<arch>-<libc>/), then what node-gyp built here (build/Release). Nothing is loaded on
-// import: the first call that needs it asks, and where there is none the reason is kept.
+// Finds and loads the addon: prebuilt binaries inside the package first (the addon in prebuilds/
+// <platform>-<arch>-<libc>/, the programs, which are static, in prebuilds/<platform>-<arch>/), then what
+// node-gyp built here (build/Release). Nothing is loaded on import: the first call that needs it asks,
+// and where there is none the reason is kept.
 //
 // A bundler takes the JavaScript out of the package and leaves the native files behind. Where the
 // package is installed beside the bundle, it is found there all the same.
@@ -86,10 +87,8 @@ let directories: readonly string[] | undefined
 export function nativeDirectories(): readonly string[] {
   if (directories) return directories
   const top = packageRoot()
-  return (directories = [
-    join(top, 'prebuilds', `${process.platform}-${process.arch}${libc()}`),
-    join(top, 'build', 'Release'),
-  ])
+  const machine = join(top, 'prebuilds', `${process.platform}-${process.arch}`)
+  return (directories = [`${machine}${libc()}`, machine, join(top, 'build', 'Release')])
 }
 
 /** The absolute path of a native file of the package (the addon, the launcher, the guardian). */
@@ -102,17 +101,16 @@ export function nativeFile(name: string): string | undefined {
 /** Why a native file is not there. */
 export function missingFiles(): LoadFailure {
   const top = packageRoot()
-  const [wanted] = nativeDirectories()
+  const [wanted, , built] = nativeDirectories()
   const platform = wanted!.slice(join(top, 'prebuilds').length + 1)
-  if (nativeDirectories().some(dir => existsSync(dir))) {
-    return new LoadFailure(
-      `${nativeDirectories().find(dir => existsSync(dir))} is incomplete`,
-      'install the package again',
-    )
+  const there = [wanted!, built!].find(dir => existsSync(dir))
+  if (there !== undefined) {
+    return new LoadFailure(`${there} is incomplete`, 'install the package again')
   }
   let others: string[] = []
   try {
-    others = readdirSync(join(top, 'prebuilds'))
+    // Without those that have the programs alone.
+    others = readdirSync(join(top, 'prebuilds')).filter(name => !/^linux-[^-]+$/.test(name))
   } catch {}
   return others.length === 0
     ? new LoadFailure(
@@ -121,7 +119,7 @@ export function missingFiles(): LoadFailure {
       )
     : new LoadFailure(
         `${top} has no native files for ${platform}, only for ${others.join(', ')}`,
-        'install the package on the platform where it runs (node_modules cannot be copied from another one); for a platform that has no prebuilt files, build it in a clone of the repository: npm install, npm pack',
+        'install the package on the platform where it runs (node_modules cannot be copied from another one); for a platform that has no prebuilt files, use a clone of the repository: npm run setup builds it for the machine it runs on',
       )
 }
 
