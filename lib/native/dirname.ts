@@ -2,7 +2,7 @@
 // this one too, and there import.meta is an error: hence the silenced line. A bundler that makes
 // CommonJS of this file leaves import.meta empty, and __filename is the bundle's. Never throws:
 // importing the package does not.
-import { dirname as up } from 'node:path'
+import { join, dirname as up } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 // eslint-disable-next-line @typescript-eslint/ban-ts-comment
@@ -18,3 +18,13 @@ function directory(): string {
 }
 
 export const here: string = directory()
+
+/**
+ * The package's binaries, written so that a file tracer (@vercel/nft, which Next.js and serverless
+ * platforms use) computes it and takes them along. Nothing else reads it.
+ */
+export function traced(): string | undefined {
+  // eslint-disable-next-line @typescript-eslint/ban-ts-comment
+  // @ts-ignore as above
+  return url && join(up(fileURLToPath(import.meta.url)), '../../../../prebuilds')
+}
