@@ -4,7 +4,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { nodeHeaders } from '../host.mjs'
-import { inParallel, must, root } from '../run.mjs'
+import { inParallel, must } from '../run.mjs'
 import { glibcStubs } from './stubs.mjs'
 import { cache } from './toolchain.mjs'
 
