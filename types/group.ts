@@ -7,8 +7,15 @@ import type {
   GuardStats,
   HoldOptions,
   PlanStep,
+  PolicyStep,
 } from './guard.js'
-import type { CgroupVersion, MemoryLimits, MemoryLimitsInit, OomCounters } from './limits.js'
+import type {
+  CgroupVersion,
+  MemoryGroupInit,
+  MemoryLimits,
+  MemoryLimitsInit,
+  OomCounters,
+} from './limits.js'
 import type {
   EventIterator,
   OomWatch,
@@ -69,7 +76,7 @@ export interface MemoryGroup extends AsyncDisposable {
    * @param name the name of one directory
    * @throws EEXIST; ENOENT or ENODEV if this group is gone; EROFS, EACCES and what {@link setLimits} throws
    */
-  create(name: string, limits?: MemoryLimitsInit): Promise<MemoryGroup>
+  create(name: string, limits?: MemoryGroupInit): Promise<MemoryGroup>
 
   /** Bytes in use, page cache included: v1 memory.usage_in_bytes, v2 memory.current. */
   usage(): Promise<number>
@@ -222,6 +229,8 @@ export interface GuardOptions {
   fallback?: Fallback
   /** At most 16 steps. */
   plan?: readonly PlanStep[]
+  /** What is done, the mildest step first; makes the plan. Where it ends with a kill, that is the default fallback. */
+  policy?: readonly PolicyStep[]
   reserve?: GuardReserve
   /** The process that keeps the promise when this one cannot. Default true. */
   guardian?: boolean | GuardianOptions
@@ -290,6 +299,14 @@ export interface OomEpisode {
    * another PID namespace or hidden in /proc, so that the largest is unknown and not all can be ended
    */
   kill(victim: number | 'largest' | 'all', options?: { signal?: NodeJS.Signals }): Promise<number[]>
+  /**
+   * Asks members to end, or whatever the signal means to them: as {@link kill} with a `signal`. If one of them ends
+   * in the episode and nothing else ends it, the outcome is `'signalled'`.
+   *
+   * @param to default `'all'`
+   * @returns the pids signalled
+   */
+  sendSignal(signal: NodeJS.Signals, to?: 'all' | 'largest' | number): Promise<number[]>
   /**
    * Moves a member to another group. What it has been charged for stays with this group, on v1 and
    * v2 alike: only what it allocates from now on is charged to the other.

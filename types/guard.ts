@@ -48,6 +48,30 @@ export type PlanStep = HeadroomStep | BallastStep | ReclaimStep | SignalStep | P
 
 export type PlanAction = PlanStep['action']
 
+/** Raise the group's limit by that much, for good. */
+export interface PolicyRaise {
+  raise: Bytes
+}
+/** Ask all members to end. */
+export interface PolicySignal {
+  signal: NodeJS.Signals
+  /** By how much the limit is higher for the rest of the episode: what they need to end in an orderly way. */
+  headroom?: Bytes
+  /** Milliseconds until the next step follows. Default: half of what is left of the delay. */
+  waitMs?: number
+}
+
+/**
+ * What is done about a group that is out of memory, the mildest step first:
+ *
+ *     [{ raise: '32M' }, { signal: 'SIGTERM', headroom: '8M', waitMs: 2000 }, 'kill-group']
+ *
+ * Raises come first, and each is for one episode of a group: the next one begins with the next step. All other steps
+ * follow each other within each episode, until it ends. They are a native plan, which needs no JavaScript. A raise needs
+ * some: where this process has not raised the limit after 100 ms, the next step follows.
+ */
+export type PolicyStep = PolicyRaise | PolicySignal | 'kill-largest' | 'kill-newest' | 'kill-group'
+
 export interface GuardReserve {
   /** Bytes by which the limit may be raised during an episode. */
   headroom?: Bytes
@@ -98,6 +122,8 @@ export type Outcome =
   | 'limit-raised'
   /** A kill by neither plan nor fallback (v2: one from outside only if the members were frozen). */
   | 'killed'
+  /** A member ended that the program had sent a signal, with `sendSignal()` or `kill(…, { signal })`. */
+  | 'signalled'
   /** A step of the plan ended it. */
   | 'plan'
   /** The deadline, or yield(). */
@@ -135,7 +161,7 @@ export interface EpisodeSignal {
   signal: NodeJS.Signals
   /** When the step was started, or `kill()` called. */
   at: MonotonicNs
-  /** A step of the plan, the fallback, or the program with `OomEpisode.kill()`. */
+  /** A step of the plan, the fallback, or the program with `OomEpisode.kill()` or `sendSignal()`. */
   by: 'plan' | 'fallback' | 'program'
 }
 
@@ -174,7 +200,7 @@ export interface EpisodeEnd {
   steps: StepReport[]
   /**
    * Which process was sent which signal, in order. It has the requests, not their effect: after a SIGTERM
-   * that a job obeyed the outcome is `'recovered'`, or `'limit-raised'` if the limit was raised for it.
+   * that a job obeyed the outcome is `'signalled'`, or `'limit-raised'` if the limit was raised for it.
    * Signals that the program sends in another way (`process.kill()`) and the kernel's kills are not in it.
    */
   signalled: EpisodeSignal[]

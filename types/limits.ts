@@ -27,6 +27,15 @@ export interface MemoryLimitsInit {
   oomGroup?: boolean
 }
 
+/** What a new group begins with. */
+export interface MemoryGroupInit extends MemoryLimitsInit {
+  /**
+   * False: its processes do not swap, as with `swapMax: 0`, but a machine that does not account for swap is no
+   * error: there is nothing to set there. Default true: as the kernel has it.
+   */
+  swap?: boolean
+}
+
 /**
  * The kernel's own counters of a group, since it was made; `undefined` where the group's version has
  * none. On v2 (memory.events) those of all groups below are added in.

@@ -24,6 +24,7 @@ const EXPLAINED: Record<EpisodeEnd['outcome'], string> = {
   recovered: 'memory was freed',
   'limit-raised': 'the limit was raised',
   killed: 'a process was killed',
+  signalled: 'a process that had been asked to end ended',
   plan: 'the plan ended it',
   fallback: 'fallback',
   guardian: 'fallback by the guardian',

@@ -17,6 +17,7 @@ import type {
 } from '../../types/group.js'
 import type {
   CgroupVersion,
+  MemoryGroupInit,
   MemoryLimits,
   MemoryLimitsInit,
   OomCounters,
@@ -35,6 +36,7 @@ import {
   groupName,
   groupPath,
   invalidType,
+  invalidValue,
   options as checkOptions,
   processId,
   signalNumber,
@@ -131,10 +133,10 @@ export class MemoryGroup implements Group {
    * @param path as with {@link open}; its parent must be a memory group
    * @throws EEXIST; ENOENT (no parent) and what {@link setLimits} throws
    */
-  static async create(path: string, limits?: MemoryLimitsInit): Promise<MemoryGroup> {
+  static async create(path: string, limits?: MemoryGroupInit): Promise<MemoryGroup> {
     const checked = groupPath('path', path)
-    const change = limitChange(limits === undefined ? {} : limits)
-    return adopt(await openHandle(checked, (handle, at) => handle.create(at, change)))
+    const init = initial(limits)
+    return begun(await openHandle(checked, (handle, at) => handle.create(at, init.change)), init)
   }
 
   /**
@@ -172,13 +174,14 @@ export class MemoryGroup implements Group {
     return home
   }
 
-  async create(name: string, limits?: MemoryLimitsInit): Promise<MemoryGroup> {
+  async create(name: string, limits?: MemoryGroupInit): Promise<MemoryGroup> {
     const checked = groupName('name', name)
-    const change = limitChange(limits === undefined ? {} : limits)
+    const init = initial(limits)
     const parent = opened(this)
-    return adopt(
-      await filled(join(this.path, checked), handle => handle.createBelow(parent, checked, change)),
+    const handle = await filled(join(this.path, checked), to =>
+      to.createBelow(parent, checked, init.change),
     )
+    return begun(handle, init)
   }
 
   usage(): Promise<number> {
@@ -367,6 +370,35 @@ async function killAll(
     }
     await sleep(pause)
   }
+}
+
+interface Initial {
+  change: LimitChange
+  swap: boolean
+}
+
+function initial(limits: MemoryGroupInit | undefined): Initial {
+  const change = limitChange(limits === undefined ? {} : limits)
+  const swap = boolean('limits.swap', limits?.swap, true)
+  if (!swap && change.swapMax !== undefined) {
+    throw invalidValue('limits.swapMax', "must not be given with 'swap: false'", limits?.swapMax)
+  }
+  return { change, swap }
+}
+
+/** A group that has just been made: where swap is accounted, it has none. */
+async function begun(handle: GroupHandle, { swap }: Initial): Promise<MemoryGroup> {
+  const group = adopt(handle)
+  if (swap) return group
+  try {
+    await group.setLimits({ swapMax: 0 })
+  } catch (error) {
+    if ((error as OomError).code === 'ERR_CGROUP_UNSUPPORTED') return group
+    await group.remove().catch(() => {})
+    await group.close()
+    throw error
+  }
+  return group
 }
 
 function limitChange(limits: MemoryLimitsInit): LimitChange {

@@ -1,8 +1,9 @@
 // Between guards and what drives the episode machine behind them: the sentinel (native-guard.ts) or a simulated
 // group (simulation/guard.ts). The driver reports to the guard what has happened; the user's calls go to its backend.
 import type { MemoryGroup } from '../../types/group.js'
-import type { EpisodeMember, EpisodeSample, Outcome, StepReport } from '../../types/guard.js'
+import type { EpisodeMember, EpisodeSample, StepReport } from '../../types/guard.js'
 import type { Target } from '../native/guards.js'
+import type { NativeOutcome } from '../native/records.js'
 
 /** Which episode: the group's number and the machine's own count. */
 export interface EpisodeKey {
@@ -21,7 +22,7 @@ export interface EpisodeStart extends EpisodeKey {
 }
 
 export interface EpisodeFinish extends EpisodeKey {
-  outcome: Outcome
+  outcome: NativeOutcome
   at: bigint
   lateNs: number
   kernelKills: number
@@ -47,4 +48,6 @@ export interface GuardBackend {
   dispose(): Promise<void>
   groups(): number
   now(): bigint
+  /** Whether a process has memory: one that has none has ended, or is about to. */
+  lives(pid: number): boolean
 }

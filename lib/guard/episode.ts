@@ -1,7 +1,7 @@
 // An episode as JavaScript sees it. Its guard reports to it what happens; the user's calls go to the backend.
 import type { Bytes } from '../../types/common.js'
 import type { MemoryGroup, OomEpisode } from '../../types/group.js'
-import type { EpisodeEnd, EpisodeSignal, StepReport } from '../../types/guard.js'
+import type { EpisodeEnd, EpisodeSignal, Outcome, StepReport } from '../../types/guard.js'
 import { integer, invalidType, options, outOfRange, processId, signalNumber } from '../base/args.js'
 import { bytes } from '../base/bytes.js'
 import { AbortError, ownError, type OomError } from '../base/errors.js'
@@ -93,6 +93,10 @@ export class Episode implements OomEpisode {
     }
   }
 
+  sendSignal(signal: NodeJS.Signals, to: 'all' | 'largest' | number = 'all'): Promise<number[]> {
+    return this.kill(to, { signal })
+  }
+
   async move(pid: number, to: MemoryGroup): Promise<void> {
     processId('pid', pid)
     if (typeof to !== 'object' || to === null || typeof to.add !== 'function') {
@@ -145,7 +149,8 @@ export class Episode implements OomEpisode {
   }
 
   end(finish: Omit<EpisodeFinish, keyof EpisodeKey>): EpisodeEnd {
-    const { outcome, at, lateNs, kernelKills, members, moreMembers, samples } = finish
+    const { at, lateNs, kernelKills, members, moreMembers, samples } = finish
+    const outcome = this.#outcome(finish)
     const end: EpisodeEnd = {
       outcome,
       at,
@@ -170,6 +175,16 @@ export class Episode implements OomEpisode {
       })
     }
     return end
+  }
+
+  /** The machine sees that memory was freed, or that a kill came from outside; who had asked for it is known here. */
+  #outcome({ outcome, kernelKills }: Omit<EpisodeFinish, keyof EpisodeKey>): Outcome {
+    const free = outcome === 'recovered' || outcome === 'killed'
+    if (!free || kernelKills > 0 || this.#killed.size > 0) return outcome
+    const asked = this.#signalled.filter(
+      ({ by, signal }) => by === 'program' && signal !== 'SIGKILL',
+    )
+    return asked.some(({ pid }) => !this.#backend.lives(pid)) ? 'signalled' : outcome
   }
 
   /** A call of kill() is known when it has been answered. */

@@ -28,6 +28,9 @@ export class Guard implements OomGuard {
   readonly #maxDelayMs: number
   readonly #backend: GuardBackend
   readonly #recorder: EpisodeRecorder | undefined
+  readonly #raises: readonly number[]
+  /** How many of those each group has had. */
+  readonly #raised = new Map<number, number>()
   #delayMs: number
   readonly #running = new Map<string, Episode>()
   readonly #queues = new Set<EventQueue<OomEpisode>>()
@@ -47,7 +50,12 @@ export class Guard implements OomGuard {
 
   constructor(
     group: MemoryGroup,
-    options: { delayMs: number; maxDelayMs: number; record?: string | undefined },
+    options: {
+      delayMs: number
+      maxDelayMs: number
+      raises: number[]
+      record?: string | undefined
+    },
     backend: GuardBackend,
     heldBy: 'kernel' | 'signals',
   ) {
@@ -55,6 +63,7 @@ export class Guard implements OomGuard {
     this.group = group
     this.#delayMs = options.delayMs
     this.#maxDelayMs = options.maxDelayMs
+    this.#raises = options.raises
     this.#backend = backend
     if (options.record !== undefined) {
       this.#recorder = new EpisodeRecorder(options.record, {
@@ -99,6 +108,7 @@ export class Guard implements OomGuard {
     this.#running.set(keyOf(start), episode)
     debug('episode %d of %s: %d of %d bytes', episode.id, start.group, start.usage, start.limit)
     if (onStart.hasSubscribers) onStart.publish(episode)
+    this.#raise(start.sub, episode)
     for (const queue of this.#queues) {
       if (queue.length >= QUEUE_LIMIT) this.#missed++
       queue.push(episode)
@@ -106,6 +116,21 @@ export class Guard implements OomGuard {
     if (this.#iterated) return
     this.#kept.push(episode)
     if (this.#kept.length > KEPT) this.#kept.shift()
+  }
+
+  /** The policy's raise for this episode, if there is one left. */
+  #raise(sub: number, episode: Episode): void {
+    const used = this.#raised.get(sub) ?? 0
+    const by = this.#raises[used]
+    if (by === undefined) return
+    this.#raised.set(sub, used + 1)
+    // The plan follows.
+    episode.raiseLimit({ by }).catch((error: unknown) => debug('raising by %d: %s', by, error))
+  }
+
+  /** Driver: a group is gone. */
+  forget(sub: number): void {
+    this.#raised.delete(sub)
   }
 
   /** Driver: a step of the plan, or the fallback, was carried out. */
@@ -122,10 +147,10 @@ export class Guard implements OomGuard {
     const episode = this.#running.get(keyOf(finish))
     if (!episode) return
     this.#running.delete(keyOf(finish))
-    this.#byOutcome[finish.outcome]++
     this.#worstLateNs = Math.max(this.#worstLateNs, finish.lateNs)
     this.#totalOomNs += Number(finish.at - episode.startedAt)
     const end = episode.end(finish)
+    this.#byOutcome[end.outcome]++
     this.#record(episode)
     debug('episode %d of %s ended: %s', episode.id, episode.group, end.outcome)
     if (onEnd.hasSubscribers) onEnd.publish({ episode, end })

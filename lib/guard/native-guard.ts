@@ -1,6 +1,6 @@
 // The real guard: MemoryGroup.guard(). Options are checked, the native guard is armed, its records
 // become the guard's episodes (guard.ts), and the user's calls become its commands.
-import { closeSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { GuardOptions, MemoryGroup, OomGuard } from '../../types/group.js'
 import { debug } from '../base/diagnostics.js'
@@ -100,6 +100,15 @@ class NativeBackend implements GuardBackend {
 
   now(): bigint {
     return process.hrtime.bigint()
+  }
+
+  lives(pid: number): boolean {
+    try {
+      // proc_pid_statm(5), which waits for no lock of the process.
+      return !readFileSync(`/proc/${pid}/statm`, 'utf8').startsWith('0 ')
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code !== 'ENOENT'
+    }
   }
 
   groups(): number {
@@ -206,6 +215,7 @@ function hear(guard: Guard, backend: NativeBackend, record: NativeRecord): void 
       // Of the guarded group itself: no episode can follow.
       if (record.root) void guard.dispose()
       else backend.forget(record.sub)
+      guard.forget(record.sub)
       break
     default: // of watches and the like
   }

@@ -19,6 +19,8 @@ import { GROUP, hasBrand } from '../base/brand.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
 import { addonConstants } from '../native/addon.js'
 import type { NativeGuardOptions, NativeStep } from '../native/guards.js'
+import type { NativeOutcome } from '../native/records.js'
+import { compilePolicy } from './policy.js'
 
 /** The longest delay, milliseconds: as the control file that this follows had it. */
 export const MAX_DELAY_MS = 2 ** 31 - 1
@@ -46,7 +48,8 @@ export const ACTIONS: readonly PlanAction[] = [
 export const HOLDS = ['kernel', 'signals', 'auto'] as const
 export const WHO = ['children', 'members'] as const
 export const FREEZES = ['if-needed', 'always', 'never'] as const
-export const OUTCOMES: readonly Outcome[] = [
+/** What the episode machine knows. */
+export const NATIVE_OUTCOMES: readonly NativeOutcome[] = [
   'recovered',
   'limit-raised',
   'killed',
@@ -56,6 +59,7 @@ export const OUTCOMES: readonly Outcome[] = [
   'removed',
   'cancelled',
 ]
+export const OUTCOMES: readonly Outcome[] = [...NATIVE_OUTCOMES, 'signalled']
 
 export interface CheckedGuardOptions extends Omit<
   NativeGuardOptions,
@@ -69,6 +73,8 @@ export interface CheckedGuardOptions extends Omit<
   /** Absolute; undefined: none. */
   record: string | undefined
   signal: AbortSignal | undefined
+  /** Of a policy, bytes. */
+  raises: number[]
 }
 
 export type ArmedGuardOptions = Omit<CheckedGuardOptions, 'fallback' | 'hold'> &
@@ -171,16 +177,21 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
     reserve.ballast === undefined
       ? 0
       : nonEmpty('options.reserve.ballast', bytes('options.reserve.ballast', reserve.ballast))
-  const plan = checkPlan(options.plan, delayMs, headroom)
+  const policy = options.policy === undefined ? undefined : compilePolicy(options.policy, delayMs)
+  if (policy !== undefined && options.plan !== undefined) {
+    throw invalidValue('options.plan', "must not be given with 'options.policy'", options.plan)
+  }
+  const plan = checkPlan(policy?.plan ?? options.plan, delayMs, headroom)
   if (ballast === 0 && plan.some(step => step.action === 'ballast')) {
     throw invalidValue('options.reserve.ballast', "is needed by a 'ballast' step", undefined)
   }
+  const dryRun = boolean('options.dryRun', options.dryRun, false)
   return {
     delayMs,
     maxDelayMs,
     fallback:
       options.fallback === undefined
-        ? undefined
+        ? policy?.fallback
         : oneOf('options.fallback', options.fallback, FALLBACKS),
     plan,
     ballast,
@@ -188,7 +199,8 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
     guardDescendants:
       oneOf('options.descendants', options.descendants, ['guard', 'kernel'] as const, 'guard') ===
       'guard',
-    dryRun: boolean('options.dryRun', options.dryRun, false),
+    dryRun,
+    raises: dryRun ? [] : (policy?.raises ?? []),
     takeOver: boolean('options.takeOver', options.takeOver, false),
     hold: checkHold(options.hold),
     record: options.record === undefined ? undefined : filePath('options.record', options.record),

@@ -10,6 +10,9 @@ import type {
 import type { OomCounters } from '../../types/limits.js'
 import type { OomOrigin } from '../../types/watch.js'
 
+/** What the episode machine knows: `'signalled'` is added in guard/episode.ts. */
+export type NativeOutcome = Exclude<Outcome, 'signalled'>
+
 interface OfGroup {
   at: bigint
   /** Which group of a tree. */
@@ -103,7 +106,7 @@ export interface PidsRecord extends OfEpisode {
 
 export interface EndRecord extends OfEpisode {
   kind: 'end'
-  outcome: Outcome
+  outcome: NativeOutcome
   lateNs: number
   kernelKills: number
   members: EpisodeMember[]

@@ -100,6 +100,10 @@ class SimulatedBackend implements GuardBackend {
     return 1
   }
 
+  lives(pid: number): boolean {
+    return this.#sim.native.pids.includes(pid)
+  }
+
   now(): bigint {
     return this.#sim.native.now
   }

@@ -2,11 +2,11 @@
 // longer has, fails here; one that is missing here does not compile.
 import t from 'tap'
 import { ownError } from '../../lib/base/errors.js'
-import { ACTIONS, FALLBACKS, FREEZES, OUTCOMES } from '../../lib/guard/options.js'
+import { ACTIONS, FALLBACKS, FREEZES, NATIVE_OUTCOMES } from '../../lib/guard/options.js'
 import { addonConstants } from '../../lib/native/addon.js'
-import type { NativeRecord } from '../../lib/native/records.js'
+import type { NativeOutcome, NativeRecord } from '../../lib/native/records.js'
 import type { LaunchStage } from '../../lib/native/spawn.js'
-import type { Fallback, HoldOptions, Outcome, PlanAction } from '../../types/guard.js'
+import type { Fallback, HoldOptions, PlanAction } from '../../types/guard.js'
 import type { LockScope } from '../../types/protect.js'
 import type { OomOrigin } from '../../types/watch.js'
 
@@ -30,7 +30,7 @@ const actions = words<PlanAction>({
   kernel: true,
   freeze: true,
 })
-const outcomes = words<Outcome>({
+const outcomes = words<NativeOutcome>({
   recovered: true,
   'limit-raised': true,
   killed: true,
@@ -91,7 +91,7 @@ t.test('the lists that arguments are checked against are complete', async t => {
   t.same([...FALLBACKS].sort(), fallbacks)
   t.same([...ACTIONS].sort(), actions)
   t.same([...FREEZES].sort(), freezes)
-  t.same([...OUTCOMES].sort(), outcomes)
+  t.same([...NATIVE_OUTCOMES].sort(), outcomes)
 })
 
 t.test('each failure of the core that is no errno has a text', async t => {

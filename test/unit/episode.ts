@@ -8,9 +8,19 @@ import type { OomEpisode } from '../../types/group.js'
 type Call = [name: string, ...args: unknown[]]
 
 // A backend that writes down its calls, so that the objects' own rules show.
-function setUp(options = { delayMs: 100, maxDelayMs: 300 }) {
+function setUp(
+  options: { delayMs: number; maxDelayMs: number; raises?: number[] } = {
+    delayMs: 100,
+    maxDelayMs: 300,
+  },
+) {
   const calls: Call[] = []
-  const state = { running: true, now: 1000n, fail: undefined as Error | undefined }
+  const state = {
+    running: true,
+    now: 1000n,
+    fail: undefined as Error | undefined,
+    living: new Set([5, 6]),
+  }
   const note = (name: string, ...args: unknown[]) => {
     calls.push([name, ...args])
     if (state.fail) throw state.fail
@@ -34,8 +44,14 @@ function setUp(options = { delayMs: 100, maxDelayMs: 300 }) {
     dispose: async () => note('dispose'),
     groups: () => 3,
     now: () => state.now,
+    lives: pid => state.living.has(pid),
   }
-  const guard = new Guard({ path: '/g' } as MemoryGroup, options, backend, 'kernel')
+  const guard = new Guard(
+    { path: '/g' } as MemoryGroup,
+    { raises: [], ...options },
+    backend,
+    'kernel',
+  )
   const start = (episode: number, sub = 1) =>
     guard.started({
       sub,
@@ -47,13 +63,13 @@ function setUp(options = { delayMs: 100, maxDelayMs: 300 }) {
       limit: 65,
     })
   const key = (episode: number, sub = 1): EpisodeKey => ({ sub, episode })
-  const end = (episode: number, sub = 1) =>
+  const end = (episode: number, sub = 1, kernelKills = 2) =>
     guard.ended({
       ...key(episode, sub),
       outcome: 'recovered',
       at: 6000n,
       lateNs: 17,
-      kernelKills: 2,
+      kernelKills,
       members: [{ pid: 5, name: 'job', resident: 60 }],
       moreMembers: 1,
       samples: [{ at: 1000n, usage: 64, limit: 65, line: 65 }],
@@ -189,6 +205,55 @@ t.test('episodes of several groups of one guard do not mix', async t => {
   t.same([one.signal.aborted, two.signal.aborted], [false, true])
   end(9, 9)
   t.equal(guard.stats.byOutcome.recovered, 1)
+})
+
+t.test('signalled: one that was asked to end has ended', async t => {
+  const { start, end, state, guard, calls } = setUp()
+  const iterator = guard[Symbol.asyncIterator]()
+  const episode = async (n: number, act: (one: OomEpisode) => Promise<unknown>, kills = 0) => {
+    start(n)
+    const { value } = (await iterator.next()) as { value: OomEpisode }
+    await act(value)
+    end(n, 1, kills)
+    return (await value.ended).outcome
+  }
+  const ask = (one: OomEpisode) => one.sendSignal('SIGTERM')
+  t.equal(await episode(1, ask), 'recovered', 'they live')
+  t.same(calls, [['kill', '/g', 'all', 'SIGTERM']])
+  state.living.delete(6)
+  t.equal(await episode(2, ask), 'signalled')
+  t.equal(await episode(3, one => one.kill('all', { signal: 'SIGINT' })), 'signalled')
+  t.equal(await episode(4, async () => {}), 'recovered', 'nobody was asked')
+  t.equal(await episode(5, ask, 1), 'recovered', 'the kernel has killed')
+  const both = (one: OomEpisode) => Promise.all([ask(one), one.kill('largest')])
+  t.equal(await episode(6, both), 'recovered', 'killed all the same')
+  t.match(guard.stats.byOutcome, { recovered: 4, signalled: 2 })
+  start(7)
+  const { value } = (await iterator.next()) as { value: OomEpisode }
+  await value.sendSignal('SIGUSR2', 'largest')
+  await value.sendSignal('SIGUSR2', 7)
+  t.same(calls.slice(-2), [
+    ['kill', '/g', 'largest', 'SIGUSR2'],
+    ['kill', '/g', 7, 'SIGUSR2'],
+  ])
+})
+
+t.test('a policy raises once an episode, as long as it has raises, in each group', async t => {
+  const { start, end, calls, guard } = setUp({ delayMs: 100, maxDelayMs: 300, raises: [10, 20] })
+  const raise = (by: number) => ['raiseLimit', '/g', { by }]
+  for (const [n, sub] of [
+    [1, 1],
+    [2, 1],
+    [3, 1],
+    [1, 2],
+  ] as const) {
+    start(n, sub)
+    end(n, sub)
+  }
+  t.same(calls, [raise(10), raise(20), raise(10)])
+  guard.forget(1)
+  start(4, 1)
+  t.same(calls.slice(3), [raise(10)], 'another group of that number')
 })
 
 t.test('arguments are checked before the backend is called', async t => {

@@ -24,6 +24,7 @@ t.test('options that are left out have their defaults', async t => {
     hold: { by: 'kernel', band: 0, who: 'children', freeze: 'if-needed' },
     record: undefined,
     signal: undefined,
+    raises: [],
   })
   t.equal(check({ delayMs: MAX }).maxDelayMs, MAX, 'ten times, capped')
   t.equal(check({ delayMs: 0 }).maxDelayMs, 0)
