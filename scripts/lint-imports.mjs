@@ -13,6 +13,8 @@ const floors = [
   ['watch', 'guard', 'place', 'metrics'],
   ['group', 'simulation'],
   ['spawn', 'primitives', 'probe'],
+  ['exit'],
+  ['job'],
   ['cli'],
   ['the top'],
 ]

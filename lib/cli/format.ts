@@ -1,28 +1,7 @@
-// Sizes, durations, times and names, as the commands print them. Pure, but for the clock.
+// Times and names, as the commands print them. Pure, but for the clock.
 import { constants } from 'node:os'
 
-const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB']
-
-/** '64.0 MiB'; 'no limit' for Infinity. */
-export function size(bytes: number): string {
-  if (bytes === Infinity) return 'no limit'
-  let unit = 0
-  let value = bytes
-  for (; value >= 1024; unit++) value /= 1024
-  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`
-}
-
-/** '17 µs', '503 ms', '2.5 s' of nanoseconds. */
-export function duration(ns: number): string {
-  if (ns < 1e6) return `${Math.round(ns / 1e3)} µs`
-  if (ns < 1e9) return `${Math.round(ns / 1e6)} ms`
-  return `${(ns / 1e9).toFixed(1)} s`
-}
-
-/** '1 process', '2 processes'. */
-export function count(n: number, one: string, many = `${one}s`): string {
-  return `${n} ${n === 1 ? one : many}`
-}
+export { count, duration, size } from '../base/format.js'
 
 /** The wall-clock time of a point on CLOCK_MONOTONIC, ISO 8601 in UTC. */
 export function wallClock(at: bigint): string {

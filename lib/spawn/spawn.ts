@@ -21,6 +21,7 @@ import { checkCommand } from './check.js'
 import { GroupKiller } from './kill-group.js'
 import { launch } from './launch.js'
 import { startingScore } from './score.js'
+import { noteStart } from './started.js'
 
 /** The group that a child is started in, and what child_process knows nothing of. */
 export interface SpawnGroup {
@@ -137,6 +138,7 @@ export function spawn(
   const killer = wholeGroup ? new GroupKiller(sameGroup(group!), rest) : undefined
   try {
     const child = launch(line, place, rest)
+    if (group !== undefined) noteStart(child, group)
     killer?.follow(child)
     return child
   } catch (error) {

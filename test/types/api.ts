@@ -6,6 +6,7 @@ import type {
   Bytes,
   Capability,
   EpisodeEnd,
+  ExitReport,
   GroupLauncher,
   GuardOptions,
   HomeOptions,
@@ -27,7 +28,7 @@ import type {
   ProbeReport,
   UsageSize,
 } from '../../lib/index.js'
-import { groupOptions, spawn } from '../../lib/index.js'
+import { exitReport, groupOptions, spawn } from '../../lib/index.js'
 import type { SimulatedGroup } from '../../lib/testing.js'
 
 // Errors are Errors, with the fields that Node's own system errors have.
@@ -128,6 +129,14 @@ export function spawning(group: MemoryGroup): void {
   spawn('true', [], { oomScoreAdj: '1000' })
   expectTypeOf(groupOptions(group, { oomScoreAdj: 500 })).toEqualTypeOf<GroupLauncher>()
   expectTypeOf<GroupLauncher>().toEqualTypeOf<{ command: string; args: string[] }>()
+}
+
+// A report about any child.
+export function reporting(child: ChildProcess): void {
+  expectTypeOf(exitReport(child)).toEqualTypeOf<Promise<ExitReport>>()
+  expectTypeOf<ExitReport['oom']>().toEqualTypeOf<'yes' | 'likely' | 'no' | 'unknown'>()
+  // @ts-expect-error a child
+  exitReport(1)
 }
 
 // What holds a group can be chosen, and is known of the guard.

@@ -61,6 +61,7 @@ const EXPLAINED: Record<Outcome, string> = {
   recovered: 'memory was freed',
   'limit-raised': 'the limit was raised',
   killed: 'a process was killed',
+  signalled: 'a process obeyed a signal',
   plan: 'the plan ended it',
   fallback: 'fallback',
   guardian: 'fallback by the guardian',

@@ -150,10 +150,22 @@ const tests: Record<string, (t: Test) => Promise<void>> = {
   async 'supervisor.js'(t) {
     t.equal(
       await run(t, 'supervisor.js'),
-      'modest: exit code 0, episodes: none\n' +
-        'growing: exit code 0, episodes: limit-raised\n' +
-        'greedy: SIGKILL, episodes: limit-raised, killed\n',
+      'tiny: exit code 0, out of memory: no, episodes: 0\n' +
+        'modest: exit code 0, out of memory: no, episodes: 0\n' +
+        'growing: exit code 0, out of memory: no, episodes: 1\n' +
+        'large: exit code 0, out of memory: no, episodes: 1\n' +
+        'greedy: SIGKILL, out of memory: yes, episodes: 2\n' +
+        'failing: exit code 3, out of memory: no, episodes: 0\n',
     )
+  },
+
+  async 'tool-runner.js'(t) {
+    t.strictSame((await run(t, 'tool-runner.js')).trimEnd().split('\n'), [
+      'answered: 6 times 7 is 42',
+      'ended: it needs more than 64 MiB',
+      'ended after 2 s',
+      'failed with 3',
+    ])
   },
 
   async 'tree.js'(t) {

@@ -1,0 +1,172 @@
+// run() and fork(): one call for a job, and what is left of it.
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { exitReport, fork, MemoryGroup, run, type RunOptions } from '../../../lib/index.js'
+import { compiled } from '../../helpers/compile.js'
+import { openGroup } from '../../helpers/group.js'
+import { hasMemsw, memswOf, MiB, read, version } from '../../helpers/memory-files.js'
+import { child as below, scratch } from '../../helpers/scratch.js'
+
+/** As /proc/PID/cgroup shows it. */
+const endOf = (dir: string): string => dir.split('/').slice(-2).join('/')
+
+const groups = (dir: string): string[] =>
+  readdirSync(dir, { withFileTypes: true })
+    .filter(entry => entry.isDirectory())
+    .map(entry => entry.name)
+
+/** A place for jobs, in which nothing must be left. */
+async function place(
+  t: Test,
+): Promise<{ dir: string; options: RunOptions & { parent: MemoryGroup } }> {
+  const dir = below(scratch(t), 'jobs')
+  const parent = await openGroup(t, dir)
+  return { dir, options: { parent } }
+}
+
+const sh = (script: string): [string, string[]] => ['sh', ['-c', script]]
+// Doubles a string, in the command's own memory.
+const GREEDY = 'x=0123456789; while :; do x=$x$x; done'
+
+t.test('a job: its end, its output, its group', async t => {
+  const { dir, options } = await place(t)
+  const report = await run(...sh('cat /proc/self/cgroup; echo words >&2; exit 3'), {
+    ...options,
+    max: '64M',
+  })
+  t.match(report, { oom: 'no', code: 3, signal: null, timedOut: false, limit: 64 * MiB })
+  t.match(report.stdout, /cgroup-oom-job-\d+-\d+/)
+  t.equal(report.stderr, 'words\n')
+  t.ok(report.durationMs > 0)
+  t.strictSame(
+    report.timeline.map(({ event }) => event),
+    ['started', 'ended'],
+  )
+  t.strictSame(groups(dir), [])
+})
+
+t.test('capture: the last bytes, whole characters, or none', async t => {
+  const { options } = await place(t)
+  const output = async (script: string, capture: RunOptions['capture']) =>
+    (await run(...sh(script), { ...options, capture: capture! })).stdout
+  t.equal(await output('echo 0123456789', 5), '6789\n')
+  t.equal(await output('printf 0ää', 3), 'ä')
+  t.equal((await output('head -c 3000000 /dev/zero', '1M'))!.length, MiB)
+  t.equal(await output('exit 0', false), undefined)
+})
+
+t.test('out of memory: the kernel, a policy', async t => {
+  const { dir, options } = await place(t)
+  const max = { ...options, max: '16M', swap: false }
+  const kernel = await run(...sh(GREEDY), max)
+  t.match(kernel, { oom: 'yes', by: 'kernel', origin: 'self', signal: 'SIGKILL', episodes: 0 })
+  const events = kernel.timeline.map(({ event }) => event)
+  t.ok(events.includes('out-of-memory') && events.at(-1) === 'ended', events.join())
+  const policy = await run(...sh(GREEDY), { ...max, policy: [{ raise: '16M' }, 'kill-group'] })
+  t.match(policy, { oom: 'yes', by: 'guard', signal: 'SIGKILL', kernelKills: 0, episodes: 2 })
+  t.match(
+    policy.timeline.filter(({ event }) => event.startsWith('episode')),
+    [
+      { event: 'episode' },
+      { event: 'episode-end', text: /limit-raised$/ },
+      { event: 'episode' },
+      { event: 'episode-end', text: /plan$/ },
+    ],
+  )
+  t.strictSame(groups(dir), [])
+})
+
+t.test('what the job has left is ended, and does not keep its output open', async t => {
+  const { dir, options } = await place(t)
+  const began = performance.now()
+  const { stdout } = await run(...sh('setsid sleep 1000 & echo $!'), options)
+  t.ok(performance.now() - began < 30_000)
+  const pid = Number(stdout)
+  t.ok(
+    !existsSync(`/proc/${pid}`) ||
+      /^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')),
+  )
+  t.strictSame(groups(dir), [])
+})
+
+t.test('timeoutMs and signal end all of it', async t => {
+  const { dir, options } = await place(t)
+  const deaf = `setsid sh -c 'trap "" TERM; while :; do sleep 1; done' & echo $!; while :; do sleep 0.1; done`
+  const late = await run(...sh(deaf), { ...options, timeoutMs: 300 })
+  t.match(late, { oom: 'no', signal: 'SIGTERM', by: 'other', timedOut: true })
+  t.ok(late.timeline.some(({ event }) => event === 'timeout'))
+  t.strictSame(groups(dir), [])
+  const abort = new AbortController()
+  const aborted = run(...sh(deaf), { ...options, signal: abort.signal })
+  await sleep(100)
+  abort.abort(new Error('why'))
+  await t.rejects(aborted, { name: 'AbortError', cause: { message: 'why' } })
+  await t.rejects(run('true', [], { signal: abort.signal }), { name: 'AbortError' })
+  t.strictSame(groups(dir), [])
+})
+
+t.test('what cannot be run, and what is refused', async t => {
+  const { dir, options } = await place(t)
+  await t.rejects(run('/no/such/command', [], options), { code: 'ENOENT' })
+  await t.rejects(run('true', [], { ...options, max: -1 }), { code: 'ERR_OUT_OF_RANGE' })
+  await t.rejects(run('true', [], { ...options, timeoutMs: 0 }), { code: 'ERR_OUT_OF_RANGE' })
+  await t.rejects(run('true', [], { ...options, policy: ['kill'] as never }), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  })
+  await t.rejects(run('true', [], { parent: {} as never }), { code: 'ERR_INVALID_ARG_TYPE' })
+  await t.rejects(run('', [], options), { code: 'ERR_INVALID_ARG_VALUE' })
+  t.strictSame(groups(dir), [])
+})
+
+t.test('many at a time', async t => {
+  const { dir, options } = await place(t)
+  const jobs = Array.from({ length: 8 }, (_, i) =>
+    run(...sh(i % 2 === 0 ? `exit ${i}` : GREEDY), { ...options, max: '16M', swap: false }),
+  )
+  const reports = await Promise.all(jobs)
+  t.strictSame(
+    reports.map(({ oom, code }) => [oom, code]),
+    Array.from({ length: 8 }, (_, i) => (i % 2 === 0 ? ['no', i] : ['yes', null])),
+  )
+  t.strictSame(groups(dir), [])
+})
+
+t.test('a new group without swap', async t => {
+  const parent = await openGroup(t, scratch(t))
+  const group = await parent.create('job', { max: '16M', swap: false })
+  if (version === 2) t.equal(read(group.path, 'memory.swap.max'), '0\n')
+  else if (hasMemsw(group.path)) t.equal(memswOf(group.path), 16 * MiB)
+  await group.remove()
+  await group.close()
+  await t.rejects(parent.create('job', { swap: false, swapMax: 0 }), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  })
+  await t.rejects(parent.create('job', { swap: 0 as never }), { code: 'ERR_INVALID_ARG_TYPE' })
+})
+
+t.test('fork(): in the group, with its channel', async t => {
+  const group = await openGroup(t, scratch(t))
+  const module = t.testdir({
+    'module.cjs': `
+      const { readFileSync } = require('fs')
+      process.once('message', message => {
+        const cgroup = readFileSync('/proc/self/cgroup', 'utf8')
+        const args = process.argv.slice(2)
+        process.send({ message, cgroup, args }, () => process.exit())
+      })`,
+  })
+  const child = fork(`${module}/module.cjs`, ['a b'], { group, execArgv: [] })
+  const report = exitReport(child)
+  child.send('hello')
+  const [answer] = (await once(child, 'message')) as [{ cgroup: string }]
+  t.match(answer, { message: 'hello', args: ['a b'] })
+  t.match(answer.cgroup, endOf(group.path))
+  t.match(await report, { oom: 'no', code: 0, kernelKills: 0 })
+  const plain = fork(`${module}/module.cjs`, undefined, { execArgv: [] })
+  plain.send('hello')
+  t.notMatch(((await once(plain, 'message')) as [{ cgroup: string }])[0].cgroup, endOf(group.path))
+  t.throws(() => fork('x', [], { group: {} as never }), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.throws(() => fork('x', [], { group, uid: 1 }), { code: 'ERR_INVALID_ARG_TYPE' })
+})

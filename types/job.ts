@@ -1,0 +1,50 @@
+// run(): one call for a job, and what it gives.
+import type { SpawnOptions } from 'node:child_process'
+import type { Bytes } from './common.js'
+import type { ExitReport } from './exit.js'
+import type { MemoryGroup } from './group.js'
+import type { PolicyStep } from './guard.js'
+
+export interface RunOptions extends Omit<SpawnOptions, 'timeout'> {
+  /** The job's limit, bytes. Default `'max'`. */
+  max?: Bytes
+  /** False: the job does not swap, where swap is accounted. Default true. */
+  swap?: boolean
+  /**
+   * The group below which the job's own is made. Default: that of `MemoryGroup.home()`. Where none can be made, the
+   * job has no limit of its own, and with `policy` or `delayMs` the group that this process is in is guarded by
+   * signals, as long as such jobs run.
+   */
+  parent?: MemoryGroup
+  /** Milliseconds after which the job is ended with all that it has started: `killSignal` (SIGTERM), SIGKILL 2 s later. */
+  timeoutMs?: number
+  /** What is done when it is out of memory, as of `guard()`. Default: nothing, the kernel kills. */
+  policy?: readonly PolicyStep[]
+  /** Of the guard, milliseconds. Default 5000 with a `policy`, else 0: no guard. */
+  delayMs?: number
+  /**
+   * The last so many bytes of stdout and of stderr are in the report. Default 1 MiB; false: both are inherited.
+   * A `stdio` that is given decides which of them are pipes.
+   */
+  capture?: Bytes | false
+  /** Aborting it ends the job as `timeoutMs` does; `run()` rejects with an `AbortError` then. */
+  signal?: AbortSignal
+}
+
+export interface TimelineEntry {
+  /** Milliseconds from the start of the job. */
+  atMs: number
+  event: 'started' | 'out-of-memory' | 'killed' | 'episode' | 'episode-end' | 'timeout' | 'ended'
+  /** A sentence without its full stop. */
+  text: string
+}
+
+export interface JobReport extends ExitReport {
+  /** UTF-8; absent where it is not captured. */
+  stdout?: string
+  stderr?: string
+  /** From the start to the end of the command. */
+  durationMs: number
+  timeline: readonly TimelineEntry[]
+  timedOut: boolean
+}
