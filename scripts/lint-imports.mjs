@@ -14,7 +14,7 @@ const floors = [
   ['group', 'simulation'],
   ['spawn', 'primitives', 'probe'],
   ['exit'],
-  ['job'],
+  ['job', 'budget'],
   ['cli'],
   ['the top'],
 ]

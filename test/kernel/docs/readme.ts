@@ -37,7 +37,7 @@ const NO_SWAP = { 'memory.memsw.limit_in_bytes': 64 * MiB, 'memory.swap.max': 0 
 const GREEDY = 'const held = []; setInterval(() => held.push(Buffer.alloc(1 << 20, 1)), 1)'
 
 const prelude = (dir: string, oom: boolean) => `
-  import { exitReport, lockMemory, MemoryGroup, MemoryReserve, probe, protect, run, spawn, watchServicePressure, watchTree } from 'cgroup-oom'
+  import { exitReport, lockMemory, MemoryBudget, MemoryGroup, MemoryReserve, probe, protect, run, spawn, watchServicePressure, watchTree } from 'cgroup-oom'
   const group = await MemoryGroup.open(${JSON.stringify(dir)})
   const again = () => {
     spawn(process.execPath, ['-e', ${JSON.stringify(GREEDY)}], { group, stdio: 'ignore' })
