@@ -132,6 +132,8 @@ void GuardianSchedule::guardian_has_acted() {
   if (!acts_unseen_ || disposing_) return;
   unreported_ = acts_after_;
   must_report_ = false;
+  // The sentinel waits from the last act on.
+  reportable_since_ = kNever;
 }
 
 // The sentinel's sample, with which it has to report what the guardian has ended: if that has seen
