@@ -2,13 +2,16 @@
 // The command line: `cgroup-oom doctor | rescue | watch | guard | run | report`. Finds the command and turns what it
 // throws into a message and an exit status: 2 for a wrong command line, 1 for all else.
 import { VERSION } from './base/version.js'
-import { UsageError, type Command } from './cli/command.js'
+import { UnexpectedWord, UsageError, type Command } from './cli/command.js'
 import { doctor } from './cli/doctor.js'
+import { quote } from './cli/format.js'
 import { guard } from './cli/guard.js'
+import { meant } from './cli/nearest.js'
 import { report } from './cli/report.js'
 import { rescue } from './cli/rescue.js'
 import { run } from './cli/run.js'
 import { watch } from './cli/watch.js'
+import { absoluteGroupPath } from './handle/hierarchy.js'
 
 const COMMANDS: readonly Command[] = [doctor, rescue, watch, guard, run, report]
 
@@ -33,6 +36,27 @@ function asksForHelp(args: readonly string[]): boolean {
   return own.includes('--help') || own.includes('-h')
 }
 
+/** `run true`: what was probably meant. */
+function dashesBefore(word: string, { name }: Command, args: readonly string[]): string {
+  if (name !== 'run' || args.includes('--')) return ''
+  const at = args.indexOf(word)
+  const line = [...args.slice(0, at), '--', ...args.slice(at)].map(quote).join(' ')
+  return `: put -- before the command: cgroup-oom run ${line}`
+}
+
+/** Of a group that is not there: where a name that does not begin with "/" begins. */
+async function relativeHint(
+  error: NodeJS.ErrnoException,
+  args: readonly string[],
+): Promise<string> {
+  if (error.code !== 'ENOENT' || error.path === undefined) return ''
+  for (const arg of args.filter(one => !/^[-/]/.test(one))) {
+    const at = await absoluteGroupPath(arg).catch(() => undefined)
+    if (at === error.path) return ` (no such group; "${arg}" is relative to the hierarchy's mount)`
+  }
+  return ''
+}
+
 async function main([name, ...args]: string[]): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(OVERVIEW)
@@ -44,8 +68,12 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
   const command = COMMANDS.find(one => one.name === name)
   if (command === undefined) {
-    const problem = name === undefined ? 'a command is missing' : `unknown command: ${name}`
-    process.stderr.write(`cgroup-oom: ${problem}\n\n${OVERVIEW}`)
+    const names = COMMANDS.map(one => one.name)
+    const problem =
+      name === undefined
+        ? 'a command is missing'
+        : `unknown command: ${name}${meant(name, names, word => word)}`
+    process.stderr.write(`${OVERVIEW}\ncgroup-oom: ${problem}\n`)
     return 2
   }
   if (asksForHelp(args)) {
@@ -57,10 +85,12 @@ async function main([name, ...args]: string[]): Promise<number> {
   } catch (error) {
     const { message } = error as Error
     if (error instanceof UsageError) {
-      process.stderr.write(`cgroup-oom ${command.name}: ${message}\n\n${command.help}`)
+      const hint = error instanceof UnexpectedWord ? dashesBefore(error.word, command, args) : ''
+      process.stderr.write(`${command.help}\ncgroup-oom ${command.name}: ${message}${hint}\n`)
       return 2
     }
-    process.stderr.write(`cgroup-oom ${command.name}: ${message}\n`)
+    const hint = await relativeHint(error as NodeJS.ErrnoException, args)
+    process.stderr.write(`cgroup-oom ${command.name}: ${message}${hint}\n`)
     return 1
   }
 }

@@ -15,6 +15,13 @@ export interface Command {
 /** The command line is wrong: cli.ts prints the message and the command's help, and exits with 2. */
 export class UsageError extends Error {}
 
+/** A word that is no option, where there may be none. */
+export class UnexpectedWord extends UsageError {
+  constructor(readonly word: string) {
+    super(`unexpected word: ${word}`)
+  }
+}
+
 /** util.parseArgs, with its complaints as UsageErrors: of an unknown option with the nearest one. */
 export function parse<T extends ParseArgsConfig>(config: T): ReturnType<typeof parseArgs<T>> {
   return checked(() => {
@@ -22,8 +29,10 @@ export function parse<T extends ParseArgsConfig>(config: T): ReturnType<typeof p
       return parseArgs(config)
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException
-      const [, wrong] = /'(--[^']*)'/.exec(message) ?? []
-      if (code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION' || wrong === undefined) throw error
+      const [, wrong] = /'([^']*)'/.exec(message) ?? []
+      if (wrong === undefined) throw error
+      if (code === 'ERR_PARSE_ARGS_UNEXPECTED_POSITIONAL') throw new UnexpectedWord(wrong)
+      if (code !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') throw error
       const options = [...Object.keys(config.options ?? {}), 'help'].map(name => `--${name}`)
       throw new UsageError(`unknown option ${wrong}${meant(wrong, options, word => word)}`)
     }

@@ -20,7 +20,7 @@ const SETTLE_MS = 1000
 
 type Print = (line: string) => void
 
-const EXPLAINED: Record<EpisodeEnd['outcome'], string> = {
+export const EXPLAINED: Record<EpisodeEnd['outcome'], string> = {
   recovered: 'memory was freed',
   'limit-raised': 'the limit was raised',
   killed: 'a process was killed',

@@ -1,7 +1,8 @@
 // What `cgroup-oom guard` prints: one line an event, as text or as JSON.
 import type { OomEpisode } from '../../../types/group.js'
-import type { EpisodeEnd, Outcome } from '../../../types/guard.js'
+import type { EpisodeEnd } from '../../../types/guard.js'
 import { count, duration, shown, size } from '../format.js'
+import { EXPLAINED } from '../run-report.js'
 
 export type GuardLine =
   | { type: 'armed'; group: string; heldBy: 'kernel' | 'signals'; delayMs: number }
@@ -57,17 +58,7 @@ export function jsonOf(line: GuardLine): string {
   return JSON.stringify({ time: new Date().toISOString(), ...line }, plain)
 }
 
-const EXPLAINED: Record<Outcome, string> = {
-  recovered: 'memory was freed',
-  'limit-raised': 'the limit was raised',
-  killed: 'a process was killed',
-  signalled: 'a process obeyed a signal',
-  plan: 'the plan ended it',
-  fallback: 'fallback',
-  guardian: 'fallback by the guardian',
-  removed: 'the group was removed',
-  cancelled: 'the guard was ended',
-}
+const MEANS = { ...EXPLAINED, cancelled: 'the guard was ended' }
 
 function endText(end: EpisodeEndLine): string {
   const steps = end.steps.map(({ action, code }) =>
@@ -75,7 +66,7 @@ function endText(end: EpisodeEndLine): string {
   )
   const killed = end.killed.length + end.kernelKills
   const parts = [
-    `after ${duration(Number(end.at - end.startedAt))}: ${EXPLAINED[end.outcome]}`,
+    `after ${duration(Number(end.at - end.startedAt))}: ${MEANS[end.outcome]}`,
     steps.length === 0 ? '' : ` (${steps.join(', ')})`,
     killed === 0 ? '' : `, ${count(killed, 'process', 'processes')} killed`,
     end.killed.length === 0 ? '' : `: ${end.killed.join(', ')}`,

@@ -64,11 +64,12 @@ t.test('help and version', async t => {
   t.match(await cli(['--version']), { status: 0, stdout: `${released.version}\n`, stderr: '' })
   const overview = await cli(['--help'])
   t.match(overview, { status: 0, stderr: '' })
-  for (const command of ['doctor', 'rescue', 'watch', 'run']) {
+  for (const command of ['doctor', 'rescue', 'watch', 'guard', 'run']) {
     t.match(overview.stdout, new RegExp(`^  ${command} `, 'm'))
     const help = await cli([command, '--help'])
     t.match(help, { status: 0, stderr: '' })
     t.ok(help.stdout.startsWith(`Usage: cgroup-oom ${command} `))
+    t.ok(help.stdout.split('\n').length <= 26, 'at most 25 lines')
     t.match(help.stdout, /^Exit status: /m)
   }
 })
@@ -76,7 +77,8 @@ t.test('help and version', async t => {
 t.test('a wrong command line: status 2, the reason and the usage on stderr', async t => {
   const bad: [args: string[], reason: RegExp][] = [
     [[], /a command is missing/],
-    [['cure'], /unknown command: cure/],
+    [['cure'], /unknown command: cure$/m],
+    [['wacth'], /unknown command: wacth: did you mean watch\?$/m],
     [['doctor', '--fast'], /--fast/],
     [['doctor', '/sys'], /\/sys/],
     [['doctor', '--in', ''], /--in/],
@@ -86,7 +88,11 @@ t.test('a wrong command line: status 2, the reason and the usage on stderr', asy
     [['watch', '--tree=yes', 'x'], /--tree/],
     [['run'], /a COMMAND is missing/],
     [['run', '--max', '1M', '--'], /a COMMAND is missing/],
-    [['run', 'true'], /true/],
+    [['run', 'true'], /unexpected word: true: put -- before the command: cgroup-oom run -- true$/m],
+    [['run', '--max', '1M', 'ls', '-l a'], /cgroup-oom run --max 1M -- ls '-l a'$/m],
+    [['run', 'ls', '--', 'x'], /unexpected word: ls$/m],
+    [['run', '--mx', '1M', '--', 'true'], /unknown option --mx: did you mean --max\?$/m],
+    [['doctor', '--self-tset'], /did you mean --self-test\?$/m],
     [['run', '--max', '1Q', '--', 'true'], /--max/],
     [['run', '--max', '-1', '--', 'true'], /--max/],
     [['run', '--delay', '1.5', '--', 'true'], /--delay.*whole milliseconds/],
@@ -101,7 +107,8 @@ t.test('a wrong command line: status 2, the reason and the usage on stderr', asy
     t.equal(status, 2, args.join(' '))
     t.equal(stdout, '')
     t.match(stderr, reason)
-    t.match(stderr, /^Usage: cgroup-oom /m)
+    t.ok(stderr.startsWith('Usage: cgroup-oom '))
+    t.match(stderr.trimEnd().split('\n').at(-1), reason, 'the message is the last line')
   }
 })
 
@@ -197,6 +204,9 @@ t.test('doctor names the live guard of a group, and rescue refuses the group', a
   const refused = await cli(['rescue', dir])
   t.match(refused, { status: 1, stdout: '', stderr: /refused, held by .*guardian \d+.*--force/ })
   t.ok(isHeld(dir))
+  const { stdout, stderr } = await cli(['rescue', '--json', dir])
+  t.match(JSON.parse(stdout), { group: dir, result: 'refused', text: /^refused, held by / })
+  t.equal(stderr, '')
   const forced = await cli(['rescue', '--force', dir])
   t.match(forced, { status: 0, stdout: /released \(.*by force, held by / })
   t.notOk(isHeld(dir))
@@ -220,6 +230,15 @@ t.test('a process that only reads the control file does not hold the group', asy
   const fd = openSync(join(dir, version === 1 ? 'memory.oom_control' : 'memory.high'), 'r')
   t.match(await doctor(dir), { status: 1, groups: [{ path: dir, behind: [] }] })
   closeSync(fd)
+})
+
+t.test('a group that is not there: where its name begins', async t => {
+  t.match(await cli(['watch', '--json', 'cgroup-oom-none']), {
+    status: 1,
+    stderr: /cgroup-oom-none'.*"cgroup-oom-none" is relative to the hierarchy's mount/,
+  })
+  const { stderr } = await cli(['watch', join(scratch(t), 'none')])
+  t.notMatch(stderr, /relative/)
 })
 
 t.test('what cannot be rescued', async t => {
