@@ -236,9 +236,10 @@ t.test('bundled as CommonJS: there is no import.meta.url', async t => {
   const file = join(dir, 'bundle.cjs')
   const text = source
     .replaceAll('import.meta.url', 'undefined')
-    .replace(/import \{ (\w+)(?: as (\w+))? \} from '([^']+)'/g, (_, name, as: string, from) => {
-      return `const { ${name}${as ? `: ${as}` : ''} } = require('${from}')`
+    .replace(/import \{ ([^}]+) \} from '([^']+)'/g, (_, names: string, from: string) => {
+      return `const { ${names.replaceAll(' as ', ': ')} } = require('${from}')`
     })
+    .replace('export function', 'function')
     .replace('export const here', 'exports.here')
   writeFileSync(file, text)
   const { status, stdout } = spawnSync(NODE, ['-p', `require(${JSON.stringify(file)}).here`], {
