@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <mutex>
 
-#ifndef sigev_notify_thread_id  // POSIX has no name for the member; glibc up to 2.41 has this one
+#ifndef sigev_notify_thread_id  // the name in musl; glibc 2.36 has the member alone
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
