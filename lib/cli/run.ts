@@ -1,17 +1,17 @@
 // cgroup-oom run: a command in a group of its own, guarded or watched, like a shell runs it: same
 // terminal, signals passed on, its exit status.
 import type { ChildProcess } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Fallback } from '../../types/guard.js'
-import { groupPath, integer, invalidValue, oneOf } from '../base/args.js'
-import { bytes } from '../base/bytes.js'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ExitReport } from '../../types/exit.js'
+import { exitReport } from '../exit/report.js'
 import { MemoryGroup } from '../group/memory-group.js'
-import { FALLBACKS, MAX_DELAY_MS } from '../guard/options.js'
 import { spawn } from '../spawn/spawn.js'
-import { checked, parse, UsageError, type Command } from './command.js'
+import type { Command } from './command.js'
 import { count, duration, size, statusOf } from './format.js'
 import { placeFor } from './place.js'
+import { runOptions, type RunCommand } from './run-options.js'
 import { reportEpisodes, reportKills, type Reporter } from './run-report.js'
 import { Forwarder } from './run-signals.js'
 
@@ -19,6 +19,11 @@ import { Forwarder } from './run-signals.js'
 const FAILED = 125
 const NOT_EXECUTABLE = 126
 const NOT_FOUND = 127
+const TIMED_OUT = 124
+const KILLED = 137
+
+// From SIGTERM at the timeout to SIGKILL.
+const PATIENCE_MS = 2000
 
 const help = `Usage: cgroup-oom run [OPTIONS] -- COMMAND [ARGUMENT…]
 
@@ -31,6 +36,11 @@ Options:
                   be freed or the limit to be raised, then the fallback decides. Default: not guarded,
                   the kernel's killer decides at once
   --fallback F    kernel (default), kill-largest, kill-newest or kill-group
+  --raise SIZE    with --delay: raise the limit by SIZE, the first time that it is out of memory
+  --timeout MS    end all of it after MS milliseconds: SIGTERM, 2 s later SIGKILL
+  --fail-on-oom   exit status ${KILLED} if memory was the end of any of its processes, though it ended with 0
+  --json [FILE]   the report as an object, to FILE, or to stderr instead of the lines there
+  --observe       no group of its own: the command stays where you are. Needs no right
   --parent GROUP  make the group below this one; default: the group that you are in, on v2 the one
                   above that (one with members may have no limited groups below it)
   --name NAME     the group's name; default: cgroup-oom-run-PID
@@ -40,71 +50,15 @@ Options:
 SIGTERM and SIGHUP are passed on to the command, and SIGINT and SIGQUIT unless the terminal sends
 them to it anyway.
 
-Exit status: the command's own; 128 + N if signal N ended it; ${FAILED} if cgroup-oom itself failed,
+Exit status: the command's own; 128 + N if signal N ended it; ${TIMED_OUT} after --timeout; ${FAILED} if cgroup-oom itself failed,
 ${NOT_EXECUTABLE} if the command cannot be executed, ${NOT_FOUND} if it is not found; 2 usage.
 `
-
-interface Options {
-  max: number
-  delayMs: number
-  fallback: Fallback
-  parent: string | undefined
-  name: string
-  quiet: boolean
-  command: string
-  args: readonly string[]
-}
 
 /** Signals that came before there was a command: its end, without one. */
 class Interrupted extends Error {
   constructor(readonly signal: NodeJS.Signals) {
     super(`ended by ${signal}`)
   }
-}
-
-function delayOf(text: string | undefined): number {
-  if (text === undefined) return 0
-  if (!/^\d+$/.test(text)) throw invalidValue('--delay', 'must be whole milliseconds', text)
-  return integer('--delay', Number(text), 0, MAX_DELAY_MS)
-}
-
-function nameOf(text: string): string {
-  groupPath('--name', text)
-  if (text.includes('/') || text === '.') {
-    throw invalidValue('--name', 'must be the name of one directory', text)
-  }
-  return text
-}
-
-function optionsOf(args: readonly string[]): Options {
-  const end = args.indexOf('--')
-  const { values } = parse({
-    args: [...(end < 0 ? args : args.slice(0, end))],
-    options: {
-      max: { type: 'string' },
-      delay: { type: 'string' },
-      fallback: { type: 'string' },
-      parent: { type: 'string' },
-      name: { type: 'string' },
-      quiet: { type: 'boolean' },
-    },
-  })
-  const [command, ...rest] = end < 0 ? [] : args.slice(end + 1)
-  if (command === undefined || command === '') throw new UsageError('a COMMAND is missing after --')
-  const { max = 'max', delay, fallback, parent, name = `cgroup-oom-run-${process.pid}` } = values
-  if (fallback !== undefined && delay === undefined) {
-    throw new UsageError('--fallback is what happens after --delay, which is missing')
-  }
-  return checked(() => ({
-    max: bytes('--max', max, { max: true }),
-    delayMs: delayOf(delay),
-    fallback: oneOf('--fallback', fallback, FALLBACKS, 'kernel'),
-    parent: parent === undefined ? undefined : groupPath('--parent', parent),
-    name: nameOf(name),
-    quiet: values.quiet === true,
-    command,
-    args: rest,
-  }))
 }
 
 interface Ended {
@@ -126,16 +80,6 @@ function end(child: ChildProcess, command: string): Promise<Ended> {
   })
 }
 
-/** The most that the group has used, bytes; undefined where the kernel has no such file. */
-function peakOf(path: string): number | undefined {
-  for (const file of ['memory.max_usage_in_bytes', 'memory.peak']) {
-    try {
-      return Number(readFileSync(join(path, file), 'utf8'))
-    } catch {}
-  }
-  return undefined
-}
-
 const GONE = ['ENOENT', 'ENODEV']
 
 /** Also resolves when another process has removed the group. */
@@ -148,56 +92,139 @@ async function unlessGone<T>(work: Promise<T>): Promise<T | undefined> {
   }
 }
 
+/** At the timeout, with all that it has started. */
+async function endAll(child: ChildProcess, group: MemoryGroup | undefined): Promise<void> {
+  try {
+    if (group === undefined) child.kill('SIGTERM')
+    else await group.kill({ signal: 'SIGTERM' })
+    await sleep(PATIENCE_MS, undefined, { ref: false })
+    child.kill('SIGKILL')
+    await group?.kill()
+  } catch {
+    // All of it has ended meanwhile.
+  }
+}
+
+interface Ran extends Ended {
+  ranNs: number
+  timedOut: boolean
+  report: ExitReport
+}
+
+/** `group`: the command's own. */
+async function runIn(
+  group: MemoryGroup | undefined,
+  options: RunCommand,
+  signals: Forwarder,
+): Promise<Ran> {
+  const began = process.hrtime.bigint()
+  const child = spawn(options.command, options.args, {
+    stdio: 'inherit',
+    ...(group === undefined ? {} : { group }),
+  })
+  const reported = exitReport(child)
+  signals.to(child)
+  let timedOut = false
+  const { timeoutMs } = options
+  const timer =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => {
+          timedOut = true
+          void endAll(child, group)
+        }, timeoutMs)
+  const ended = await end(child, options.command)
+  clearTimeout(timer)
+  const ranNs = Number(process.hrtime.bigint() - began)
+  return { ...ended, ranNs, timedOut, report: await reported }
+}
+
+/** The command has run: what becomes of its report does not change its status. */
+function writeJson(file: string, text: string): void {
+  try {
+    writeFileSync(file, text)
+  } catch (error) {
+    process.stderr.write(`cgroup-oom run: ${(error as Error).message}\n`)
+  }
+}
+
+interface Totals {
+  ooms: number
+  killed: number
+  left: number
+}
+
+/** Prints how it ended; the exit status. */
+function finish(options: RunCommand, ran: Ran, totals: Totals): number {
+  const { report, timedOut, ranNs, how } = ran
+  const { ooms, killed, left } = totals
+  const json = { ...report, durationMs: ranNs / 1e6, timedOut, ...totals }
+  if (options.json !== undefined) {
+    const text = `${JSON.stringify(json)}\n`
+    if (options.json === '') process.stderr.write(text)
+    else writeJson(options.json, text)
+  }
+  const { peak } = report
+  const parts = [
+    `${how} after ${duration(ranNs)}`,
+    timedOut ? 'timed out' : '',
+    peak === undefined ? '' : `peak ${size(peak)} of ${size(options.max)}`,
+    ooms === 0
+      ? ''
+      : `out of memory ${count(ooms, 'time')}, ${count(killed, 'process', 'processes')} killed`,
+    left === 0 ? '' : `${count(left, 'process', 'processes')} left behind and ended`,
+  ]
+  const print = printer(options)
+  print(parts.filter(Boolean).join('; '))
+  if (report.oom !== 'no') print(report.summary)
+  if (timedOut) return TIMED_OUT
+  return ran.status === 0 && options.failOnOom && report.oom === 'yes' ? KILLED : ran.status
+}
+
+const printer = (options: RunCommand) => (line: string) => {
+  if (!options.quiet && options.json !== '') process.stderr.write(`cgroup-oom: ${line}\n`)
+}
+
 async function supervise(
   group: MemoryGroup,
-  options: Options,
+  options: RunCommand,
   signals: Forwarder,
 ): Promise<number> {
-  const print = (line: string) => {
-    if (!options.quiet) process.stderr.write(`cgroup-oom: ${line}\n`)
-  }
+  const print = printer(options)
   let reporter: Reporter | undefined
   try {
-    const { delayMs, fallback } = options
+    const { delayMs, fallback, policy } = options
     // Below a guarded group (a `run --delay` in another one) a v1 group is born with its killer disabled.
     // It is new: only the guard above can have disabled it, and that one goes on guarding the group, too.
+    const how = { delayMs, takeOver: true, policy, ...(fallback === undefined ? {} : { fallback }) }
     reporter =
       delayMs > 0
-        ? reportEpisodes(await group.guard({ delayMs, fallback, takeOver: true }), print)
+        ? reportEpisodes(await group.guard(how), print)
         : await reportKills(group.path, print)
     if (signals.first !== undefined) throw new Interrupted(signals.first)
 
-    const began = process.hrtime.bigint()
-    const child = spawn(options.command, options.args, { group, stdio: 'inherit' })
-    signals.to(child)
-    const { status, how } = await end(child, options.command)
-    const ran = Number(process.hrtime.bigint() - began)
-    const peak = peakOf(group.path)
+    const ran = await runIn(group, options, signals)
     // The last episode ends with the last member, a watch with the group: then all has been reported.
     const left = (await unlessGone(group.kill()))?.length ?? 0
     await reporter.dispose()
     await unlessGone(group.remove({ kill: true }))
-    const { ooms, killed } = await reporter.totals()
-    const parts = [
-      `${how} after ${duration(ran)}`,
-      peak === undefined ? '' : `peak ${size(peak)} of ${size(options.max)}`,
-      ooms === 0
-        ? ''
-        : `out of memory ${count(ooms, 'time')}, ${count(killed, 'process', 'processes')} killed`,
-      left === 0 ? '' : `${count(left, 'process', 'processes')} left behind and ended`,
-    ]
-    print(parts.filter(Boolean).join('; '))
-    return status
+    return finish(options, ran, { ...(await reporter.totals()), left })
   } finally {
     await reporter?.close()
     await unlessGone(group.remove({ kill: true }))
   }
 }
 
+async function observe(options: RunCommand, signals: Forwarder): Promise<number> {
+  const ran = await runIn(undefined, options, signals)
+  return finish(options, ran, { ooms: 0, killed: 0, left: 0 })
+}
+
 async function runCommand(args: string[]): Promise<number> {
-  const options = optionsOf(args)
+  const options = runOptions(args)
   const signals = new Forwarder()
   try {
+    if (options.observe) return await observe(options, signals)
     const place = await placeFor(options.parent)
     const limits = options.max === Infinity ? {} : { max: options.max }
     await using group = await MemoryGroup.create(join(place, options.name), limits)

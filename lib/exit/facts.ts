@@ -25,7 +25,7 @@ export interface ExitFacts {
   signal: NodeJS.Signals | null
   /** No process is in the group but the child and what it has started. */
   own: boolean
-  /** The report was asked for when the child had ended: numbers are those since the group was made. */
+  /** The base line may be younger than the first kill: numbers are those since the group was made. */
   late: boolean
   /** The group is gone, or cannot be read: its last counters are missing. */
   gone: boolean

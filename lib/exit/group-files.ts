@@ -84,16 +84,16 @@ function killsBelow(path: string): number {
   return kills
 }
 
-/** undefined: the group is gone, or its counters cannot be read. */
+/** Members first, so that a kill of one that has ended by then is counted. undefined: gone, or not to be read. */
 export function sampleGroup(place: GroupPlace): GroupSample | undefined {
   const { path, version } = place
   if (!isThere(place)) return undefined
   const v1 = version === 1
+  const pids = text(path, 'cgroup.procs')
   const counters = text(path, v1 ? 'memory.oom_control' : 'memory.events')
   const own = field(counters, 'oom_kill')
   if (own === undefined) return undefined
   const below = v1 ? killsBelow(path) : 0
-  const pids = text(path, 'cgroup.procs')
   return {
     kills: own + below,
     below,
@@ -105,6 +105,37 @@ export function sampleGroup(place: GroupPlace): GroupSample | undefined {
     limit: bounded(number(path, v1 ? 'memory.limit_in_bytes' : 'memory.max')),
     pids: pids?.split('\n').filter(Boolean).map(Number),
   }
+}
+
+// include/linux/sched.h
+const PF_EXITING = 0x4
+const PF_SIGNALED = 0x400
+const SIGKILL_PENDING = 0x100n
+
+/** proc_pid_stat(5) from the state on; the name before it may hold anything. */
+const statOf = (pid: number): string[] | undefined =>
+  text(`/proc/${pid}/stat`)
+    ?.replace(/^.*\) /s, '')
+    .split(' ')
+
+/** Whether a process has ended, or is about to. */
+export function isEnding(pid: number): boolean {
+  const stat = statOf(pid)
+  if (stat === undefined || /^[ZX]$/.test(stat[0]!)) return true
+  if ((Number(stat[6]) & (PF_EXITING | PF_SIGNALED)) !== 0) return true
+  const pending = /^ShdPnd:\s*([0-9a-f]+)$/m.exec(text(`/proc/${pid}/status`) ?? '')
+  return pending === null || (BigInt(`0x${pending[1]}`) & SIGKILL_PENDING) !== 0n
+}
+
+/** Whether a process descends from another one, is that one, or has ended. */
+export function isOf(pid: number, ancestor: number): boolean {
+  for (let at = pid; at !== ancestor;) {
+    const parent = Number(statOf(at)?.[1] ?? NaN)
+    if (Number.isNaN(parent)) return true
+    if (parent <= 1) return false
+    at = parent
+  }
+  return true
 }
 
 /** The members alone, of a group that is there. */

@@ -32,9 +32,9 @@ const failedItself = (facts: ExitFacts): boolean =>
 
 /** How many tasks the kernel has killed in the group; undefined: perhaps some. */
 function kernelKillsOf({ kernelKills, machineKills, gone, late }: ExitFacts): number | undefined {
+  if (kernelKills !== undefined && kernelKills > 0) return kernelKills
   if (machineKills === 0 && !late) return 0
-  if (kernelKills === undefined || (gone && kernelKills === 0)) return undefined
-  return kernelKills
+  return gone ? undefined : kernelKills
 }
 
 function originOf(facts: ExitFacts): NonNullable<ExitReport['origin']> {

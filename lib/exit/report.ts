@@ -10,10 +10,17 @@ import { invalidType } from '../base/args.js'
 import { MemoryGroup as Group, sameGroup } from '../group/memory-group.js'
 import { handleOf } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import { hearStarts, startedIn } from '../spawn/started.js'
+import { hearStarts, startOf } from '../spawn/started.js'
 import { Episodes } from './episodes.js'
 import type { ExitFacts } from './facts.js'
-import { machineKills, sampleGroup, type GroupPlace, type GroupSample } from './group-files.js'
+import {
+  isEnding,
+  isOf,
+  machineKills,
+  sampleGroup,
+  type GroupPlace,
+  type GroupSample,
+} from './group-files.js'
 import { judge } from './judge.js'
 
 // v1 notifies before the victim has ended, v2 up to 10 ms later; the sentinel has both within a millisecond.
@@ -22,6 +29,12 @@ const NOTIFY_MS = 100
 const REMOVAL_MS = 1500
 // An episode ends when the kill that ended the child has freed its memory.
 const EPISODE_MS = 1000
+
+// A child needs longer to start, to fill a group and to be killed: the base line is older than its first OOM.
+const SOON_MS = 2
+
+// Of a group that was made for the child.
+const NOTHING = { kills: 0, below: 0, failed: 0, met: 0 }
 
 interface Place extends GroupPlace {
   /** To watch it; undefined: it is opened first. */
@@ -40,7 +53,7 @@ function byLauncher({ spawnargs }: ChildProcess): GroupPlace | undefined {
 
 /** Where the child is; undefined where there are no memory groups. */
 function placeOf(child: ChildProcess): Place | undefined {
-  const given = startedIn(child)
+  const given = startOf(child)?.group
   if (given !== undefined) {
     const { path, version } = given
     try {
@@ -157,12 +170,21 @@ class Collector {
   constructor(child: ChildProcess) {
     this.#child = child
     this.#pid = child.pid
-    this.#late = child.exitCode !== null || child.signalCode !== null
     const place = (this.#place = placeOf(child))
-    this.#killsBefore = this.#late ? undefined : machineKills()
-    this.#before = place && sampleGroup(place)
-    const { pids } = this.#before ?? {}
-    this.#own = !this.#late && pids !== undefined && pids.every(pid => pid === child.pid)
+    const kills = machineKills()
+    const before = place && sampleGroup(place)
+    const { first = false, at = -Infinity } = startOf(child) ?? {}
+    const { pid } = child
+    // What was killed before the base line is not told from what was killed before the child's time.
+    const ended = child.exitCode !== null || child.signalCode !== null
+    const missed = ended || pid === undefined || isEnding(pid)
+    const soon = !missed && performance.now() - at < SOON_MS
+    this.#late =
+      !first && (missed || (!soon && place?.identity !== undefined && before?.kills !== 0))
+    this.#killsBefore = soon ? kills : undefined
+    this.#before = first && before ? { ...before, ...NOTHING } : before
+    const others = before?.pids?.some(one => !isOf(one, pid ?? 0)) ?? true
+    this.#own = first || (!this.#late && !others)
     this.#hushed =
       place?.identity === undefined
         ? () => {}
@@ -242,8 +264,9 @@ class Collector {
 
 /**
  * Whether a child died of memory: resolves when it has ended, with what is known about that. To be called right after
- * the child was spawned: what has happened before the call is not seen. For children of this package's `spawn()`,
- * started through `groupOptions()`, or of `child_process`, which are where this process is; changes nothing, needs no right.
+ * the child was spawned: what happened before the call is known only in a group that this process has made for it. For
+ * children of this package's `spawn()` and `fork()`, started through `groupOptions()`, or of `child_process`, which are
+ * where this process is. Changes nothing, needs no right.
  *
  * With a group of the child's own, in which no process was before and no other is started, `'yes'` and `'no'` are
  * certain, also for a process that the child has started and outlived, and when another program removes the group right

@@ -75,6 +75,9 @@ const handles = new WeakMap<MemoryGroup, GroupHandle>()
 // What close() undoes first: what home() has made.
 const undoing = new WeakMap<MemoryGroup, () => Promise<void>>()
 
+// Those that were made by their object, and that no process has been put into by it yet.
+const unused = new WeakSet<object>()
+
 let adopt: (handle: GroupHandle) => MemoryGroup
 
 /**
@@ -226,6 +229,7 @@ export class MemoryGroup implements Group {
         { path: this.path },
       )
     }
+    unused.delete(this)
     await call(this, handle => handle.add(pid))
   }
 
@@ -313,6 +317,9 @@ export class MemoryGroup implements Group {
   }
 }
 
+/** Whether the group was made by its object and no process has been put into it by that: one is now. */
+export const useFirst = (group: Group): boolean => unused.delete(group)
+
 /** Another object for the same group: closing one leaves the other open. */
 export function sameGroup(group: Group): MemoryGroup {
   return adopt(copyOf(handleOf(group)))
@@ -389,6 +396,7 @@ function initial(limits: MemoryGroupInit | undefined): Initial {
 /** A group that has just been made: where swap is accounted, it has none. */
 async function begun(handle: GroupHandle, { swap }: Initial): Promise<MemoryGroup> {
   const group = adopt(handle)
+  unused.add(group)
   if (swap) return group
   try {
     await group.setLimits({ swapMax: 0 })

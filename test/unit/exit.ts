@@ -70,6 +70,7 @@ const table: Row[] = [
   ['SIGKILL after an OOM', { ...sigkill, ...ooms(1) }, 'likely other self'],
 
   ['killed at its limit', { ...sigkill, ...killed, ...ooms(1) }, 'yes kernel self'],
+  ['killed, not counted elsewhere', { ...sigkill, kernelKills: 1, ...ooms(1) }, 'yes kernel self'],
   ['killed at a limit above', { ...sigkill, ...killed, ...ooms(0, 1) }, 'yes kernel ancestor'],
   ['killed at either', { ...sigkill, ...killed, ...ooms(1, 1) }, 'yes kernel unknown'],
   ['killed at one unknown', { ...sigkill, ...killed, ...ooms(0, 0, 1) }, 'yes kernel unknown'],

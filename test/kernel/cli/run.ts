@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { CLI, cli, placeOf, RunningCli, type CliResult } from '../../helpers/cli.js'
 import { compiled } from '../../helpers/compile.js'
 import { openGroup } from '../../helpers/group.js'
-import { HIERARCHY, isHeld, read, underOom, version } from '../../helpers/memory-files.js'
+import { HIERARCHY, isHeld, MiB, read, underOom, version } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
 
 const below = (dir: string): string[] =>
@@ -88,7 +88,7 @@ t.test('a greedy command is killed at the deadline, not before', async t => {
   const { status, stderr } = await cli(greedy(['--delay', '700', '--parent', dir]), fill)
   t.equal(status, 137)
   t.ok(performance.now() - began > 700)
-  const [episode, summary, ...more] = stderr.trimEnd().split('\n')
+  const [episode, summary, verdict, ...more] = stderr.trimEnd().split('\n')
   t.match(
     episode,
     /out of memory: .* at 1[456]\.\d MiB of 16\.0 MiB; after \S+ m?s: fallback \(kernel\), 1 process killed$/,
@@ -96,6 +96,10 @@ t.test('a greedy command is killed at the deadline, not before', async t => {
   t.match(
     summary,
     /ended by SIGKILL after .*; (peak 1[56]\.\d MiB of 16\.0 MiB; )?out of memory 1 time, 1 process killed$/,
+  )
+  t.match(
+    verdict,
+    /^cgroup-oom: ended by SIGKILL; out of memory: the kernel killed 1 task at its group's/,
   )
   t.same(more, [])
   t.same(below(dir), [])
@@ -206,6 +210,72 @@ t.test('without --delay the kernel decides at once', async t => {
   t.equal(status, 137)
   t.match(stderr, /^cgroup-oom: out of memory: .*job; the kernel killed 1 task$/m)
   t.match(stderr, /out of memory \d+ times?, 1 process killed$/m) // v2 counts each try
+})
+
+t.test('--raise gives it more memory once', async t => {
+  const dir = scratch(t)
+  const grow = ['--delay', '60000', '--raise', '64M', '--parent', dir]
+  const { status, stderr } = await cli(greedy(grow), { input: 'fill 33554432\n' })
+  t.equal(status, 0)
+  t.match(stderr, /: the limit was raised$/m)
+  t.match(stderr, /out of memory 1 time, 0 processes killed\n$/)
+})
+
+t.test('--json: the whole report, beside the command or in a file', async t => {
+  const dir = scratch(t)
+  const { status, stderr } = await cli(greedy(['--json', '--parent', dir]), fill)
+  t.equal(status, 137)
+  t.match(JSON.parse(stderr), {
+    ...{ oom: 'yes', by: 'kernel', origin: 'self', code: null, signal: 'SIGKILL', kernelKills: 1 },
+    ...{ limit: 16 * MiB, timedOut: false, killed: 1, left: 0 },
+  })
+  const file = join(t.testdir({}), 'report.json')
+  const quiet = ['run', '--quiet', '--json', file, '--parent', dir, ...sh('exit 3')]
+  t.match(await cli(quiet), { status: 3, stderr: '' })
+  t.match(JSON.parse(readFileSync(file, 'utf8')), { oom: 'no', code: 3, signal: null })
+  const lost = ['run', '--json=/no/such/place', '--quiet', '--parent', dir, ...sh('exit 3')]
+  t.match(await cli(lost), { status: 3, stderr: /ENOENT/ }, 'the status stays')
+})
+
+t.test('--timeout ends all of it', async t => {
+  const dir = scratch(t)
+  const deaf = `setsid sh -c 'trap "" TERM; while :; do sleep 1; done' & while :; do sleep 0.1; done`
+  const { status, stderr } = await cli(['run', '--timeout', '300', '--parent', dir, ...sh(deaf)])
+  t.equal(status, 124)
+  t.match(stderr, /ended by SIGTERM after .*; timed out; .*left behind and ended$/m)
+  t.same(below(dir), [])
+})
+
+t.test('--fail-on-oom: a job that hides that one of its processes was killed', async t => {
+  const dir = scratch(t)
+  const hidden = (...options: string[]) =>
+    cli(
+      ['run', '--max', '16M', ...options, '--parent', dir, ...sh(`${compiled('hog')} || true`)],
+      fill,
+    )
+  t.match(await hidden(), { status: 0, stderr: /exited with 0; out of memory: the kernel killed/ })
+  t.match(await hidden('--fail-on-oom'), { status: 137 })
+  const fine = ['run', '--fail-on-oom', '--parent', dir, ...sh('exit 0')]
+  t.match(await cli(fine), { status: 0 })
+})
+
+t.test('--observe: no group of its own', async t => {
+  const home = scratch(t)
+  const script = `grep ${HIERARCHY} /proc/self/cgroup; exit 4`
+  const running = new RunningCli(['run', '--observe', ...sh(script)], { inside: home })
+  const { status, stdout, stderr } = await running.done
+  t.equal(status, 4)
+  t.ok(stdout.trimEnd().endsWith(home.split('/').slice(-2).join('/')), stdout)
+  t.match(stderr, /^cgroup-oom: exited with 4 after [^;]*\n$/)
+  for (const option of [
+    ['--max', '1M'],
+    ['--delay', '1'],
+    ['--name', 'x'],
+    ['--parent', home],
+  ]) {
+    t.match(await cli(['run', '--observe', ...option, ...sh('exit')]), { status: 2 })
+  }
+  t.match(await cli(['run', '--raise', '1M', ...sh('exit')]), { status: 2, stderr: /--delay/ })
 })
 
 t.test('processes that the command leaves behind are ended', async t => {

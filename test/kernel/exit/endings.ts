@@ -1,6 +1,6 @@
 // exitReport(): each way in which a child ends, made for real, and what is said about it.
 // lab: short on 6.1/v2
-import { spawn as startPlain, type ChildProcess } from 'node:child_process'
+import { spawn as startPlain, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import {
@@ -292,6 +292,33 @@ t.test('asked for when it has ended', async t => {
   child.stdin!.write(`fill ${64 * MiB}\n`)
   await once(child, 'exit')
   t.match(await exitReport(child), { oom: 'likely', by: 'kernel', signal: 'SIGKILL' })
+})
+
+t.test('asked for late: certain only in a group that was made for it', async t => {
+  const parent = await openGroup(t, scratch(t))
+  const late = async (group: MemoryGroup, script: string) => {
+    const child = spawn('sh', ['-c', script], { group, stdio: 'ignore' })
+    // Blocks this thread until all of it has happened.
+    spawnSync('sleep', ['0.5'])
+    return exitReport(child)
+  }
+  const greedy = 'x=0123456789; while :; do x=$x$x; done'
+  const made = await parent.create('made', { max: '16M' })
+  t.match(await late(made, `sh -c '${greedy}' || true`), { oom: 'yes', by: 'kernel', code: 0 })
+  const opened = await openGroup(t, made.path)
+  t.match(await late(opened, greedy), { oom: 'likely', by: 'kernel', signal: 'SIGKILL' })
+  t.match(await late(opened, 'exit 0'), { oom: 'unknown', code: 0 })
+  await made.remove()
+  await made.close()
+})
+
+t.test('what it starts at once is its own', async t => {
+  const group = await openGroup(t, scratch(t, 16 * MiB))
+  const child = spawn('sh', ['-c', `${hog} || true`], { group, stdio: ['pipe', 'pipe', 'ignore'] })
+  const report = exitReport(child)
+  child.stdin.on('error', () => {})
+  child.stdin.write(`fill ${64 * MiB}\n`)
+  t.match(await report, { oom: 'yes', by: 'kernel', code: 0 })
 })
 
 t.test('through groupOptions(), and where this process is', async t => {
