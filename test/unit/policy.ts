@@ -73,8 +73,7 @@ t.test('the plan comes before the deadline, in order, whatever the delay', async
 })
 
 t.test('guard() takes it', async t => {
-  const check = (options: object) =>
-    checkGuardOptions({ delayMs: 1000, ...options })
+  const check = (options: object) => checkGuardOptions({ delayMs: 1000, ...options })
   const policy: PolicyStep[] = [{ raise: '1M' }, { signal: 'SIGTERM', waitMs: 10 }, 'kill-group']
   t.match(check({ policy }), {
     fallback: 'kill-group',
