@@ -68,7 +68,7 @@ export interface PolicySignal {
  *
  * Raises come first, and each is for one episode of a group: the next one begins with the next step. All other steps
  * follow each other within each episode, until it ends. They are a native plan, which needs no JavaScript. A raise needs
- * some: where this process has not raised the limit after 100 ms, the next step follows.
+ * some: where this process has not raised the limit after 500 ms, the next step follows.
  */
 export type PolicyStep = PolicyRaise | PolicySignal | 'kill-largest' | 'kill-newest' | 'kill-group'
 

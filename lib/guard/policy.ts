@@ -15,7 +15,7 @@ import {
 import { bytes, optionalBytes } from '../base/bytes.js'
 
 // What a raise is given before the next step follows.
-const RAISE_MS = 100
+const RAISE_MS = 500
 // What a kill is given to free memory before the next step follows.
 const KILL_MS = 200
 

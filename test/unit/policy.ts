@@ -27,10 +27,10 @@ t.test('a policy becomes a plan', async t => {
     ),
     {
       plan: [
-        { afterMs: 100, action: 'headroom', bytes: 8 * MiB },
-        { afterMs: 100, action: 'signal', signal: 'SIGTERM' },
-        { afterMs: 2100, action: 'kill-largest' },
-        { afterMs: 2300, action: 'kill-group' },
+        { afterMs: 500, action: 'headroom', bytes: 8 * MiB },
+        { afterMs: 500, action: 'signal', signal: 'SIGTERM' },
+        { afterMs: 2500, action: 'kill-largest' },
+        { afterMs: 2700, action: 'kill-group' },
       ],
       raises: [32 * MiB, 16 * MiB],
       fallback: 'kill-group',
@@ -79,8 +79,8 @@ t.test('guard() takes it', async t => {
     fallback: 'kill-group',
     raises: [MiB],
     plan: [
-      { action: 'signal', afterMs: 100, target: 'all' },
-      { action: 'kill-group', afterMs: 110 },
+      { action: 'signal', afterMs: 500, target: 'all' },
+      { action: 'kill-group', afterMs: 510 },
     ],
   })
   t.equal(check({ policy, fallback: 'kernel' }).fallback, 'kernel')
