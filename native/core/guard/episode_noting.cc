@@ -15,17 +15,18 @@ void EpisodeNoting::begin(int64_t now) {
   if (!seat_) return;
   episode_ = machine_.id();
   counted_ = false;
+  over_ = false;
   tried_at_ = 0;
   NotesPool::notes(*seat_).curve.add(machine_.started_at(), machine_.first());
   count(now);
 }
 
 void EpisodeNoting::sample(int64_t now) {
-  if (seat_) NotesPool::notes(*seat_).curve.add(now, machine_.last());
+  if (seat_ && !over_) NotesPool::notes(*seat_).curve.add(now, machine_.last());
 }
 
 void EpisodeNoting::count(int64_t now) {
-  if (!seat_ || counted_ || !machine_.active() || machine_.id() != episode_) return;
+  if (!seat_ || counted_ || over_) return;
   if (tried_at_ != 0 && now - tried_at_ < kRetry) return;
   if (jobs_.start(JobPurpose::kCensus, now,
                   {.kind = JobKind::kCensus, .census = &NotesPool::notes(*seat_).census})) {
@@ -33,16 +34,17 @@ void EpisodeNoting::count(int64_t now) {
   }
 }
 
+bool EpisodeNoting::end() {
+  over_ = true;
+  return seat_ != nullptr && jobs_.busy(JobPurpose::kCensus);
+}
+
 bool EpisodeNoting::counted(uint32_t episode, int32_t result) {
   if (!seat_) return false;
-  const bool over = !machine_.active() || machine_.id() != episode_;
-  if (episode != episode_) {
-    // Of the episode before.
-    NotesPool::notes(*seat_).census.clear();
-    return false;
-  }
-  counted_ = result == 0;
-  return over;
+  counted_ = episode == episode_ && result == 0;
+  // Of the episode before: it says nothing of this one, which may be over as well.
+  if (episode != episode_) NotesPool::notes(*seat_).census.clear();
+  return over_;
 }
 
 uint64_t EpisodeNoting::finish() {

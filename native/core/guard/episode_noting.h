@@ -29,12 +29,15 @@ class EpisodeNoting {
   // of memory is tried again.
   void count(int64_t now);
   bool of(uint32_t episode) const { return seat_ != nullptr && episode_ == episode; }
-  // A helper still counts for the episode that has ended.
-  bool counting() const { return seat_ != nullptr && jobs_.busy(JobPurpose::kCensus); }
-  // The helper's answer, for that episode. True: it had ended, and finish() is due.
+  // The episode has ended. True: a helper still counts for it, and counted() follows; else
+  // finish() is due.
+  bool end();
+  // The helper's answer, for that episode. True: episode() has ended, and finish() is due.
   bool counted(uint32_t episode, int32_t result);
   // The episode has ended, and nothing is to come any more: the ticket, 0: there are no notes.
   uint64_t finish();
+  // That the notes are of.
+  uint32_t episode() const { return episode_; }
 
  private:
   static constexpr int64_t kRetry = 5 * kMs;
@@ -42,8 +45,9 @@ class EpisodeNoting {
   const EpisodeMachine& machine_;
   GroupJobs& jobs_;
   NotesPool::Seat* seat_ = nullptr;
-  uint32_t episode_ = 0;  // that the notes are of
+  uint32_t episode_ = 0;
   bool counted_ = false;
+  bool over_ = false;
   int64_t tried_at_ = 0;
 };
 

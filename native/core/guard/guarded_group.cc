@@ -252,7 +252,7 @@ void GuardedGroup::end(Sentinel& sentinel, const EpisodeEnd& how) {
   const bool undecided = clear_up(how);
   // One that was unseen has none.
   const bool noted = notes_.of(how.id);
-  const bool unnoted = noted && notes_.counting();
+  const bool unnoted = noted && notes_.end();
   reports_.end(sentinel, how, undecided, unnoted, noted && !unnoted ? notes_.finish() : 0);
 }
 
@@ -333,7 +333,7 @@ void GuardedGroup::use_answer(Sentinel& sentinel, int64_t now, const JobOrder& o
       break;
     case JobKind::kCensus:
       if (notes_.counted(order.episode, result)) {
-        reports_.noted(sentinel, order.episode, notes_.finish());
+        reports_.noted(sentinel, notes_.episode(), notes_.finish());
       }
       break;
     default:
