@@ -101,3 +101,12 @@ TEST_CASE("no limit, and one that no number has room for, are none") {
   CHECK(curve[0].line == UsageCurve::kNone);
   CHECK(curve[1].line == 0);
 }
+
+TEST_CASE("time never goes back") {
+  UsageCurve curve;
+  curve.add(kNow, sample_of(4096));
+  curve.add(kNow - kMs, sample_of(8192));
+  REQUIRE(curve.size() == 2);
+  CHECK(curve[1].at == kNow);
+  CHECK(curve[1].usage == 2);
+}

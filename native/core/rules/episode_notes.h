@@ -73,6 +73,8 @@ class UsageCurve {
     apart_ = 0;
   }
   void add(int64_t at, const Sample& s) {
+    // An answer may be worked on with the time at which it came, after later samples.
+    if (size_ > 0) at = std::max(at, list_[size_ - 1].at);
     const uint64_t line = s.limit > s.band ? s.limit - s.band : 0;
     const Point point{.at = at,
                       .usage = units(s.usage),
