@@ -10,8 +10,7 @@ import { ServiceManager } from './guard/notify.js'
 import { metricsAddress, serveMetrics, type MetricsAddress } from './metrics-server.js'
 import { OomMetrics } from '../metrics/metrics.js'
 
-const help = `Usage: cgroup-oom guard [OPTIONS] GROUP…
-       cgroup-oom guard --config FILE [--metrics ADDRESS] [--json]
+const help = `Usage: cgroup-oom guard [OPTIONS] GROUP…, or guard --config FILE [--metrics ADDRESS] [--json]
 
 Guards groups that exist already, of containers, units or pods, and prints their episodes, one line each.
 Ends with SIGINT, SIGTERM, or when all groups are gone; the groups are as before then.
@@ -22,6 +21,7 @@ Options:
   --fallback F        at the deadline: kernel, kill-largest, kill-newest or kill-group
   --hold BY           kernel (default), signals (nothing is written), or auto
   --on-episode CMD    run by a shell for each episode: JSON on stdin, CGROUP_OOM_* variables
+  --record FILE       append each episode to FILE, which cgroup-oom report shows
   --follow            guard a group of the same name when it comes back
   --take-over         also guard a group whose killer is disabled already
   --config FILE       all of this as JSON; SIGHUP reads it again
@@ -45,6 +45,7 @@ const OF_GROUPS = [
   'fallback',
   'hold',
   'on-episode',
+  'record',
   'follow',
   'take-over',
 ] as const
@@ -59,6 +60,7 @@ function optionsOf(args: string[]): Options {
       fallback: { type: 'string' },
       hold: { type: 'string' },
       'on-episode': { type: 'string' },
+      record: { type: 'string' },
       follow: { type: 'boolean' },
       'take-over': { type: 'boolean' },
       config: { type: 'string' },
@@ -88,6 +90,7 @@ function optionsOf(args: string[]): Options {
         fallback,
         ...(hold === undefined ? {} : { hold: { by: hold } }),
         onEpisode: values['on-episode'],
+        record: values.record,
         follow: values.follow,
         takeOver: values['take-over'],
       }),

@@ -136,7 +136,7 @@ export function reporting(child: ChildProcess): void {
   expectTypeOf(exitReport(child)).toEqualTypeOf<Promise<ExitReport>>()
   expectTypeOf<ExitReport['oom']>().toEqualTypeOf<'yes' | 'likely' | 'no' | 'unknown'>()
   // @ts-expect-error a child
-  exitReport(1)
+  void exitReport(1)
 }
 
 // What holds a group can be chosen, and is known of the guard.

@@ -35,6 +35,7 @@ const all = {
   ],
   hold: { by: 'auto', band: '64M', who: 'members', freeze: 'never' },
   onEpisode: ['logger', 'out of memory'],
+  record: '/var/log/oom.jsonl',
   follow: true,
   takeOver: true,
 }

@@ -18,6 +18,7 @@ export interface GroupConfig {
   plan?: PlanStep[]
   hold?: HoldOptions
   onEpisode?: EpisodeCommand
+  record?: string
   follow: boolean
   takeOver: boolean
 }
@@ -32,7 +33,16 @@ export const DEFAULT_DELAY_MS = 1000
 export class ConfigError extends Error {}
 
 // What a group may have; at the top of the file it is the default of all groups.
-const SETTINGS = ['delayMs', 'fallback', 'plan', 'hold', 'onEpisode', 'follow', 'takeOver'] as const
+const SETTINGS = [
+  'delayMs',
+  'fallback',
+  'plan',
+  'hold',
+  'onEpisode',
+  'record',
+  'follow',
+  'takeOver',
+] as const
 const TOP = ['$schema', 'groups', ...SETTINGS]
 const GROUP = ['path', ...SETTINGS]
 const HOLD = ['by', 'band', 'who', 'freeze']
@@ -104,10 +114,10 @@ function asGuard(options: Dictionary): void {
 /** One group's configuration, checked; the members of a group are nobody's children here. */
 export function groupConfig(value: unknown): GroupConfig {
   const given = onlyKeys('group', value, GROUP)
-  const { path, delayMs = DEFAULT_DELAY_MS, fallback, plan, hold, onEpisode } = given
+  const { path, delayMs = DEFAULT_DELAY_MS, fallback, plan, hold, onEpisode, record } = given
   if (Array.isArray(plan)) plan.forEach(stepKeys)
   if (hold !== undefined) onlyKeys('hold', hold, HOLD)
-  const options = { delayMs, fallback, plan, hold }
+  const options = { delayMs, fallback, plan, hold, record }
   asGuard(options)
   return {
     path: groupPath('path', path),
@@ -116,6 +126,7 @@ export function groupConfig(value: unknown): GroupConfig {
     ...(plan === undefined ? {} : { plan: plan as PlanStep[] }),
     hold: { who: 'members', ...(hold as HoldOptions | undefined) },
     ...(onEpisode === undefined ? {} : { onEpisode: commandOf(onEpisode) }),
+    ...(record === undefined ? {} : { record: record as string }),
     follow: boolean('follow', given.follow, false),
     takeOver: boolean('takeOver', given.takeOver, false),
   }

@@ -69,7 +69,9 @@ async function starve(dir: string): Promise<void> {
 
 t.test('an episode as it is printed; SIGTERM puts everything back', async t => {
   const dir = scratch(t, 16 * MiB)
-  const running = await guarding(t, ['--delay', '200', '--fallback', 'kill-largest', dir])
+  const record = join(t.testdir(), 'oom.jsonl')
+  const options = ['--delay', '200', '--fallback', 'kill-largest', '--record', record]
+  const running = await guarding(t, [...options, dir])
   t.match(await running.line('armed'), { group: dir, heldBy: 'kernel', delayMs: 200 })
   t.ok(isHeld(dir))
   await starve(dir)
@@ -84,6 +86,7 @@ t.test('an episode as it is printed; SIGTERM puts everything back', async t => {
   t.match(await running.done, { status: 0, stderr: '' })
   t.ok(running.all('released').length === 1)
   t.notOk(isHeld(dir))
+  t.match(JSON.parse(readFileSync(record, 'utf8')), { group: dir, outcome: 'fallback' })
 })
 
 t.test('as text: a line an event; ends when all groups are gone', async t => {
