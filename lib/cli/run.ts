@@ -32,9 +32,8 @@ Prints on stderr what happens when it runs out of memory, and how it ended.
 
 Options:
   --max SIZE      the group's limit: bytes, or with K, M, G, T (powers of 1024); default: none
-  --delay MS      guard it: when it is out of memory its tasks wait up to MS milliseconds for memory to
-                  be freed or the limit to be raised, then the fallback decides. Default: not guarded,
-                  the kernel's killer decides at once
+  --delay MS      guard it: when it is out of memory its tasks wait up to MS milliseconds for memory or a
+                  higher limit, then the fallback decides. Default: the kernel decides at once
   --fallback F    kernel (default), kill-largest, kill-newest or kill-group
   --raise SIZE    with --delay: raise the limit by SIZE, the first time that it is out of memory
   --timeout MS    end all of it after MS milliseconds: SIGTERM, 2 s later SIGKILL
@@ -47,8 +46,7 @@ Options:
   --quiet         only the command's own output
   --help          this text
 
-SIGTERM and SIGHUP are passed on to the command, and SIGINT and SIGQUIT unless the terminal sends
-them to it anyway.
+SIGTERM and SIGHUP are passed on to the command, SIGINT and SIGQUIT unless the terminal sends them to it.
 
 Exit status: the command's own; 128 + N if signal N ended it; ${TIMED_OUT} after --timeout; ${FAILED} if cgroup-oom itself failed,
 ${NOT_EXECUTABLE} if the command cannot be executed, ${NOT_FOUND} if it is not found; 2 usage.
