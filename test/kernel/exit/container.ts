@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { ExitReport } from '../../../lib/index.js'
+import type { BudgetReport, ExitReport, JobReport } from '../../../lib/index.js'
 import { compiled } from '../../helpers/compile.js'
 import { MiB, mount } from '../../helpers/memory-files.js'
 import { Remote } from '../../helpers/remote.js'
@@ -59,4 +59,42 @@ t.test('a guard that holds by signals', { skip }, async t => {
   const report = await job(remote, FILL)
   t.match(report, { oom: 'yes', by: 'guard', origin: 'self', signal: 'SIGKILL', kernelKills: 0 })
   t.match(report, { episodes: 1 })
+})
+
+// tail keeps all of a line; the process group is the job's own.
+const GREEDY = JSON.stringify(['-c', `head -c ${2 * LIMIT} /dev/zero | tail -n 1`])
+
+t.test('run() where no group can be made', { skip }, async t => {
+  const { remote } = await supervisor(t)
+  const fine = await remote.run<JobReport>("return oom.run('echo', ['done'])")
+  t.match(fine, { oom: 'no', code: 0, stdout: 'done\n', timedOut: false })
+  const guarded = await remote.run<JobReport>(
+    `return oom.run('sh', ${GREEDY}, { policy: ['kill-group'], delayMs: 5000 })`,
+  )
+  t.match(guarded, { oom: 'yes', by: 'guard', kernelKills: 0, stdout: '' })
+  t.ok(
+    guarded.timeline.some(({ event }) => event === 'episode-end'),
+    JSON.stringify(guarded.timeline),
+  )
+  t.match(await remote.run("return oom.run('true')"), { oom: 'no', code: 0 })
+})
+
+t.test('a budget where no groups can be made', { skip }, async t => {
+  const { remote } = await supervisor(t)
+  const reports = await remote.run<BudgetReport[]>(`
+    const group = await oom.MemoryGroup.of('self')
+    const budget = new oom.MemoryBudget({ group, most: 2, delayMs: 10_000 })
+    const stdio = 'ignore'
+    const reports = await Promise.all([
+      budget.run('true', [], { stdio }),
+      budget.run('sh', ${GREEDY}, { stdio }),
+      budget.run('true', [], { stdio }),
+    ])
+    await budget.close()
+    return reports`)
+  const [first, greedy, last] = reports
+  t.match(first, { code: 0, attempts: 1 })
+  t.match(greedy, { attempts: 2, kernelKills: 0, signal: 'SIGKILL' })
+  t.match(greedy!.oom, /^(yes|likely)$/)
+  t.match(last, { code: 0 })
 })
