@@ -22,6 +22,7 @@ table.
   -s, --short                   only the files that are tagged as short on the machine
   -k, --kernel KERNEL/VERSION   this one only, as 6.1/v1; may be given again (${MATRIX.join(', ')})
   -j, --jobs N                  files at once in a machine (2)
+  -m, --machines N              machines at once (2)
   -t, --timeout SECONDS         for each file (600)
   -b, --boot SECONDS            for each machine (3600)
   -v, --verbose                 reasons of skipped tests, time of each file
@@ -34,6 +35,7 @@ const { values, positionals } = parseArgs({
     all: { type: 'boolean', short: 'a' },
     short: { type: 'boolean', short: 's' },
     jobs: { type: 'string', short: 'j', default: '2' },
+    machines: { type: 'string', short: 'm', default: '2' },
     timeout: { type: 'string', short: 't', default: '600' },
     boot: { type: 'string', short: 'b', default: '3600' },
     verbose: { type: 'boolean', short: 'v' },
@@ -150,8 +152,17 @@ function row(cells) {
 
 try {
   const lab = new Lab()
-  const rows = []
-  for (const entry of entries) rows.push(await runEntry(lab, entry))
+  // The one with most files first, so that it does not run alone at the end.
+  const sizeOf = entry => chosenFor(entry.join('/')).length
+  const left = [...entries].sort((a, b) => sizeOf(b) - sizeOf(a))
+  const byEntry = new Map()
+  const worker = async () => {
+    for (let entry; (entry = left.shift()) !== undefined;) {
+      byEntry.set(entry, await runEntry(lab, entry))
+    }
+  }
+  await Promise.all(Array.from({ length: Number(values.machines) }, worker))
+  const rows = entries.map(entry => byEntry.get(entry))
   console.log(`\n${row(['kernel', 'version', 'passed', 'failed', 'skipped', 'again', 'seconds'])}`)
   for (const r of rows) {
     if (r.missing) console.log(`${row([r.wanted, r.version])} not to be had`)

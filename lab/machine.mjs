@@ -26,16 +26,18 @@ const ENVIRONMENT = {
 }
 const DISK = 512 * 1024 // KiB, sparse
 
-/** Removes what runs that are gone have left: run-PID, and half-made parts of the cache. */
+/** Removes what runs that are gone have left: run-PID-N, and half-made parts of the cache. */
 function sweep() {
   for (const name of readdirSync(cache)) {
-    const pid = /^(?:run-|.*\.part-)(\d+)$/.exec(name)?.[1]
+    const pid = /^(?:run-|.*\.part-)(\d+)(?:-\d+)?$/.exec(name)?.[1]
     if (pid && !existsSync(`/proc/${pid}`)) rmSync(join(cache, name), { recursive: true })
   }
 }
 
 export class Lab {
   #apt
+  #runs = 0
+  #turn = Promise.resolve()
   #programs = join(cache, 'programs')
 
   constructor() {
@@ -51,6 +53,13 @@ export class Lab {
     this.#apt = new Apt(join(cache, 'apt'))
   }
 
+  /** What makes something in the cache, one after the other, also where several machines run at once. */
+  #inTurn(work) {
+    const mine = this.#turn.then(work)
+    this.#turn = mine.catch(() => {})
+    return mine
+  }
+
   /** QEMU and busybox, unpacked into the cache. */
   async #tools() {
     if (existsSync(this.#programs)) return this.#programs
@@ -63,34 +72,40 @@ export class Lab {
 
   /** A kernel, fetched when the cache has none of that version; rejects when it cannot be had. */
   kernel(wanted) {
-    return kernel(this.#apt, cache, wanted)
+    return this.#inTurn(() => kernel(this.#apt, cache, wanted))
+  }
+
+  /** The files of one run. */
+  async #files(own, { version, argv, env = {}, archive }) {
+    const programs = await this.#tools()
+    const system = await base(cache, programs)
+    mkdirSync(own)
+    const initrd = join(own, 'initrd')
+    copyFileSync(system, initrd, constants.COPYFILE_FICLONE)
+    appendFileSync(initrd, await runArchive(cache, version, argv, { ...ENVIRONMENT, ...env }))
+    if (archive) appendFileSync(initrd, archive)
+    const log = join(own, 'console')
+    writeFileSync(log, '')
+    const disk = join(own, 'disk')
+    writeFileSync(disk, '')
+    truncateSync(disk, DISK * 1024)
+    await must(join(programs, 'bin/busybox'), ['mke2fs', '-F', '-m', '0', disk, String(DISK)])
+    return { programs, initrd, disk, console: log }
   }
 
   /**
    * Runs a command in a machine of its own. `options`: more of the kernel's; `counted`: a machine whose
    * time is instructions; `archive`: more files for its root (cpio.mjs).
    */
-  async run({ kernel, version, argv, env = {}, seconds, output, ...machine }) {
-    const programs = await this.#tools()
-    const system = await base(cache, programs)
-    const own = join(cache, `run-${process.pid}`)
+  async run({ kernel, seconds, output, ...machine }) {
+    const own = join(cache, `run-${process.pid}-${this.#runs++}`)
     const clear = () => rmSync(own, { recursive: true, force: true })
     process.once('exit', clear)
     try {
-      mkdirSync(own)
-      const initrd = join(own, 'initrd')
-      copyFileSync(system, initrd, constants.COPYFILE_FICLONE)
-      appendFileSync(initrd, await runArchive(cache, version, argv, { ...ENVIRONMENT, ...env }))
-      if (machine.archive) appendFileSync(initrd, machine.archive)
-      const log = join(own, 'console')
-      writeFileSync(log, '')
-      const disk = join(own, 'disk')
-      writeFileSync(disk, '')
-      truncateSync(disk, DISK * 1024)
-      await must(join(programs, 'bin/busybox'), ['mke2fs', '-F', '-m', '0', disk, String(DISK)])
-      const parts = { programs, kernel: kernel.file, initrd, disk, console: log }
+      const parts = await this.#inTurn(() => this.#files(own, machine))
       const { memory = 1024, options = [], counted = false } = machine
-      return await boot({ ...parts, seconds, memory, options, counted, output })
+      const how = { kernel: kernel.file, seconds, memory, options, counted, output }
+      return await boot({ ...parts, ...how })
     } finally {
       process.off('exit', clear)
       clear()
