@@ -24,14 +24,14 @@ function* targets(value) {
 }
 
 function checkContents(files) {
-  const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', NOTICES]
+  const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', 'SECURITY.md', NOTICES]
   const binaries = BINARIES.map(({ directory, name }) => `prebuilds/${directory}/${name}`)
   wanted.push(...binaries)
   const missing = [...wanted, ...targets(exports), ...targets(bin)].filter(f => !files.includes(f))
   if (missing.length > 0) fail(`not in the package: ${missing.join(', ')}`)
   // With binding.gyp in it, npm would compile on every install.
   const allowed = [
-    /^(LICENSE|README\.md|CHANGELOG\.md|THIRD-PARTY-NOTICES\.md|package\.json)$/,
+    /^(LICENSE|README\.md|(CHANGELOG|SECURITY)\.md|THIRD-PARTY-NOTICES\.md|package\.json)$/,
     /^docs\/[\w-]+\.md$/,
     /^examples\/([\w-]+\.js|guard\.json|compose\.yaml|[\w-]+\.service)$/,
     /^schemas\/[\w-]+\.json$/,

@@ -10,6 +10,7 @@ const DOCS = [
     .filter(name => name.endsWith('.md'))
     .map(name => `docs/${name}`),
   'CONTRIBUTING.md',
+  'SECURITY.md',
 ]
 
 const textOf = new Map(DOCS.map(doc => [doc, readFileSync(doc, 'utf8')]))
