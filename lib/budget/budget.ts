@@ -130,8 +130,8 @@ export class MemoryBudget implements AsyncDisposable {
   }
 
   /**
-   * Ends it: jobs that wait are rejected with ERR_CLOSED, those that run are killed, and the guard is disposed. The
-   * group itself stays open.
+   * Ends it: jobs that have not been started are rejected with ERR_CLOSED, those that run are killed, and the guard is
+   * disposed. The group itself stays open.
    */
   async close(): Promise<void> {
     this.#closed = true
@@ -216,6 +216,8 @@ export class MemoryBudget implements AsyncDisposable {
 
   async #yield(guard: OomGuard): Promise<void> {
     for await (const episode of guard) {
+      // One that ended while the last one was worked on: who runs now is not why it began.
+      if (episode.signal.aborted) continue
       const newest = this.#running.filter(({ yielding }) => !yielding).at(-1)
       if (newest?.place === undefined) continue
       newest.yielding = true
@@ -262,7 +264,9 @@ export class MemoryBudget implements AsyncDisposable {
     const { onStart, signal } = entry.options
     const attempts = entry.alone ? 2 : 1
     try {
-      if (this.#closed || signal?.aborted) throw new AbortError(signal?.reason)
+      // While its group was made.
+      if (this.#closed) throw ownError('ERR_CLOSED', this.group.path)
+      if (signal?.aborted) throw new AbortError(signal.reason)
       const child = place.start(entry.command, entry.args, {
         stdio: 'inherit',
         ...withoutOwn(entry.options),

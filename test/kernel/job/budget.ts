@@ -126,14 +126,25 @@ t.test(
 
 t.test('close() ends all', async t => {
   const budget = await budgetOf(t, 128, 1)
-  const running = budget.run('sleep', ['1000'])
+  const seen = counting()
+  const running = budget.run('sleep', ['1000'], seen.options('running'))
   const waiting = budget.run('true')
   const refused = t.rejects(waiting, { code: 'ERR_CLOSED' })
-  await until(() => budget.jobs.running === 1 && groupsBelow(budget.group.path).length === 1)
+  await until(() => seen.starts.length === 1)
   await budget.close()
   t.match(await running, { signal: 'SIGKILL', attempts: 1 })
   await refused
   await t.rejects(budget.run('true'), { code: 'ERR_CLOSED' })
+  await until(() => groupsBelow(budget.group.path).length === 0)
+})
+
+t.test('close() while a job is being started', async t => {
+  const budget = await budgetOf(t, 128, 1)
+  const starting = t.rejects(budget.run('sleep', ['1000']), { code: 'ERR_CLOSED' })
+  // Each turn of the loop: its group is made by another thread, and not yet.
+  while (budget.jobs.running === 0) await new Promise(setImmediate)
+  await budget.close()
+  await starting
   await until(() => groupsBelow(budget.group.path).length === 0)
 })
 
