@@ -32,7 +32,7 @@ function checkContents(files) {
   // With binding.gyp in it, npm would compile on every install.
   const allowed = [
     /^(LICENSE|README\.md|(CHANGELOG|SECURITY)\.md|THIRD-PARTY-NOTICES\.md|package\.json)$/,
-    /^docs\/[\w-]+\.md$/,
+    /^docs\/[\w-]+\.(md|svg)$/,
     /^examples\/([\w-]+\.js|guard\.json|compose\.yaml|[\w-]+\.service)$/,
     /^schemas\/[\w-]+\.json$/,
     /^dist\/(esm|commonjs)\/(package\.json|(lib|types)\/.*\.(c?js|d\.c?ts|c?js\.map))$/,
