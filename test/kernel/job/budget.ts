@@ -1,5 +1,4 @@
 // Jobs in parallel within a budget of memory: real processes in a group with a limit.
-// lab: short on 6.1/v2
 import { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { BudgetJobOptions } from '../../../types/index.js'
