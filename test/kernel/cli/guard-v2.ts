@@ -1,5 +1,4 @@
 // cgroup-oom guard on cgroup v2: an episode in a held group, its end and its coming back, what is put back.
-// lab: short on 6.1/v2
 import t from 'tap'
 import { rmdirSync } from 'node:fs'
 import { RunningCli } from '../../helpers/cli.js'

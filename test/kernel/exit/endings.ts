@@ -1,5 +1,4 @@
 // exitReport(): each way in which a child ends, made for real, and what is said about it.
-// lab: short on 6.1/v2
 import { spawn as startPlain, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
