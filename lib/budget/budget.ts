@@ -138,9 +138,13 @@ export class MemoryBudget implements AsyncDisposable {
     clearInterval(this.#timer)
     const closed = ownError('ERR_CLOSED', this.group.path)
     for (const entry of [...this.#waiting]) this.#stop(entry, closed)
-    await Promise.all(this.#running.map(async entry => entry.place?.kill()))
-    const guard = await this.#guard?.catch(() => undefined)
-    await guard?.dispose()
+    try {
+      await Promise.all(this.#running.map(async entry => entry.place?.kill()))
+    } finally {
+      // Whatever a job that cannot be killed says.
+      const guard = await this.#guard?.catch(() => undefined)
+      await guard?.dispose()
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ChildProcess, SpawnOptions } from 'node:child_process'
 import type { MemoryGroup } from '../../types/group.js'
+import type { OomError } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 import { spawn } from '../spawn/spawn.js'
 
@@ -17,6 +18,15 @@ export async function used(group: MemoryGroup): Promise<number> {
     name => new RegExp(`^${total}${name} (\\d+)$`, 'm').exec(stat)?.[1] ?? '0',
   )
   return Math.max(usage - cache.reduce((sum, bytes) => sum + Number(bytes), 0), 0)
+}
+
+/** A group that another program has removed, or its own job's end has closed, needs nothing more. */
+async function unlessGone(work: Promise<unknown>): Promise<void> {
+  try {
+    await work
+  } catch (error) {
+    if (!['ENOENT', 'ENODEV', 'ERR_CLOSED'].includes((error as OomError).code)) throw error
+  }
 }
 
 export interface JobPlace {
@@ -45,12 +55,16 @@ export function inGroup(group: MemoryGroup): JobPlace {
     async kill() {
       // It may not have joined the group yet.
       child?.kill('SIGKILL')
-      await group.kill({ recursive: true })
+      await unlessGone(group.kill({ recursive: true }))
     },
     async end() {
-      const peak = await group.peak().catch(() => undefined)
-      await group.remove({ kill: true })
-      return peak
+      try {
+        const peak = await group.peak().catch(() => undefined)
+        await unlessGone(group.remove({ kill: true }))
+        return peak
+      } finally {
+        await group.close()
+      }
     },
   }
 }

@@ -1,11 +1,12 @@
 // Jobs in parallel within a budget of memory: real processes in a group with a limit.
-import { readdirSync } from 'node:fs'
+import { readdirSync, rmdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { BudgetJobOptions } from '../../../types/index.js'
 import { MemoryBudget } from '../../../lib/index.js'
 import { MiB } from '../../helpers/memory-files.js'
 import { openGroup } from '../../helpers/group.js'
 import { scratch, until } from '../../helpers/scratch.js'
+import { openFds } from '../../helpers/watching.js'
 
 const groupsBelow = (dir: string): string[] =>
   readdirSync(dir, { withFileTypes: true })
@@ -92,6 +93,36 @@ t.test('a job that does not fit alone fails, after its second attempt', async t 
   t.match(report, { oom: 'yes', signal: 'SIGKILL', attempts: 2 })
   const next = await budget.run(process.execPath, takes(1), { stdio: 'ignore' })
   t.match(next, { oom: 'no', code: 0, attempts: 1 }, 'the budget goes on')
+})
+
+t.test('a job leaves no descriptor, also where another program has removed its group', async t => {
+  const budget = await budgetOf(t, 128, 1)
+  const job = () => budget.run('true', [], { stdio: 'ignore' })
+  await job()
+  const before = openFds()
+  for (let i = 0; i < 20; i++) t.equal((await job()).code, 0)
+  // The last one's pipes close when the loop comes to it; a descriptor of each would stay.
+  await until(() => openFds() <= before + 2)
+  const removed = budget.run(
+    'sh',
+    ['-c', `echo $$ > ${budget.group.path}/cgroup.procs; sleep 0.5`],
+    {
+      stdio: 'ignore',
+      onStart: child =>
+        child.once('spawn', () => {
+          const [name] = groupsBelow(budget.group.path)
+          void until(() => {
+            try {
+              rmdirSync(`${budget.group.path}/${name}`)
+              return true
+            } catch {
+              return false
+            }
+          })
+        }),
+    },
+  )
+  t.equal((await removed).code, 0)
 })
 
 t.test('peaks are learned by name', async t => {

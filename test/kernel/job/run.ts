@@ -1,12 +1,11 @@
 // run() and fork(): one call for a job, and what is left of it.
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { exitReport, fork, run, type MemoryGroup, type RunOptions } from '../../../lib/index.js'
 import { openGroup } from '../../helpers/group.js'
 import { hasMemsw, memswOf, MiB, read, version } from '../../helpers/memory-files.js'
-import { child as below, scratch } from '../../helpers/scratch.js'
+import { child as below, scratch, until } from '../../helpers/scratch.js'
 
 /** As /proc/PID/cgroup shows it. */
 const endOf = (dir: string): string => dir.split('/').slice(-2).join('/')
@@ -99,7 +98,7 @@ t.test('timeoutMs and signal end all of it', async t => {
   t.strictSame(groups(dir), [])
   const abort = new AbortController()
   const aborted = run(...sh(deaf), { ...options, signal: abort.signal })
-  await sleep(100)
+  await until(() => groups(dir).length === 1)
   abort.abort(new Error('why'))
   await t.rejects(aborted, { name: 'AbortError', cause: { message: 'why' } })
   await t.rejects(run('true', [], { signal: abort.signal }), { name: 'AbortError' })
