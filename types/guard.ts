@@ -116,7 +116,10 @@ export interface HoldOptions {
 
 /** How an episode ended. */
 export type Outcome =
-  /** Memory was freed and the group is no longer out of memory, or no process is left in it. */
+  /**
+   * Memory was freed and the group is no longer out of memory, or no process is left in it. A step of the plan may have
+   * freed it that had not answered within 20 ms: it is in `steps` with the code `'EINPROGRESS'`.
+   */
   | 'recovered'
   /** The program or another process raised the limit. */
   | 'limit-raised'

@@ -13,6 +13,8 @@ t.setTimeout(900_000)
 const DELAY = 300
 /** In the process; the group's own directory, which MemoryGroup has open, is one of them. */
 const EACH = 6
+/** What the process may have open for a moment, a file of /proc that one of its threads reads. */
+const PASSING = 8
 const q = JSON.stringify
 
 const kinds = (pid: number): string[] =>
@@ -50,7 +52,7 @@ t.test('each guard has six descriptors, and all guards work', async t => {
     const dirs = Array.from({ length: ${count} }, (_, i) => ${q(top)} + '/g' + i)
     await armAll(dirs)`)
   t.comment(`${count} guards armed in ${since(began).toFixed(0)} ms`)
-  const each = (kinds(remote.pid).length - before) / count
+  const each = (kinds(remote.pid).length - PASSING - before) / count
   const eachBehind = (kinds(guardian).length - behind) / count
   t.comment(`${each.toFixed(2)} descriptors each, ${eachBehind.toFixed(2)} in the guardian`)
   t.ok(each <= EACH, `${each} descriptors each`)
@@ -72,7 +74,7 @@ t.test('each guard has six descriptors, and all guards work', async t => {
   const half = Math.floor(count / 2)
   await remote.run(`await Promise.all(guards.splice(1, ${half}).map(guard => guard.dispose()))`)
   t.equal(dirs.filter(isHeld).length, count - half)
-  t.ok(kinds(remote.pid).length - before <= EACH * count, 'descriptors are closed')
+  t.ok(kinds(remote.pid).length - before <= EACH * count + PASSING, 'descriptors are closed')
   const killed = process.hrtime.bigint()
   remote.child.kill('SIGKILL')
   await allGone(remote)

@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, rmdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { type GuardOptions } from '../../../lib/index.js'
+import { type EpisodeEnd, type GuardOptions } from '../../../lib/index.js'
 import { compiled } from '../../helpers/compile.js'
 import { failure, guarded } from '../../helpers/guard.js'
 import { openGroup } from '../../helpers/group.js'
@@ -231,9 +231,7 @@ t.test('grandchildren, and those in groups below', async t => {
 t.test('a fork bomb does not outrun it', async t => {
   if (mountOf('pids') === undefined) return t.pass('nothing here to bound a fork bomb with')
   const dir = scratch(t, LIMIT)
-  const { next } = bound(
-    await guarded(t, dir, { ...signals, delayMs: 400, fallback: 'kill-group' }),
-  )
+  const { guard, next } = bound(await guarded(t, dir, { ...signals, fallback: 'kill-group' }))
   const bomb = await hogIn(t, dir)
   const pids = twin(t, 'pids', dir)
   write(pids, 'pids.max', 60)
@@ -241,18 +239,27 @@ t.test('a fork bomb does not outrun it', async t => {
   await bomb.bomb()
   const hog = await hogIn(t, dir)
   pour(hog, LIMIT).catch(() => {})
-  const episode = await next()
   const members = () => read(dir, 'cgroup.procs').split('\n').filter(Boolean).map(Number)
-  await until(() =>
-    members().every(pid => {
-      try {
-        return isStopped(pid) || state(pid) === 'Z'
-      } catch {
-        return true
-      }
-    }),
-  )
-  await episode.ended
+  const standsStill = (pid: number): boolean => {
+    try {
+      return isStopped(pid) || state(pid) === 'Z'
+    } catch {
+      return true
+    }
+  }
+  // What a fork that is refused has allocated is freed when the bomb stops: with that the group may
+  // be below its line again, until the other job has filled that as well.
+  let seen = false
+  for (let outcome = ''; outcome !== 'fallback'; ) {
+    const episode = await next()
+    let over = false
+    void episode.ended.then(() => (over = true))
+    await until(() => over || (seen ||= members().every(standsStill)))
+    if (seen) guard.setDelay(50)
+    outcome = (await episode.ended).outcome
+    t.match(outcome, /^(recovered|fallback)$/)
+  }
+  t.ok(seen, 'all stood still at once')
   await until(() => members().length === 0)
 })
 
@@ -306,7 +313,11 @@ t.test('a plan frees the ballast of a process that lives in the group', async t 
   const plan = [{ action: 'ballast', afterMs: 0 }] as const
   await remote.guard(home, { ...signals, ...ballast, plan: [...plan] })
   const { ended } = await inHome(remote)
-  t.match(await ended, { outcome: 'plan', kernelKills: 0, killed: [] })
+  const end = (await ended) as unknown as EpisodeEnd
+  t.match(end, { kernelKills: 0, killed: [] })
+  // A helper that has given it up may not get to say so before the group is seen to be well again.
+  const silent = end.steps?.[0]?.code === 'EINPROGRESS'
+  t.match(end.outcome, silent ? 'recovered' : 'plan')
 })
 
 // The worst that can happen to the process while its children stand still.
