@@ -194,10 +194,7 @@ export interface EpisodeEnd {
   lateNs: number
   /** Processes known to have been killed during the episode by the library. */
   killed: number[]
-  /**
-   * Tasks killed by the kernel's killer during the episode. In one that is reported afterwards, since this process was
-   * stopped (`'guardian'`), only those that no earlier look at the counters has seen: it may be 0.
-   */
+  /** Tasks killed by the kernel's killer during the episode. */
   kernelKills: number
   /**
    * Each step of the plan that was started, in order, and the fallback. The end waits 20 ms for a step that still runs

@@ -21,6 +21,7 @@ struct Rig {
   }
 
   std::string tell(Input input) {
+    input.unseen_waits = unseen_waits;
     constexpr const char* names[] = {"begin", "step", "fallback", "lower", "end"};
     input.sample = sample;
     Actions actions;
@@ -74,6 +75,7 @@ struct Rig {
   EpisodeMachine machine;
   Switch grip{machine.grip()};
   bool fails = false;  // the switch
+  bool unseen_waits = false;
   Sample sample;
   int64_t now = 1'000 * kMs;
 };
@@ -1625,6 +1627,26 @@ TEST_CASE("what the guardian has ended unseen is an episode that is over when it
   // What is out of memory now is the next episode, with the whole delay.
   CHECK(rig.after(1) == (again ? "begin step0" : ""));
   if (again) CHECK(rig.machine.deadline() == rig.now + 100 * kMs);
+}
+
+TEST_CASE("samples before the report of what was unseen take no kill from it") {
+  Rig rig(guard());
+  rig.sample.kills = 3;
+  rig.after(500);
+  const int64_t acted_at = rig.now;
+  rig.unseen_waits = true;
+  rig.sample.kills = 4;
+  for (int i = 0; i < 3; i++) CHECK(rig.after(5) == "");
+  CHECK(rig.tell(Fact::kUnseen, acted_at) == "begin end");
+  CHECK(rig.machine.end().kernel_kills == 1);
+  // The next one's are its own.
+  rig.unseen_waits = false;
+  rig.after(5);
+  rig.unseen_waits = true;
+  rig.sample.kills = 6;
+  rig.after(5);
+  CHECK(rig.tell(Fact::kUnseen, rig.now) == "begin end");
+  CHECK(rig.machine.end().kernel_kills == 2);
 }
 
 TEST_CASE("in an episode what the guardian has ended is never unseen") {

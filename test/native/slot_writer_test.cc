@@ -198,11 +198,13 @@ struct Unseen : Rig {
     bool is = unseen.take(slot, machine, now, given, out);
     CHECK((out.fact == Fact::kUnseen) == is);
     if (is) CHECK(out.unreadable == unreadable);
+    waits = given.unseen_waits;
     return is;
   }
   UnseenActs unseen;
   Input out;
   bool unreadable = false;
+  bool waits = false;
 };
 
 }  // namespace
@@ -244,11 +246,14 @@ TEST_CASE("an act whose end the guardian has not seen is waited for, as long as 
   rig.acts();
   int64_t acted_at = rig.now;
   rig.now += kMs;
+  CHECK_FALSE(rig.waits);
   CHECK_FALSE(rig.taken());
+  CHECK(rig.waits);
   CHECK(rig.unseen.next() == acted_at + 1100 * kMs);
   SUBCASE("it sees the end") {
     rig.slot.act_is_over();
     CHECK(rig.taken());
+    CHECK_FALSE(rig.waits);
   }
   SUBCASE("it has ended before") {
     rig.now = acted_at + 1100 * kMs - 1;

@@ -173,8 +173,10 @@ void GuardedGroup::command(Sentinel& sentinel, const Input& input) {
 }
 
 void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
-  Input next = input;
-  for (bool unseen = slot_.take_unseen(machine_, now, input, next);;) {
+  Input given = input, next;
+  bool unseen = slot_.take_unseen(machine_, now, given, next);
+  if (!unseen) next = given;
+  for (;;) {
     Actions actions;
     machine_.step(now, next, actions);
     standstill_.publish();
@@ -187,7 +189,7 @@ void GuardedGroup::feed(Sentinel& sentinel, int64_t now, const Input& input) {
     standstill_.publish();
     if (unseen) {
       unseen = false;
-      next = input;
+      next = given;
       continue;
     }
     if (!steps_.take_answer(next)) break;

@@ -44,7 +44,7 @@ class GuardianSlot {
   }
   // Call before each step of the machine. True: `out`, an OOM that the guardian has ended without
   // this process, comes first.
-  bool take_unseen(const EpisodeMachine& machine, int64_t now, const Input& given, Input& out) {
+  bool take_unseen(const EpisodeMachine& machine, int64_t now, Input& given, Input& out) {
     return slot_ && unseen_.take(*slot_, machine, now, given, out);
   }
   int64_t next() const { return unseen_.next(); }

@@ -71,14 +71,16 @@ class UnseenActs {
   // Longer than an act of the guardian's that runs takes: past it, that guardian has ended.
   static constexpr int64_t kActMost = KernelTurn::kWindowMost + 100 * kMs;
 
-  // Call before each step of the machine. True: `out` has to be passed on first.
-  bool take(const SharedSlot& slot, const EpisodeMachine& machine, int64_t now, const Input& given,
+  // Call before each step of the machine with a fresh sample, which `given` has. True: `out` has to
+  // be passed on first.
+  bool take(const SharedSlot& slot, const EpisodeMachine& machine, int64_t now, Input& given,
             Input& out) {
     SharedSlot::Acts acts = slot.seen_acts();
     until_ = kNever;
     if (acts.count == reported_) return false;
     // What the guardian does in an episode is that episode's.
     bool unseen = !machine.active();
+    given.unseen_waits = unseen;
     int64_t acted_at = slot.claimed_at.load();
     if (unseen && !acts.over) {
       // It may still act; if the group is out of memory, it does so in the episode that begins now.
@@ -92,6 +94,7 @@ class UnseenActs {
     out = given;
     out.fact = Fact::kUnseen;
     out.ns = acted_at;
+    given.unseen_waits = false;
     return true;
   }
   // When to ask again; kNever: with the next step.

@@ -126,7 +126,7 @@ void EpisodeMachine::check(int64_t now) const {
 void EpisodeMachine::close(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   bool removed = input.fact == Fact::kRemoved;
-  if (!removed) track(s);
+  if (!removed) track(input);
   if (active()) {
     // A group is removed, and its guard disposed, soon after a kill: neither hides who ended it.
     bool killed = kill_seen();
@@ -156,7 +156,7 @@ void EpisodeMachine::note_limit(const Input& input) {
 }
 
 void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
-  track(input.sample);
+  track(input);
 
   switch (input.fact) {
     case Fact::kSetDelay:
@@ -218,8 +218,10 @@ void EpisodeMachine::guardian_acted(int64_t now, const Input& input) {
   ending_ = Outcome::kGuardian;
 }
 
-void EpisodeMachine::track(const Sample& s) {
-  kills_before_ = sampled_ ? last_.kills : s.kills;
+void EpisodeMachine::track(const Input& input) {
+  const Sample& s = input.sample;
+  if (!unseen_waits_) kills_before_ = sampled_ ? last_.kills : s.kills;
+  unseen_waits_ = input.unseen_waits;
   sampled_ = true;
   last_ = s;
   if (s.need == Need::kFine) clock_.forget_rest();

@@ -55,6 +55,9 @@ struct Input {
   bool relieved = false;
   // A kill is under way that will be reported: whose it was is known only then.
   bool kill_under_way = false;
+  // Without an episode: a fallback of the guardian's, which may show in the sample, has yet to be
+  // passed on (kUnseen).
+  bool unseen_waits = false;
   int64_t ns = 0;
   int32_t result = 0;  // 0 or a negative errno
   uint32_t killed = 0;
@@ -157,7 +160,7 @@ class EpisodeMachine {
   void note_limit(const Input& input);
   void hear(int64_t now, const Input& input, Actions& out);
   void guardian_acted(int64_t now, const Input& input);
-  void track(const Sample& s);
+  void track(const Input& input);
   bool believed_over(int64_t now, const Input& input);
   void idle(int64_t now, const Input& input, Actions& out);
   void open(int64_t at, const Sample& s);
@@ -203,7 +206,9 @@ class EpisodeMachine {
   bool sampled_ = false;
   int64_t sampled_at_ = 0;  // before the running step
   Sample last_;
-  uint64_t kills_before_ = 0;  // of the sample before the last
+  // Of the sample before the last, or before the first that may show what `unseen_waits` is about.
+  uint64_t kills_before_ = 0;
+  bool unseen_waits_ = false;  // with the last sample
   Sample first_;
   EpisodeEnd end_;
 };
