@@ -168,6 +168,7 @@ void GuardianGroup::step(Sentinel& sentinel, Fact fact, int32_t result, uint32_t
   follow_delay(sentinel, now, input);
   if (!done_) hear_of_end(sentinel, input);
   if (!done_) hear_of_act(sentinel, now, input);
+  if (!done_ && err == 0) hear_of_next(sentinel, now, input);
   if (!done_ && machine_.phase() == EpisodeMachine::Phase::kDelaying) {
     Input move = input;
     move.fact = Fact::kSetDeadline;
@@ -225,6 +226,15 @@ void GuardianGroup::hear_of_end(Sentinel& sentinel, const Input& input) {
   Input over = input;
   over.fact = Fact::kSeenOver;
   drive(sentinel, config_.effects->now(), over);
+}
+
+// A kill that this process has seen late, which the sentinel's running episode comes after.
+void GuardianGroup::hear_of_next(Sentinel& sentinel, int64_t now, const Input& input) {
+  bool delaying = machine_.phase() == EpisodeMachine::Phase::kDelaying;
+  if (!delaying || !turn_.next_has_begun(slot_view())) return;
+  Input over = input;
+  over.fact = Fact::kSeenOver;
+  drive(sentinel, now, over);
 }
 
 // The sentinel has acted beside this process, in an episode that it had not published before.

@@ -91,6 +91,7 @@ class GuardianGroup final : public Source, public std::enable_shared_from_this<G
   int64_t next_look(int64_t now, const Input& input);
   void follow_delay(Sentinel& sentinel, int64_t now, const Input& input);
   void hear_of_act(Sentinel& sentinel, int64_t now, const Input& input);
+  void hear_of_next(Sentinel& sentinel, int64_t now, const Input& input);
   void hear_of_end(Sentinel& sentinel, const Input& input);
   void drive(Sentinel& sentinel, int64_t now, const Input& input);
   void witness(Do what);

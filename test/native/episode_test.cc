@@ -1053,8 +1053,15 @@ TEST_CASE("what the guardian has done in an earlier episode does not count for t
 TEST_CASE("what the sentinel has seen the end of is over for the guardian") {
   Rig rig(guard());
   rig.starve();
-  CHECK(rig.tell(Fact::kSeenOver) == "");  // not before it has acted
-  CHECK(rig.machine.active());
+  CHECK(rig.after(10) == "");
+  // Before it has acted: another one has begun since, and has its own time and its own kills.
+  SUBCASE("another one has begun since") { CHECK(rig.tell(Fact::kSeenOver) == "end begin"); }
+  SUBCASE("after a kill") {
+    rig.sample.kills++;
+    CHECK(rig.tell(Fact::kSeenOver) == "end begin");
+    CHECK(rig.machine.first().kills == 1);
+  }
+  CHECK(rig.outcome() == Outcome::kRecovered);
   CHECK(rig.after(100) == "letgo");
   CHECK(rig.tell(Fact::kSeenOver) == "hold end begin");
 

@@ -458,6 +458,24 @@ TEST_CASE("an episode that the guardian has ended does not move the next one's d
   rig.lets_go_after(kDelay + kGrace - 40 * kMs);
 }
 
+TEST_CASE("a kill that it sees late does not put the next episode's deadline off") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  // Stopped meanwhile.
+  rig.group.set_killer_disabled(false);
+  rig.run_for(20 * kMs, true);
+  REQUIRE(rig.group.kernel_kills() == 1);
+  rig.group.set_killer_disabled(true);
+  rig.slot->set_relieved(rig.group.now());
+  rig.pid = rig.group.spawn(20 * kMiB);
+  rig.starve();
+  rig.publish(2, SlotState::kEpisode);
+  rig.run_for(10 * kMs, true);
+  rig.lets_go_after(kDelay + kGrace - 10 * kMs);
+}
+
 TEST_CASE("a killing fallback kills, and thaws first") {
   Rig rig(Fallback::kKillLargest);
   rig.starve();

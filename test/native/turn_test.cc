@@ -191,10 +191,34 @@ TEST_CASE("an episode in the kernel's turn is followed, unless it is an earlier 
   Rig rig;
   CHECK(rig.deadline(kLetIn) == 80);
   CHECK(Rig(kLetIn).deadline(kLetIn) == kDelay);
-  // Another one than that which was followed: that has ended.
+  // Another one than that which was followed, whose end the sentinel has seen.
   Rig other;
   other.deadline(kRuns);
-  CHECK(other.deadline(slot(3, SlotState::kKernel), 70) == 70 + kDelay);
+  SlotView next = slot(3, SlotState::kKernel, 20, 90);
+  CHECK(other.deadline(next, 70) == 90);
+  // If it has not, the OOM that this process sees is none of the slot's.
+  Rig slept;
+  slept.deadline(kRuns);
+  next.relieved_at = at(-1);
+  CHECK(slept.deadline(next, 70) == kDelay);
+}
+
+TEST_CASE("an OOM may have ended and the next one begun while the guardian did not look") {
+  Rig rig;
+  CHECK_FALSE(rig.turn.next_has_begun(kRuns));
+  rig.deadline(kRuns);
+  CHECK_FALSE(rig.turn.next_has_begun(kRuns));
+  SlotView next = slot(3, SlotState::kEpisode, 20, 90);
+  CHECK(rig.turn.next_has_begun(next));
+  CHECK_FALSE(rig.turn.next_has_begun(without_slot(next)));
+  CHECK_FALSE(rig.turn.next_has_begun(slot(3, SlotState::kKernel)));
+  CHECK_FALSE(rig.turn.next_has_begun(slot(3, SlotState::kArmed)));
+  next.relieved_at = at(-1);
+  CHECK_FALSE(rig.turn.next_has_begun(next));
+  // What this process has ended is not followed.
+  rig.act(kRuns);
+  rig.deadline(slot(3, SlotState::kEpisode));
+  CHECK_FALSE(rig.turn.next_has_begun(kRuns));
 }
 
 TEST_CASE("a slot that still has an OOM that is over does not shorten the next one") {
@@ -219,7 +243,8 @@ TEST_CASE("an episode that is followed is over when the slot shows its end") {
   CHECK_FALSE(rig.turn.is_over(kRuns, rig.own));
   CHECK_FALSE(rig.turn.is_over(kLetIn, rig.own));
   CHECK(rig.turn.is_over(kEnded, rig.own));
-  CHECK(rig.turn.is_over(slot(3, SlotState::kKernel), rig.own));
+  // Another one runs already, in its kernel's turn.
+  CHECK_FALSE(rig.turn.is_over(slot(3, SlotState::kKernel), rig.own));
   CHECK(rig.turn.is_over(without_slot(kRuns), rig.own));
   // What the guardian has done without a claim ends nothing of the sentinel's.
   CHECK(rig.turn.is_over(kEnded, {1, true}));

@@ -179,6 +179,7 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
       break;
     case Fact::kSeenOver:
       if (phase_ == Phase::kKernel || phase_ == Phase::kFallingBack) finish(now, ending_, out);
+      if (phase_ == Phase::kDelaying) finish(now, kill_ ? ending_ : Outcome::kRecovered, out);
       break;
     case Fact::kYield:
       if (phase_ == Phase::kDelaying && !config_.dry_run) {

@@ -43,7 +43,8 @@ enum class Fact : uint8_t {
   kGuardianActed,  // ns, absolute: the guardian has claimed this episode's fallback then
   kHeldAgain,      // another process may have let the kernel in; the driver holds again
   kUnseen,    // ns, absolute: the guardian has ended an OOM then that this process has not seen
-  kSeenOver,  // the guardian learns that the sentinel has seen the end of what it acted in
+  kSeenOver,  // the guardian learns that the sentinel has seen the end of what it acted in, or of
+              // what it has not acted in, and another OOM begin since
 };
 
 struct Input {

@@ -9,7 +9,8 @@ bool Turn::heard(const SlotView& slot) const {
   if (!slot.there || slot.episode == spent_) return false;
   // One whose fallback is the kernel's goes on until the kernel has been let in, also where it has
   // not been heard of before.
-  bool known = followed_ != 0 ? slot.episode == followed_ : slot.episode != told_;
+  bool known =
+      followed_ != 0 ? slot.episode == followed_ || ends_this(slot) : slot.episode != told_;
   return slot.state == SlotState::kEpisode || (slot.state == SlotState::kKernel && known);
 }
 
@@ -17,6 +18,12 @@ bool Turn::heard(const SlotView& slot) const {
 // before it: a sentinel that was stopped sees that one's end late.
 bool Turn::ends_this(const SlotView& slot) const {
   return !slot.there || slot.relieved_at >= since_;
+}
+
+// It has seen the end of the one that this process follows, and another one begin since.
+bool Turn::next_has_begun(const SlotView& slot) const {
+  bool next = followed_ != 0 && slot.episode != followed_ && slot.episode != spent_;
+  return next && slot.there && slot.state == SlotState::kEpisode && ends_this(slot);
 }
 
 bool Turn::is_over(const SlotView& slot, const OwnEpisode& own) const {

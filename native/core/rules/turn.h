@@ -74,6 +74,10 @@ class Turn {
   // is a new one.
   bool seen_over(const SlotView& slot, const OwnEpisode& own) const;
 
+  // Whether the OOM that this process sees is one that has begun while it did not look: what it has
+  // seen before is no part of it.
+  bool next_has_begun(const SlotView& slot) const;
+
   // When the group's time is over: as the sentinel says, else as this process has seen it begin.
   // Without the grace.
   int64_t deadline(int64_t now, const SlotView& slot, int64_t delay);
