@@ -3,12 +3,12 @@
 //
 // The kernel and this library on v1 run on this machine; all others, and both on v2, each in a machine of its own
 // in the lab. The daemons are Debian's packages: fetched here, unpacked into .cache/race/, and never installed.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { join } from 'node:path'
-import { Apt } from '../lab/apt.mjs'
 import { Archive } from '../lab/cpio.mjs'
 import { Lab } from '../lab/machine.mjs'
+import { addPackages, addUnit, optionsFor, SYSTEMD, unpacked } from '../lab/systemd.mjs'
 import { RACE, writeFigures } from './figures.mjs'
 import { fail, must, root } from './run.mjs'
 
@@ -23,70 +23,26 @@ const PACKAGES = {
   earlyoom: ['earlyoom'],
   nohang: ['nohang'],
   oomd: ['oomd'],
-  // Its units want D-Bus, and it wants systemd as process 1.
-  'systemd-oomd': ['systemd-oomd', 'systemd', 'systemd-sysv', 'dbus', 'util-linux', 'mount'],
+  'systemd-oomd': ['systemd-oomd', ...SYSTEMD],
 }
-const SYSTEMD = ['rdinit=/lib/systemd/systemd', 'systemd.unit=race.service']
 const CONTENDERS = ['kernel', 'library', ...Object.keys(PACKAGES)]
-const unwanted = /\/usr\/share\/(doc|man|locale|info|i18n|zoneinfo|bash-completion|perl)$|\/debs$/
-
-/** The directory with what it needs, and the version of the package. */
-async function unpacked(contender) {
-  mkdirSync(cache, { recursive: true })
-  const directory = join(cache, contender)
-  const archives = join(cache, 'apt/archives')
-  const apt = new Apt(join(cache, 'apt'))
-  rmSync(directory, { recursive: true, force: true })
-  for (const name of readdirSync(archives).filter(file => file.endsWith('.deb'))) {
-    rmSync(join(archives, name))
-  }
-  console.error(`race: fetching ${contender} …`)
-  await apt.unpackAll(PACKAGES[contender], directory)
-  const deb = readdirSync(archives).find(name => name.startsWith(`${PACKAGES[contender][0]}_`))
-  return { directory, version: decodeURIComponent(deb.split('_')[1]) }
-}
 
 // systemd as process 1: it starts systemd-oomd as Debian's unit has it, and then the measurement.
-function addSystemd(archive, part) {
-  const users = ['messagebus:x:100:100::/:/bin/sh', 'systemd-oom:x:101:101::/:/bin/sh']
-  const base = 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n'
-  archive.file('etc/passwd', `${base}${users.join('\n')}\n`)
-  archive.file('etc/group', 'root:x:0:\nnogroup:x:65534:\nmessagebus:x:100:\nsystemd-oom:x:101:\n')
-  archive.file('etc/machine-id', '0123456789abcdef0123456789abcdef\n')
-  archive.file(
-    'etc/systemd/system/race.service',
-    `[Unit]
-Wants=systemd-oomd.service dbus.service
-After=systemd-oomd.service dbus.service
-[Service]
-Type=exec
-ExecStart=/bin/busybox sh /lab/race.sh
-OOMScoreAdjust=-1000
-Slice=race.slice
-`,
-  )
-  archive.file(
-    'lab/race.sh',
-    `exec >/dev/ttyS1 2>&1
-/bin/busybox stty -F /dev/ttyS1 raw
-/bin/busybox mkdir -p /disk
-/bin/busybox mount -t ext4 /dev/nvme0n1 /disk
-export PATH=/usr/bin:/bin TMPDIR=/disk HOME=/root
-export OOM_RACE_CONTENDER=systemd-oomd OOM_RACE_PROGRAM=/project/${PROGRAM}
-export OOM_RACE_PART=${part}
-export OOM_RACE_ROUNDS=${process.env.OOM_RACE_ROUNDS ?? 3}
-cd /project
-/bin/systemctl --no-pager status systemd-oomd.service | /bin/busybox head -n 30
+function addMeasurement(archive, part) {
+  addUnit(archive, 'race', {
+    unit: ['Wants=systemd-oomd.service', 'After=systemd-oomd.service'],
+    service: ['OOMScoreAdjust=-1000', 'Slice=race.slice'],
+    users: [['systemd-oom', 101]],
+    env: {
+      OOM_RACE_CONTENDER: 'systemd-oomd',
+      OOM_RACE_PROGRAM: `/project/${PROGRAM}`,
+      OOM_RACE_PART: part,
+      OOM_RACE_ROUNDS: process.env.OOM_RACE_ROUNDS ?? '3',
+    },
+    script: `/bin/systemctl --no-pager status systemd-oomd.service | /bin/busybox head -n 30
 /usr/bin/oomctl dump 2>&1 | /bin/busybox head -n 40
-/usr/bin/node bench/race.js
-status=$?
-/bin/busybox sleep 1
-printf '\\nlab: exit status %d\\n' $status >/dev/ttyS0
-/bin/busybox sleep 1
-echo o >/proc/sysrq-trigger
-/bin/busybox sleep 10
-`,
-  )
+/usr/bin/node bench/race.js`,
+  })
 }
 
 /** What the measurement prints: what it costs when idle, and how each round went. */
@@ -108,8 +64,8 @@ async function onThisMachine(contender) {
 
 async function boot(lab, kernel, contender, part, directory) {
   const archive = new Archive()
-  if (contender === 'systemd-oomd') addSystemd(archive, part)
-  if (directory) archive.copy('', directory, path => !unwanted.test(path))
+  if (contender === 'systemd-oomd') addMeasurement(archive, part)
+  if (directory) addPackages(archive, directory)
   archive.program(join('project', PROGRAM), join(root, PROGRAM))
   let output = ''
   const { status, console: log } = await lab.run({
@@ -127,7 +83,7 @@ async function boot(lab, kernel, contender, part, directory) {
     archive: archive.bytes(),
     // Processor time is instructions there: it does not depend on what this machine does besides.
     counted: part === 'idle',
-    options: contender === 'systemd-oomd' ? SYSTEMD : [],
+    options: contender === 'systemd-oomd' ? optionsFor('race') : [],
     output: data => {
       output += data
       process.stdout.write(data)
@@ -141,7 +97,8 @@ async function boot(lab, kernel, contender, part, directory) {
 }
 
 async function inLab(lab, contender) {
-  const { directory, version } = PACKAGES[contender] ? await unpacked(contender) : {}
+  const packages = PACKAGES[contender]
+  const { directory, version } = packages ? await unpacked(cache, contender, packages) : {}
   const kernel = await lab.kernel(KERNEL)
   const about = { contender, version, cgroup: 'v2', kernel: kernel.release ?? KERNEL, where: 'lab' }
   const parts = process.env.OOM_RACE_PART ? [process.env.OOM_RACE_PART] : ['idle', 'scenarios']
