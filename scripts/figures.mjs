@@ -13,6 +13,7 @@ const place = (begin, end, table) => ({ begin, end: `<!-- end of ${end} -->`, ta
 const PLACES = {
   'bench/README.md': () => [FIGURES],
   'docs/performance.md': () => [FIGURES, RACES],
+  'README.md': () => [SUMMARY],
 }
 
 /** The most that a ratio may be; those without a goal are left out. */
@@ -152,6 +153,37 @@ const FIGURES = place('<!-- figures: npm run bench -- --keep -->', 'figures', ()
   table(readRatios()),
 )
 const RACES = place('<!-- race: npm run bench -- race --keep -->', 'race', race)
+
+/** What the README shows of them. */
+const SHORT = [
+  [
+    'consumer',
+    'median',
+    'an event, from the native thread to the body of `for await`',
+    '`uv_async_send` to its callback',
+  ],
+  [
+    'lateness',
+    'median',
+    'the kernel has its killer back, after the deadline',
+    'a C program that waits for a timerfd',
+  ],
+  ['guards', 'arming', 'arming a guard', 'the bare system calls'],
+  ['relief', '1024 MiB', 'killing a job of 1 GiB until its memory is free', "the kernel's killer"],
+]
+
+function summary() {
+  const { machine, ratios } = readRatios()
+  const rows = SHORT.map(([name, what, text, floor]) => {
+    const { floor: least, measured } = ratios[name][what]
+    return [text, measured, `${least}: ${floor}`]
+  })
+  return [
+    ...lines([`median, ${machine}`, 'this library', 'the floor, in the same run'], rows),
+  ].join('\n')
+}
+
+const SUMMARY = place('<!-- summary: npm run bench -- --keep -->', 'summary', summary)
 
 /** The document with the figures of today in the place of those that it has. */
 function filled(name) {

@@ -118,7 +118,7 @@ export interface HoldOptions {
 export type Outcome =
   /**
    * Memory was freed and the group is no longer out of memory, or no process is left in it. A step of the plan may have
-   * freed it that had not answered within 20 ms: it is in `steps` with the code `'EINPROGRESS'`.
+   * freed it that had not answered within 20 ms: its code in `steps` is `EINPROGRESS` then.
    */
   | 'recovered'
   /** The program or another process raised the limit. */
