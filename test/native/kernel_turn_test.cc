@@ -61,6 +61,16 @@ TEST_CASE("room alone is believed after 100 ms, since the kernel may still kill"
   CHECK(rig.decided(100 * kMs, true));
 }
 
+TEST_CASE("if the driver was stopped before it let the kernel in, the time counts from then on") {
+  Rig rig;
+  CHECK_FALSE(rig.decided(0));
+  // Only then does the kernel have its killer.
+  CHECK_FALSE(rig.decided(270 * kMs));
+  CHECK_FALSE(rig.decided(271 * kMs, true));
+  CHECK_FALSE(rig.decided(370 * kMs - 1, true));
+  CHECK(rig.decided(370 * kMs, true));
+}
+
 TEST_CASE("room after a kill is believed at once") {
   Rig rig;
   CHECK_FALSE(rig.kill(10 * kMs));
@@ -115,6 +125,7 @@ TEST_CASE("memory that is used again and freed again has not come back") {
 
 TEST_CASE("without room and without a kill the kernel has one second") {
   Rig rig;
+  CHECK_FALSE(rig.decided(1 * kMs));
   CHECK_FALSE(rig.decided(1'000 * kMs - 1));
   CHECK(rig.decided(1'000 * kMs));
 }

@@ -19,6 +19,7 @@ class KernelTurn {
 
   void begin(int64_t now, const Sample& s) {
     since_ = progress_ = now;
+    seen_ = false;
     killed_ = false;
     kills_ = s.kills;
     lowest_ = s.usage;
@@ -40,8 +41,12 @@ class KernelTurn {
       progress_ = now;
     }
     OOM_INVARIANT(s.kills <= kills_ && lowest_ <= s.usage);
+    // Not before the driver has given the kernel its killer. If that took long, since the driver was
+    // stopped, the kernel has its time from then on.
+    if (now <= since_) return false;
+    if (!seen_ && now - since_ > kWindow) since_ = now;
+    seen_ = true;
     int64_t elapsed = now - since_;
-    // Not before the driver has given the kernel its killer.
     if (s.starved() || elapsed <= 0) return false;
     if (s.deserted || elapsed >= kWindowMost) return true;
     if (room) return killed_ || elapsed >= kWindow;
@@ -50,6 +55,7 @@ class KernelTurn {
 
  private:
   int64_t since_ = 0;
+  bool seen_ = false;     // a sample after it
   int64_t progress_ = 0;  // when a process was last killed, or memory freed
   bool killed_ = false;
   uint64_t kills_ = 0;
