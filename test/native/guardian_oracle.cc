@@ -150,7 +150,9 @@ void GuardianSchedule::sampled(const Sample& s) {
 void GuardianSchedule::check_reported() {
   int64_t now = group_.now();
   if (!unreported() || !sentinel_runs() || was_stuck_ || disposing_) reportable_since_ = kNever;
-  bool late = reportable_since_ != kNever && now - reportable_since_ > kReports;
+  // It waits from what the guardian has announced last, also where that has come to nothing.
+  int64_t since = std::max(reportable_since_, slot_->claimed_at.load());
+  bool late = reportable_since_ != kNever && now - since > kReports;
   bool must = must_report_ && sentinel_runs() && !disposing_;
   if (unreported() && (late || must)) fail("what the guardian has ended is not reported");
 }
