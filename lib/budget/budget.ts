@@ -7,6 +7,7 @@ import { abortSignal, integer, invalidType, options as object } from '../base/ar
 import { bytes, optionalBytes } from '../base/bytes.js'
 import { AbortError, ownError } from '../base/errors.js'
 import { exitReport } from '../exit/report.js'
+import { createJobGroup } from '../group/job-groups.js'
 import { MemoryGroup } from '../group/memory-group.js'
 import { MAX_DELAY_MS } from '../guard/options.js'
 import { beside, inGroup, isInside, used, type JobPlace } from './job-place.js'
@@ -64,7 +65,6 @@ export class MemoryBudget implements AsyncDisposable {
   #looking = false
   #again = false
   #timer: NodeJS.Timeout | undefined
-  #count = 0
   #closed = false
 
   /** @throws {TypeError | RangeError} for what is no group, size or number, before anything is touched. */
@@ -254,7 +254,9 @@ export class MemoryBudget implements AsyncDisposable {
   async #place(): Promise<JobPlace> {
     if (!this.#shared) {
       try {
-        return inGroup(await this.group.create(`job-${process.pid}-${++this.#count}`))
+        return inGroup(
+          await createJobGroup(this.group.path, 'budget', name => this.group.create(name)),
+        )
       } catch (error) {
         const { code = '' } = error as { code?: string }
         if (!NO_GROUP_BELOW.has(code)) throw error

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExitReport } from '../../types/exit.js'
 import { exitReport } from '../exit/report.js'
+import { removeLeftovers } from '../group/job-groups.js'
 import { MemoryGroup } from '../group/memory-group.js'
 import { spawn } from '../spawn/spawn.js'
 import type { Command } from './command.js'
@@ -224,6 +225,7 @@ async function runCommand(args: string[]): Promise<number> {
   try {
     if (options.observe) return await observe(options, signals)
     const place = await placeFor(options.parent)
+    removeLeftovers(place)
     const limits = options.max === Infinity ? {} : { max: options.max }
     await using group = await MemoryGroup.create(join(place, options.name), limits)
     return await supervise(group, options, signals)

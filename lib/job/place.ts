@@ -4,6 +4,7 @@ import type { MemoryGroup as Group, OomGuard } from '../../types/group.js'
 import type { PolicyStep } from '../../types/guard.js'
 import { debug } from '../base/diagnostics.js'
 import type { OomError } from '../base/errors.js'
+import { createJobGroup } from '../group/job-groups.js'
 import { MemoryGroup } from '../group/memory-group.js'
 
 /** Why no group can be made here, which is no failure of the job. */
@@ -38,7 +39,6 @@ export interface JobPlace {
 }
 
 let home: Promise<MemoryGroup> | undefined
-let made = 0
 
 // Kept: what home() has made for one job serves the next.
 function findHome(): Promise<MemoryGroup> {
@@ -53,11 +53,12 @@ async function ownGroup(
   parent: Group | undefined,
   limits: JobLimits,
 ): Promise<MemoryGroup | undefined> {
-  const name = `cgroup-oom-job-${process.pid}-${made++}`
   const { max, swap } = limits
   try {
-    const above = parent ?? (await findHome())
-    return await MemoryGroup.create(join(above.path, name), max === Infinity ? { swap } : limits)
+    const { path } = parent ?? (await findHome())
+    return await createJobGroup(path, 'job', name =>
+      MemoryGroup.create(join(path, name), max === Infinity ? { swap } : limits),
+    )
   } catch (error) {
     if (parent !== undefined || !NO_PLACE.has((error as OomError).code)) throw error
     debug('a job has no group of its own: %s', error)

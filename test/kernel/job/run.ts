@@ -1,9 +1,12 @@
 // run() and fork(): one call for a job, and what is left of it.
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, utimesSync } from 'node:fs'
+import { dirname } from 'node:path'
 import t, { type Test } from 'tap'
 import { exitReport, fork, run, type MemoryGroup, type RunOptions } from '../../../lib/index.js'
 import { openGroup } from '../../helpers/group.js'
+import { hogIn } from '../../helpers/hog.js'
 import { hasMemsw, memswOf, MiB, read, version } from '../../helpers/memory-files.js'
 import { child as below, scratch, until } from '../../helpers/scratch.js'
 
@@ -43,6 +46,38 @@ t.test('a job: its end, its output, its group', async t => {
     ['started', 'ended'],
   )
   t.strictSame(groups(dir), [])
+})
+
+t.test('groups that a killed supervisor has left', async t => {
+  const { dir, options } = await place(t)
+  const dead = spawnSync('true').pid
+  const old = (name: string) => {
+    const path = below(dir, name)
+    utimesSync(path, 1, 1)
+    return path
+  }
+  const gone = ['job-', 'run-', 'budget-'].map(kind => old(`cgroup-oom-${kind}${dead}`))
+  const stays = [
+    below(dir, `cgroup-oom-job-${dead}-1`), // perhaps of another PID namespace, and in use in a moment
+    old(`cgroup-oom-job-${process.ppid}-0`), // its maker lives
+    old(`another-${dead}`),
+    dirname(below(old(`cgroup-oom-job-${dead}-2`), 'below')),
+  ]
+  const busy = old(`cgroup-oom-job-${dead}-3`)
+  const hog = await hogIn(t, busy)
+  const job = () => run(...sh('cat /proc/self/cgroup'), options)
+  const number = async () => Number(/cgroup-oom-job-\d+-(\d+)/.exec((await job()).stdout!)![1])
+  const first = await number()
+  t.strictSame(gone.filter(existsSync), [])
+  t.strictSame(
+    [...stays, busy].filter(path => !existsSync(path)),
+    [],
+  )
+  t.ok(read(busy, 'cgroup.procs').includes(String(hog.pid)))
+  // One that had this process's number.
+  below(dir, `cgroup-oom-job-${process.pid}-${first + 1}`)
+  t.equal(await number(), first + 2)
+  await hog.end()
 })
 
 t.test('capture: the last bytes, whole characters, or none', async t => {
