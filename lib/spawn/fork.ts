@@ -3,7 +3,7 @@ import { fork as plainFork, type ChildProcess, type ForkOptions } from 'node:chi
 import type { MemoryGroup as Group } from '../../types/group.js'
 import { invalidType, options as objectOf } from '../base/args.js'
 import { MemoryGroup } from '../group/memory-group.js'
-import { groupOptions } from './group-options.js'
+import { groupOptions, inheritedExecArgv } from './group-options.js'
 import { noteStart } from './started.js'
 
 /** `child_process.fork()`'s own options, the group and the score. */
@@ -37,7 +37,7 @@ export function fork(
       throw invalidType(`options.${id}`, 'undefined with a group', rest[id])
   }
   const launcher = groupOptions(group, oomScoreAdj === undefined ? {} : { oomScoreAdj })
-  const { execPath = process.execPath, execArgv = process.execArgv } = rest
+  const { execPath = process.execPath, execArgv = inheritedExecArgv() } = rest
   const child = plainFork(modulePath, args ?? [], {
     ...rest,
     execPath: launcher.command,

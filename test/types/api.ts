@@ -128,7 +128,11 @@ export function spawning(group: MemoryGroup): void {
   // @ts-expect-error a number
   spawn('true', [], { oomScoreAdj: '1000' })
   expectTypeOf(groupOptions(group, { oomScoreAdj: 500 })).toEqualTypeOf<GroupLauncher>()
-  expectTypeOf<GroupLauncher>().toEqualTypeOf<{ command: string; args: string[] }>()
+  expectTypeOf<GroupLauncher>().toEqualTypeOf<{
+    command: string
+    args: string[]
+    fork: { execPath: string; execArgv: string[] }
+  }>()
 }
 
 // A report about any child.

@@ -203,3 +203,18 @@ t.test('fork(): in the group, with its channel', async t => {
   t.throws(() => fork('x', [], { group: {} as never }), { code: 'ERR_INVALID_ARG_TYPE' })
   t.throws(() => fork('x', [], { group, uid: 1 }), { code: 'ERR_INVALID_ARG_TYPE' })
 })
+
+t.test(
+  'fork() from a program that was given with -e runs the module, not that program',
+  async t => {
+    const group = await openGroup(t, scratch(t))
+    const module = t.testdir({ 'module.cjs': `process.send('module', () => process.exit(5))` })
+    const code = 'process.exit(9)'
+    Object.assign(process, { _eval: code })
+    process.execArgv.push('-e', code)
+    const child = fork(`${module}/module.cjs`, [], { group })
+    process.execArgv.splice(-2)
+    Object.assign(process, { _eval: undefined })
+    t.strictSame(await once(child, 'exit'), [5, null])
+  },
+)

@@ -76,6 +76,22 @@ t.test('child_process.fork, with its channel', async t => {
   }
 })
 
+t.test('the options of child_process.fork as they are', async t => {
+  const dir = scratch(t)
+  const { fork: options } = groupOptions(await openGroup(t, dir))
+  const module = t.testdir({
+    'module.cjs': `
+      const { execPath, execArgv } = process
+      const cgroup = require('fs').readFileSync('/proc/self/cgroup', 'utf8')
+      process.send({ execPath, execArgv, cgroup }, () => process.disconnect())`,
+  })
+  const child = fork(join(module, 'module.cjs'), [], options)
+  const [answer] = (await once(child, 'message')) as [Record<string, unknown>]
+  t.match(answer, { execPath: process.execPath, execArgv: process.execArgv })
+  t.match(answer.cgroup, lineOf(dir))
+  t.strictSame(await once(child, 'exit'), [0, null])
+})
+
 // Not busybox's.
 const SCRIPT = '/usr/bin/script'
 const hasScript = spawnSync(SCRIPT, ['--version']).status === 0

@@ -54,14 +54,14 @@ t.test('jest-worker, by forkOptions', needs('jest-worker'), async t => {
   }
   const { Worker } = local('jest-worker') as { Worker: new (file: string, options: object) => Farm }
   const dir = scratch(t)
-  const { command, args } = groupOptions(await openGroup(t, dir), { oomScoreAdj: 500 })
+  const { fork } = groupOptions(await openGroup(t, dir), { oomScoreAdj: 500 })
   const files = t.testdir({
     'task.cjs': `exports.double = n => 2 * n; exports.where = () => ({ pid: process.pid, cgroup: ${WHERE} })`,
   })
   const farm = new Worker(join(files, 'task.cjs'), {
     numWorkers: 2,
     exposedMethods: ['double', 'where'],
-    forkOptions: { execPath: command, execArgv: [...args, process.execPath], env: {} },
+    forkOptions: { ...fork, env: {} },
   })
   t.same(await Promise.all([1, 2, 3].map(n => farm.double(n))), [2, 4, 6])
   const { cgroup, pid } = await farm.where()
