@@ -223,6 +223,8 @@ export interface EpisodeEnd {
    * where `moreMembers` is absent for one of the reasons there.
    */
   samples: EpisodeSample[]
+  /** One sentence for a log or a person, with those who were killed by pid and, where they are `members`, by name. */
+  summary: string
 }
 
 export interface GuardStats {

@@ -22,3 +22,17 @@ export function duration(ns: number): string {
 export function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`
 }
+
+// Control characters, and those that change the direction of a line.
+const UNSHOWN = /[\p{Cc}\p{Bidi_Control}]/gu
+const escaped = (char: string): string => {
+  const code = char.codePointAt(0)!
+  return code < 256
+    ? `\\x${code.toString(16).padStart(2, '0')}`
+    : `\\u${code.toString(16).padStart(4, '0')}`
+}
+
+/** A name that is safe for a terminal: the user who makes a group or a process chooses it. */
+export function shown(name: string): string {
+  return name.replaceAll(UNSHOWN, escaped)
+}

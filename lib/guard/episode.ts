@@ -6,6 +6,7 @@ import { integer, invalidType, options, outOfRange, processId, signalNumber } fr
 import { bytes } from '../base/bytes.js'
 import { AbortError, ownError, type OomError } from '../base/errors.js'
 import type { EpisodeFinish, EpisodeKey, EpisodeStart, GuardBackend, Step } from './backend.js'
+import { summaryOf } from './summary.js'
 
 /** What every method rejects with when the episode has ended. */
 export const endedError = (): OomError => ownError('ERR_EPISODE_ENDED')
@@ -162,7 +163,9 @@ export class Episode implements OomEpisode {
       members,
       ...(moreMembers === undefined ? {} : { moreMembers }),
       samples,
+      summary: '',
     }
+    end.summary = summaryOf(this, end)
     this.#over = true
     this.#abort.abort(new AbortError(`the episode has ended: ${outcome}`))
     if (this.#kills.size === 0) {
@@ -171,6 +174,7 @@ export class Episode implements OomEpisode {
       void Promise.allSettled(this.#kills).then(() => {
         end.killed = [...this.#killed]
         end.signalled = this.#inOrder()
+        end.summary = summaryOf(this, end)
         this.#resolve(end)
       })
     }

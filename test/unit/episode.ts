@@ -2,6 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import t from 'tap'
 import type { EpisodeKey, GuardBackend } from '../../lib/guard/backend.js'
 import { Guard } from '../../lib/guard/guard.js'
+import { summaryOf } from '../../lib/guard/summary.js'
 import type { MemoryGroup } from '../../lib/group/memory-group.js'
 import type { OomEpisode } from '../../types/group.js'
 
@@ -191,6 +192,37 @@ t.test('an episode from its start to its end', async t => {
   await t.rejects(episode.yield(), over)
   t.throws(() => episode.extend(1), over)
   t.equal(calls.length, 6)
+})
+
+t.test('an episode in one sentence', async t => {
+  const { guard, start, end } = setUp()
+  start(1)
+  const { value: episode } = (await guard[Symbol.asyncIterator]().next()) as { value: OomEpisode }
+  await episode.kill('all')
+  end(1)
+  const ended = await episode.ended
+  t.equal(
+    ended.summary,
+    'out of memory at 64 bytes of 65 bytes; after 5 µs memory was freed; killed: 5 (job, 60 bytes), 6; ' +
+      'the kernel killed 2 tasks',
+  )
+  const others = { ...ended, killed: [7, 5, 8, 9, 1, 2], kernelKills: 0 }
+  const members = [{ pid: 5, name: 'a\u001b[2J', resident: 2 ** 20 }]
+  t.equal(
+    summaryOf({ usage: 2 ** 20, limit: Infinity, startedAt: 0n }, { ...others, members }),
+    'out of memory at 1.0 MiB of no limit; after 6 µs memory was freed; ' +
+      String.raw`killed: 7, 5 (a\x1b[2J, 1.0 MiB), 8, 9 and 2 more`,
+  )
+})
+
+t.test('a kill that is answered after the end is in the sentence', async t => {
+  const { guard, start, end } = setUp()
+  start(1)
+  const { value: episode } = (await guard[Symbol.asyncIterator]().next()) as { value: OomEpisode }
+  const killing = episode.kill('all')
+  end(1, 1, 0)
+  t.match((await episode.ended).summary, /; killed: 5 \(job, 60 bytes\), 6$/)
+  await killing
 })
 
 t.test('episodes of several groups of one guard do not mix', async t => {
