@@ -34,6 +34,7 @@ function checkContents(files) {
     /^(LICENSE|README\.md|(CHANGELOG|SECURITY)\.md|THIRD-PARTY-NOTICES\.md|package\.json)$/,
     /^docs\/[\w-]+\.(md|svg)$/,
     /^examples\/([\w-]+\.js|guard\.json|compose\.yaml|[\w-]+\.service)$/,
+    /^examples\/recipes\/[\w.-]+\.(js|yaml)$/,
     /^schemas\/[\w-]+\.json$/,
     /^dist\/(esm|commonjs)\/(package\.json|(lib|types)\/.*\.(c?js|d\.c?ts|c?js\.map))$/,
   ]
