@@ -204,7 +204,7 @@ const tests: Record<string, [needed: string[], run: Run]> = {
     ['fastify'],
     async t => {
       const cwd = project(t, {}, 'fastify.js')
-      const server = start(t, ['fastify.js', '0'], { cwd, max: 256 * MiB })
+      const server = start(t, ['fastify.js', '0'], { cwd, max: 512 * MiB })
       await until(() => server.output().includes('http'))
       const [, url] = /(http:\S+)/.exec(server.output())!
       const ask = () => fetch(url!, { headers: { connection: 'close' } })
@@ -213,7 +213,7 @@ const tests: Record<string, [needed: string[], run: Run]> = {
       const group = readFileSync(`/proc/${server.child.pid}/cgroup`, 'utf8')
       t.ok(group)
       const dir = `/sys/fs/cgroup/memory${/^\d+:memory:(.*)$/m.exec(group)?.[1] ?? ''}`
-      const code = `const held = Array.from({ length: 150 }, () => Buffer.alloc(1 << 20, 1))
+      const code = `const held = Array.from({ length: 400 }, () => Buffer.alloc(1 << 20, 1))
         setInterval(() => held.length, 1000)`
       const join = 'echo $$ > "$0"/cgroup.procs && exec "$@"'
       const large = spawn('sh', ['-c', join, dir, process.execPath, '-e', code], {
