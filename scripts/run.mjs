@@ -13,7 +13,7 @@ export function fail(message) {
   process.exit(1)
 }
 
-/** Runs a program in the project's root: { ok, output }. A program that is not there is a failure. */
+/** Runs a program in the project's root: { ok, code, output }. A program that is not there is a failure. */
 export function run(command, args, options = {}) {
   return new Promise(resolve => {
     const child = spawn(command, args, {
@@ -24,7 +24,7 @@ export function run(command, args, options = {}) {
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', text => (output += text))
     child.on('error', error => resolve({ ok: false, output: error.message }))
-    child.on('close', code => resolve({ ok: code === 0, output }))
+    child.on('close', code => resolve({ ok: code === 0, code, output }))
   })
 }
 
@@ -42,6 +42,13 @@ export async function inParallel(items, task) {
     for (let item; (item = left.shift()) !== undefined;) await task(item)
   }
   await Promise.all(Array.from({ length: availableParallelism() }, worker))
+}
+
+/** Rows of texts as a table. */
+export function tableOf(rows) {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map(row => row[column].length)))
+  const line = row => row.map((cell, i) => cell.padEnd(widths[i])).join('  ')
+  return rows.map(row => line(row).trimEnd()).join('\n')
 }
 
 /** The files below a directory whose names end so, sorted, relative to the root. */

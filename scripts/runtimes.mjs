@@ -4,15 +4,16 @@
 //
 //   npm run test:runtimes [-- RUNS [NAME…]]     NAME: node20, node22, node24, node26, bun, deno
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { fromNpm } from './from-npm.mjs'
 import { fail, root } from './run.mjs'
 
 const x64 = process.arch === 'x64'
 const node = version => ({
   label: `Node.js ${version}`,
-  module: `node-linux-${process.arch}@${version}`,
-  binary: `node-linux-${process.arch}/bin/node`,
+  version,
+  module: `node-linux-${process.arch}`,
+  binary: 'bin/node',
 })
 const RUNTIMES = {
   node20: node('20.20.2'),
@@ -21,13 +22,15 @@ const RUNTIMES = {
   node26: node('26.10.0'),
   bun: {
     label: 'Bun 1.4.5',
-    module: `@oven/bun-linux-${x64 ? 'x64' : 'aarch64'}@1.4.5`,
-    binary: `@oven/bun-linux-${x64 ? 'x64' : 'aarch64'}/bin/bun`,
+    version: '1.4.5',
+    module: `@oven/bun-linux-${x64 ? 'x64' : 'aarch64'}`,
+    binary: 'bin/bun',
   },
   deno: {
     label: 'Deno 2.9.6',
-    module: `@deno/linux-${x64 ? 'x64' : 'arm64'}-glibc@2.9.6`,
-    binary: `@deno/linux-${x64 ? 'x64' : 'arm64'}-glibc/deno`,
+    version: '2.9.6',
+    module: `@deno/linux-${x64 ? 'x64' : 'arm64'}-glibc`,
+    binary: 'deno',
     args: ['run', '-A'],
   },
 }
@@ -39,20 +42,6 @@ const chosen = names.length > 0 ? names : Object.keys(RUNTIMES)
 const unknown = chosen.filter(name => RUNTIMES[name] === undefined)
 if (!(Number(runs) > 0) || unknown.length > 0) {
   fail(`usage: npm run test:runtimes [-- RUNS [NAME…]], NAME: ${Object.keys(RUNTIMES).join(', ')}`)
-}
-
-/** The binary, fetched when it is not there. */
-function fetched({ label, module, binary }) {
-  const dir = join(root, '.cache/runtimes', module.replaceAll('/', '+'))
-  const file = join(dir, 'node_modules', binary)
-  if (!existsSync(file)) {
-    mkdirSync(dir, { recursive: true })
-    const args = ['install', '--prefix', dir, '--no-save', '--ignore-scripts', '--no-audit']
-    const stdio = ['ignore', 'ignore', 'inherit']
-    const { status } = spawnSync('npm', [...args, '--no-fund', module], { stdio })
-    if (status !== 0 || !existsSync(file)) fail(`${label} could not be fetched`)
-  }
-  return file
 }
 
 const script = name => join(root, 'test/runtimes', name)
@@ -79,8 +68,9 @@ const rows = []
 try {
   for (const name of chosen) {
     const runtime = RUNTIMES[name]
-    const here = name.startsWith('node') && runtime.module.endsWith(`@${process.versions.node}`)
-    const command = [here ? process.execPath : fetched(runtime), ...(runtime.args ?? [])]
+    const { version, module, binary, args: before = [] } = runtime
+    const here = name.startsWith('node') && version === process.versions.node
+    const command = [here ? process.execPath : await fromNpm(module, version, binary), ...before]
     const list = [
       ...uses.map(use => [use, script('uses.mjs'), use, place]),
       ...(name.startsWith('node') ? STRESS : []).map(kind => [

@@ -4,7 +4,7 @@
 // `npm run test:targets [-- TARGET…]`
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { fail, root, run } from './run.mjs'
+import { fail, root, run, tableOf } from './run.mjs'
 import { builtTargets } from './targets/prebuilds.mjs'
 import { BUN, NODE, bunOnMusl, nodeOnArm64, nodeOnGlibc231 } from './targets/runtimes.mjs'
 import { cache, toolchain } from './targets/toolchain.mjs'
@@ -92,17 +92,7 @@ for (const { target, where, command, without = {} } of chosen) {
 }
 
 const table = [['target', 'tried with', ...CHECKS], ...rows]
-const widths = table[0].map((_, column) => Math.max(...table.map(row => row[column].length)))
-console.log(
-  `\n${table
-    .map(row =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i]))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')}`,
-)
+console.log(`\n${tableOf(table)}`)
 console.log(`\nNot tried:\n${NOT_HERE.map(line => `  ${line}`).join('\n')}`)
 const failed = rows.filter(row => row.includes('FAILED')).length
 if (failed > 0) fail(`\n${failed} of ${rows.length} failed`)

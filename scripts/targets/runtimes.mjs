@@ -1,7 +1,8 @@
 // Runtimes for each target: how to start one, as the first words of a command. Node.js and Bun come from
-// npm, C libraries and QEMU from Debian, all into .cache/targets.
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+// npm, C libraries and QEMU from Debian, into .cache/.
+import { copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { fromNpm } from '../from-npm.mjs'
 import { must } from '../run.mjs'
 import { cache, toolchain, unpacked } from './toolchain.mjs'
 
@@ -12,22 +13,9 @@ const BULLSEYE = { debian: ['bullseye'], 'debian-security': ['bullseye-security'
 const TRIPLES = { x64: 'x86_64-linux-gnu', arm64: 'aarch64-linux-gnu' }
 const LOADERS = { x64: 'ld-linux-x86-64.so.2', arm64: 'ld-linux-aarch64.so.1' }
 
-/** A package of npm that has a runtime's binary; it may be for another machine. */
-async function fromNpm(name, version, binary) {
-  const prefix = join(cache, 'runtimes', `${name.replace('/', '+')}-${version}`)
-  const file = join(prefix, 'node_modules', name, 'bin', binary)
-  if (existsSync(file)) return file
-  console.error(`fetching ${name}@${version} …`)
-  mkdirSync(prefix, { recursive: true })
-  const how = ['--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--force']
-  await must('npm', ['install', '--prefix', prefix, ...how, `${name}@${version}`])
-  if (!existsSync(file)) throw new Error(`${name}@${version} has no bin/${binary}`)
-  return file
-}
-
-const nodeOf = arch => fromNpm(`node-linux-${arch}`, NODE, 'node')
+const nodeOf = arch => fromNpm(`node-linux-${arch}`, NODE, 'bin/node')
 const bunOf = arch =>
-  fromNpm(`@oven/bun-linux-${arch === 'x64' ? 'x64' : 'aarch64'}-musl`, BUN, 'bun')
+  fromNpm(`@oven/bun-linux-${arch === 'x64' ? 'x64' : 'aarch64'}-musl`, BUN, 'bin/bun')
 
 /** Node.js with the C library of Debian 11. */
 export async function nodeOnGlibc231() {
