@@ -12,6 +12,7 @@ const {
   name,
   version,
   exports,
+  scripts,
   bin = {},
 } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const NOTICES = 'THIRD-PARTY-NOTICES.md'
@@ -42,6 +43,14 @@ function checkContents(files) {
     .filter(file => !binaries.includes(file))
     .filter(file => !allowed.some(pattern => pattern.test(file)))
   if (surplus.length > 0) fail(`in the package by mistake: ${surplus.join(', ')}`)
+}
+
+/** Yarn adds node-gyp to the dependencies of a package whose scripts name it, and npm runs those of installing. */
+function checkScripts() {
+  const bad = Object.entries(scripts).filter(
+    ([script, command]) => /^(pre|post)?install$/.test(script) || command.includes('node-gyp'),
+  )
+  if (bad.length > 0) fail(`package.json has scripts that installing would use: ${bad.join('; ')}`)
 }
 
 const words = text => text.replace(/^ \.$/gm, '').replace(/\s+/g, ' ').trim()
@@ -111,6 +120,7 @@ try {
   const packed = listed.map(file => file.replace(/^package\//, ''))
   checkContents(packed)
   checkLinks(packed)
+  checkScripts()
   await checkNotices()
   console.log(`${archive}: ${listed.length} files`)
 
