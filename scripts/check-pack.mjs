@@ -1,9 +1,11 @@
 // The package as its users get it: packs it, checks that the tarball has the binaries of all targets, what
 // they need and the notices of what is compiled into them, and nothing by mistake; has publint and
 // attw judge it, then installs it in a directory of its own and loads it as ESM and as CommonJS.
+//
+//   node scripts/check-pack.mjs [TARBALL]     TARBALL: one that has been packed already
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { fail, must, root, run } from './run.mjs'
 import { BINARIES, needsOf } from './targets/needs.mjs'
 import { toolchain, unpacked } from './targets/toolchain.mjs'
@@ -17,6 +19,11 @@ const {
 } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const NOTICES = 'THIRD-PARTY-NOTICES.md'
 const temporary = mkdtempSync(join(tmpdir(), `${name}-pack-`))
+
+async function pack() {
+  await must('npm', ['pack', '--pack-destination', temporary])
+  return join(temporary, readdirSync(temporary)[0])
+}
 
 /** Every path that package.json points to. */
 function* targets(value) {
@@ -113,16 +120,15 @@ const { join } = require('node:path')
 `
 
 try {
-  await must('npm', ['pack', '--pack-destination', temporary])
-  const [archive] = readdirSync(temporary)
-  const tarball = join(temporary, archive)
+  const [given] = process.argv.slice(2)
+  const tarball = given === undefined ? await pack() : resolve(given)
   const listed = (await must('tar', ['-tzf', tarball])).trim().split('\n')
   const packed = listed.map(file => file.replace(/^package\//, ''))
   checkContents(packed)
   checkLinks(packed)
   checkScripts()
   await checkNotices()
-  console.log(`${archive}: ${listed.length} files`)
+  console.log(`${basename(tarball)}: ${listed.length} files`)
 
   const tools = join(root, 'node_modules/.bin')
   console.log((await must(join(tools, 'publint'), ['run', tarball, '--strict'])).trim())
