@@ -1,33 +1,12 @@
 #!/usr/bin/env node
-// The command line: `cgroup-oom doctor | rescue | watch | guard | run | report`. Finds the command and turns what it
-// throws into a message and an exit status: 2 for a wrong command line, 1 for all else.
+// The command line: `cgroup-oom COMMAND`. Finds the command and turns what it throws into a message and an exit
+// status: 2 for a wrong command line, 1 for all else.
 import { VERSION } from './base/version.js'
 import { UnexpectedWord, UsageError, type Command } from './cli/command.js'
-import { doctor } from './cli/doctor.js'
+import { COMMANDS, OVERVIEW } from './cli/commands.js'
 import { quote } from './cli/format.js'
-import { guard } from './cli/guard.js'
 import { meant } from './cli/nearest.js'
-import { report } from './cli/report.js'
-import { rescue } from './cli/rescue.js'
-import { run } from './cli/run.js'
-import { watch } from './cli/watch.js'
 import { absoluteGroupPath } from './handle/hierarchy.js'
-
-const COMMANDS: readonly Command[] = [doctor, rescue, watch, guard, run, report]
-
-const OVERVIEW = `Usage: cgroup-oom COMMAND [OPTIONS]
-
-Decides what happens when a Linux memory cgroup runs out of memory.
-
-Commands:
-${COMMANDS.map(({ name, summary }) => `  ${name.padEnd(8)} ${summary}`).join('\n')}
-
-Options:
-  --help      this text; after a command: how it is used
-  --version   the version of cgroup-oom
-
-A GROUP is an absolute directory, or one relative to the memory hierarchy's mount.
-`
 
 /** Whether the command's own options ask for help: what follows `--` belongs to another command. */
 function asksForHelp(args: readonly string[]): boolean {

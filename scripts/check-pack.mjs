@@ -14,6 +14,7 @@ const {
   name,
   version,
   exports,
+  man,
   scripts,
   bin = {},
 } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -35,7 +36,8 @@ function checkContents(files) {
   const wanted = ['LICENSE', 'README.md', 'CHANGELOG.md', 'SECURITY.md', NOTICES]
   const binaries = BINARIES.map(({ directory, name }) => `prebuilds/${directory}/${name}`)
   wanted.push(...binaries)
-  const missing = [...wanted, ...targets(exports), ...targets(bin)].filter(f => !files.includes(f))
+  wanted.push(...targets(exports), ...targets(bin), ...targets(man))
+  const missing = wanted.filter(file => !files.includes(file))
   if (missing.length > 0) fail(`not in the package: ${missing.join(', ')}`)
   // With binding.gyp in it, npm would compile on every install.
   const allowed = [
@@ -43,6 +45,7 @@ function checkContents(files) {
     /^docs\/[\w-]+\.(md|svg)$/,
     /^examples\/([\w-]+\.js|guard\.json|compose\.yaml|[\w-]+\.service)$/,
     /^examples\/recipes\/[\w.-]+\.(js|yaml)$/,
+    /^man\/[\w-]+\.1$/,
     /^schemas\/[\w-]+\.json$/,
     /^dist\/(esm|commonjs)\/(package\.json|(lib|types)\/.*\.(c?js|d\.c?ts|c?js\.map))$/,
   ]

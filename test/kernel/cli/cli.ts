@@ -64,13 +64,21 @@ t.test('help and version', async t => {
   t.match(await cli(['--version']), { status: 0, stdout: `${released.version}\n`, stderr: '' })
   const overview = await cli(['--help'])
   t.match(overview, { status: 0, stderr: '' })
-  for (const command of ['doctor', 'rescue', 'watch', 'guard', 'run']) {
+  for (const command of ['doctor', 'rescue', 'watch', 'guard', 'run', 'report', 'completion']) {
     t.match(overview.stdout, new RegExp(`^  ${command} `, 'm'))
     const help = await cli([command, '--help'])
     t.match(help, { status: 0, stderr: '' })
     t.ok(help.stdout.startsWith(`Usage: cgroup-oom ${command} `))
     t.ok(help.stdout.split('\n').length <= 26, 'at most 25 lines')
     t.match(help.stdout, /^Exit status: /m)
+  }
+})
+
+t.test('completion: a program for each shell', async t => {
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    const { status, stdout, stderr } = await cli(['completion', shell])
+    t.match({ status, stderr }, { status: 0, stderr: '' }, shell)
+    t.match(stdout, 'fail-on-oom', shell)
   }
 })
 
@@ -92,6 +100,9 @@ t.test('a wrong command line: status 2, the reason and the usage on stderr', asy
     [['run', '--max', '1M', 'ls', '-l a'], /cgroup-oom run --max 1M -- ls '-l a'$/m],
     [['run', 'ls', '--', 'x'], /unexpected word: ls$/m],
     [['run', '--mx', '1M', '--', 'true'], /unknown option --mx: did you mean --max\?$/m],
+    [['completion'], /the shell is missing: bash, zsh or fish$/m],
+    [['completion', 'zhs'], /no such shell: zhs: did you mean zsh\?$/m],
+    [['completion', 'zsh', 'fish'], /unexpected word: fish$/m],
     [['doctor', '--self-tset'], /did you mean --self-test\?$/m],
     [['run', '--max', '1Q', '--', 'true'], /--max/],
     [['run', '--max', '-1', '--', 'true'], /--max/],

@@ -99,7 +99,7 @@ t.test('each example prints what is shown', onV1('it is v1 that is shown'), asyn
 })
 
 t.test('each command and each of its options is documented, and no other', async t => {
-  for (const command of ['doctor', 'rescue', 'watch', 'guard', 'run']) {
+  for (const command of ['doctor', 'rescue', 'watch', 'guard', 'run', 'report', 'completion']) {
     const { stdout } = await cli([command, '--help'])
     const options = [...stdout.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option]) => option!)
     const section = text.split(/^## /m).find(part => part.startsWith(`${command}\n`))!
