@@ -250,7 +250,7 @@ t.test('a fork bomb does not outrun it', async t => {
   // What a fork that is refused has allocated is freed when the bomb stops: with that the group may
   // be below its line again, until the other job has filled that as well.
   let seen = false
-  for (let outcome = ''; outcome !== 'fallback'; ) {
+  for (let outcome = ''; outcome !== 'fallback';) {
     const episode = await next()
     let over = false
     void episode.ended.then(() => (over = true))
