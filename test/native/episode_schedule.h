@@ -16,9 +16,15 @@
 namespace oom::test {
 
 struct Tally {
-  uint64_t schedules = 0, episodes = 0, faults = 0, by_outcome[kOutcomes] = {};
+  uint64_t schedules = 0, episodes = 0, thrashes = 0, faults = 0, by_outcome[kOutcomes] = {};
   int64_t worst_ns = 0;  // past the deadline
 };
+
+// A group that stalls at its limit is sampled so often, while the kernel notifies.
+constexpr int64_t kNoticed = 100 * kMs;
+// What a wake-up can be late by, and a killer.
+constexpr int64_t kSlack = 15 * kMs;
+constexpr int64_t kKillerMost = 1300 * kMs;
 
 // After an episode has ended near the limit, the next sample comes within this time.
 constexpr int64_t kSurelyLooked = 110 * kMs;
@@ -35,6 +41,7 @@ class Schedule final : public SimHooks {
   // What happens.
   EpisodeConfig guard_config();
   void happen();
+  void stall();
   void relieve();
   void run_until(int64_t at);
   void run_steps(int64_t at);
@@ -60,8 +67,15 @@ class Schedule final : public SimHooks {
   void check();
   void check_end(const EpisodeEnd& end);
   void check_fallback();
+  void check_stalls();
   bool victims() const;
   bool waiters() const;
+  // When it last stalled for a share of the time that is enough, at the limit or not.
+  int64_t last_high() const { return high_ ? group_.now() : last_high_; }
+  bool may_thrash() const {
+    return group_.now() - last_high() <= 2 * thrash_.window_ns + 2 * thrash_step() + kSlack;
+  }
+  int64_t thrash_step() const { return thrash_.window_ns / StallWindow::kParts; }
   void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void note(const char* format, ...) __attribute__((format(printf, 2, 3)));
   double ms(int64_t ns) const { return static_cast<double>(ns) / 1e6; }
@@ -70,6 +84,13 @@ class Schedule final : public SimHooks {
   bool trace_;
   Tally& tally_;
   Random random_;
+  // Of its own: what is stalled changes nothing else of a schedule.
+  Random stall_random_{seed_ * 0x9e3779b97f4a7c15 + 3};
+  ThrashConfig thrash_;
+  bool high_ = false;
+  bool for_none_ = false;  // it stalls for a large share of the time, but for no page
+  int64_t last_high_ = -kMs * 100'000;
+  Since stalls_;
   std::string failure_;
   SimGroup group_;
   SimDriver* driver_ = nullptr;
@@ -139,6 +160,12 @@ inline void Schedule::note(const char* format, ...) {
 
 inline EpisodeConfig Schedule::guard_config() {
   EpisodeConfig c = random_guard(random_);
+  if (stall_random_.percent(25)) {
+    constexpr int64_t windows[] = {20, 50, 100, 200};
+    thrash_.window_ns = stall_random_.pick(windows) * kMs;
+    thrash_.stall_ns = thrash_.window_ns * stall_random_.range(10, 90) / 100;
+    c.thrash = thrash_;
+  }
   if (v2_ && random_.percent(50) && c.delay_ns > 0) {
     // Long enough to be noticed when it is given twice.
     c.delay_ns += random_.range(300, 600) * kMs;
@@ -152,6 +179,28 @@ inline EpisodeConfig Schedule::guard_config() {
 
 // Something that clears the clock by the contract has happened.
 inline void Schedule::clear() { clock_ = group_.now(); }
+
+// From now on the group stalls: for clearly more, or less, than makes it thrash; or for no page.
+inline void Schedule::stall() {
+  last_high_ = last_high();
+  const int64_t enough = 1000 * thrash_.stall_ns / thrash_.window_ns;
+  const bool more = stall_random_.percent(50);
+  const bool restores = stall_random_.percent(80);
+  const int64_t share = more ? stall_random_.range(enough * 11 / 10 + 1, 1000)
+                             : stall_random_.range(0, enough * 8 / 10);
+  group_.stall(static_cast<uint32_t>(share), restores);
+  high_ = more && restores;
+  // What is stalled between two samples is taken together, whatever it is stalled for.
+  const bool for_none = more && !restores;
+  if (for_none || for_none_) last_high_ = group_.now() + thrash_step();
+  for_none_ = for_none;
+  if (stall_random_.percent(80)) group_.cache(group_.limit());
+  note("stalls for %lld per mille of the time%s", static_cast<long long>(share),
+       restores ? "" : ", for no page");
+  driver_->sample_now();
+  check();
+  run_for(stall_random_.range(0, 3 * thrash_.window_ns));
+}
 
 inline void Schedule::happen() {
   SimDriver& d = *driver_;
@@ -255,7 +304,8 @@ inline void Schedule::happen() {
       note("yield");
       yielded_ = true;
       d.yield();
-      yielded_ = d.machine().phase() == EpisodeMachine::Phase::kKernel;
+      yielded_ = d.machine().phase() == EpisodeMachine::Phase::kKernel ||
+                 d.machine().phase() == EpisodeMachine::Phase::kFallingBack;
       break;
     case 18: {
       constexpr int64_t delays[] = {0, 1, 5, 20, 50, 100};
@@ -319,6 +369,9 @@ inline void Schedule::happen() {
 // No process wants memory any more, and there is room.
 inline void Schedule::relieve() {
   note("relief");
+  group_.stall(0);
+  last_high_ = for_none_ ? group_.now() + thrash_step() : last_high();
+  high_ = for_none_ = false;
   while (!group_.processes().empty()) {
     for (size_t i = 0; i < group_.processes().size(); i++) group_.exit(group_.processes()[i].pid);
     run_for(kMs);
@@ -364,12 +417,19 @@ inline void Schedule::began(const EpisodeMachine& m) {
   in_episode_ = true;
   cancelled_ = yielded_ = plan_kernel_ = deserted_ = false;
   fallbacks_ = let_gos_ = raises_ = user_kills_ = plan_done_ = late_kills_ = fallback_kills_ = 0;
+  const bool thrash = m.reason() == Reason::kThrash;
+  if (thrash) {
+    tally_.thrashes++;
+    if (!group_.stuck()) left_ = kNever;
+    int64_t since = group_.now() - last_high();
+    if (since > thrash_.window_ns + thrash_step() + kSlack) fail("begins without a stall");
+  }
   if (left_ == kNever) extension_ = 0;
   begin_kernel_kills_ = group_.kernel_kills();
   fallback_clock_ = group_.now() + std::min(delay_, left_);
   extend_from_ = group_.now() - (left_ == kNever ? 0 : used_);
   left_ = kNever;
-  if (!dry_ && !group_.stuck()) fail("begins without an OOM");
+  if (!dry_ && !thrash && !group_.stuck()) fail("begins without an OOM");
   tally_.episodes++;
 }
 
@@ -377,6 +437,7 @@ inline void Schedule::ended(const EpisodeEnd& end) {
   note("episode %u ends: outcome %d", end.id, static_cast<int>(end.outcome));
   if (!in_episode_ || end.id != id_) return fail("end of episode %u, in %u", end.id, id_);
   in_episode_ = false;
+  stalls_.stop();
   tally_.by_outcome[static_cast<size_t>(end.outcome)]++;
   check_end(end);
   if (v2_ && group_.stuck()) {
@@ -449,6 +510,12 @@ inline void Schedule::check_fallback() {
   if (user_kills_ > 0) fail("the fallback comes after a kill");
   uint64_t lent = driver_->machine().headroom();
   bool over = lent > 0 && group_.usage() + kChargeBatch >= driver_->machine().base_limit();
+  if (driver_->machine().reason() == Reason::kThrash) {
+    bool frozen = driver_->machine().config().plans(StepKind::kFreeze);
+    bool stuck = group_.stuck() || group_.now() - last_stuck() <= kBelieved;
+    if (!over && !frozen && !stuck && !may_thrash()) fail("the fallback without a stall");
+    return;
+  }
   if (!over && !group_.stuck() && group_.now() - last_stuck() > kBelieved)
     fail("the fallback without an OOM");
   if (was_cache_ && group_.now() - cache_since_ > 15 * kMs && fail_percent_ == 0) {
@@ -546,6 +613,23 @@ inline bool Schedule::waiters() const {
   return false;
 }
 
+// One that stalls is noticed, and the episode of one ends.
+inline void Schedule::check_stalls() {
+  const int64_t now = group_.now();
+  const EpisodeMachine& m = driver_->machine();
+  const bool waits = high_ && m.phase() == EpisodeMachine::Phase::kIdle && delay_ > 0 &&
+                     !group_.stuck() && !group_.under_oom() && !group_.processes().empty() &&
+                     group_.usage() + kChargeBatch >= group_.limit();
+  if (waits) stalls_.start(now);
+  if (!waits) stalls_.stop();
+  if (stalls_.lasted(now, 2 * kNoticed + thrash_.window_ns + 2 * thrash_step() + kSlack)) {
+    fail("it stalls and no episode begins");
+  }
+  if (dry_ || !m.active() || m.reason() != Reason::kThrash) return;
+  const int64_t from = std::max({fallback_clock_, last_stuck(), hopeless_until_});
+  if (now - from > kKillerMost) fail("thrashes %.1f ms past the deadline", ms(now - from));
+}
+
 inline void Schedule::check() {
   int64_t now = group_.now();
   const EpisodeMachine& m = driver_->machine();
@@ -604,7 +688,11 @@ inline void Schedule::check() {
   if (!deserted) deserted_since_ = kNever;
   if (deserted && deserted_since_ == kNever) deserted_since_ = now;
   if (deserted && now - deserted_since_ > 100 * kMs) fail("an episode that nobody waits for");
-  bool fine = !stuck && (m.headroom() == 0 || group_.usage() + kChargeBatch < m.base_limit());
+  if (thrash_.on()) check_stalls();
+  const bool thrash = m.active() && m.reason() == Reason::kThrash &&
+                      (may_thrash() || m.config().plans(StepKind::kFreeze));
+  bool fine =
+      !stuck && !thrash && (m.headroom() == 0 || group_.usage() + kChargeBatch < m.base_limit());
   fine = fine && m.active();
   if (fine && (!was_fine_ || m.phase() != fine_phase_)) fine_since_ = now;
   was_fine_ = fine;
@@ -642,6 +730,7 @@ inline const std::string& Schedule::run() {
                                           : random_.range(0, 400) * kMs;
     run_for(pause);
     if (group_.removed()) break;
+    if (thrash_.on() && stall_random_.percent(40)) stall();
     if (v2_ && random_.percent(30)) {
       dip();
     } else {

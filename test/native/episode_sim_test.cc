@@ -20,6 +20,7 @@ struct One {
 void add(Tally& sum, const Tally& part) {
   sum.schedules += part.schedules;
   sum.episodes += part.episodes;
+  sum.thrashes += part.thrashes;
   sum.faults += part.faults;
   for (size_t i = 0; i < oom::kOutcomes; i++) sum.by_outcome[i] += part.by_outcome[i];
   sum.worst_ns = std::max(sum.worst_ns, part.worst_ns);
@@ -30,6 +31,8 @@ bool print(const Tally& sum, double seconds, bool whole) {
   printf("%llu schedules, %llu episodes, %llu faults in %.1f s; worst %.1f ms past the deadline\n",
          number(sum.schedules), number(sum.episodes), number(sum.faults), seconds,
          static_cast<double>(sum.worst_ns) / 1e6);
+  printf("  %llu because of a stall\n", number(sum.thrashes));
+  if (whole && sum.thrashes == 0) return false;
   // There is no guardian here.
   return oom::test::print_outcomes(sum.by_outcome, whole, "guardian");
 }

@@ -11,6 +11,11 @@ namespace {
 uint16_t word(StepKind kind) { return static_cast<uint16_t>(kind); }
 uint16_t word(Fallback fallback) { return StepReport::kFallback | static_cast<uint16_t>(fallback); }
 
+Fallback fallback_of(const JobOrder& order) {
+  if (order.target == target::kLargest) return Fallback::kKillLargest;
+  return order.target == target::kNewest ? Fallback::kKillNewest : Fallback::kKillGroup;
+}
+
 StepKind step_of(const JobOrder& order) {
   switch (order.kind) {
     case JobKind::kBallast:
@@ -77,7 +82,7 @@ bool StepRunner::start(int64_t now, const PlanStep& plan) {
 
 void StepRunner::fall_back(Sentinel& sentinel, int64_t now) {
   if (!claim()) return;
-  Fallback fallback = machine_.config().fallback;
+  Fallback fallback = machine_.fallback();
   standstill_.cancel();
   if (jobs_.start(JobPurpose::kFallback, now, kill(target_of(fallback)))) return;
   reports_.step(sentinel,
@@ -111,14 +116,14 @@ void StepRunner::rehearse(Sentinel& sentinel) {
   for (uint8_t i = 0; i < config.plan_size; i++) {
     report(word(config.plan[i].kind), machine_.started_at() + config.plan[i].after_ns);
   }
-  report(word(config.fallback), machine_.deadline());
+  report(word(machine_.fallback()), machine_.deadline());
 }
 
 bool StepRunner::describe(const GroupJob& job, StepReport& report) const {
   if (job.purpose == JobPurpose::kStep) {
     report.what = word(step_of(job.order));
   } else if (job.purpose == JobPurpose::kFallback) {
-    report.what = word(machine_.config().fallback);
+    report.what = word(fallback_of(job.order));
   } else {
     return false;
   }

@@ -56,11 +56,19 @@ struct PlanStep {
 
 constexpr size_t kMaxPlan = 16;
 
+// A group thrashes when its tasks stall for so long within so much time.
+struct ThrashConfig {
+  int64_t stall_ns = 0;  // 0: that begins no episode
+  int64_t window_ns = 0;
+  bool on() const { return stall_ns > 0; }
+};
+
 struct EpisodeConfig {
   int64_t delay_ns = 0;  // 0: the kernel decides
   int64_t max_delay_ns = 0;
   Fallback fallback = Fallback::kKernel;
   bool dry_run = false;
+  ThrashConfig thrash;
   uint8_t plan_size = 0;
   PlanStep plan[kMaxPlan];  // by after_ns
   Traits traits;

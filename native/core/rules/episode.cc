@@ -41,6 +41,23 @@ bool EpisodeMachine::out_of_memory(const Sample& s) const {
   return s.starved() || (headroom_.raised() && full(s, headroom_.base()));
 }
 
+// In an episode of another reason it says nothing: the tasks wait for user space.
+bool EpisodeMachine::watches_stalls() const {
+  bool own = phase_ == Phase::kIdle || (active() && reason_ == Reason::kThrash);
+  return config_.thrash.on() && own && config_.delay_ns > 0;
+}
+
+// Frozen members stall no more, whatever they would do.
+bool EpisodeMachine::thrashes() const {
+  if (!active() || reason_ != Reason::kThrash) return false;
+  return thrash_.lasts() || plan_.started(StepKind::kFreeze, config_);
+}
+
+// Whether the kernel would kill if it decided: one that finds memory to take back does not.
+bool EpisodeMachine::kernels_case(const Sample& s) const {
+  return reason_ == Reason::kOom || out_of_memory(s);
+}
+
 bool EpisodeMachine::kill_seen() const {
   return phase_ == Phase::kKernel ? kernel_.killed() : static_cast<bool>(kill_);
 }
@@ -51,6 +68,7 @@ void EpisodeMachine::judge(int64_t now, Input& input) const {
   if (input.unreadable) {
     s = last_;
     s.deserted = false;
+    s.stalls = {};
     if (active()) s.limit = headroom_.limit();
     bool starved = active() && !input.relieved;
     s.need = starved ? Need::kStarved : std::min(s.need, Need::kNear);
@@ -78,6 +96,7 @@ void EpisodeMachine::step(int64_t now, const Input& given, Actions& out) {
   judge(now, input);
   if (input.fact == Fact::kRemoved || input.fact == Fact::kCancel) return close(now, input, out);
 
+  if (watches_stalls()) thrash_.observe(now, input.sample);
   hear(now, input, out);
 
   switch (phase_) {
@@ -183,7 +202,7 @@ void EpisodeMachine::hear(int64_t now, const Input& input, Actions& out) {
       break;
     case Fact::kYield:
       if (phase_ == Phase::kDelaying && !config_.dry_run) {
-        release(now, input.sample, Outcome::kFallback, out);
+        let_decide(now, input.sample, Outcome::kFallback, out);
       }
       break;
     case Fact::kUserKilled:
@@ -225,12 +244,14 @@ void EpisodeMachine::track(const Input& input) {
   unseen_waits_ = input.unseen_waits;
   sampled_ = true;
   last_ = s;
+  // They count once.
+  last_.stalls = {};
   if (s.need == Need::kFine) clock_.forget_rest();
   raised_ |= headroom_.observe(s.limit);
 }
 
 bool EpisodeMachine::believed_over(int64_t now, const Input& input) {
-  return relief_.believed(now, out_of_memory(input.sample), input.fact == Fact::kNotified);
+  return relief_.believed(now, in_need(input.sample), input.fact == Fact::kNotified);
 }
 
 void EpisodeMachine::idle(int64_t now, const Input& input, Actions& out) {
@@ -240,15 +261,16 @@ void EpisodeMachine::idle(int64_t now, const Input& input, Actions& out) {
   if (config_.delay_ns > 0) {
     bool notified = input.fact == Fact::kNotified;
     if (notified) settle_.start(now + kSettle);
-    if (s.starved() || (notified && config_.dry_run)) return begin(now, s, out);
+    if (s.starved() || (notified && config_.dry_run)) return begin(now, s, Reason::kOom, out);
+    if (thrash_.begins()) return begin(now, s, Reason::kThrash, out);
   }
   if (headroom_.lower_when_idle(now)) out.add(Do::kLowerLimit);
 }
 
-void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
+void EpisodeMachine::begin(int64_t now, const Sample& s, Reason reason, Actions& out) {
   OOM_INVARIANT(phase_ == Phase::kIdle);
   OOM_INVARIANT(end_.id == id_);
-  open(now, s);
+  open(now, s, reason);
   clock_.start(now, config_.delay_ns);
   deadline_moved();
   // The kernel may have killed by the time that the group is sampled.
@@ -257,8 +279,10 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Actions& out) {
   if (!config_.dry_run) run_plan(now, out);
 }
 
-void EpisodeMachine::open(int64_t at, const Sample& s) {
+void EpisodeMachine::open(int64_t at, const Sample& s, Reason reason) {
   phase_ = Phase::kDelaying;
+  reason_ = reason;
+  if (reason == Reason::kThrash) thrash_.episode_begins();
   started_at_ = at;
   id_++;
   headroom_.episode_begins();
@@ -273,7 +297,7 @@ void EpisodeMachine::open(int64_t at, const Sample& s) {
 // An episode of which this process knows the end alone: it begins and ends when the guardian acted.
 // Whether the group is out of memory again is the next step's.
 void EpisodeMachine::report_unseen(int64_t now, int64_t acted_at, const Sample& s, Actions& out) {
-  open(acted_at, s);
+  open(acted_at, s, Reason::kOom);
   first_.kills = kills_before_;
   clock_.restart(acted_at, config_.delay_ns);
   out.add(Do::kBegin);
@@ -284,7 +308,9 @@ void EpisodeMachine::report_unseen(int64_t now, int64_t acted_at, const Sample& 
 // In the step that ends an episode. Frozen members look out of memory until the end has them thawed,
 // also those that are killed: then the next sample decides.
 void EpisodeMachine::begin_next(int64_t now, const Sample& s, Actions& out) {
-  if (s.starved() && !plan_.started(StepKind::kFreeze, config_)) begin(now, s, out);
+  if (s.starved() && !plan_.started(StepKind::kFreeze, config_)) {
+    begin(now, s, Reason::kOom, out);
+  }
 }
 
 void EpisodeMachine::deadline_moved() {
@@ -300,7 +326,7 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   if (s.deserted) return end_deserted(now, s, kill_ ? ending_ : unaided, out);
 
   // Neither an end nor a reason to kill.
-  if (s.need == Need::kUnclear && !out_of_memory(s) && !kill_) return relief_.unclear();
+  if (s.need == Need::kUnclear && !in_need(s) && !kill_) return relief_.unclear();
 
   // A fine sample, then none for a while, then an OOM: that is another one.
   if (relief_.unobserved(now) && s.starved()) {
@@ -322,10 +348,10 @@ void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
     return begin_next(now, s, out);
   }
   if (!clock_.over(now)) {
-    if (out_of_memory(s)) run_plan(now, out);
+    if (in_need(s)) run_plan(now, out);
     return;
   }
-  if (!out_of_memory(s)) {
+  if (!in_need(s)) {
     if (!relief_.flapping(now)) return;
   } else {
     relief_.not_flapping();
@@ -353,7 +379,7 @@ void EpisodeMachine::end_deserted(int64_t now, const Sample& s, Outcome outcome,
 void EpisodeMachine::rehearsing(int64_t now, const Sample& s, Actions& out) {
   if (s.kills > first_.kills) return finish(now, Outcome::kKilled, out);
   if (raised_) return finish(now, Outcome::kLimitRaised, out);
-  if (now - started_at_ >= KernelTurn::kWindow && !s.starved()) {
+  if (now - started_at_ >= KernelTurn::kWindow && !s.starved() && !thrashes()) {
     finish(now, Outcome::kRecovered, out);
   }
 }
@@ -383,7 +409,7 @@ void EpisodeMachine::step_done(int64_t now, const Input& input, Actions& out) {
   if (!step.kills() || input.killed > 0) plan_.note_effect();
   if (phase_ != Phase::kDelaying) return;
   if (step.kills() && input.killed > 0) note_kill(now, Outcome::kPlan);
-  if (step.kind == StepKind::kKernel) release(now, input.sample, Outcome::kPlan, out);
+  if (step.kind == StepKind::kKernel) let_decide(now, input.sample, Outcome::kPlan, out);
 }
 
 // The first kill counts: a series of kills must not put the deadline off without end.
@@ -398,16 +424,28 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
   OOM_INVARIANT(phase_ == Phase::kDelaying);
   OOM_INVARIANT(clock_.over(now));
   // With room the kernel kills no process, and wakes the tasks that wait.
-  if (config_.fallback == Fallback::kKernel || s.need == Need::kStranded) {
+  bool kernel = config_.fallback == Fallback::kKernel && kernels_case(s);
+  if (kernel || s.need == Need::kStranded) {
     late_ns_ = now - deadline();
     return release(now, s, Outcome::kFallback, out);
   }
+  kill(now, out);
+}
+
+// A killing fallback begins.
+void EpisodeMachine::kill(int64_t now, Actions& out) {
   phase_ = Phase::kFallingBack;
   relief_.not_flapping();
   fell_back_at_ = now;
   answered_ = false;
   ending_ = Outcome::kFallback;
   out.add(Do::kFallback);
+}
+
+// Before the deadline: the kernel is to decide. Where it finds nothing to, the fallback does.
+void EpisodeMachine::let_decide(int64_t now, const Sample& s, Outcome outcome, Actions& out) {
+  if (kernels_case(s)) return release(now, s, outcome, out);
+  kill(now, out);
 }
 
 void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out) {
@@ -418,7 +456,7 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
     answered_ = true;
     given_up = input.result != 0 || input.killed == 0;
     if (!given_up) {
-      late_ns_ = now - deadline();
+      late_ns_ = std::max<int64_t>(0, now - deadline());
       kill_.note(now);
       ending_ = Outcome::kFallback;
     }
@@ -434,9 +472,14 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   if (calm && !answered_ && now - fell_back_at_ < kAnswerMost) return;
   if (calm) return finish(now, Outcome::kRecovered, out);
   // Perhaps it is over right now.
-  bool doubtful = !out_of_memory(s) && s.need != Need::kUnclear;
+  bool doubtful = !in_need(s) && s.need != Need::kUnclear;
   if (doubtful && !relief_.flapping(now)) return;
-  if (!kill_) late_ns_ = now - deadline();
+  if (!kernels_case(s)) {
+    // Nothing stands behind our killer: what it does takes the time that it takes.
+    if (!kill_ && !answered_ && now - fell_back_at_ < kAnswerMost) return;
+    return finish(now, ending_, out);
+  }
+  if (!kill_) late_ns_ = std::max<int64_t>(0, now - deadline());
   release(now, s, Outcome::kFallback, out);
 }
 
@@ -457,6 +500,8 @@ void EpisodeMachine::kernel_decides(int64_t now, const Sample& s, Actions& out) 
 void EpisodeMachine::set_delay(int64_t now, int64_t ns, Actions& out) {
   config_.delay_ns = ns;
   clock_.forget_rest();
+  // While the kernel decides the group is not watched.
+  if (ns == 0) thrash_.forget();
   if (ns == 0 && (phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack)) {
     finish(now, Outcome::kCancelled, out);
   } else if (phase_ == Phase::kDelaying) {
@@ -473,9 +518,11 @@ void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
   settle_.start(now + kSettle);
   headroom_.episode_ends();
   plan_.end();
+  thrash_.forget();
   // What the program ends is over from then on.
   bool again = out_of_memory(last_) && outcome != Outcome::kCancelled;
-  end_ = {.outcome = outcome,
+  end_ = {.reason = reason_,
+          .outcome = outcome,
           .at = now,
           .late_ns = late_ns_,
           .kernel_kills = last_.kills > first_.kills ? last_.kills - first_.kills : 0,
@@ -492,9 +539,12 @@ int64_t EpisodeMachine::next_sample(int64_t now) const {
       if (!settle_.fired(now) && settle_.runs()) {
         sample = std::min(now + kSettlePoll, settle_.at());
       }
+      if (config_.delay_ns > 0) sample = std::min(sample, thrash_.next());
       return std::max(now + 1, std::min(sample, headroom_.next_ask()));
     }
     case Phase::kDelaying: {
+      // Nothing is hung, and nothing is to be done in time.
+      if (config_.dry_run && thrashes() && !last_.starved()) return now + kNearPoll;
       bool late = clock_.over(now) && last_.need != Need::kUnclear;
       bool often = relief_.suspected() || kill_ || config_.dry_run || late;
       int64_t sample = now + (often ? kShortPoll : kPoll);

@@ -20,9 +20,11 @@
 #include "core/rules/kill_seen.h"
 #include "core/rules/outcome.h"
 #include "core/rules/plan_cursor.h"
+#include "core/rules/reason.h"
 #include "core/rules/relief.h"
 #include "core/rules/sample.h"
 #include "core/rules/switch.h"
+#include "core/rules/thrash.h"
 #include "core/rules/timer.h"
 
 namespace oom {
@@ -96,6 +98,7 @@ struct Actions {
 };
 
 struct EpisodeEnd {
+  Reason reason = Reason::kOom;
   Outcome outcome = Outcome::kRecovered;
   int64_t at = 0;
   int64_t late_ns = 0;  // from the deadline to the fallback; 0 without one
@@ -119,7 +122,7 @@ class EpisodeMachine {
   };
 
   EpisodeMachine() = default;
-  explicit EpisodeMachine(const EpisodeConfig& config) : config_(config) {}
+  explicit EpisodeMachine(const EpisodeConfig& config) : config_(config), thrash_(config.thrash) {}
 
   void step(int64_t now, const Input& given, Actions& out);
 
@@ -136,7 +139,17 @@ class EpisodeMachine {
     return phase_ == Phase::kDelaying && !clock_.over(now) ? clock_.deadline() : kNever;
   }
 
+  // Whether the next sample is to have Sample::stalls.
+  bool wants_stalls(int64_t now) const { return watches_stalls() && thrash_.due(now); }
+
   uint32_t id() const { return id_; }
+  // Why the running episode, or the last one, has begun.
+  Reason reason() const { return reason_; }
+  // What is done at its deadline. In a group that only thrashes the kernel finds nothing to decide.
+  Fallback fallback() const {
+    bool kernel = config_.fallback == Fallback::kKernel;
+    return kernel && reason_ == Reason::kThrash ? Fallback::kKillLargest : config_.fallback;
+  }
   int64_t started_at() const { return started_at_; }
   int64_t deadline() const { return clock_.deadline(); }
   const Sample& first() const { return first_; }
@@ -156,6 +169,10 @@ class EpisodeMachine {
  private:
   void judge(int64_t now, Input& input) const;
   bool out_of_memory(const Sample& s) const;
+  bool watches_stalls() const;
+  bool thrashes() const;
+  bool in_need(const Sample& s) const { return out_of_memory(s) || thrashes(); }
+  bool kernels_case(const Sample& s) const;
   bool kill_seen() const;
   void close(int64_t now, const Input& input, Actions& out);
   void note_limit(const Input& input);
@@ -164,9 +181,9 @@ class EpisodeMachine {
   void track(const Input& input);
   bool believed_over(int64_t now, const Input& input);
   void idle(int64_t now, const Input& input, Actions& out);
-  void open(int64_t at, const Sample& s);
+  void open(int64_t at, const Sample& s, Reason reason);
   void report_unseen(int64_t now, int64_t acted_at, const Sample& s, Actions& out);
-  void begin(int64_t now, const Sample& s, Actions& out);
+  void begin(int64_t now, const Sample& s, Reason reason, Actions& out);
   void begin_next(int64_t now, const Sample& s, Actions& out);
   void delaying(int64_t now, const Input& input, Actions& out);
   void rehearsing(int64_t now, const Sample& s, Actions& out);
@@ -178,6 +195,8 @@ class EpisodeMachine {
   void note_kill(int64_t now, Outcome outcome);
   void deadline_moved();
   void fall_back(int64_t now, const Sample& s, Actions& out);
+  void kill(int64_t now, Actions& out);
+  void let_decide(int64_t now, const Sample& s, Outcome outcome, Actions& out);
   void falling_back(int64_t now, const Input& input, Actions& out);
   void release(int64_t now, const Sample& s, Outcome outcome, Actions& out);
   void kernel_decides(int64_t now, const Sample& s, Actions& out);
@@ -189,6 +208,7 @@ class EpisodeMachine {
   EpisodeConfig config_;
   Phase phase_ = Phase::kIdle;
   uint32_t id_ = 0;
+  Reason reason_ = Reason::kOom;
   int64_t started_at_ = 0;
   int64_t late_ns_ = 0;
   Outcome ending_ = Outcome::kRecovered;  // how it ends once what was done has taken effect
@@ -201,6 +221,7 @@ class EpisodeMachine {
   KillSeen kill_;
   KernelTurn kernel_;
   PlanCursor plan_;
+  Thrash thrash_;
   Timer let_in_;  // until then the kernel may be on its way to a victim, let in by another process
   Timer settle_;  // idle: samples go on until then, in case a wake-up was lost
   int64_t wake_ = kNever;

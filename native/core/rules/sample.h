@@ -19,6 +19,15 @@ enum class Need : uint8_t {
   kStranded,
 };
 
+// What rules/thrash.h goes by: read when that asks for it.
+struct Stalls {
+  bool known = false;
+  // Usage is where the kernel takes memory back: at memory.max, or at memory.high.
+  bool at_edge = false;
+  uint64_t full_us = 0;   // how long all tasks have stalled, in all
+  uint64_t restored = 0;  // how many pages in use were reclaimed and read back, in all
+};
+
 struct Sample {
   Need need = Need::kFine;
   // No process is left in the group, nor in those below it. Whatever is charged (tmpfs, memory of a
@@ -32,6 +41,7 @@ struct Sample {
   // without killing.
   uint64_t band = 0;
   uint64_t reclaimable = 0;
+  Stalls stalls;
 
   bool starved() const { return need >= Need::kStarved; }
 };

@@ -24,48 +24,53 @@ class StallWindow {
 
   void begin(int64_t now_ns, uint64_t total_us) { add({now_ns / 1000, total_us}); }
 
-  // The next sample. True: as much was stalled within one window, and none was reported in it.
-  bool fires(int64_t now_ns, uint64_t total_us) {
-    const Sample now{now_ns / 1000, total_us};
+  // The next sample. True: as much was stalled within one window.
+  bool enough(int64_t now_ns, uint64_t total_us) {
+    const At now{now_ns / 1000, total_us};
     const bool enough = stalled_until(now) >= stall_;
     add(now);
-    if (!enough || (fired_ && now.at - fired_at_ < window_)) return false;
+    return enough;
+  }
+  // The same, and none was reported in it.
+  bool fires(int64_t now_ns, uint64_t total_us) {
+    const int64_t now = now_ns / 1000;
+    if (!enough(now_ns, total_us) || (fired_ && now - fired_at_ < window_)) return false;
     fired_ = true;
-    fired_at_ = now.at;
+    fired_at_ = now;
     return true;
   }
 
  private:
-  struct Sample {
+  struct At {
     int64_t at = 0;  // microseconds, as all that follows
     uint64_t total = 0;
   };
 
   // Since the newest sample that is a window old, or the oldest. If that is longer ago than a
   // window, because samples came late, the stall counts as spread evenly.
-  int64_t stalled_until(const Sample& now) const {
+  int64_t stalled_until(const At& now) const {
     OOM_INVARIANT(count_ > 0);
     int back = 1;
     while (back < count_ && now.at - sample(back).at < window_) back++;
-    const Sample& base = sample(back);
+    const At& base = sample(back);
     const int64_t elapsed = now.at - base.at;
     const int64_t grown = now.total > base.total ? static_cast<int64_t>(now.total - base.total) : 0;
     if (elapsed <= window_) return grown;
     return std::min(grown, elapsed) * (window_ / 1000) / (elapsed / 1000);
   }
 
-  void add(const Sample& one) {
+  void add(const At& one) {
     samples_[next_] = one;
     next_ = (next_ + 1) % kKept;
     count_ = std::min(count_ + 1, kKept);
   }
   // The last one is 1 back.
-  const Sample& sample(int back) const { return samples_[(next_ + kKept - back) % kKept]; }
+  const At& sample(int back) const { return samples_[(next_ + kKept - back) % kKept]; }
 
   static constexpr int kKept = kParts + 1;
   int64_t stall_;
   int64_t window_;
-  Sample samples_[kKept];
+  At samples_[kKept];
   int next_ = 0;
   int count_ = 0;
   bool fired_ = false;

@@ -79,7 +79,7 @@ class Sentinel {
   void post(Command& command);
   // Holds a call's arguments and its result while the sentinel runs it.
   struct Slot : Command {
-    static constexpr size_t kRoom = 128;
+    static constexpr size_t kRoom = 144;
     std::atomic<uint32_t> done{0};
     alignas(std::max_align_t) unsigned char room[kRoom];
   };

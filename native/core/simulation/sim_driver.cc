@@ -9,6 +9,8 @@ namespace oom {
 namespace {
 
 constexpr int64_t kCloseRetry = 1 * kMs;
+// The kernel notifies of memory that it takes back at the limit, and drivers heed it so often.
+constexpr int64_t kReclaimNotice = 100 * kMs;
 
 }  // namespace
 
@@ -28,6 +30,12 @@ Sample SimDriver::sample() {
   s.need = starved ? Need::kStarved : Need::kFine;
   s.deserted = group_->processes().empty();
   s.let_in = !group_->killer_disabled();
+  if (machine_.wants_stalls(group_->now())) {
+    s.stalls = {.known = true,
+                .at_edge = !s.deserted && s.usage + kChargeBatch >= s.limit,
+                .full_us = group_->stalled_us(),
+                .restored = group_->restored()};
+  }
   hooks_->sees(s);
   return s;
 }
@@ -219,6 +227,9 @@ void SimDriver::close() {
 void SimDriver::schedule() {
   int64_t again = switch_.next(machine_.wish());
   int64_t wake = std::min({machine_.next_wake(), again, unseen_.next()});
+  if (group_->stalls() && machine_.config().thrash.on() && !machine_.active()) {
+    wake = std::min(wake, group_->now() + kReclaimNotice);
+  }
   if (wake == wake_for_) return;
   wake_for_ = wake;
   wake_at_ = wake_for_ == kNever ? kNever : wake_for_ + hooks_->wakes_late();

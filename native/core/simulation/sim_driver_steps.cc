@@ -26,7 +26,7 @@ void SimDriver::perform(const Job& job) {
   int64_t claimed_at = slot_ ? slot_->claimed_at.load() : 0;
   if (report.result == 0 && job.fallback) {
     if (!theirs && current && machine_.phase() == EpisodeMachine::Phase::kFallingBack) {
-      kill_into(target_of(config.fallback), report);
+      kill_into(target_of(machine_.fallback()), report);
     } else {
       report.result = -ECANCELED;
     }

@@ -111,6 +111,25 @@ void SimGroup::cache(uint64_t bytes) {
   peak_ = std::max(peak_, usage_);
 }
 
+void SimGroup::stall(uint32_t per_mille, bool restores) {
+  uint64_t more = stalled_since();
+  stalled_ns_ += more;
+  if (stall_restores_) restoring_ns_ += more;
+  stall_from_ = now_;
+  stall_per_mille_ = std::min(per_mille, 1000u);
+  stall_restores_ = restores;
+}
+
+uint64_t SimGroup::stalled_since() const {
+  return static_cast<uint64_t>(now_ - stall_from_) * stall_per_mille_ / 1000;
+}
+
+uint64_t SimGroup::stalled_us() const { return (stalled_ns_ + stalled_since()) / 1000; }
+
+uint64_t SimGroup::restored() const {
+  return (restoring_ns_ + (stall_restores_ ? stalled_since() : 0)) / 1000;
+}
+
 int32_t SimGroup::largest() const {
   const SimProcess* best = nullptr;
   for (const SimProcess& p : processes_) {

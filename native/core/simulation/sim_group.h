@@ -6,7 +6,8 @@
 // every uncharge, a raised limit and an enabled killer wake all waiters, which leave under_oom, try
 // again microseconds later and wait (and notify) again if they must; with the killer enabled the
 // largest process that is not spared dies some milliseconds later, one victim at a time; a victim's
-// memory comes back in parts while it is reaped; SIGKILL of a frozen process waits for the thaw.
+// memory comes back in parts while it is reaped; SIGKILL of a frozen process waits for the thaw. That
+// tasks stall for memory which they get is not made of anything: it is set, as a share of the time.
 #pragma once
 
 #include <cstddef>
@@ -63,6 +64,9 @@ class SimGroup {
   int allocate(int32_t pid, uint64_t bytes);
   int release(int32_t pid, uint64_t bytes);
   void cache(uint64_t bytes);  // reads that much of files: reclaimable
+  // From now on all tasks stall for that share of the time, in parts per thousand; `restores`: for
+  // pages that they have to read back.
+  void stall(uint32_t per_mille, bool restores = true);
   int kill(int32_t pid);
   int exit(int32_t pid);
   int32_t largest() const;  // 0: none
@@ -84,6 +88,9 @@ class SimGroup {
   uint64_t kills() const { return kills_; }  // by anybody
   uint64_t failures() const { return failures_; }
   uint64_t notifications() const { return notifications_; }
+  bool stalls() const { return stall_per_mille_ > 0; }
+  uint64_t stalled_us() const;  // in all, up to now
+  uint64_t restored() const;    // in all: one for each microsecond stalled so
   bool killer_disabled() const { return killer_disabled_; }
   bool under_oom() const { return waiting_ + strays_ > 0; }
   bool stuck() const;  // some task does not get its memory
@@ -109,6 +116,7 @@ class SimGroup {
   void kernel_kill(SimProcess& p);
   void die(SimProcess& p);
   void reap(size_t index);
+  uint64_t stalled_since() const;
 
   Config config_;
   std::vector<SimProcess> processes_;
@@ -125,6 +133,11 @@ class SimGroup {
   uint64_t kills_ = 0;
   uint64_t failures_ = 0;
   uint64_t notifications_ = 0;
+  uint32_t stall_per_mille_ = 0;
+  bool stall_restores_ = false;
+  int64_t stall_from_ = 0;     // since when it is so
+  uint64_t stalled_ns_ = 0;    // before
+  uint64_t restoring_ns_ = 0;  // of that, for pages that were read back
   bool killer_disabled_ = false;
   bool frozen_ = false;
   bool removed_ = false;
