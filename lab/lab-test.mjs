@@ -53,6 +53,8 @@ if (unknown.length > 0) fail(`no such file: ${unknown.join(', ')}`)
 const nameOf = file => file.replace(/^test\/kernel\/|\.[jt]s$/g, '')
 const tags = new Map(files('test/kernel', ['.ts']).map(file => [file, tagsOf(file)]))
 
+const all = positionals.length === 0 && !values.short
+
 function chosenFor(machine) {
   if (positionals.length > 0) return positionals.map(file => relative(root, resolve(file)))
   return [...tags].flatMap(([file, { leftOut, short }]) => {
@@ -126,7 +128,8 @@ async function boot({ lab, kernel, version, options, where }, chosen, jobs = val
     version,
     options,
     argv: ['node', 'lab/guest.mjs', jobs, values.timeout, ...chosen],
-    env: { TAP_TIMEOUT: values.timeout },
+    // What takes its time, by night.
+    env: { TAP_TIMEOUT: values.timeout, ...(all ? { OOM_LONG: '1' } : {}) },
     seconds: Number(values.boot),
     output: data => {
       text += data

@@ -18,6 +18,7 @@
       "native/core/memcg/v2_mark.cc",
       "native/core/memcg/v2_memory_high.cc",
       "native/core/memcg/v2_reclaimable.cc",
+      "native/core/memcg/v2_stalls.cc",
       "native/core/prepared/alarm.cc",
       "native/core/prepared/image_ranges.cc",
       "native/core/prepared/locked.cc",

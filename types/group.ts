@@ -2,12 +2,14 @@
 import type { Bytes, MonotonicNs, UsageSize } from './common.js'
 import type {
   EpisodeEnd,
+  EpisodeReason,
   Fallback,
   GuardReserve,
   GuardStats,
   HoldOptions,
   PlanStep,
   PolicyStep,
+  ThrashOptions,
 } from './guard.js'
 import type {
   CgroupVersion,
@@ -199,7 +201,8 @@ export interface MemoryGroup extends AsyncDisposable {
    * `delayMs` each time: then the fallback decides. In force when it resolves.
    *
    * @throws ERR_KILLER_DISABLED if the killer is disabled already (see `takeOver`);
-   * ERR_ROOT_GROUP; ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low; ERR_GUARDIAN_MISSING and
+   * ERR_ROOT_GROUP; ERR_CGROUP_UNSUPPORTED for `thrash` on v1, or where the kernel has no stall information (PSI);
+   * ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low; ERR_GUARDIAN_MISSING and
    * ERR_GUARDIAN_INSIDE; EROFS or EACCES where the group cannot be written, see {@link HoldOptions.by};
    * AbortError
    */
@@ -232,6 +235,17 @@ export interface GuardOptions {
   /** What is done, the mildest step first; makes the plan. Where it ends with a kill, that is the default fallback. */
   policy?: readonly PolicyStep[]
   reserve?: GuardReserve
+  /**
+   * An episode also begins when the group thrashes, {@link OomEpisode.reason}. v2 alone, held by the kernel or by signals:
+   * v1 has no stall information of a group. Default: none.
+   *
+   * Such an episode has the same plan, delay and fallback. Nothing is hung in it: no member is stopped, and if this
+   * process dies nothing has become worse, so that the guardian does not act. With the fallback `'kernel'` its fallback is
+   * `'kill-largest'`, since the kernel would find memory and kill nobody; so it is for a step `'kernel'` of the plan, and for
+   * {@link OomEpisode.yield}. If the group runs out of memory meanwhile, the episode goes on, with the
+   * deadline that it has.
+   */
+  thrash?: ThrashOptions
   /** The process that keeps the promise when this one cannot. Default true. */
   guardian?: boolean | GuardianOptions
   /** What becomes of groups below the guarded one. Default `'guard'`. */
@@ -261,11 +275,13 @@ export interface GuardOptions {
   signal?: AbortSignal
 }
 
-/** A guarded group ran out of memory. Methods reject with ERR_EPISODE_ENDED once it has ended. */
+/** A guarded group ran out of memory, or thrashes. Methods reject with ERR_EPISODE_ENDED once it has ended. */
 export interface OomEpisode {
   /** Counts up from 1 within a guard. */
   readonly id: number
-  /** Absolute path of the group that is out of memory: the guarded one or one below it. */
+  /** `'thrash'`: the group was not out of memory when it began ({@link GuardOptions.thrash}). */
+  readonly reason: EpisodeReason
+  /** Absolute path of the group that is out of memory, or thrashes: the guarded one or one below it. */
   readonly group: string
   /** If the guardian has ended it while this process was stopped: when the guardian acted. */
   readonly startedAt: MonotonicNs
@@ -318,7 +334,7 @@ export interface OomEpisode {
    * @throws RangeError beyond it
    */
   extend(ms: number): void
-  /** Lets the kernel's killer decide now. */
+  /** Lets the kernel's killer decide now. In a group that only thrashes the fallback acts, see {@link GuardOptions.thrash}. */
   yield(): Promise<void>
 }
 

@@ -114,11 +114,32 @@ export interface HoldOptions {
   freeze?: 'if-needed' | 'always' | 'never'
 }
 
+/**
+ * When a group thrashes: all of its tasks stall at its limit, since the kernel takes back what they have in use, and they
+ * read it again. A group that is too small for what it works on can stand so for hours with no OOM.
+ *
+ * What counts is the time of `full` in the group's `memory.pressure` (Linux documentation, accounting/psi), while usage is
+ * within an eighth of `memory.max` or `memory.high`, up to 20 ms for each page that was in use, was taken back and was read
+ * again (`workingset_restore_anon`, `workingset_restore_file` of `memory.stat`). So neither files count that are read
+ * once, whatever their size, nor the hold itself, which lets tasks sleep at its line. These files are read at most ten times a
+ * window, and not at all while nothing stalls.
+ */
+export interface ThrashOptions {
+  /** An episode begins when all tasks have stalled for so many milliseconds within the window; integer, 1 to `windowMs`. */
+  stallMs: number
+  /** Milliseconds; integer, 500 to 60000. */
+  windowMs: number
+}
+
+/** Why an episode began: the group is out of memory, or it thrashes ({@link ThrashOptions}). */
+export type EpisodeReason = 'oom' | 'thrash'
+
 /** How an episode ended. */
 export type Outcome =
   /**
    * Memory was freed and the group is no longer out of memory, or no process is left in it. A step of the plan may have
-   * freed it that had not answered within 20 ms: its code in `steps` is `EINPROGRESS` then.
+   * freed it that had not answered within 20 ms: its code in `steps` is `EINPROGRESS` then. A group that thrashed
+   * has stalled for less than `stallMs` in each window for the length of one, or usage has dropped.
    */
   | 'recovered'
   /** The program or another process raised the limit. */

@@ -1,5 +1,5 @@
 // One line of the file that `guard({ record })` appends to, as JSON.parse() gives it.
-import type { EpisodeMember, Outcome, PlanAction, Fallback } from './guard.js'
+import type { EpisodeMember, EpisodeReason, Outcome, PlanAction, Fallback } from './guard.js'
 
 /** Sizes are bytes, `null` where there is no limit; times are milliseconds since the episode began. */
 export interface RecordedEpisode {
@@ -16,6 +16,8 @@ export interface RecordedEpisode {
   heldBy: 'kernel' | 'signals'
   /** {@link OomEpisode.id} */
   id: number
+  /** Absent: `'oom'`. */
+  reason?: EpisodeReason
   usage: number
   limit: number | null
   deadline: number

@@ -41,6 +41,12 @@ export interface Simulation {
   free(bytes: Bytes, target?: SimulatedTarget): void
   /** Files are read: page cache, which is reclaimed before the group runs out of memory. */
   cache(bytes: Bytes): void
+  /**
+   * From now on all processes stall for that share of the time, 0 to 1, for pages that they read back: with
+   * {@link GuardOptions.thrash} an episode begins when the group stands at its limit meanwhile, as after
+   * `cache()` of a large size. A real one stops when there is room; here another call ends it.
+   */
+  stall(share: number): void
   /** A process ends by itself. @throws ESRCH */
   exit(pid: number): void
   /**

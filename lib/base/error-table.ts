@@ -40,6 +40,12 @@ export const OWN: Record<string, OwnAdvice> = {
       'memory.max': BY_SIGNALS('headroom'),
       'memory.force_empty': BY_SIGNALS('reclaim'),
       'memory.reclaim': BY_SIGNALS('reclaim'),
+      'memory.pressure': {
+        means:
+          'the kernel has no stall information of this group, by which guard({ thrash }) goes: cgroup v1 has none, v2 has it with PSI',
+        remedy:
+          'use cgroup v2 and boot with psi=1 (CONFIG_PSI); 1 in cgroup.pressure of the group; or guard without thrash',
+      },
       'memory.peak': {
         means: 'this group has no memory.peak',
         remedy: 'it needs cgroup v1, or Linux 5.19 or later; the root of v2 never has it',

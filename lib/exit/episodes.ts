@@ -74,8 +74,9 @@ export class Episodes {
 
   /** `exitAt`: when this thread heard of the child's end. */
   facts(exitAt: number): EpisodeFact[] {
-    return [...this.#known.values()].map(({ of, members, end, heardAt }) => ({
+    return [...this.#known].map(([{ reason }, { of, members, end, heardAt }]) => ({
       of,
+      reason,
       outcome: end?.outcome,
       together: heardAt > exitAt - TOGETHER_MS,
       killed: (end?.killed ?? []).filter(pid => of === 'self' || members.has(pid)),

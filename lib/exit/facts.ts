@@ -1,12 +1,13 @@
 // What is known about a child's end: collected by report.ts, judged by judge.ts. Numbers are what has been added since
 // the report was asked for; undefined is what could not be read.
-import type { Outcome } from '../../types/guard.js'
+import type { EpisodeReason, Outcome } from '../../types/guard.js'
 import type { OomOrigin } from '../../types/watch.js'
 
 /** An episode of a guard of this process, of the child's group, of one below it or of one above it. */
 export interface EpisodeFact {
   /** Whose limit: that of a group above, or of the child's group or one below it. */
   of: 'self' | 'ancestor'
+  reason: EpisodeReason
   /** undefined: it has not ended yet. */
   outcome: Outcome | undefined
   /** It ended when the child did, as far as this process saw it, or has not ended. */

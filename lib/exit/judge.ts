@@ -75,7 +75,8 @@ function byGuard(facts: ExitFacts): Verdict | undefined {
           ? 'the guardian killed'
           : `a guard sent ${signal}`
     const origin = episode.of
-    return { oom: 'yes', origin, by: 'guard', why: `${what} ${LIMIT[origin]}` }
+    const thrash = episode.reason === 'thrash' ? ', where it thrashed' : ''
+    return { oom: 'yes', origin, by: 'guard', why: `${what} ${LIMIT[origin]}${thrash}` }
   }
   return undefined
 }
@@ -141,8 +142,9 @@ function bySomebody(facts: ExitFacts): Verdict | undefined {
   const word = signal ?? 'SIGKILL'
   // v2 has no outcome of its own for a kill from outside: the members' end is seen as freed memory.
   const full = episodes.find(
-    ({ outcome, together }) =>
-      outcome === undefined || outcome === 'killed' || (outcome === 'recovered' && together),
+    ({ reason, outcome, together }) =>
+      reason === 'oom' &&
+      (outcome === undefined || outcome === 'killed' || (outcome === 'recovered' && together)),
   )
   if (full !== undefined || ooms.self + ooms.ancestor + ooms.unknown > 0) {
     const origin = full?.of ?? originOf(facts)

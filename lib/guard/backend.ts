@@ -1,7 +1,7 @@
 // Between guards and what drives the episode machine behind them: the sentinel (native-guard.ts) or a simulated
 // group (simulation/guard.ts). The driver reports to the guard what has happened; the user's calls go to its backend.
 import type { MemoryGroup } from '../../types/group.js'
-import type { EpisodeMember, EpisodeSample, StepReport } from '../../types/guard.js'
+import type { EpisodeMember, EpisodeReason, EpisodeSample, StepReport } from '../../types/guard.js'
 import type { Target } from '../native/guards.js'
 import type { NativeOutcome } from '../native/records.js'
 
@@ -13,6 +13,7 @@ export interface EpisodeKey {
 
 export interface EpisodeStart extends EpisodeKey {
   group: string
+  reason: EpisodeReason
   startedAt: bigint
   deadline: bigint
   usage: number

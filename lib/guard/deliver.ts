@@ -39,9 +39,9 @@ export function deliver(
 ): void {
   switch (record.kind) {
     case 'begin': {
-      const { sub, episode, at, deadline, usage, limit, missed } = record
+      const { sub, episode, reason, at: startedAt, deadline, usage, limit, missed } = record
       const group = pathOf(sub)
-      guard.started({ sub, episode, group, startedAt: at, deadline, usage, limit, missed })
+      guard.started({ sub, episode, reason, group, startedAt, deadline, usage, limit, missed })
       break
     }
     case 'step':

@@ -1,7 +1,13 @@
 // An episode as JavaScript sees it. Its guard reports to it what happens; the user's calls go to the backend.
 import type { Bytes } from '../../types/common.js'
 import type { MemoryGroup, OomEpisode } from '../../types/group.js'
-import type { EpisodeEnd, EpisodeSignal, Outcome, StepReport } from '../../types/guard.js'
+import type {
+  EpisodeEnd,
+  EpisodeReason,
+  EpisodeSignal,
+  Outcome,
+  StepReport,
+} from '../../types/guard.js'
 import { integer, invalidType, options, outOfRange, processId, signalNumber } from '../base/args.js'
 import { bytes } from '../base/bytes.js'
 import { AbortError, ownError, type OomError } from '../base/errors.js'
@@ -13,6 +19,7 @@ export const endedError = (): OomError => ownError('ERR_EPISODE_ENDED')
 
 export class Episode implements OomEpisode {
   readonly id: number
+  readonly reason: EpisodeReason
   readonly group: string
   readonly startedAt: bigint
   readonly usage: number
@@ -38,6 +45,7 @@ export class Episode implements OomEpisode {
     this.#maxDelayMs = maxDelayMs
     this.#key = { sub: start.sub, episode: start.episode }
     this.id = id
+    this.reason = start.reason
     this.group = start.group
     this.startedAt = this.#clockAt = start.startedAt
     this.#deadline = start.deadline

@@ -106,7 +106,8 @@ export class Guard implements OomGuard {
     const episode = new Episode(++this.#episodes, start, this.#backend, this.#maxDelayMs)
     this.#missed += missed
     this.#running.set(keyOf(start), episode)
-    debug('episode %d of %s: %d of %d bytes', episode.id, start.group, start.usage, start.limit)
+    const { reason, group, usage, limit } = start
+    debug('episode %d of %s: %s at %d of %d bytes', episode.id, group, reason, usage, limit)
     if (onStart.hasSubscribers) onStart.publish(episode)
     this.#raise(start.sub, episode)
     for (const queue of this.#queues) {

@@ -1,7 +1,7 @@
 // The options of guard(): every rule of them, checked before anything is touched, and the plain values
 // that the native side takes. Used by the real guard and by the simulated one.
 import type { GuardOptions, MemoryGroup } from '../../types/group.js'
-import type { Fallback, Outcome, PlanAction, PlanStep } from '../../types/guard.js'
+import type { EpisodeReason, Fallback, Outcome, PlanAction, PlanStep } from '../../types/guard.js'
 import {
   abortSignal,
   boolean,
@@ -27,6 +27,8 @@ export const MAX_DELAY_MS = 2 ** 31 - 1
 const DEFAULT_GRACE_MS = 100
 const MIN_GRACE_MS = 10
 const MAX_GRACE_MS = 60_000
+const MIN_WINDOW_MS = 500
+const MAX_WINDOW_MS = 60_000
 
 export const FALLBACKS: readonly Fallback[] = [
   'kernel',
@@ -45,6 +47,7 @@ export const ACTIONS: readonly PlanAction[] = [
   'kernel',
   'freeze',
 ]
+export const REASONS: readonly EpisodeReason[] = ['oom', 'thrash']
 export const HOLDS = ['kernel', 'signals', 'auto'] as const
 export const WHO = ['children', 'members'] as const
 export const FREEZES = ['if-needed', 'always', 'never'] as const
@@ -141,6 +144,13 @@ function checkHold(hold: GuardOptions['hold']): CheckedGuardOptions['hold'] {
   }
 }
 
+function checkThrash(thrash: GuardOptions['thrash']): NativeGuardOptions['thrash'] {
+  if (thrash === undefined) return { stallMs: 0, windowMs: MIN_WINDOW_MS }
+  const { stallMs, windowMs } = objectOf('options.thrash', thrash)
+  const window = integer('options.thrash.windowMs', windowMs, MIN_WINDOW_MS, MAX_WINDOW_MS)
+  return { stallMs: integer('options.thrash.stallMs', stallMs, 1, window), windowMs: window }
+}
+
 export type HeldBy = NativeGuardOptions['hold']['by']
 
 /** What a guard is armed with once it is known what holds the group. */
@@ -195,6 +205,7 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
         : oneOf('options.fallback', options.fallback, FALLBACKS),
     plan,
     ballast,
+    thrash: checkThrash(options.thrash),
     guardian: checkGuardian(options.guardian),
     guardDescendants:
       oneOf('options.descendants', options.descendants, ['guard', 'kernel'] as const, 'guard') ===

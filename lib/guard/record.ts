@@ -33,7 +33,10 @@ const sizeOf = (bytes: number): number | null => (bytes === Infinity ? null : by
 /** A line without its newline. `wallMs`: the time of day when the episode began. */
 export function lineOf(
   { group: { version }, heldBy }: Pick<Recorded, 'group' | 'heldBy'>,
-  episode: Pick<OomEpisode, 'id' | 'group' | 'startedAt' | 'deadline' | 'usage' | 'limit'>,
+  episode: Pick<
+    OomEpisode,
+    'id' | 'reason' | 'group' | 'startedAt' | 'deadline' | 'usage' | 'limit'
+  >,
   end: EpisodeEnd,
   wallMs: number,
 ): string {
@@ -48,6 +51,7 @@ export function lineOf(
     cgroup: version,
     heldBy,
     id: episode.id,
+    reason: episode.reason,
     usage: episode.usage,
     limit: sizeOf(episode.limit),
     deadline: ms(episode.deadline),

@@ -50,6 +50,8 @@ export interface EpisodeOptions {
   plan: NativeStep[]
   /** Bytes; 0: none. */
   ballast: number
+  /** `stallMs` 0: none. */
+  thrash: { stallMs: number; windowMs: number }
   dryRun: boolean
 }
 

@@ -2,6 +2,7 @@
 // the sentinel was woken, CLOCK_MONOTONIC nanoseconds. Sizes are bytes.
 import type {
   EpisodeMember,
+  EpisodeReason,
   EpisodeSample,
   Fallback,
   Outcome,
@@ -79,6 +80,7 @@ interface OfEpisode {
 
 export interface BeginRecord extends OfEpisode {
   kind: 'begin'
+  reason: EpisodeReason
   deadline: bigint
   usage: number
   limit: number

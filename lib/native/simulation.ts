@@ -31,6 +31,8 @@ export interface SimulationHandle {
   allocate(pid: number, bytes: number): string
   release(pid: number, bytes: number): string
   cache(bytes: number): void
+  /** All processes, from now on, in parts per thousand of the time. */
+  stall(perMille: number): void
   exit(pid: number): string
   /** The largest only in an episode. */
   kill(victim: Target, inEpisode: boolean): number[]

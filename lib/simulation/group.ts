@@ -255,6 +255,13 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
     this.settle()
   }
 
+  stall(share: number): void {
+    if (typeof share !== 'number') throw check.invalidType('share', 'of type number', share)
+    if (!(share >= 0 && share <= 1)) throw check.outOfRange('share', '>= 0 && <= 1', share)
+    this.#open().stall(Math.round(share * 1000))
+    this.settle()
+  }
+
   exit(pid: number): void {
     check.processId('pid', pid)
     this.#done(this.#open().exit(pid))

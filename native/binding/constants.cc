@@ -29,6 +29,7 @@ Napi::Object init_constants(Napi::Env env, Napi::Object exports) {
   all.Set("fallbacks", words<Fallback>(env));
   all.Set("actions", words<StepKind>(env));
   all.Set("outcomes", words<Outcome>(env));
+  all.Set("reasons", words<Reason>(env));
   all.Set("freezes", words<HoldFreeze>(env));
   all.Set("origins", words<Origin>(env));
   all.Set("records", words<RecordKind>(env));

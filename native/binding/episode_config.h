@@ -32,6 +32,9 @@ inline EpisodeConfig episode_config(const Napi::Object& from) {
   config.max_delay_ns = integer(from, "maxDelayMs") * kMs;
   config.fallback = enumerator<Fallback>(from, "fallback");
   config.dry_run = from.Get("dryRun").As<Napi::Boolean>();
+  auto thrash = from.Get("thrash").As<Napi::Object>();
+  config.thrash = {.stall_ns = integer(thrash, "stallMs") * kMs,
+                   .window_ns = integer(thrash, "windowMs") * kMs};
   auto plan = from.Get("plan").As<Napi::Array>();
   config.plan_size = static_cast<uint8_t>(plan.Length() < kMaxPlan ? plan.Length() : kMaxPlan);
   for (uint8_t i = 0; i < config.plan_size; i++) {

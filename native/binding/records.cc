@@ -108,6 +108,7 @@ Napi::Object to_js(Napi::Env env, const Record& record, const EpisodeNotes* note
       break;
     case RecordKind::kEpisodeBegin:
       of_episode(record.begin.episode);
+      to.Set("reason", word(record.begin.reason));
       to.Set("deadline", Napi::BigInt::New(env, record.begin.deadline));
       to.Set("usage", number(env, record.begin.usage));
       to.Set("limit", number(env, record.begin.limit));

@@ -85,6 +85,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
                         InstanceMethod<&Simulation::allocate>("allocate"),
                         InstanceMethod<&Simulation::release>("release"),
                         InstanceMethod<&Simulation::cache>("cache"),
+                        InstanceMethod<&Simulation::stall>("stall"),
                         InstanceMethod<&Simulation::exit>("exit"),
                         InstanceMethod<&Simulation::kill>("kill"),
                         InstanceMethod<&Simulation::set_limit>("setLimit"),
@@ -114,6 +115,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   // Hooks.
   void began(const EpisodeMachine& m) override {
     add(RecordKind::kEpisodeBegin).begin = {.episode = m.id(),
+                                            .reason = m.reason(),
                                             .missed = 0,
                                             .deadline = m.deadline(),
                                             .usage = m.first().usage,
@@ -196,7 +198,7 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
               .of_plan = of_plan,
               .dry_run = false,
               .kind = kind,
-              .fallback = driver_->machine().config().fallback};
+              .fallback = driver_->machine().fallback()};
     return r;
   }
   void tell_watch(RecordKind kind, uint64_t count) {
@@ -338,6 +340,12 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
   Napi::Value cache(const Napi::CallbackInfo& info) {
     group_.cache(static_cast<uint64_t>(integer(info[0])));
+    return info.Env().Undefined();
+  }
+  // stall(perMille): from now on
+  Napi::Value stall(const Napi::CallbackInfo& info) {
+    group_.stall(static_cast<uint32_t>(integer(info[0])));
+    if (driver_) driver_->sample_now();
     return info.Env().Undefined();
   }
   Napi::Value exit(const Napi::CallbackInfo& info) {

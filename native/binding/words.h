@@ -77,6 +77,16 @@ constexpr const char* word(Outcome value) {
   return nullptr;
 }
 
+constexpr const char* word(Reason value) {
+  switch (value) {
+    case Reason::kOom:
+      return "oom";
+    case Reason::kThrash:
+      return "thrash";
+  }
+  return nullptr;
+}
+
 constexpr const char* word(HoldBy value) {
   switch (value) {
     case HoldBy::kKernel:

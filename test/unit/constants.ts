@@ -2,11 +2,11 @@
 // longer has, fails here; one that is missing here does not compile.
 import t from 'tap'
 import { ownError } from '../../lib/base/errors.js'
-import { ACTIONS, FALLBACKS, FREEZES, NATIVE_OUTCOMES } from '../../lib/guard/options.js'
+import { ACTIONS, FALLBACKS, FREEZES, NATIVE_OUTCOMES, REASONS } from '../../lib/guard/options.js'
 import { addonConstants } from '../../lib/native/addon.js'
 import type { NativeOutcome, NativeRecord } from '../../lib/native/records.js'
 import type { LaunchStage } from '../../lib/native/spawn.js'
-import type { Fallback, HoldOptions, PlanAction } from '../../types/guard.js'
+import type { EpisodeReason, Fallback, HoldOptions, PlanAction } from '../../types/guard.js'
 import type { LockScope } from '../../types/protect.js'
 import type { OomOrigin } from '../../types/watch.js'
 
@@ -40,6 +40,7 @@ const outcomes = words<NativeOutcome>({
   removed: true,
   cancelled: true,
 })
+const reasons = words<EpisodeReason>({ oom: true, thrash: true })
 const freezes = words<NonNullable<HoldOptions['freeze']>>({
   'if-needed': true,
   always: true,
@@ -79,6 +80,7 @@ t.test('the enums of the core have the words of the types', async t => {
     fallbacks,
     actions,
     outcomes,
+    reasons,
     freezes,
     origins,
     records,
@@ -92,6 +94,7 @@ t.test('the lists that arguments are checked against are complete', async t => {
   t.same([...ACTIONS].sort(), actions)
   t.same([...FREEZES].sort(), freezes)
   t.same([...NATIVE_OUTCOMES].sort(), outcomes)
+  t.same([...REASONS].sort(), reasons)
 })
 
 t.test('each failure of the core that is no errno has a text', async t => {

@@ -57,6 +57,7 @@ function setUp(
     guard.started({
       sub,
       episode,
+      reason: 'oom',
       group: '/g',
       startedAt: 1000n,
       deadline: 1000n + 100_000_000n,
@@ -124,7 +125,7 @@ t.test('an episode from its start to its end', async t => {
   start(1)
   const iterator = guard[Symbol.asyncIterator]()
   const { value: episode } = (await iterator.next()) as { value: OomEpisode }
-  t.match(episode, { id: 1, group: '/g', startedAt: 1000n, usage: 64, limit: 65 })
+  t.match(episode, { id: 1, reason: 'oom', group: '/g', startedAt: 1000n, usage: 64, limit: 65 })
   t.same(await episode.kill('all'), [5, 6])
   t.same(await episode.kill('all', { signal: 'SIGUSR2' }), [5, 6])
   await t.rejects(episode.kill('all', { signal: 'SIGNONE' as never }), {

@@ -34,6 +34,7 @@ const clean: ExitFacts = {
 }
 const episode: EpisodeFact = {
   of: 'self',
+  reason: 'oom',
   outcome: 'killed',
   together: false,
   killed: [],
@@ -54,6 +55,8 @@ const gone = { gone: true, kernelKills: undefined, machineKills: 1, peak: undefi
 const blind = { kernelKills: undefined, machineKills: undefined, watched: false, gone: true }
 const by = (change: Partial<EpisodeFact>) => ({ episodes: [{ ...episode, ...change }] })
 const sent = (signal: NodeJS.Signals, pid = PID) => ({ signalled: [{ pid, signal }] })
+
+const thrash = { reason: 'thrash', outcome: 'fallback' } as const
 
 type Row = [what: string, facts: Partial<ExitFacts>, verdict: string]
 const table: Row[] = [
@@ -151,6 +154,8 @@ const table: Row[] = [
     { ...sigkill, ...by({ outcome: 'recovered', together: true }) },
     'likely other self',
   ],
+  ['one that thrashed', { ...sigkill, ...by({ ...thrash, killed: [PID] }) }, 'yes guard self'],
+  ['a person while it thrashed', { ...sigkill, ...by(thrash) }, 'no other'],
   ['after one that recovered', { ...sigkill, ...by({ outcome: 'recovered' }) }, 'no other'],
   ['in one that goes on', { ...sigkill, ...by({ outcome: undefined }) }, 'likely other self'],
   ['after one that was survived', by({ outcome: 'limit-raised' }), 'no'],
@@ -184,6 +189,10 @@ t.test('one sentence', async t => {
   t.equal(
     summary({ ...by({ killed: [1, 2] }), peak: undefined }),
     "exited with 0; out of memory: a guard killed 2 processes at its group's limit",
+  )
+  t.equal(
+    summary({ ...by({ ...thrash, killed: [1] }), peak: undefined }),
+    "exited with 0; out of memory: a guard killed 1 process at its group's limit, where it thrashed",
   )
   t.match(summary({ code: 134 }), /V8/)
   t.match(summary({ notStarted: 'spawn x ENOENT' }), /^not started; spawn x ENOENT/)
@@ -228,6 +237,7 @@ const facts: fc.Arbitrary<ExitFacts> = fc
     near: fc.boolean(),
     episodes: fc.array(
       fc.record({
+        reason: fc.constantFrom('oom' as const, 'thrash' as const),
         of: fc.constantFrom('self', 'ancestor'),
         outcome: fc.constantFrom(undefined, ...OUTCOMES),
         together: fc.boolean(),

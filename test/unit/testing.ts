@@ -463,3 +463,73 @@ t.test('who held what, how usage went, and the record, as of a real group', asyn
   t.match(line, { format: 1, group: '/simulated', outcome: 'fallback', members })
   t.equal(line.deadline, 500)
 })
+
+t.test('a group that thrashes has an episode, and its largest process is killed', async t => {
+  const sim = simulate({ max: '64M' })
+  const small = sim.spawn({ size: '10M' })
+  const large = sim.spawn({ size: '20M' })
+  const guard = await sim.guard({ delayMs: 300, thrash: { stallMs: 250, windowMs: 500 } })
+  sim.stall(1)
+  await sim.advance(5000)
+  t.equal(guard.stats.episodes, 0, 'not at the limit')
+  sim.stall(0.4)
+  sim.cache('64M')
+  await sim.advance(5000)
+  t.equal(guard.stats.episodes, 0, 'less than that')
+  sim.stall(0.6)
+  const begun = sim.now
+  const next = first(guard)
+  await sim.advance(600)
+  const episode = await next
+  t.match(episode, { reason: 'thrash', limit: 64 * MiB, usage: 64 * MiB })
+  t.ok(episode.startedAt - begun <= ms(550), 'within a window, and a sample')
+  t.equal(episode.deadline, episode.startedAt + ms(300))
+  await sim.advance(1000)
+  const { outcome, killed, steps } = await episode.ended
+  t.match([outcome, killed], ['fallback', [large]])
+  t.match(steps, [{ action: 'kill-largest', killed: [large] }])
+  t.same(await sim.pids(), [small])
+  await guard.dispose()
+})
+
+t.test('one that thrashes recovers, and an OOM is an episode of the other reason', async t => {
+  const sim = simulate({ max: '64M' })
+  sim.spawn({ size: '10M' })
+  const guard = await sim.guard({ delayMs: 60_000, thrash: { stallMs: 250, windowMs: 500 } })
+  const episodes = guard[Symbol.asyncIterator]()
+  sim.cache('64M')
+  sim.stall(1)
+  await sim.advance(600)
+  const thrash = (await episodes.next()).value as OomEpisode
+  sim.stall(0)
+  await sim.advance(2000)
+  t.match(await thrash.ended, { outcome: 'recovered', killed: [], steps: [] })
+  sim.allocate('80M')
+  await sim.advance(10)
+  const oom = (await episodes.next()).value as OomEpisode
+  t.match([thrash.reason, oom.reason], ['thrash', 'oom'])
+  await guard.dispose()
+})
+
+t.test('yield() in one that thrashes: the fallback', async t => {
+  const sim = simulate({ max: '64M' })
+  const pid = sim.spawn({ size: '10M' })
+  const guard = await sim.guard({ delayMs: 60_000, thrash: { stallMs: 250, windowMs: 500 } })
+  const next = first(guard)
+  sim.cache('64M')
+  sim.stall(1)
+  await sim.advance(600)
+  const episode = await next
+  await episode.yield()
+  await sim.advance(200)
+  t.match(await episode.ended, { outcome: 'fallback', killed: [pid], lateNs: 0, kernelKills: 0 })
+  await guard.dispose()
+})
+
+t.test('a share of the time that is none is refused', async t => {
+  const sim = simulate({ max: '64M' })
+  for (const share of [-0.1, 1.1, NaN]) {
+    t.throws(() => sim.stall(share), { code: 'ERR_OUT_OF_RANGE' })
+  }
+  t.throws(() => sim.stall('1' as never), { code: 'ERR_INVALID_ARG_TYPE' })
+})

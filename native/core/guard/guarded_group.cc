@@ -58,6 +58,11 @@ Status GuardedGroup::arm(const Place& place, int dir, const std::string& path,
   if (status.ok() && machine_.config().plans(StepKind::kReclaim)) {
     status = back_end_->arm_reclaim(dir);
   }
+  if (status.ok() && machine_.config().thrash.on()) {
+    // A group below whose stalls cannot be read has no such episodes.
+    Status found = back_end_->arm_stalls(dir);
+    if (!found.ok() && (topmost_ || found.err != code::kCgroupUnsupported)) return found;
+  }
   bool planned = machine_.config().plans(StepKind::kFreeze);
   if (status.ok() && (planned || may_freeze_)) {
     // Groups below need no freezer of their own: there the step fails when it is its turn.

@@ -26,6 +26,8 @@ bool Observer::starved_above() {
 bool Observer::observe(Input& input) {
   int err = read(input.sample);
   if (is_gone(err)) return false;
+  // What cannot be read is not known, and counts for nothing.
+  if (err == 0 && machine_.wants_stalls(sys::now_ns())) (void)source_.stalls(input.sample);
   input.unreadable = err != 0;
   input.sample.deserted = presence_.deserted();
   input.kill_under_way = jobs_.killing();

@@ -12,6 +12,7 @@ void Reports::begin(Sentinel& sentinel, const EpisodeMachine& machine) {
   }
   begin_ = Record(RecordKind::kEpisodeBegin, machine.started_at()).to(target_, sub_);
   begin_.begin = {.episode = machine.id(),
+                  .reason = machine.reason(),
                   .missed = 0,
                   .deadline = machine.deadline(),
                   .usage = machine.first().usage,

@@ -20,6 +20,7 @@
 #include "core/memcg/hold_note.h"
 #include "core/rules/sample.h"
 #include "core/rules/traits.h"
+#include "core/sys/codes.h"
 #include "core/sys/place.h"
 #include "core/sys/status.h"
 
@@ -62,6 +63,12 @@ class FactSource {
 
   // `need` is raw: it is also set when an ancestor's limit is what the group starves at.
   virtual int sample(Sample& out) = 0;
+  // Adds Sample::stalls: 0 or -errno. Before it once, when the guard is armed: arm_stalls(),
+  // ERR_CGROUP_UNSUPPORTED where the kernel has no such information of a group, as on v1.
+  virtual Status arm_stalls(int /*dir*/) {
+    return code::fail(code::kCgroupUnsupported, "memory.pressure");
+  }
+  virtual int stalls(Sample&) { return -EOPNOTSUPP; }
   // Whether the group stands at a limit of its own.
   virtual bool at_limit(const Sample& sample) = 0;
   // Whether one of the groups that arm_above() has found is out of memory.

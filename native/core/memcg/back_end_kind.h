@@ -14,7 +14,7 @@ namespace oom {
 class BackEndKind {
  public:
   // Bytes that any of the back-ends needs, for make(void*, …).
-  static constexpr size_t kRoom = 608;
+  static constexpr size_t kRoom = 640;
   virtual BackEnd* make(void* at, const HoldConfig& hold) const = 0;
   virtual std::unique_ptr<BackEnd> make(const HoldConfig& hold) const = 0;
   virtual const Traits& traits() const = 0;

@@ -43,6 +43,8 @@ class SignalBackEnd final : public BackEnd, private Eligible {
   bool oom_since_last() override;
   int64_t next_look(int64_t now) override;
   int sample(Sample& out) override;
+  Status arm_stalls(int dir) override { return facts_.arm_stalls(dir); }
+  int stalls(Sample& out) override { return facts_.stalls(out); }
   bool at_limit(const Sample&) override { return true; }
   bool starved_above() override { return false; }
   const MemberList& members() const override { return members_; }

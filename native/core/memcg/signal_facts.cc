@@ -66,6 +66,18 @@ Status SignalFacts::arm(int dir, int version) {
   return status.ok() ? open(dir, "memory.stat", stat_) : status;
 }
 
+Status SignalFacts::arm_stalls(int dir) {
+  if (version_ != 2) return code::fail(code::kCgroupUnsupported, "memory.pressure");
+  Status status = stalls_.arm(dir);
+  return status.ok() ? open(dir, "memory.high", high_) : status;
+}
+
+int SignalFacts::stalls(Sample& out) const {
+  uint64_t high = 0;
+  if (int err = read_limit(high_, high)) return err;
+  return stalls_.read(reclaimable_, high, out);
+}
+
 int SignalFacts::usage(uint64_t& out) const { return read_number(usage_, out); }
 
 int SignalFacts::limit(uint64_t& out) const {

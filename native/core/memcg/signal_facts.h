@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/memcg/v2_reclaimable.h"
+#include "core/memcg/v2_stalls.h"
 #include "core/sys/fd.h"
 #include "core/sys/status.h"
 
@@ -18,6 +19,9 @@ class SignalFacts {
   // kUnlimited: none.
   int limit(uint64_t& out) const;
   int kills(uint64_t& out) const;
+  // BackEnd::arm_stalls(), BackEnd::stalls().
+  Status arm_stalls(int dir);
+  int stalls(Sample& out) const;
   // What the kernel can take back without killing.
   int reclaimable(uint64_t& out) const;
   // v2: memory.events, with POLLPRI; v1 notifies only those who may write.
@@ -30,7 +34,10 @@ class SignalFacts {
   Fd usage_, limit_, events_;
   // v1.
   Fd stat_, memsw_usage_, memsw_limit_;
-  Reclaimable reclaimable_;  // v2
+  // v2.
+  Reclaimable reclaimable_;
+  GroupStalls stalls_;
+  Fd high_;
 };
 
 }  // namespace oom

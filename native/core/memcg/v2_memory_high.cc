@@ -152,6 +152,12 @@ int MemoryHighBackEnd::judge(Sample& out) {
   return 0;
 }
 
+int MemoryHighBackEnd::stalls(Sample& out) {
+  uint64_t high;
+  if (int err = read_limit(high_, high)) return err;
+  return stalls_.read(reclaimable_, high, out);
+}
+
 // Whether a guard has stopped the members; a freeze by another program does not count. The process
 // of the sentinel freezes the group itself (own_path_), the guardian reads the shared note.
 bool MemoryHighBackEnd::stopped() {

@@ -14,6 +14,7 @@
 #include "core/memcg/back_end.h"
 #include "core/memcg/v2_mark.h"
 #include "core/memcg/v2_reclaimable.h"
+#include "core/memcg/v2_stalls.h"
 #include "core/rules/hold_line.h"
 #include "core/sys/units.h"
 
@@ -44,6 +45,8 @@ class MemoryHighBackEnd final : public BackEnd {
   int64_t quiet_until() override;
   void share(HoldNote* note) override { note_.store(note ? note : &own_note_); }
   int sample(Sample& out) override;
+  Status arm_stalls(int dir) override { return stalls_.arm(dir); }
+  int stalls(Sample& out) override;
   // In v2 the group's files do not show that an ancestor's limit was hit.
   bool at_limit(const Sample&) override { return true; }
   bool starved_above() override { return false; }
@@ -122,6 +125,7 @@ class MemoryHighBackEnd final : public BackEnd {
   Fd slow_max_, slow_high_, freeze_, reclaim_;
   MemberList members_;
   Reclaimable reclaimable_;
+  GroupStalls stalls_;
   // The group's path within the hierarchy; empty: this object may not freeze it.
   std::string own_path_;
   // Bytes that all CPUs together may have charged in advance.

@@ -91,6 +91,13 @@ int Reclaimable::count(uint64_t& out) const {
   return 0;
 }
 
+int Reclaimable::restored(uint64_t& out) const {
+  parse::Field stat[] = {{"workingset_restore_anon"}, {"workingset_restore_file"}};
+  if (int err = read_fields(stat_.get(), stat, std::size(stat))) return err;
+  out = stat[0].value.value_or(0) + stat[1].value.value_or(0);
+  return 0;
+}
+
 uint64_t Reclaimable::swap_room(uint64_t room) const {
   // Swap that was switched on since: what this group may have of it is not known, so none.
   if (!swaps_known_) return 0;

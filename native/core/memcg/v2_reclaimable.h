@@ -15,6 +15,8 @@ class Reclaimable {
   Status arm(int dir);
   // Of hot paths: 0 or -errno.
   int count(uint64_t& out) const;
+  // How many pages were read back in all, soon after they had been reclaimed.
+  int restored(uint64_t& out) const;
 
  private:
   // Who may use more swap than this group may: one each for it and the groups above with a limit,

@@ -60,6 +60,7 @@ struct Record {
   };
   struct Begin {
     uint32_t episode;
+    Reason reason;
     // How many earlier episodes of this group were never reported.
     uint32_t missed;
     int64_t deadline;

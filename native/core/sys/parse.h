@@ -42,7 +42,7 @@ class FieldLines {
  private:
   int line(std::string_view text, bool cut = false);
 
-  // A wanted line has a key of at most 20 characters and 20 digits.
+  // A wanted line has a key of at most 30 characters and 20 digits.
   static constexpr size_t kLongest = 64;
   Field* fields_;
   size_t count_;

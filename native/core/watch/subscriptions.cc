@@ -12,7 +12,7 @@
 
 #include "core/sys/codes.h"
 #include "core/sys/event_control.h"
-#include "core/sys/parse.h"
+#include "core/sys/stall_file.h"
 #include "core/sys/warm_file.h"
 
 namespace oom {
@@ -26,16 +26,6 @@ int64_t next_sample(const Sentinel& sentinel, int64_t now, int64_t step) {
 }
 
 const char* stalls_file(int dir) { return dir < 0 ? "/proc/pressure/memory" : "memory.pressure"; }
-
-int read_total(const Fd& file, bool full, uint64_t& out) {
-  char text[1024];
-  ssize_t n = sys::read_small(file.get(), text, sizeof text);
-  if (n < 0) return static_cast<int>(n);
-  parse::PsiTotals totals;
-  if (int err = parse::psi_totals({text, static_cast<size_t>(n)}, totals)) return err;
-  out = full ? totals.full.value_or(0) : totals.some;
-  return 0;
-}
 
 // A trigger that this process may not set. EINVAL: the arguments have been checked, so that it is a
 // window that only CAP_SYS_RESOURCE may ask for.
@@ -185,7 +175,7 @@ Status PsiWatch::arm(Fd file, std::string_view trigger, uint64_t stall_us, const
   fd_ = std::move(file);
   stall_us_ = stall_us;
   if (::write(fd_.get(), trigger.data(), trigger.size()) < 0) return Status::last("write", name);
-  return Status::of(read_total(fd_, full_, last_total_), "read", name);
+  return Status::of(read_stalled(fd_, full_, last_total_), "read", name);
 }
 
 int PsiWatch::attach(Sentinel& sentinel) {
@@ -195,7 +185,7 @@ int PsiWatch::attach(Sentinel& sentinel) {
 
 void PsiWatch::ready(Sentinel& sentinel, int64_t now) {
   uint64_t value;
-  int err = read_total(fd_, full_, value);
+  int err = read_stalled(fd_, full_, value);
   if (is_gone(err)) return ended(sentinel, now);
   // Unprivileged triggers fire once falsely after arming, also for what was stalled before: a true
   // first event has seen the whole of `stall_us` since.
@@ -214,7 +204,7 @@ Status PsiSamples::arm(int dir) {
   if (fd < 0) return Status::of(fd, "open", file);
   fd_.reset(fd);
   uint64_t total = 0;
-  if (int err = read_total(fd_, full_, total)) return Status::of(err, "read", file);
+  if (int err = read_stalled(fd_, full_, total)) return Status::of(err, "read", file);
   window_.begin(sys::now_ns(), total);
   return Status::success();
 }
@@ -226,7 +216,7 @@ int PsiSamples::attach(Sentinel& sentinel) {
 
 void PsiSamples::due(Sentinel& sentinel, int64_t now) {
   uint64_t total = 0;
-  int err = read_total(fd_, full_, total);
+  int err = read_stalled(fd_, full_, total);
   if (is_gone(err)) return ended(sentinel, now);
   sentinel.set_timer(*this, next_sample(sentinel, now, window_.step_ns()));
   if (err != 0 || !window_.fires(now, total)) return;
