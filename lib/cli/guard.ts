@@ -2,7 +2,14 @@
 // SIGINT or SIGTERM, or until the last of them is gone.
 import { checked, groupsOf, parse, UsageError, type Command } from './command.js'
 import { Commands } from './guard/commands.js'
-import { ConfigError, groupConfig, millisecondsOf, planOf, readConfig } from './guard/config.js'
+import {
+  ConfigError,
+  groupConfig,
+  millisecondsOf,
+  planOf,
+  readConfig,
+  thrashOf,
+} from './guard/config.js'
 import type { GroupConfig, GuardConfig } from './guard/config.js'
 import { Guarded, type Surroundings } from './guard/guarded.js'
 import { jsonOf, statusOf, textOf, type GuardLine } from './guard/lines.js'
@@ -20,6 +27,7 @@ Options:
   --plan STEPS        MS:ACTION[:VALUE[:TO]], with commas: 0:headroom:32M,500:signal:SIGTERM:largest
   --fallback F        at the deadline: kernel, kill-largest, kill-newest or kill-group
   --hold BY           kernel (default), signals (nothing is written), or auto
+  --thrash STALL/WIN  also where all tasks stall for STALL ms within WIN ms at the limit, as 600/2000 (v2)
   --on-episode CMD    run by a shell for each episode: JSON on stdin, CGROUP_OOM_* variables
   --record FILE       append each episode to FILE, which cgroup-oom report shows
   --follow            guard a group of the same name when it comes back
@@ -44,6 +52,7 @@ const OF_GROUPS = [
   'plan',
   'fallback',
   'hold',
+  'thrash',
   'on-episode',
   'record',
   'follow',
@@ -59,6 +68,7 @@ function optionsOf(args: string[]): Options {
       plan: { type: 'string', multiple: true },
       fallback: { type: 'string' },
       hold: { type: 'string' },
+      thrash: { type: 'string' },
       'on-episode': { type: 'string' },
       record: { type: 'string' },
       follow: { type: 'boolean' },
@@ -72,7 +82,7 @@ function optionsOf(args: string[]): Options {
   const metrics = checked(() =>
     values.metrics === undefined ? undefined : metricsAddress(values.metrics),
   )
-  const { config: file, delay, plan, fallback, hold } = values
+  const { config: file, delay, plan, fallback, hold, thrash } = values
   if (file !== undefined) {
     const both = OF_GROUPS.find(name => values[name] !== undefined)
     if (both !== undefined)
@@ -89,6 +99,7 @@ function optionsOf(args: string[]): Options {
         ...(plan === undefined ? {} : { plan: planOf(plan) }),
         fallback,
         ...(hold === undefined ? {} : { hold: { by: hold } }),
+        ...(thrash === undefined ? {} : { thrash: thrashOf(thrash) }),
         onEpisode: values['on-episode'],
         record: values.record,
         follow: values.follow,

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { configOf, ConfigError, planOf, STEPS } from '../../lib/cli/guard/config.js'
+import { configOf, ConfigError, planOf, STEPS, thrashOf } from '../../lib/cli/guard/config.js'
 import { distance, nearest } from '../../lib/cli/nearest.js'
 import { FALLBACKS, FREEZES, HOLDS, WHO } from '../../lib/guard/options.js'
 
@@ -34,6 +34,7 @@ const all = {
     { afterMs: 20, action: 'reclaim' },
   ],
   hold: { by: 'auto', band: '64M', who: 'members', freeze: 'never' },
+  thrash: { stallMs: 600, windowMs: 2000 },
   onEpisode: ['logger', 'out of memory'],
   record: '/var/log/oom.jsonl',
   follow: true,
@@ -46,6 +47,7 @@ t.test('what is left out has its defaults, those of the file first', async t => 
   ])
   const [a, b] = configOf(all).groups
   t.match(a, { path: 'a', delayMs: 500, follow: true, plan: all.plan, hold: all.hold })
+  t.match(a, { thrash: all.thrash })
   t.match(b, { path: '/b', delayMs: 5000, follow: false, onEpisode: ['logger', 'out of memory'] })
 })
 
@@ -72,6 +74,8 @@ t.test('an error names the place and the nearest right word', async t => {
     [{ groups: [{ path: 'a', hold: { bye: 'auto' } }] }, /"hold".*did you mean "by"\?/],
     [{ groups: ['a'], plan: [{ afterMs: 0, action: 'headrom' }] }, /did you mean "headroom"\?/],
     [{ groups: ['a'], fallback: 'kill-larges' }, /did you mean "kill-largest"\?/],
+    [{ groups: ['a'], thrash: { stall: 1, windowMs: 500 } }, /"thrash".*"stallMs"\?/],
+    [{ groups: ['a'], thrash: { stallMs: 501, windowMs: 500 } }, /"thrash\.stallMs".* <= 500/],
     [{ groups: ['a', 'a'] }, /'a' is there twice/],
     [{ groups: [] }, /at least one group/],
     [{ groups: ['a'], plan: [{ afterMs: 0, action: 'ballast' }] }, /plan\[0\]\.action/],
@@ -161,6 +165,22 @@ t.test('a plan as an option', async t => {
   t.match(planOf(['5:signal:SIGTERM:4711']), [{ to: 4711 }])
   for (const text of ['', 'headroom', 'x:reclaim', '-1:reclaim', '0:signal:SIGTERM:all:more']) {
     t.throws(() => planOf([text]), { code: 'ERR_INVALID_ARG_VALUE' }, text)
+  }
+})
+
+t.test('a stall and its window as an option', async t => {
+  t.same(thrashOf('600/2000'), { stallMs: 600, windowMs: 2000 })
+  for (const text of [
+    '',
+    '600',
+    '600/',
+    '/2000',
+    '600/2000/1',
+    '-1/2000',
+    '6e2/2000',
+    '600 / 2000',
+  ]) {
+    t.throws(() => thrashOf(text), { code: 'ERR_INVALID_ARG_VALUE' }, text)
   }
 })
 

@@ -120,6 +120,8 @@ t.test('the timeline has what was done, by whom, in order', async t => {
   ).at(-1)!
   t.equal(text, 'fallback: the fallback ended it, the kernel killed 2 tasks')
   t.match(textOf(episode({ limit: null })), /63\.0 MiB of no limit/)
+  t.match(textOf(episode({ reason: 'oom' })), /out of memory at 63\.0 MiB/)
+  t.match(textOf(episode({ reason: 'thrash' })), /thrashing at 63\.0 MiB of 64\.0 MiB: hog/)
 })
 
 t.test('the summary counts', async t => {

@@ -2,7 +2,13 @@
 // schemas/guard.json as well (test/unit/guard-config.ts holds them together). Touches nothing but that file.
 import { readFile } from 'node:fs/promises'
 import type { GuardOptions } from '../../../types/group.js'
-import type { Fallback, HoldOptions, PlanAction, PlanStep } from '../../../types/guard.js'
+import type {
+  Fallback,
+  HoldOptions,
+  PlanAction,
+  PlanStep,
+  ThrashOptions,
+} from '../../../types/guard.js'
 import { boolean, groupPath, invalidType, invalidValue } from '../../base/args.js'
 import { ACTIONS, checkGuardOptions, FALLBACKS, MAX_DELAY_MS } from '../../guard/options.js'
 import { meant } from '../nearest.js'
@@ -17,6 +23,7 @@ export interface GroupConfig {
   fallback?: Fallback
   plan?: PlanStep[]
   hold?: HoldOptions
+  thrash?: ThrashOptions
   onEpisode?: EpisodeCommand
   record?: string
   follow: boolean
@@ -38,6 +45,7 @@ const SETTINGS = [
   'fallback',
   'plan',
   'hold',
+  'thrash',
   'onEpisode',
   'record',
   'follow',
@@ -46,6 +54,7 @@ const SETTINGS = [
 const TOP = ['$schema', 'groups', ...SETTINGS]
 const GROUP = ['path', ...SETTINGS]
 const HOLD = ['by', 'band', 'who', 'freeze']
+const THRASH = ['stallMs', 'windowMs']
 
 /** A plan frees no memory of its own process here: the command is in no group that it guards. */
 export const STEPS: readonly PlanAction[] = ACTIONS.filter(action => action !== 'ballast')
@@ -114,10 +123,12 @@ function asGuard(options: Dictionary): void {
 /** One group's configuration, checked; the members of a group are nobody's children here. */
 export function groupConfig(value: unknown): GroupConfig {
   const given = onlyKeys('group', value, GROUP)
-  const { path, delayMs = DEFAULT_DELAY_MS, fallback, plan, hold, onEpisode, record } = given
+  const { path, delayMs = DEFAULT_DELAY_MS } = given
+  const { fallback, plan, hold, thrash, onEpisode, record } = given
   if (Array.isArray(plan)) plan.forEach(stepKeys)
   if (hold !== undefined) onlyKeys('hold', hold, HOLD)
-  const options = { delayMs, fallback, plan, hold, record }
+  if (thrash !== undefined) onlyKeys('thrash', thrash, THRASH)
+  const options = { delayMs, fallback, plan, hold, thrash, record }
   asGuard(options)
   return {
     path: groupPath('path', path),
@@ -125,6 +136,7 @@ export function groupConfig(value: unknown): GroupConfig {
     ...(fallback === undefined ? {} : { fallback: fallback as Fallback }),
     ...(plan === undefined ? {} : { plan: plan as PlanStep[] }),
     hold: { who: 'members', ...(hold as HoldOptions | undefined) },
+    ...(thrash === undefined ? {} : { thrash: thrash as ThrashOptions }),
     ...(onEpisode === undefined ? {} : { onEpisode: commandOf(onEpisode) }),
     ...(record === undefined ? {} : { record: record as string }),
     follow: boolean('follow', given.follow, false),
@@ -190,6 +202,15 @@ export function planOf(texts: readonly string[]): unknown[] {
     if (to !== undefined) step.to = NUMBER.test(to) ? Number(to) : to
     return step
   })
+}
+
+/** 'STALL/WINDOW', milliseconds. */
+export function thrashOf(text: string): unknown {
+  const [stall = '', window = '', ...rest] = text.split('/')
+  if (!NUMBER.test(stall) || !NUMBER.test(window) || rest.length > 0) {
+    throw invalidValue('--thrash', 'must be STALL/WINDOW in milliseconds, as 600/2000', text)
+  }
+  return { stallMs: Number(stall), windowMs: Number(window) }
 }
 
 export function millisecondsOf(name: string, text: string): number {

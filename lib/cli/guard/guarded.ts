@@ -101,7 +101,7 @@ export class Guarded {
     this.#config = config
     const same = (...keys: (keyof GroupConfig)[]) =>
       keys.every(key => JSON.stringify(before[key]) === JSON.stringify(config[key]))
-    if (!same('fallback', 'plan', 'hold', 'record')) {
+    if (!same('fallback', 'plan', 'hold', 'thrash', 'record')) {
       await this.#exchange()
     } else if (!same('delayMs')) {
       this.guard?.setDelay(config.delayMs)
@@ -136,7 +136,7 @@ export class Guarded {
 
   async #arm(): Promise<void> {
     const config = this.#config
-    const { delayMs, fallback, plan, hold, record, takeOver } = config
+    const { delayMs, fallback, plan, hold, thrash, record, takeOver } = config
     await this.#mayCommand(config)
     const group = await MemoryGroup.open(this.#path)
     try {
@@ -148,6 +148,7 @@ export class Guarded {
         ...(fallback === undefined ? {} : { fallback }),
         ...(plan === undefined ? {} : { plan }),
         ...(hold === undefined ? {} : { hold }),
+        ...(thrash === undefined ? {} : { thrash }),
         ...(record === undefined ? {} : { record }),
       })
       // It has been changed meanwhile.

@@ -1,6 +1,6 @@
 // What `cgroup-oom guard` prints: one line an event, as text or as JSON.
 import type { OomEpisode } from '../../../types/group.js'
-import type { EpisodeEnd } from '../../../types/guard.js'
+import type { EpisodeEnd, EpisodeReason } from '../../../types/guard.js'
 import { count, duration, shown, size } from '../format.js'
 import { EXPLAINED } from '../run-report.js'
 
@@ -18,7 +18,8 @@ export type GuardLine =
 
 interface EpisodeLine {
   type: 'begin'
-  /** The group that is out of memory: the guarded one or one below it. */
+  reason: EpisodeReason
+  /** The group that is out of memory, or thrashes: the guarded one or one below it. */
   group: string
   guarded: string
   id: number
@@ -32,8 +33,8 @@ interface EpisodeLine {
 type EpisodeEndLine = Omit<EpisodeLine, 'type'> & { type: 'end' } & EpisodeEnd
 
 export function beginOf(guarded: string, delayMs: number, episode: OomEpisode): EpisodeLine {
-  const { group, id, usage, limit, startedAt, deadline } = episode
-  return { type: 'begin', group, guarded, id, usage, limit, delayMs, startedAt, deadline }
+  const { reason, group, id, usage, limit, startedAt, deadline } = episode
+  return { type: 'begin', reason, group, guarded, id, usage, limit, delayMs, startedAt, deadline }
 }
 
 /** The CGROUP_OOM_* of a command: numbers are bytes and milliseconds. */
@@ -43,6 +44,7 @@ export function variablesOf(begin: EpisodeLine): Record<string, string> {
     CGROUP_OOM_GROUP: begin.group,
     CGROUP_OOM_GUARDED: begin.guarded,
     CGROUP_OOM_ID: String(begin.id),
+    CGROUP_OOM_REASON: begin.reason,
     CGROUP_OOM_USAGE: String(begin.usage),
     CGROUP_OOM_LIMIT: String(begin.limit),
     CGROUP_OOM_DELAY_MS: String(begin.delayMs),
@@ -58,6 +60,7 @@ export function jsonOf(line: GuardLine): string {
   return JSON.stringify({ time: new Date().toISOString(), ...line }, plain)
 }
 
+const BEGINS: Record<EpisodeReason, string> = { oom: 'out of memory', thrash: 'thrashing' }
 const MEANS = { ...EXPLAINED, cancelled: 'the guard was ended' }
 
 function endText(end: EpisodeEndLine): string {
@@ -85,7 +88,7 @@ function details(line: GuardLine): string {
     case 'changed':
       return `${line.delayMs} ms`
     case 'begin':
-      return `out of memory: ${size(line.usage)} of ${size(line.limit)}`
+      return `${BEGINS[line.reason]}: ${size(line.usage)} of ${size(line.limit)}`
     case 'end':
       return endText(line)
     case 'failed':

@@ -53,6 +53,7 @@ const isEpisode = object({
   cgroup: oneOf(1, 2),
   heldBy: text,
   id: count,
+  reason: optional(text),
   usage: count,
   limit: orNull(count),
   deadline: time,

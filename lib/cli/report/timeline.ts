@@ -67,7 +67,7 @@ export function explained({ outcome }: RecordedEpisode): string {
 
 /** `named`: the first entry says who held what. */
 export function timelineOf(episode: RecordedEpisode, named = true): Entry[] {
-  const { deadline, end, kernelKills, limit, usage } = episode
+  const { deadline, end, kernelKills, limit, reason, usage } = episode
   const held = named ? holders(episode) : undefined
   const entries: Entry[] = episode.steps.map(({ at, action, code, signal, killed, dryRun }) => ({
     at,
@@ -102,7 +102,7 @@ export function timelineOf(episode: RecordedEpisode, named = true): Entry[] {
     at: 0,
     kind: 'begin',
     text:
-      `out of memory at ${size(usage)} of ${sizeOf(limit)}` +
+      `${reason === 'thrash' ? 'thrashing' : 'out of memory'} at ${size(usage)} of ${sizeOf(limit)}` +
       (held === undefined ? '' : `: ${held}`),
   })
   entries.push({
