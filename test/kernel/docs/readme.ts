@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { MiB, onV1, write } from '../../helpers/memory-files.js'
+import { MiB, onV1, onV2, write } from '../../helpers/memory-files.js'
 import { scratch } from '../../helpers/scratch.js'
 
 const root = process.cwd()
@@ -85,13 +85,14 @@ for (const page of PAGES)
     `${page} shows code`,
   )
 t.strictSame(
-  blocks.filter(({ kind }) => !/^(program|fragment(, oom)?(, v1)?)$/.test(kind)),
+  blocks.filter(({ kind }) => !/^(program|fragment(, oom)?(, v[12])?)$/.test(kind)),
   [],
   'all of them are run',
 )
 
 for (const { page, line, kind, code } of blocks) {
-  const where = kind.endsWith('v1') ? onV1('the block is marked so') : {}
+  const marked = 'the block is marked so'
+  const where = kind.endsWith('v1') ? onV1(marked) : kind.endsWith('v2') ? onV2(marked) : {}
   t.test(`${page}, line ${line}: ${kind}`, where, async t => {
     if (kind === 'program') {
       const dir = scratch(t)
