@@ -12,7 +12,7 @@ export interface RunOptions extends Omit<SpawnOptions, 'timeout'> {
   swap?: boolean
   /**
    * The group below which the job's own is made. Default: that of `MemoryGroup.home()`. Where none can be made, the
-   * job has no limit of its own, and with `policy` or `delayMs` the group that this process is in is guarded by
+   * job has no limit of its own ({@link JobReport.ownGroup}; a process warning if `max` was given), and with `policy` or `delayMs` the group that this process is in is guarded by
    * signals, as long as such jobs run.
    */
   parent?: MemoryGroup
@@ -47,4 +47,9 @@ export interface JobReport extends ExitReport {
   durationMs: number
   timeline: readonly TimelineEntry[]
   timedOut: boolean
+  /**
+   * Whether the job had a group of its own. False where none can be made: the job has run without a limit of its own
+   * then, whatever `max` was; the first entry of the timeline has the reason.
+   */
+  ownGroup: boolean
 }

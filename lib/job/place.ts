@@ -33,6 +33,8 @@ export interface JobGuard {
 export interface JobPlace {
   /** undefined: where this process is. */
   group: MemoryGroup | undefined
+  /** Why that is so. */
+  reason?: string
   guard: OomGuard | undefined
   /** With what is left in the group. */
   leave(): Promise<void>
@@ -49,10 +51,24 @@ function findHome(): Promise<MemoryGroup> {
   return home
 }
 
+let warned = false
+
+function warn({ message }: OomError): void {
+  if (warned) return
+  warned = true
+  process.emitWarning(
+    `a job of run() has no limit, since no group can be made for it: ${message}`,
+    {
+      type: 'JobLimitWarning',
+      code: 'OOM_JOB_UNLIMITED',
+    },
+  )
+}
+
 async function ownGroup(
   parent: Group | undefined,
   limits: JobLimits,
-): Promise<MemoryGroup | undefined> {
+): Promise<MemoryGroup | OomError> {
   const { max, swap } = limits
   try {
     const { path } = parent ?? (await findHome())
@@ -62,7 +78,8 @@ async function ownGroup(
   } catch (error) {
     if (parent !== undefined || !NO_PLACE.has((error as OomError).code)) throw error
     debug('a job has no group of its own: %s', error)
-    return undefined
+    if (max !== Infinity) warn(error as OomError)
+    return error as OomError
   }
 }
 
@@ -109,9 +126,10 @@ export async function placeFor(
 ): Promise<JobPlace> {
   const group = await ownGroup(parent, limits)
   const guards = options.delayMs > 0
-  if (group === undefined) {
-    if (guards) return shareGuard(options)
-    return { group, guard: undefined, leave: async () => {} }
+  if (!(group instanceof MemoryGroup)) {
+    const reason = group.message
+    if (guards) return { ...(await shareGuard(options)), reason }
+    return { group: undefined, reason, guard: undefined, leave: async () => {} }
   }
   try {
     // Below a guarded group a v1 group is born with its killer disabled; it is new, nobody else can have done it.

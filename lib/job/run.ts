@@ -105,7 +105,10 @@ async function work(command: string, args: readonly string[], c: Checked, place:
   let failed: Error | undefined
   child.on('error', error => (failed = error))
   const tails = c.capture === false ? {} : tailsOf(child, c.capture)
-  child.once('spawn', () => timeline.add('started', `${command} runs as process ${child.pid}`))
+  const where = place.reason === undefined ? '' : `, in no group of its own: ${place.reason}`
+  child.once('spawn', () => {
+    timeline.add('started', `${command} runs as process ${child.pid}${where}`)
+  })
   if (group !== undefined) timeline.follow(group).catch(error => debug('no events: %s', error))
   if (guard !== undefined) {
     const only = group?.path ?? guard.group.path
@@ -181,5 +184,6 @@ export async function run(
     durationMs,
     timeline: timeline.entries,
     timedOut,
+    ownGroup: place.group !== undefined,
   }
 }

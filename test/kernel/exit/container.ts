@@ -67,7 +67,17 @@ const GREEDY = JSON.stringify(['-c', `head -c ${2 * LIMIT} /dev/zero | tail -n 1
 t.test('run() where no group can be made', { skip }, async t => {
   const { remote } = await supervisor(t)
   const fine = await remote.run<JobReport>("return oom.run('echo', ['done'])")
-  t.match(fine, { oom: 'no', code: 0, stdout: 'done\n', timedOut: false })
+  t.match(fine, { oom: 'no', code: 0, stdout: 'done\n', timedOut: false, ownGroup: false })
+  t.match(fine.timeline[0]!.text, /, in no group of its own: \w/)
+  const warnings = await remote.run(`
+    const warnings = []
+    const add = ({ code }) => warnings.push(code)
+    process.on('warning', add)
+    for (const max of ['max', '64M', '64M']) await oom.run('true', [], { max })
+    await new Promise(setImmediate)
+    process.off('warning', add)
+    return warnings`)
+  t.same(warnings, ['OOM_JOB_UNLIMITED'], 'once, if a limit was wanted')
   const guarded = await remote.run<JobReport>(
     `return oom.run('sh', ${GREEDY}, { policy: ['kill-group'], delayMs: 5000 })`,
   )

@@ -37,7 +37,14 @@ t.test('a job: its end, its output, its group', async t => {
     ...options,
     max: '64M',
   })
-  t.match(report, { oom: 'no', code: 3, signal: null, timedOut: false, limit: 64 * MiB })
+  t.match(report, {
+    oom: 'no',
+    code: 3,
+    signal: null,
+    timedOut: false,
+    limit: 64 * MiB,
+    ownGroup: true,
+  })
   t.match(report.stdout, /cgroup-oom-job-\d+-\d+/)
   t.equal(report.stderr, 'words\n')
   t.ok(report.durationMs > 0)
