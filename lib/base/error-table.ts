@@ -232,7 +232,7 @@ export const SYSTEM: Record<string, Advice> = {
       'the group is in use: it has members or groups below it, or uses more than the new limit allows',
     remedy: 'remove({ kill: true }) removes a group with its members and the groups below',
   },
-  EEXIST: { means: 'the group that create() is to make exists', remedy: 'use MemoryGroup.open()' },
+  EEXIST: { means: 'the group that create() is to make exists' },
   EINVAL: { means: 'the kernel refuses the value' },
   EMFILE: { means: 'a limit of open files or of inotify instances is reached' },
   ENODEV: { means: 'the group has been removed' },
@@ -296,6 +296,11 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'a group that gives controllers to groups below it (cgroup.subtree_control) cannot have processes of its own: add them to one of those',
   ],
   ['EBUSY', 'cgroup.freeze', 'a group above keeps it frozen: thaw that one'],
+  [
+    'EEXIST',
+    '',
+    'a group of this name is there, perhaps left by a process that was killed: MemoryGroup.open() opens it, remove({ kill: true }) of the result removes it',
+  ],
   [
     'ENOENT',
     'cgroup.subtree_control',
