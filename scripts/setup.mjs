@@ -156,8 +156,15 @@ function buildTypeScript() {
   })
 }
 
+/** Commit messages are checked by a hook of the repository. Not by a script of npm's: users' npm would name it. */
+function setHooks() {
+  if (existsSync(at('.git')))
+    spawnSync('git', ['config', 'core.hooksPath', 'scripts/hooks'], { cwd: root })
+}
+
 try {
   checkNode()
+  setHooks()
   // Before the install, which takes longest: a missing compiler is reported at once.
   if (process.platform === 'linux' && !existsSync(at(addon))) checkTools()
   install()
