@@ -4,7 +4,7 @@ import { defineConfig } from 'eslint/config'
 import ts from 'typescript-eslint'
 
 export default defineConfig(
-  { ignores: ['build*/', 'dist/', 'prebuilds/', 'coverage/', 'src/', '.*/'] },
+  { ignores: ['build*/', 'dist/', 'prebuilds/', 'coverage/', 'site/', 'src/', '.*/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   js.configs.recommended,
   ts.configs.recommendedTypeChecked,

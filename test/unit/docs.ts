@@ -37,8 +37,8 @@ const NAME = /^[a-z][a-z0-9]*([-_][a-z0-9]+)*$/
 const firstWords = new Set(readdirSync('test/kernel'))
 
 const PATH = /^(native|lib|types|test|scripts|docs|examples|bench)\//
-// Placeholders, and what `npm run docs` makes.
-const NO_PATH = /[<*…]|NAME|^docs\/api\//
+// Placeholders.
+const NO_PATH = /[<*…]|NAME/
 
 function pathsIn(text: string): string[] {
   const blocks = [...text.matchAll(/^```[^]*?^```$/gm)].map(match => match[0])
