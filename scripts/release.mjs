@@ -50,7 +50,8 @@ title(`${name} ${version}`)
 const { faults, waiting } = await readiness(manifest, new Date().toISOString().slice(0, 10))
 if (faults.length > 0) fail(faults.join('\n'))
 if (waiting.length > 0 && !dry) fail(`not to be published yet:\n  ${waiting.join('\n  ')}`)
-console.log(`commit ${(await must('git', ['rev-parse', 'HEAD'])).trim()}`)
+const commit = (await must('git', ['rev-parse', 'HEAD'])).trim()
+console.log(`commit ${commit}`)
 
 title('two builds')
 // In places of different depth, time zones and languages.
@@ -60,7 +61,7 @@ const places = [
 ]
 const builds = []
 for (const [place, variables] of places) {
-  const tarball = await buildPackage(place, manifest, variables)
+  const tarball = await buildPackage(place, manifest, commit, variables)
   builds.push({ tarball, files: await contents(tarball, join(place, '.cache/unpacked')) })
   console.log(`${sha256(tarball)}  build ${builds.length}`)
 }

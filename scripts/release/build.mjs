@@ -9,11 +9,11 @@ import { cache, toolchain } from '../targets/toolchain.mjs'
 // Of a developer's: what a compiler or its cache is told.
 const VARIABLES = /^(CC|CXX|C(XX|PP)?FLAGS|LDFLAGS|CCACHE_.*|CMAKE_.*|SOURCE_DATE_EPOCH)$/
 
-/** Builds and packs; the tarball's path. */
-export async function buildPackage(directory, { name, version }, variables) {
+/** Builds and packs what the commit has; the tarball's path. */
+export async function buildPackage(directory, { name, version }, commit, variables) {
   await toolchain() // fetched once, for both
   mkdirSync(directory, { recursive: true })
-  await must('sh', ['-c', 'git archive HEAD | tar -x -C "$0"', directory])
+  await must('sh', ['-c', 'git archive "$1" | tar -x -C "$0"', directory, commit])
   symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'))
   const parts = join(directory, '.cache/targets')
   mkdirSync(parts, { recursive: true })
