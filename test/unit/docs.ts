@@ -11,6 +11,7 @@ const DOCS = [
     .map(name => `docs/${name}`),
   'CONTRIBUTING.md',
   'SECURITY.md',
+  'CHANGELOG.md',
 ]
 
 const textOf = new Map(DOCS.map(doc => [doc, readFileSync(doc, 'utf8')]))
