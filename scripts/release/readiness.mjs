@@ -22,8 +22,8 @@ export async function readiness({ version, repository }, today) {
     waiting: waiting.map(fault => `CHANGELOG.md: ${fault}`),
   }
   if (changed !== '') {
-    const lines = changed.split('\n').length
-    all.waiting.push(`git: ${lines} files are not as committed, and what is committed is built`)
+    const count = changed.split('\n').length
+    all.waiting.push(`git: the tree has changes (${count}), and what is committed is built`)
   }
   if (await tagged(`v${version}`)) {
     all.waiting.push(`git: v${version} is another commit already: raise the version`)
