@@ -300,3 +300,14 @@ TEST_CASE("a disposed guard publishes that the killer is back when it is, not be
   publish_released(rig.slot);
   CHECK(rig.slot.state.load() == SlotState::kReleased);
 }
+
+TEST_CASE("a release is announced once in an episode, and again after a stop") {
+  ReleaseNotice notice;
+  CHECK(notice.due(1, 1'000 * kMs));
+  // Attempts that fail.
+  for (int64_t at = 1'005; at < 1'500; at += 5) CHECK_FALSE(notice.due(1, at * kMs));
+  CHECK_FALSE(notice.due(1, 1'594 * kMs));
+  CHECK(notice.due(1, 1'694 * kMs));
+  CHECK_FALSE(notice.due(1, 1'695 * kMs));
+  CHECK(notice.due(2, 1'696 * kMs));
+}

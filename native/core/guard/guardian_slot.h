@@ -56,17 +56,15 @@ class GuardianSlot {
     return !slot_ || slot_->act_for(episode, Claimant::kSentinel, sys::now_ns());
   }
   // Call before the kernel is let in: if this process ends before it can call act(), what takes
-  // effect counts from here. Once in an episode: a release that fails must not put the guardian
-  // off.
+  // effect counts from here.
   void announce_release(uint32_t episode) {
-    if (announced_ != episode) (void)act(episode);
-    announced_ = episode;
+    if (slot_ && notice_.due(episode, sys::now_ns())) (void)act(episode);
   }
 
  private:
   SharedSlot* slot_ = nullptr;
   UnseenActs unseen_;
-  uint32_t announced_ = 0;
+  ReleaseNotice notice_;
   Hold& hold_;
   HeadroomFiles& headroom_;
 };

@@ -9,6 +9,7 @@
 
 #include "core/guardian_link/shared_state.h"
 #include "core/rules/episode.h"
+#include "core/rules/turn.h"
 
 namespace oom {
 
@@ -63,6 +64,23 @@ inline bool claimed_by_guardian(const SharedSlot& slot, const EpisodeMachine& ma
                   machine.phase() == EpisodeMachine::Phase::kFallingBack;
   return deciding && slot.claim.load() == SharedSlot::word(machine.id(), Claimant::kGuardian);
 }
+
+// Whether the guardian is to be told of an attempt to let the kernel in before it is made. Once in an
+// episode, since attempts that fail must not put it off; and where this process was stopped since the
+// last one for so long that the guardian may be about to act itself.
+class ReleaseNotice {
+ public:
+  bool due(uint32_t episode, int64_t now) {
+    const bool is = episode != episode_ || now - tried_at_ >= Turn::kFollow;
+    episode_ = episode;
+    tried_at_ = now;
+    return is;
+  }
+
+ private:
+  uint32_t episode_ = 0;
+  int64_t tried_at_ = 0;
+};
 
 // OOMs that the guardian has ended while this process did not run, so that the machine has had no
 // episode: each is to be reported once.

@@ -56,10 +56,9 @@ bool SimDriver::claim() {
 }
 
 void SimDriver::announce_release() {
-  if (slot_ && announced_ != machine_.id()) {
+  if (slot_ && notice_.due(machine_.id(), group_->now())) {
     (void)slot_->act_for(machine_.id(), Claimant::kSentinel, group_->now());
   }
-  announced_ = machine_.id();
 }
 
 void SimDriver::die() {

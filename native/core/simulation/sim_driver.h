@@ -121,8 +121,8 @@ class SimDriver {
   SimHooks* hooks_;
   SharedSlot* slot_ = nullptr;
   UnseenActs unseen_;
-  uint32_t announced_ = 0;  // the episode of whose release the slot was told before
-  SimGroup ghost_;          // of a dead process
+  ReleaseNotice notice_;
+  SimGroup ghost_;  // of a dead process
   SimHooks silent_;
   std::vector<Job> jobs_;
   std::vector<Input> inbox_;  // answers, passed on after the actions of the step they come from
