@@ -56,7 +56,6 @@ class Thrash {
   void forget() {
     watching_ = enough_ = lasts_ = false;
     seen_ = {};
-    below_.stop();
   }
 
  private:
@@ -74,7 +73,6 @@ class Thrash {
     watching_ = stalls.at_edge && seen_.known && stalls.full_us > seen_.full_us;
     seen_ = stalls;
     window_ = fresh();
-    counted_us_ = 0;
     window_.begin(now, counted_us_);
     stalled_at_ = now;
   }
@@ -92,8 +90,8 @@ class Thrash {
   StallWindow window_;
   int64_t due_at_ = 0;
   Stalls seen_;
-  uint64_t counted_us_ = 0;
-  int64_t stalled_at_ = 0;  // when it was last seen to have stalled so
+  uint64_t counted_us_ = 0;  // in all
+  int64_t stalled_at_ = 0;   // when it was last seen to have stalled so
   int64_t enough_at_ = 0;
   Since below_;  // since when usage is below the limit
   bool watching_ = false;
