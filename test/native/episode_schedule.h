@@ -190,9 +190,9 @@ inline void Schedule::stall() {
                              : stall_random_.range(0, enough * 8 / 10);
   group_.stall(static_cast<uint32_t>(share), restores);
   high_ = more && restores;
-  // What is stalled between two samples is taken together, whatever it is stalled for.
+  // What is stalled in one window is taken together, whatever it is stalled for.
   const bool for_none = more && !restores;
-  if (for_none || for_none_) last_high_ = group_.now() + thrash_step();
+  if (for_none || for_none_) last_high_ = group_.now() + thrash_.window_ns;
   for_none_ = for_none;
   if (stall_random_.percent(80)) group_.cache(group_.limit());
   note("stalls for %lld per mille of the time%s", static_cast<long long>(share),
@@ -370,7 +370,7 @@ inline void Schedule::happen() {
 inline void Schedule::relieve() {
   note("relief");
   group_.stall(0);
-  last_high_ = for_none_ ? group_.now() + thrash_step() : last_high();
+  last_high_ = for_none_ ? group_.now() + thrash_.window_ns : last_high();
   high_ = for_none_ = false;
   while (!group_.processes().empty()) {
     for (size_t i = 0; i < group_.processes().size(); i++) group_.exit(group_.processes()[i].pid);

@@ -5,7 +5,8 @@
 // which every task with work to do waits for memory. That has reclaim for files that are read once
 // in it, and the sleep of a task past memory.high, which is the hold's own. What sets a group that
 // thrashes apart are pages that were in use, were reclaimed and are read back (workingset_restore_*
-// in memory.stat): between two samples as much stall counts as these can have caused.
+// in memory.stat): of a window as much stall counts as these can have caused. Not of the time between
+// two samples, since kernels add such pages up late, in batches.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +22,8 @@ namespace oom {
 class Thrash {
  public:
   Thrash() : Thrash(ThrashConfig{}) {}
-  explicit Thrash(const ThrashConfig& config) : config_(config), window_(fresh()) {}
+  explicit Thrash(const ThrashConfig& config)
+      : config_(config), window_(fresh()), causes_(fresh()) {}
 
   // Whether the next sample is to have the stalls.
   bool due(int64_t now) const { return config_.on() && now >= due_at_; }
@@ -36,11 +38,14 @@ class Thrash {
     if (!s.stalls.known) return age(now);
     if (!watching_) return begin(now, s.stalls);
     const bool counts = s.stalls.at_edge && s.need < Need::kUnclear;
-    const uint64_t more_us = counts ? caused_us(s.stalls) : 0;
-    counted_us_ += more_us;
-    if (more_us > 0) stalled_at_ = now;
+    if (counts && s.stalls.full_us > seen_.full_us) {
+      stalled_us_ += s.stalls.full_us - seen_.full_us;
+      stalled_at_ = now;
+    }
+    if (counts) caused_us_ += caused_us(s.stalls);
     seen_ = s.stalls;
-    enough_ = window_.enough(now, counted_us_);
+    const bool caused = causes_.enough(now, caused_us_);
+    enough_ = window_.enough(now, stalled_us_) && caused;
     if (enough_) enough_at_ = now;
     if (s.stalls.at_edge) below_.stop();
     if (!s.stalls.at_edge) below_.start(now);
@@ -63,17 +68,18 @@ class Thrash {
     return StallWindow(static_cast<uint64_t>(config_.stall_ns / 1000),
                        static_cast<uint64_t>(config_.window_ns / 1000));
   }
+  // What pages that were read back since the last sample can have caused.
   uint64_t caused_us(const Stalls& now) const {
-    if (now.full_us <= seen_.full_us || now.restored <= seen_.restored) return 0;
-    const uint64_t pages = std::min(now.restored - seen_.restored, kMostPages);
-    return std::min(now.full_us - seen_.full_us, pages * kPageUs);
+    if (now.restored <= seen_.restored) return 0;
+    return std::min(now.restored - seen_.restored, kMostPages) * kPageUs;
   }
   // A group that is full and idle has not stalled since it was sampled last.
   void begin(int64_t now, const Stalls& stalls) {
     watching_ = stalls.at_edge && seen_.known && stalls.full_us > seen_.full_us;
     seen_ = stalls;
-    window_ = fresh();
-    window_.begin(now, counted_us_);
+    window_ = causes_ = fresh();
+    window_.begin(now, stalled_us_);
+    causes_.begin(now, caused_us_);
     stalled_at_ = now;
   }
   void age(int64_t now) {
@@ -88,10 +94,13 @@ class Thrash {
 
   ThrashConfig config_;
   StallWindow window_;
+  StallWindow causes_;
   int64_t due_at_ = 0;
   Stalls seen_;
-  uint64_t counted_us_ = 0;  // in all
-  int64_t stalled_at_ = 0;   // when it was last seen to have stalled so
+  // In all, of samples that count.
+  uint64_t stalled_us_ = 0;
+  uint64_t caused_us_ = 0;
+  int64_t stalled_at_ = 0;  // when it was last seen to have stalled so
   int64_t enough_at_ = 0;
   Since below_;  // since when usage is below the limit
   bool watching_ = false;
