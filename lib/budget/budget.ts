@@ -35,6 +35,8 @@ interface Entry extends Job {
   place: JobPlace | undefined
   /** It is being killed to make room. */
   yielding: boolean
+  /** The group has been out of memory while it ran. */
+  starved: boolean
 }
 
 /**
@@ -43,7 +45,9 @@ interface Entry extends Job {
  * runs, the first starts whatever it is expected to use.
  *
  * The group is guarded. When it is out of memory, the newest job yields: it is killed with all that it has started,
- * and run again alone. A job yields once. If it runs out of memory alone, that is how it ends.
+ * and run again alone. A job yields once. If it runs out of memory alone, that is how it ends. On cgroup v1 a system
+ * call that needs memory in a full group fails with ENOMEM: a job that ends with an error while, or after, the group was out of
+ * memory is run again alone as well.
  *
  * Expectations are learned: a name's largest peak of its last five runs, of the last 1,000 names.
  *
@@ -117,7 +121,13 @@ export class MemoryBudget implements AsyncDisposable {
       if (stop?.aborted) throw new AbortError(stop.reason)
       const entry: Entry = {
         ...{ command, args, name: called, options, done, failed },
-        ...{ expect: given ?? NaN, alone: false, place: undefined, yielding: false },
+        ...{
+          expect: given ?? NaN,
+          alone: false,
+          place: undefined,
+          yielding: false,
+          starved: false,
+        },
       }
       const abort = () => this.#stop(entry, new AbortError(stop?.reason))
       stop?.addEventListener('abort', abort, { once: true })
@@ -221,6 +231,7 @@ export class MemoryBudget implements AsyncDisposable {
   async #yield(guard: OomGuard): Promise<void> {
     for await (const episode of guard) {
       // One that ended while the last one was worked on: who runs now is not why it began.
+      for (const entry of this.#running) entry.starved = true
       if (episode.signal.aborted) continue
       const newest = this.#running.filter(({ yielding }) => !yielding).at(-1)
       if (newest?.place === undefined) continue
@@ -289,10 +300,12 @@ export class MemoryBudget implements AsyncDisposable {
 
   #ended(entry: Entry, report: BudgetReport): void {
     this.#running.splice(this.#running.indexOf(entry), 1)
-    const forMemory = entry.yielding || report.oom === 'yes' || report.oom === 'likely'
+    // v1: a system call that needs memory fails with ENOMEM meanwhile, and takes the job with it.
+    const refused = entry.starved && this.group.version === 1 && report.code !== 0
+    const forMemory = entry.yielding || refused || report.oom === 'yes' || report.oom === 'likely'
     if (again(entry, forMemory) && !this.#closed && !entry.options.signal?.aborted) {
       entry.alone = true
-      entry.yielding = false
+      entry.yielding = entry.starved = false
       entry.place = undefined
       this.#waiting.push(entry)
     } else {
