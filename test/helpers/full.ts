@@ -25,7 +25,10 @@ export function giveRoom(dir: string): void {
   setFrozen(dir, false)
 }
 
-/** A member that waits for it. */
+/**
+ * A member that waits for it. One may get on with what is charged ahead, up to 64 pages for each processor: then it has
+ * ended, and another one is to be started.
+ */
 export const waits = (dir: string, pid: number): boolean =>
   read(dir, 'cgroup.procs').split('\n').includes(String(pid)) &&
   (version === 1

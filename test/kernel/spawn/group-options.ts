@@ -119,8 +119,8 @@ t.test('a full group: the start waits for room', async t => {
   })
   let text = ''
   child.stdout.on('data', data => (text += String(data)))
-  await until(() => waits(dir, child.pid!))
   const closed = once(child, 'close')
+  await until(() => child.exitCode !== null || waits(dir, child.pid!))
   giveRoom(dir)
   await filled
   t.strictSame(await closed, [0, null])
