@@ -405,6 +405,20 @@ TEST_CASE("what a guardian before this one has claimed has its time as well") {
   CHECK(rig.may_act(view, 161));
 }
 
+TEST_CASE("an episode that begins in an OOM that the guardian has acted in is its own") {
+  Rig rig;
+  CHECK(rig.may_act(kOld, 100));
+  rig.turn.acts(at(100));
+  rig.own.acted = true;
+  SlotView begun = slot(2, SlotState::kEpisode, 101);
+  begun.claimant = Claimant::kGuardian;
+  begun.claimed_at = at(100);
+  CHECK(rig.may_act(begun, 105));
+  CHECK(rig.taken == 0);
+  CHECK_FALSE(rig.turn.seen_over(begun, rig.own));
+  CHECK(rig.turn.seen_over(slot(3, SlotState::kEpisode, 110), rig.own));
+}
+
 TEST_CASE("what the sentinel has claimed and ended has its time as well") {
   Rig rig;
   rig.claimable = false;

@@ -45,7 +45,9 @@ bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
 
 // Whether the sentinel has claimed it, or a guardian before this one.
 bool Turn::is_anothers(const SlotView& slot) const {
-  bool before = slot.claimant == Claimant::kGuardian && slot.episode != spent_;
+  // An episode that the sentinel begins in an OOM that this process has acted in is its own.
+  bool own = slot.episode == spent_ || slot.claimed_at == acted_at_;
+  bool before = slot.claimant == Claimant::kGuardian && !own;
   return slot.claimant == Claimant::kSentinel || before;
 }
 
