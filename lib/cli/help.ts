@@ -17,7 +17,7 @@ export interface Help {
   after: string[]
 }
 
-const OPTION = /^ {2}(--[a-z-]+)(?: (\[?[A-Z]+\]?))? {2,}(\S.*)$/
+const OPTION = /^ {2}(--[a-z-]+)(?: (\[?[A-Z]+(?:\/[A-Z]+)?\]?))? {2,}(\S.*)$/
 
 function optionsOf(lines: readonly string[]): HelpOption[] {
   const options: HelpOption[] = []
