@@ -228,7 +228,8 @@ void GuardianGroup::hear_of_end(Sentinel& sentinel, const Input& input) {
   drive(sentinel, config_.effects->now(), over);
 }
 
-// A kill that this process has seen late, which the sentinel's running episode comes after.
+// The sentinel has seen the OOM end that this process still sees, and another one begin: a kill that
+// this process has seen late was before it.
 void GuardianGroup::hear_of_next(Sentinel& sentinel, int64_t now, const Input& input) {
   bool delaying = machine_.phase() == EpisodeMachine::Phase::kDelaying;
   if (!delaying || !turn_.next_has_begun(slot_view())) return;
