@@ -230,8 +230,8 @@ export class MemoryBudget implements AsyncDisposable {
 
   async #yield(guard: OomGuard): Promise<void> {
     for await (const episode of guard) {
-      // One that ended while the last one was worked on: who runs now is not why it began.
       for (const entry of this.#running) entry.starved = true
+      // One that ended while the last one was worked on: who runs now is not why it began.
       if (episode.signal.aborted) continue
       const newest = this.#running.filter(({ yielding }) => !yielding).at(-1)
       if (newest?.place === undefined) continue
@@ -300,8 +300,11 @@ export class MemoryBudget implements AsyncDisposable {
 
   #ended(entry: Entry, report: BudgetReport): void {
     this.#running.splice(this.#running.indexOf(entry), 1)
-    // v1: a system call that needs memory fails with ENOMEM meanwhile, and takes the job with it.
-    const refused = entry.starved && this.group.version === 1 && report.code !== 0
+    // v1: a system call that needs memory fails with ENOMEM meanwhile, and takes the job with it: V8 ends by one of these
+    // signals then. Any other signal was sent to end the job.
+    const { code, signal } = report
+    const failed = code !== null ? code !== 0 : signal === 'SIGABRT' || signal === 'SIGTRAP'
+    const refused = entry.starved && this.group.version === 1 && failed
     const forMemory = entry.yielding || refused || report.oom === 'yes' || report.oom === 'likely'
     if (again(entry, forMemory) && !this.#closed && !entry.options.signal?.aborted) {
       entry.alone = true
