@@ -54,6 +54,7 @@ void GuardianSchedule::began(const EpisodeMachine& m) {
   }
   note("episode %u begins", m.id());
   id_ = m.id();
+  told_at_ = group_.now();
   in_episode_ = true;
   // The sentinel publishes this time at once, unless it is stopped before.
   began_at_ = extend_from_ = m.started_at();
@@ -118,6 +119,12 @@ void GuardianSchedule::guardian_decides() {
   using Phase = EpisodeMachine::Phase;
   const EpisodeMachine& its = guardian_->machine();
   bool acts = its.phase() == Phase::kFallingBack || its.phase() == Phase::kKernel;
+  if (!acts || decided_by_ != guardian_.get()) decided_at_ = kNever;
+  decided_by_ = guardian_.get();
+  if (acts && decided_at_ == kNever) {
+    decided_at_ = group_.now();
+    decided_with_ = shortest_;
+  }
   if (!acts || (acts_by_ == guardian_.get() && acts_in_ == its.id())) return;
   acts_by_ = guardian_.get();
   acts_in_ = its.id();
@@ -175,26 +182,32 @@ void GuardianSchedule::check_not_early(const char* what) {
   // The program has let the kernel in itself: there is no deadline any more.
   if (in_episode_ && (yielded_ == id_ || planned_ == id_)) return;
   int64_t now = group_.now();
-  // A guardian that was stopped within the call cannot know better. No task waits: no kill follows.
-  if (now == guardian_continued_at_ && !was_stuck_) return;
+  // A guardian that was stopped within the call cannot know better: if no task waits, no kill follows,
+  // and else what it had decided falls into the next OOM.
+  bool late = now == guardian_continued_at_;
+  if (late && (!was_stuck_ || decided_at_ <= guardian_suspended_at_)) return;
   // Headroom in use is an OOM until the episode ends.
   int64_t fine_since = std::max(unstuck_at_, ended_at_);
   bool fine = !was_stuck_ && !was_wanting_;
   if (!in_episode_ && fine && now - fine_since > kBelieved && !blind()) {
     return fail("the guardian %s without an OOM", what);
   }
+  // dispose() gives the group back at once: there is no deadline any more.
+  if (disposing_) return;
   int64_t since = was_wanting_ || now - calm_since_ < kSurelySeen ? known_since_ : now;
-  int64_t due = since + shortest_;
+  // What is published after it has decided comes too late.
+  int64_t shortest = decided_at_ == kNever ? shortest_ : std::min(decided_with_, shortest_);
+  int64_t due = since + shortest;
   // A sentinel that is stopped may have published the end before it carries it out.
-  bool told = in_episode_ && slot_->state.load() != SlotState::kArmed;
+  bool told = in_episode_ && slot_->state.load() != SlotState::kArmed && decided_at_ >= told_at_;
   if (told) due = deadline_ - std::max<int64_t>(0, began_at_ - since);
   // A raised limit clears the clock, whether or not the sentinel has come to see it.
-  if (told && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest_);
+  if (told && raised_at_ >= began_at_) due = std::min(due, raised_at_ + shortest);
   // It may have published the next episode as well, and ended before this check knows of it.
   if (told && slot_->claim.load() >> 2 != id_) {
-    due = std::min(due, slot_->started_at.load() + shortest_);
+    due = std::min(due, slot_->started_at.load() + shortest);
     // An OOM that the sentinel has slept through counts from where it began.
-    if (slot_->view().relieved_at < since) due = std::min(due, since + shortest_);
+    if (slot_->view().relieved_at < since) due = std::min(due, since + shortest);
   }
   if (sentinel_alive_) due += grace_;
   if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));

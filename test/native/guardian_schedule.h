@@ -204,6 +204,7 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   bool in_episode_ = false, relieved_ = false;
   uint32_t id_ = 0, yielded_ = 0, planned_ = 0;
   int64_t ended_at_ = 0;
+  int64_t told_at_ = 0;  // when the sentinel has said that it has begun
   int64_t began_at_ = 0, deadline_ = 0, extend_from_ = 0;  // as the contract counts
   int64_t suspended_at_ = -1, continued_at_ = -1;          // the sentinel, within a call
   int64_t guardian_suspended_at_ = -1, guardian_continued_at_ = -1;
@@ -214,6 +215,9 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   const void* acts_by_ = nullptr;
   uint32_t acts_in_ = 0, acts_after_ = 0;
   bool acts_unseen_ = false;
+  // The guardian that acts: since when it has decided to, and the delay that was set then.
+  const void* decided_by_ = nullptr;
+  int64_t decided_at_ = kNever, decided_with_ = 0;
   std::set<uint32_t> tried_unseen_;  // after which episodes of the sentinel's it was so
   int64_t unreported_ = -1;          // after which one a guardian has acted
   bool must_report_ = false;         // the sentinel's sample shows that it is over
