@@ -8,11 +8,6 @@
 namespace oom {
 namespace {
 
-// A killing fallback that has killed no process by then is handed to the kernel. Together with
-// Relief::kFlapping and KillSeen::kTakesEffect it stays below the 250 ms of the promise.
-constexpr int64_t kEscalate = 100 * kMs;
-// For an answer of our killer, where the group is fine: it takes no longer.
-constexpr int64_t kAnswerMost = 1000 * kMs;
 constexpr int64_t kSettle = 100 * kMs;
 constexpr int64_t kSettlePoll = 5 * kMs;
 // While an episode's rest is kept: to see whether anything is freed.
@@ -135,7 +130,6 @@ void EpisodeMachine::check(int64_t now) const {
   bool ours = phase_ == Phase::kDelaying || phase_ == Phase::kFallingBack;
   OOM_INVARIANT(!ours || config_.delay_ns > 0);
   OOM_INVARIANT(!config_.dry_run || !active() || phase_ == Phase::kDelaying);
-  OOM_INVARIANT(!headroom_.raised() || sampled_);
   OOM_INVARIANT(!plan_.running() || active());
   // The driver would call again at once.
   OOM_INVARIANT(wake_ > now);
@@ -149,7 +143,7 @@ void EpisodeMachine::close(int64_t now, const Input& input, Actions& out) {
   if (active()) {
     // A group is removed, and its guard disposed, soon after a kill: neither hides who ended it.
     bool killed = kill_seen();
-    if (!removed && s.kills > first_.kills && !killed) {
+    if (!removed && kernel_kills_.any() && !killed) {
       killed = true;
       if (phase_ != Phase::kKernel) ending_ = Outcome::kKilled;
     }
@@ -240,9 +234,7 @@ void EpisodeMachine::guardian_acted(int64_t now, const Input& input) {
 
 void EpisodeMachine::track(const Input& input) {
   const Sample& s = input.sample;
-  if (!unseen_waits_) kills_before_ = sampled_ ? last_.kills : s.kills;
-  unseen_waits_ = input.unseen_waits;
-  sampled_ = true;
+  kernel_kills_.note(s.kills, input.unseen_waits);
   last_ = s;
   // They count once.
   last_.stalls = {};
@@ -274,7 +266,7 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Reason reason, Actions&
   clock_.start(now, config_.delay_ns);
   deadline_moved();
   // The kernel may have killed by the time that the group is sampled.
-  if (config_.dry_run) first_.kills = kills_before_;
+  if (config_.dry_run) kernel_kills_.begin_before();
   out.add(Do::kBegin);
   if (!config_.dry_run) run_plan(now, out);
 }
@@ -292,13 +284,14 @@ void EpisodeMachine::open(int64_t at, const Sample& s, Reason reason) {
   raised_ = false;
   late_ns_ = 0;
   first_ = s;
+  kernel_kills_.begin();
 }
 
 // An episode of which this process knows the end alone: it begins and ends when the guardian acted.
 // Whether the group is out of memory again is the next step's.
 void EpisodeMachine::report_unseen(int64_t now, int64_t acted_at, const Sample& s, Actions& out) {
   open(acted_at, s, Reason::kOom);
-  first_.kills = kills_before_;
+  kernel_kills_.begin_before();
   clock_.restart(acted_at, config_.delay_ns);
   out.add(Do::kBegin);
   finish(now, Outcome::kGuardian, out);
@@ -321,7 +314,7 @@ void EpisodeMachine::deadline_moved() {
 void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   if (raised_) return finish(now, Outcome::kLimitRaised, out);
-  if (s.kills > first_.kills) note_kill(now, Outcome::kKilled);
+  if (kernel_kills_.any()) note_kill(now, Outcome::kKilled);
   Outcome unaided = plan_.acted() ? Outcome::kPlan : Outcome::kRecovered;
   if (s.deserted) return end_deserted(now, s, kill_ ? ending_ : unaided, out);
 
@@ -377,7 +370,7 @@ void EpisodeMachine::end_deserted(int64_t now, const Sample& s, Outcome outcome,
 
 // A dry run never holds, so the kernel decides at once; only the end is waited for.
 void EpisodeMachine::rehearsing(int64_t now, const Sample& s, Actions& out) {
-  if (s.kills > first_.kills) return finish(now, Outcome::kKilled, out);
+  if (kernel_kills_.any()) return finish(now, Outcome::kKilled, out);
   if (raised_) return finish(now, Outcome::kLimitRaised, out);
   if (now - started_at_ >= KernelTurn::kWindow && !s.starved() && !thrashes()) {
     finish(now, Outcome::kRecovered, out);
@@ -436,8 +429,7 @@ void EpisodeMachine::fall_back(int64_t now, const Sample& s, Actions& out) {
 void EpisodeMachine::kill(int64_t now, Actions& out) {
   phase_ = Phase::kFallingBack;
   relief_.not_flapping();
-  fell_back_at_ = now;
-  answered_ = false;
+  fallback_.begin(now);
   ending_ = Outcome::kFallback;
   out.add(Do::kFallback);
 }
@@ -451,9 +443,9 @@ void EpisodeMachine::let_decide(int64_t now, const Sample& s, Outcome outcome, A
 void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   bool calm = believed_over(now, input) && (kill_ || s.need != Need::kUnclear);
-  bool given_up = now - (kill_ ? kill_.at() : fell_back_at_) >= kEscalate || (answered_ && !kill_);
+  bool given_up = fallback_.given_up(now, kill_);
   if (input.fact == Fact::kFallbackDone && (input.episode == 0 || input.episode == id_)) {
-    answered_ = true;
+    fallback_.answer();
     given_up = input.result != 0 || input.killed == 0;
     if (!given_up) {
       late_ns_ = std::max<int64_t>(0, now - deadline());
@@ -463,20 +455,19 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   }
   if (raised_) return finish(now, kill_ ? ending_ : Outcome::kLimitRaised, out);
   // Before our killer has answered, it is open whether those who are gone were its victims.
-  if (s.deserted && (kill_ || answered_)) {
+  if (s.deserted && (kill_ || fallback_.answered())) {
     return end_deserted(now, s, kill_ ? ending_ : Outcome::kRecovered, out);
   }
   if (kill_ && calm) return finish(now, ending_, out);
   if (!given_up) return;
-  // Whose kill it was that helped is known only when the killer has answered.
-  if (calm && !answered_ && now - fell_back_at_ < kAnswerMost) return;
+  if (calm && fallback_.awaits_answer(now)) return;
   if (calm) return finish(now, Outcome::kRecovered, out);
   // Perhaps it is over right now.
   bool doubtful = !in_need(s) && s.need != Need::kUnclear;
   if (doubtful && !relief_.flapping(now)) return;
   if (!kernels_case(s)) {
     // Nothing stands behind our killer: what it does takes the time that it takes.
-    if (!kill_ && !answered_ && now - fell_back_at_ < kAnswerMost) return;
+    if (!kill_ && fallback_.awaits_answer(now)) return;
     return finish(now, ending_, out);
   }
   if (!kill_) late_ns_ = std::max<int64_t>(0, now - deadline());
@@ -525,7 +516,7 @@ void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
           .outcome = outcome,
           .at = now,
           .late_ns = late_ns_,
-          .kernel_kills = last_.kills > first_.kills ? last_.kills - first_.kills : 0,
+          .kernel_kills = kernel_kills_.count(),
           .id = id_,
           .started_at = started_at_,
           .relieved_at = again ? sampled_at_ : now};

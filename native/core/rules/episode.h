@@ -16,8 +16,10 @@
 #include "core/rules/config.h"
 #include "core/rules/headroom.h"
 #include "core/rules/invariant.h"
+#include "core/rules/kernel_kills.h"
 #include "core/rules/kernel_turn.h"
 #include "core/rules/kill_seen.h"
+#include "core/rules/killing_fallback.h"
 #include "core/rules/outcome.h"
 #include "core/rules/plan_cursor.h"
 #include "core/rules/reason.h"
@@ -213,24 +215,20 @@ class EpisodeMachine {
   int64_t late_ns_ = 0;
   Outcome ending_ = Outcome::kRecovered;  // how it ends once what was done has taken effect
   bool raised_ = false;                   // another process has raised the limit
-  int64_t fell_back_at_ = 0;              // when the killing fallback was started
-  bool answered_ = false;                 // it has
   Clock clock_;
   Headroom headroom_;
   Relief relief_;
   KillSeen kill_;
   KernelTurn kernel_;
+  KernelKills kernel_kills_;
+  KillingFallback fallback_;
   PlanCursor plan_;
   Thrash thrash_;
   Timer let_in_;  // until then the kernel may be on its way to a victim, let in by another process
   Timer settle_;  // idle: samples go on until then, in case a wake-up was lost
   int64_t wake_ = kNever;
-  bool sampled_ = false;
   int64_t sampled_at_ = 0;  // before the running step
   Sample last_;
-  // Of the sample before the last, or before the first that may show what `unseen_waits` is about.
-  uint64_t kills_before_ = 0;
-  bool unseen_waits_ = false;  // with the last sample
   Sample first_;
   EpisodeEnd end_;
 };
