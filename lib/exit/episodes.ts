@@ -13,6 +13,8 @@ const END = 'cgroup-oom:episode:end'
 // The memory of a killed process is free, and so its episode over, some milliseconds before or after its parent hears.
 const TOGETHER_MS = 500
 
+const isTogether = (heardAt: number, exitAt: number): boolean => heardAt > exitAt - TOGETHER_MS
+
 const isBelow = (path: string, above: string): boolean => `${path}/`.startsWith(`${above}/`)
 
 interface Known {
@@ -72,13 +74,19 @@ export class Episodes {
     unsubscribe(END, this.#onEnd)
   }
 
+  /** When this thread heard of the end of the last one that was over before the child ended; 0: of none. */
+  overAt(exitAt: number): number {
+    const over = [...this.#known.values()].filter(({ heardAt }) => !isTogether(heardAt, exitAt))
+    return Math.max(0, ...over.map(({ heardAt }) => heardAt))
+  }
+
   /** `exitAt`: when this thread heard of the child's end. */
   facts(exitAt: number): EpisodeFact[] {
     return [...this.#known].map(([{ reason }, { of, members, end, heardAt }]) => ({
       of,
       reason,
       outcome: end?.outcome,
-      together: heardAt > exitAt - TOGETHER_MS,
+      together: isTogether(heardAt, exitAt),
       killed: (end?.killed ?? []).filter(pid => of === 'self' || members.has(pid)),
       kernelKills: end?.kernelKills ?? 0,
       signalled: end?.signalled ?? [],

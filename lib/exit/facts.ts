@@ -36,6 +36,8 @@ export interface ExitFacts {
   machineKills: number | undefined
   /** OOMs that the group was notified of, by whose limit it was. */
   ooms: Record<OomOrigin, number>
+  /** This process was notified of all of them before the end of an episode that was over before the child ended. */
+  oomsOver: boolean
   /** That is all of them: the group was watched from the start to the end. */
   watched: boolean
   /** v1: those of `kernelKills` that were in groups below, whose OOMs this group is not notified of. */

@@ -136,7 +136,7 @@ function byKernel(facts: ExitFacts): Verdict | undefined {
 }
 
 function bySomebody(facts: ExitFacts): Verdict | undefined {
-  const { signal, ooms, near, episodes } = facts
+  const { signal, ooms, oomsOver, near, episodes } = facts
   if (!wasKilled(facts) && !ENDING.includes(signal)) return undefined
   const other = 'neither the kernel nor a guard of this process'
   const word = signal ?? 'SIGKILL'
@@ -144,9 +144,9 @@ function bySomebody(facts: ExitFacts): Verdict | undefined {
   const full = episodes.find(
     ({ reason, outcome, together }) =>
       reason === 'oom' &&
-      (outcome === undefined || outcome === 'killed' || (outcome === 'recovered' && together)),
+      (outcome === undefined || (together && (outcome === 'killed' || outcome === 'recovered'))),
   )
-  if (full !== undefined || ooms.self + ooms.ancestor + ooms.unknown > 0) {
+  if (full !== undefined || (!oomsOver && ooms.self + ooms.ancestor + ooms.unknown > 0)) {
     const origin = full?.of ?? originOf(facts)
     const why = `${word} came from ${other}, while its group was out of memory`
     return { oom: 'likely', origin, by: 'other', why }

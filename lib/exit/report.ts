@@ -100,6 +100,8 @@ function endOf(child: ChildProcess): Promise<Ended> {
 /** OOMs of the group and its removal, from now on. */
 class Notices {
   readonly ooms: ExitFacts['ooms'] = { self: 0, ancestor: 0, unknown: 0 }
+  /** When this thread heard of the last one, milliseconds of performance.now(). */
+  lastAt = 0
   /** From the start to now. */
   whole = true
   kills = 0
@@ -135,7 +137,10 @@ class Notices {
   }
 
   #count(event: OomEvent): void {
-    if (event.type === 'oom') this.ooms[event.origin] += event.count
+    if (event.type === 'oom') {
+      this.ooms[event.origin] += event.count
+      this.lastAt = performance.now()
+    }
     if (event.type === 'kill') this.kills += event.count
   }
 
@@ -231,6 +236,7 @@ class Collector {
           ? undefined
           : grown(this.#killsBefore, all),
       ooms,
+      oomsOver: (this.#notices?.lastAt ?? 0) < (this.#episodes?.overAt(this.#exitAt) ?? 0),
       below: after === undefined ? 0 : grown(base?.below, after.below),
       watched: this.#notices?.whole ?? false,
       failed: after === undefined ? 0 : grown(base?.failed, after.failed),
