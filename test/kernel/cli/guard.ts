@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -16,8 +17,9 @@ import { join } from 'node:path'
 import { RunningCli, cli } from '../../helpers/cli.js'
 import { compiled } from '../../helpers/compile.js'
 import { Hog } from '../../helpers/hog.js'
-import { isHeld, MiB } from '../../helpers/memory-files.js'
+import { isHeld, MiB, write } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
+import { mountOf, twin } from '../../helpers/twin.js'
 
 interface Line {
   type: string
@@ -113,6 +115,34 @@ t.test('as text: a line an event; ends when all groups are gone', async t => {
     '',
   ])
 })
+
+t.test(
+  'a guard that has lost its guardian is armed again, once another can be started',
+  async t => {
+    if (mountOf('pids') === undefined) return t.pass('nothing here to bound its forks with')
+    const dir = scratch(t, 16 * MiB)
+    const running = await guarding(t, ['--delay', '100', '--fallback', 'kill-largest', dir])
+    await running.line('armed')
+    const { pid } = running.child
+    const pids = twin(t, 'pids', dir)
+    write(pids, 'pids.max', 1)
+    write(pids, 'cgroup.procs', pid!)
+    // A child of one of its threads.
+    const guardian = readdirSync(`/proc/${pid}/task`)
+      .flatMap(tid => readFileSync(`/proc/${pid}/task/${tid}/children`, 'utf8').split(' '))
+      .filter(Boolean)
+      .find(child => readFileSync(`/proc/${child}/comm`, 'utf8') === 'oom-guardian\n')
+    process.kill(Number(guardian), 'SIGKILL')
+    t.match(await running.line('failed'), { group: dir, code: 'ERR_GUARDIAN_LOST' })
+    t.notOk(isHeld(dir), 'no group hangs meanwhile')
+    t.match(await running.line('failed', 2), { group: dir, code: String, message: String })
+    t.equal(running.all('armed').length, 1)
+    write(pids, 'pids.max', 'max')
+    await running.line('armed', 2)
+    await starve(dir)
+    t.equal((await running.line('end')).outcome, 'fallback')
+  },
+)
 
 t.test('a command for each episode: JSON on stdin, variables, never waited for', async t => {
   const dir = scratch(t, 16 * MiB)
