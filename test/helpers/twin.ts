@@ -1,11 +1,10 @@
-// Groups of the test's own in other v1 hierarchies (freezer, pids), under the same prefix.
+// Groups of the test's own in other v1 hierarchies (freezer, pids, cpu), under the same prefix.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Test } from 'tap'
 import { mount, read, version, write } from './memory-files.js'
-import { PREFIX } from './scratch.js'
+import { PREFIX, type Ending } from './scratch.js'
 
 /** The mount of a v1 controller, or undefined. */
 export function mountOf(controller: string): string | undefined {
@@ -36,7 +35,7 @@ async function removeTree(dir: string): Promise<void> {
 
 /** Removes what runs of the suite that are gone have left in other hierarchies. */
 export async function sweepTwins(): Promise<void> {
-  for (const at of ['freezer', 'pids'].map(mountOf)) {
+  for (const at of ['freezer', 'pids', 'cpu'].map(mountOf)) {
     if (at === undefined || at === mount) continue
     for (const name of readdirSync(at).filter(entry => entry.startsWith(PREFIX))) {
       if (!existsSync(`/proc/${name.slice(PREFIX.length)}`)) await removeTree(join(at, name))
@@ -51,7 +50,7 @@ function startThawer(dir: string, seconds: number): void {
 }
 
 /** The group of the same path as the scratch group `dir` in another controller's hierarchy. */
-export function twin(t: Test, controller: string, dir: string): string {
+export function twin(t: Ending, controller: string, dir: string): string {
   const path = relative(mount, dir)
   if (!path.startsWith(PREFIX)) throw new Error(`${dir} is not a scratch group`)
   const other = join(mountOf(controller)!, path)
@@ -70,7 +69,7 @@ export function twin(t: Test, controller: string, dir: string): string {
 }
 
 /** Bounds how many more processes a member may start (v2: all members of the group together). */
-export function boundForks(t: Test, dir: string, pid: number, most: number): void {
+export function boundForks(t: Ending, dir: string, pid: number, most: number): void {
   if (version === 1) {
     const at = twin(t, 'pids', dir)
     write(at, 'pids.max', most)
