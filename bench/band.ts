@@ -152,7 +152,7 @@ function carryOut(b: Bench, load: Load): Row {
     load.beside === 'busy' ? spawn('sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' }) : null
   const join = procs === undefined ? [] : ['sh', '-c', 'echo $$ > "$0"; exec "$@"', procs]
   const [command, ...args] = [...join, process.execPath, ...process.execArgv, process.argv[1]!]
-  const { stdout, status } = spawnSync(command!, args, {
+  const { stdout, status } = spawnSync(command, args, {
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
     env: { ...process.env, OOM_BAND_ROW: `${LOADS.indexOf(load)}`, OOM_BAND_DIR: dir },
