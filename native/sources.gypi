@@ -80,6 +80,7 @@
       "native/core/simulation/sim_group.cc",
       "native/core/sys/datagram.cc",
       "native/core/sys/own_oom_score.cc",
+      "native/core/watch/events_above.cc",
       "native/core/watch/last_look.cc",
       "native/core/watch/origin_v1.cc",
       "native/core/watch/removals.cc",

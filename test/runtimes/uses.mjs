@@ -30,6 +30,24 @@ function isNow(at) {
 
 const greedy = group => oom.spawn('sh', GREEDY, { group, stdio: 'ignore' })
 
+/**
+ * Episodes until one ends with that outcome; in each `use` may act. What a full group takes back of its page cache may
+ * end one before, and on v1 a call of the job may fail for want of memory, without any: it is started again.
+ */
+async function untilOutcome(group, guard, outcome, use = async () => {}) {
+  let over = false
+  const start = () => {
+    if (!over) greedy(group).once('exit', start)
+  }
+  start()
+  for await (const episode of guard) {
+    await use(episode)
+    const end = await episode.ended
+    over = end.outcome === outcome
+    if (over) return { episode, end }
+  }
+}
+
 const uses = {
   probe: async () => assert.ok((await oom.probe()).addon.available),
   errors: async () => {
@@ -86,26 +104,16 @@ const uses = {
   guard: () =>
     inGroup(async group => {
       const guard = await group.guard({ delayMs: 300, fallback: 'kill-largest' })
-      greedy(group)
-      for await (const episode of guard) {
-        isNow(episode.startedAt)
-        const { outcome, at } = await episode.ended
-        assert.equal(outcome, 'fallback')
-        isNow(at)
-        assert.ok(at - episode.startedAt >= 300_000_000n)
-        break
-      }
+      const { episode, end } = await untilOutcome(group, guard, 'fallback')
+      isNow(episode.startedAt)
+      isNow(end.at)
+      assert.ok(end.at - episode.startedAt >= 300_000_000n)
       await guard.dispose()
     }),
   handler: () =>
     inGroup(async group => {
       const guard = await group.guard({ delayMs: 20_000 })
-      greedy(group)
-      for await (const episode of guard) {
-        await episode.kill('largest')
-        assert.equal((await episode.ended).outcome, 'killed')
-        break
-      }
+      await untilOutcome(group, guard, 'killed', episode => episode.kill('largest').catch(() => {}))
       await guard.dispose()
     }),
   idle: () =>

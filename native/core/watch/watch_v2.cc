@@ -13,7 +13,6 @@
 namespace oom {
 namespace {
 
-constexpr const char* kLocal = "memory.events.local";
 constexpr const char* kEvents = "memory.events";
 // After a notification the kernel sends no other for up to 10 ms, and in that time a group that met
 // its limit may be out of memory, lose its victim and be removed, counters and all. So it is
@@ -28,25 +27,6 @@ constexpr int64_t kRetryV2 = 10'000'000;
 uint64_t grown(const std::optional<uint64_t>& before, const std::optional<uint64_t>& now) {
   uint64_t a = before.value_or(0), b = now.value_or(0);
   return b > a ? b - a : 0;
-}
-
-// Up to the hierarchy's root, or to the mount's where that is a part of it.
-Above read_above(int dir) {
-  Above out;
-  Fd at;
-  for (;;) {
-    Fd up(openat(at ? at.get() : dir, "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    parse::MemoryEvents events;
-    if (!up) out.whole = false;
-    if (!up || faccessat(up.get(), "cgroup.procs", F_OK, 0) != 0) break;
-    // The root has no counters.
-    if (faccessat(up.get(), "cgroup.type", F_OK, 0) != 0) return out;
-    if (read_fields_at(up.get(), kLocal, events) != 0) out.whole = false;
-    out.count += events.oom.value_or(0);
-    at = std::move(up);
-  }
-  out.whole = false;
-  return out;
 }
 
 }  // namespace
@@ -79,6 +59,10 @@ int OomWatchV2::read_local(parse::MemoryEvents& out) const {
 // If they cannot be read (this process is out of memory or fds, or the group was removed), the last
 // ones stay.
 void OomWatchV2::read_counters() {
+  if (counters_file_) {
+    (void)read_fields(counters_file_.get(), counters_);
+    return;
+  }
   place_.with([&](int dir) { return read_fields_at(dir, kEvents, counters_); });
 }
 
@@ -109,12 +93,22 @@ int OomWatchV2::arm_at(int dir, const Arming& arming) {
   if (root) return 0;
   if (fd < 0) return fd;
   events_.reset(fd);
+  if (!arming.in_tree) keep_open(dir);
   if (!arming.settles) settle(base_line(dir, arming.above));
-  return read_fields_at(dir, kEvents, counters_);
+  return counters_file_ ? read_fields(counters_file_.get(), counters_)
+                        : read_fields_at(dir, kEvents, counters_);
+}
+
+// A tree may have tens of thousands of groups, with one descriptor each: it opens these when they are due.
+void OomWatchV2::keep_open(int dir) {
+  counters_file_.reset(sys::open_at(dir, kEvents, O_RDONLY));
+  above_files_ = std::make_unique<EventsAbove>(dir);
+  // So that the kernel has allocated what a read of them takes.
+  (void)above_files_->read();
 }
 
 BaseLine OomWatchV2::base_line(int dir, AboveCache* above) const {
-  auto climb = [dir] { return read_above(dir); };
+  auto climb = [&] { return above_files_ ? above_files_->read() : read_events_above(dir); };
   if (!above) return {.above = climb()};
   BaseLine base{.above = above->of_above(climb)};
   parse::MemoryEvents own;
@@ -217,10 +211,11 @@ void OomWatchV2::note(const parse::MemoryEvents& c, int64_t now) {
 }
 
 Above OomWatchV2::seen_above() const {
+  if (above_files_) return above_files_->read();
   Above above = above_;
   above.whole = false;
   place_.with([&](int dir) {
-    above = read_above(dir);
+    above = read_events_above(dir);
     return 0;
   });
   return above;

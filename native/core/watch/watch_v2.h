@@ -8,11 +8,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "core/sys/fd.h"
 #include "core/sys/parse.h"
 #include "core/watch/above_cache.h"
+#include "core/watch/events_above.h"
 #include "core/watch/removals.h"
 #include "core/watch/watch.h"
 
@@ -60,6 +62,7 @@ class OomWatchV2 final : public OomWatch, public Removable {
 
  private:
   int arm_at(int dir, const Arming& arming);
+  void keep_open(int dir);
   int read_local(parse::MemoryEvents& out) const;
   void read_counters();
   void sample(Sentinel& sentinel, int64_t now);
@@ -74,6 +77,9 @@ class OomWatchV2 final : public OomWatch, public Removable {
 
   Place place_;
   Fd events_;  // memory.events.local; none: the hierarchy's root
+  // Of a group that is watched alone.
+  Fd counters_file_;
+  std::unique_ptr<EventsAbove> above_files_;
   uint32_t target_;
   uint32_t sub_;
   uint32_t wanted_;
