@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "core/sys/units.h"
 
@@ -54,6 +55,7 @@ TEST_CASE("of more than 16 the largest are kept, whatever their order") {
 TEST_CASE("a census is known only when it says so, and forgets all") {
   Census census;
   census.add(1, 1);
+  census.add_unseen();
   CHECK_FALSE(census.known());
   census.set_known();
   CHECK(census.known());
@@ -73,6 +75,17 @@ TEST_CASE("a few samples are all kept, with the line below the limit") {
   CHECK(curve[63].usage == 63);
   CHECK(curve[63].limit == 256);
   CHECK(curve[63].line == 254);
+}
+
+TEST_CASE("a curve that is cleared has as many points as a new one") {
+  UsageCurve curve, fresh;
+  for (int i = 0; i < 1000; i++) curve.add(kNow + i * 1000 * kMs, sample_of(4096));
+  curve.clear();
+  CHECK(curve.size() == 0);
+  for (UsageCurve* one : {&curve, &fresh}) {
+    for (int i = 0; i < 10; i++) one->add(kNow + i * kMs, sample_of(4096));
+  }
+  CHECK(curve.size() == fresh.size());
 }
 
 TEST_CASE("of very many the first and the last are kept, and others evenly between") {

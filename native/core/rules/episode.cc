@@ -63,7 +63,6 @@ void EpisodeMachine::judge(int64_t now, Input& input) const {
   if (input.unreadable) {
     s = last_;
     s.deserted = false;
-    s.stalls = {};
     if (active()) s.limit = headroom_.limit();
     bool starved = active() && !input.relieved;
     s.need = starved ? Need::kStarved : std::min(s.need, Need::kNear);
