@@ -283,6 +283,19 @@ TEST_CASE("what the guardian has ended itself is over when the sentinel has seen
   }
 }
 
+TEST_CASE(
+    "the next episode does not end what the guardian acts in where it tells of an earlier end") {
+  Rig rig;
+  rig.deadline(kRuns);
+  rig.act(kRuns);
+  // A sentinel that was stopped sees the end of the OOM before this one.
+  SlotView next = slot(3, SlotState::kEpisode);
+  next.relieved_at = kBegin - 1;
+  CHECK_FALSE(rig.turn.seen_over(next, rig.own));
+  next.relieved_at = kBegin;
+  CHECK(rig.turn.seen_over(next, rig.own));
+}
+
 TEST_CASE("only an episode that the guardian has ended can be seen over") {
   Rig rig;
   rig.deadline(kRuns);

@@ -38,7 +38,9 @@ bool Turn::seen_over(const SlotView& slot, const OwnEpisode& own) const {
   if (!slot.there || !own.acted) return false;
   // Another delay counts from where it is set, also for an OOM whose end has not come.
   if (delayed_ == own.id && slot.state == SlotState::kArmed) return true;
-  if (spent_in_ == own.id) return slot.episode != spent_ || is_idle(slot.state);
+  if (spent_in_ == own.id) {
+    return is_idle(slot.state) || (slot.episode != spent_ && ends_this(slot));
+  }
   // The sentinel had not published this OOM when the guardian acted.
   return slot.episode != told_ && is_idle(slot.state);
 }
