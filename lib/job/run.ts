@@ -131,7 +131,7 @@ async function work(command: string, args: readonly string[], c: Checked, place:
     const report = await reported
     const endedAt = process.hrtime.bigint()
     if (child.pid === undefined && failed !== undefined) throw failed
-    timeline.add('ended', report.summary, endedAt)
+    timeline.end(report, endedAt)
     await group?.kill().catch((error: unknown) => debug('what is left: %s', error))
     const pipes = Promise.all(Object.values(tails).map(tail => tail.ended))
     await Promise.race([pipes, sleep(PIPES_MS, undefined, { ref: false })])

@@ -1,4 +1,5 @@
 // What happened to a job, in order: collected from its guard, its group and its child.
+import type { ExitReport } from '../../types/exit.js'
 import type { MemoryGroup, OomGuard } from '../../types/group.js'
 import type { TimelineEntry } from '../../types/job.js'
 import type { OomWatch } from '../../types/watch.js'
@@ -8,6 +9,7 @@ export class Timeline {
   readonly #startedAt: bigint
   readonly #entries: TimelineEntry[] = []
   #watch: OomWatch | undefined
+  #killedBefore = Infinity
 
   constructor(startedAt: bigint) {
     this.#startedAt = startedAt
@@ -17,8 +19,21 @@ export class Timeline {
     this.#entries.push({ atMs: Number(at - this.#startedAt) / 1e6, event, text })
   }
 
+  /**
+   * The job's end. The kernel counts a kill before its victim ends; on cgroup v1 that may be seen up to half a second
+   * later, where the kernel's report goes to a slow console: it stands before the end all the same.
+   */
+  end({ summary, by }: ExitReport, at: bigint): void {
+    this.add('ended', summary, at)
+    if (by === 'kernel') this.#killedBefore = this.#entries.at(-1)!.atMs
+  }
+
   get entries(): TimelineEntry[] {
-    return [...this.#entries].sort((a, b) => a.atMs - b.atMs)
+    const latest = (event: TimelineEntry['event']): number =>
+      event === 'killed' || event === 'out-of-memory' ? this.#killedBefore : Infinity
+    return this.#entries
+      .map(entry => ({ ...entry, atMs: Math.min(entry.atMs, latest(entry.event)) }))
+      .sort((a, b) => a.atMs - b.atMs || Number(a.event === 'ended') - Number(b.event === 'ended'))
   }
 
   /** OOMs and the kernel's kills. */
