@@ -4,7 +4,7 @@ import { Timeline } from '../../lib/job/timeline.js'
 import type { ExitReport } from '../../lib/index.js'
 
 const ms = (n: number): bigint => BigInt(n) * 1_000_000n
-const report = (by: ExitReport['by']): ExitReport => ({
+const report = (by: NonNullable<ExitReport['by']>): ExitReport => ({
   ...{ oom: 'yes', by, code: null, signal: 'SIGKILL', kernelKills: 1, killed: [], episodes: 0 },
   summary: 'ended by SIGKILL',
 })

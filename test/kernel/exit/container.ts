@@ -1,6 +1,6 @@
 // exitReport() in a container's default: uid 1000 without capabilities, cgroupfs read-only, the supervisor and its
 // jobs in one group that it cannot write.
-// lab: short on 6.1/v2, newest/v2
+// lab: short on 6.1/v2
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'

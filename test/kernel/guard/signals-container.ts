@@ -107,8 +107,8 @@ t.test(
 t.test('a handler has its say: it kills, and all others go on', { skip }, async t => {
   const decide = `async episode => {
     while (fs.readFileSync('/proc/' + jobs[0].pid + '/stat', 'utf8').split(') ').pop()[0] !== 'T') await new Promise(setImmediate)
-    await episode.kill(jobs[1].pid)
-    await episode.kill(jobs[2].pid)
+    // What the first frees may end the episode: then the other one begins the next.
+    for (const job of jobs.slice(1)) await episode.kill(job.pid).catch(() => {})
   }`
   const { remote, home, idle } = await start(t, 2, { delayMs: 60_000 }, scratch(t, LIMIT), decide)
   t.match(await remote.event('ended'), { kernelKills: 0 })

@@ -46,11 +46,16 @@ t.test("no episode until the machine's swap is full", lab, async t => {
   t.ok(swapped(dir) > SWAP / 2 - CLOSE, 'it has swapped')
   t.equal(guard.guard.stats.episodes, 0)
   const lived = fill(hog, SWAP)
-  const episode = await guard.next()
-  t.ok(freeSwap() < CLOSE, `${freeSwap()} bytes of swap were left`)
-  t.equal(kills(dir), 0)
-  await episode.yield()
-  t.match(await episode.ended, { outcome: 'fallback', kernelKills: 1 })
+  // Where the last page of swap is still being written, a page is free again, and an episode over.
+  let end
+  do {
+    const episode = await guard.next()
+    t.ok(freeSwap() < CLOSE, `${freeSwap()} bytes of swap were left`)
+    t.equal(kills(dir), 0)
+    await episode.yield().catch(() => {})
+    end = await episode.ended
+  } while (end.outcome === 'recovered')
+  t.match(end, { outcome: 'fallback', kernelKills: 1 })
   t.notOk(await lived)
   await until(() => high(dir) === LIMIT - 2 * MiB && max(dir) === LIMIT && !frozen(dir))
 })
