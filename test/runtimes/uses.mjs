@@ -147,11 +147,12 @@ const uses = {
   pid: async () => {
     const { spawn } = await import('node:child_process')
     const child = spawn('sleep', ['0.2'])
+    const exited = once(child, 'exit')
     const pid = PidFd.open(child.pid)
     if (bun) await assert.rejects(pid.exited, { code: 'ERR_RUNTIME_UNSUPPORTED' })
     else await pid.exited
     pid.close()
-    await once(child, 'exit')
+    await exited
   },
 }
 
