@@ -68,7 +68,8 @@ export interface PolicySignal {
  *
  * Raises come first, and each is for one episode of a group: the next one begins with the next step. All other steps
  * follow each other within each episode, until it ends. They are a native plan, which needs no JavaScript. A raise needs
- * some: where this process has not raised the limit after 500 ms, the next step follows.
+ * some: where this process has not raised the limit after 500 ms, the next step follows, and the raise is kept for the
+ * group's next episode.
  */
 export type PolicyStep = PolicyRaise | PolicySignal | 'kill-largest' | 'kill-newest' | 'kill-group'
 
@@ -142,7 +143,7 @@ export type Outcome =
    * has stalled for less than `stallMs` in each window for the length of one, or usage has dropped.
    */
   | 'recovered'
-  /** The program or another process raised the limit. */
+  /** The program or another process raised the limit, and no process had been killed before. */
   | 'limit-raised'
   /** A kill by neither plan nor fallback (v2: one from outside only if the members were frozen). */
   | 'killed'

@@ -29,6 +29,7 @@ export class Guard implements OomGuard {
   readonly #backend: GuardBackend
   readonly #recorder: EpisodeRecorder | undefined
   readonly #raises: readonly number[]
+  readonly #raiseWithinNs: bigint
   /** How many of those each group has had. */
   readonly #raised = new Map<number, number>()
   #delayMs: number
@@ -54,6 +55,7 @@ export class Guard implements OomGuard {
       delayMs: number
       maxDelayMs: number
       raises: number[]
+      raiseWithinMs: number
       record?: string | undefined
     },
     backend: GuardBackend,
@@ -64,6 +66,7 @@ export class Guard implements OomGuard {
     this.#delayMs = options.delayMs
     this.#maxDelayMs = options.maxDelayMs
     this.#raises = options.raises
+    this.#raiseWithinNs = BigInt(options.raiseWithinMs) * 1_000_000n
     this.#backend = backend
     if (options.record !== undefined) {
       this.#recorder = new EpisodeRecorder(options.record, {
@@ -109,7 +112,7 @@ export class Guard implements OomGuard {
     const { reason, group, usage, limit } = start
     debug('episode %d of %s: %s at %d of %d bytes', episode.id, group, reason, usage, limit)
     if (onStart.hasSubscribers) onStart.publish(episode)
-    this.#raise(start.sub, episode)
+    this.#raise(start, episode)
     for (const queue of this.#queues) {
       if (queue.length >= QUEUE_LIMIT) this.#missed++
       queue.push(episode)
@@ -119,11 +122,11 @@ export class Guard implements OomGuard {
     if (this.#kept.length > KEPT) this.#kept.shift()
   }
 
-  /** The policy's raise for this episode, if there is one left. */
-  #raise(sub: number, episode: Episode): void {
+  /** The policy's raise for this episode, if there is one left. It is kept where the next step has followed. */
+  #raise({ sub, startedAt }: EpisodeStart, episode: Episode): void {
     const used = this.#raised.get(sub) ?? 0
     const by = this.#raises[used]
-    if (by === undefined) return
+    if (by === undefined || this.#backend.now() - startedAt >= this.#raiseWithinNs) return
     this.#raised.set(sub, used + 1)
     // The plan follows.
     episode.raiseLimit({ by }).catch((error: unknown) => debug('raising by %d: %s', by, error))

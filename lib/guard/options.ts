@@ -78,6 +78,7 @@ export interface CheckedGuardOptions extends Omit<
   signal: AbortSignal | undefined
   /** Of a policy, bytes. */
   raises: number[]
+  raiseWithinMs: number
 }
 
 export type ArmedGuardOptions = Omit<CheckedGuardOptions, 'fallback' | 'hold'> &
@@ -212,6 +213,7 @@ export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
       'guard',
     dryRun,
     raises: dryRun ? [] : (policy?.raises ?? []),
+    raiseWithinMs: policy?.raiseWithinMs ?? 0,
     takeOver: boolean('options.takeOver', options.takeOver, false),
     hold: checkHold(options.hold),
     record: options.record === undefined ? undefined : filePath('options.record', options.record),

@@ -26,6 +26,8 @@ export interface CompiledPolicy {
   plan: PlanStep[]
   /** By how many bytes the limit is raised in a group's first episode, its second … */
   raises: number[]
+  /** How long after an episode's start a raise may come: then the next step follows. */
+  raiseWithinMs: number
   /** Where no other is given: the last step, if that kills. */
   fallback: Fallback | undefined
 }
@@ -73,5 +75,10 @@ export function compilePolicy(policy: unknown, delayMs: number): CompiledPolicy 
     }
   })
   const last = steps.at(-1)
-  return { plan, raises, fallback: typeof last === 'string' ? last : undefined }
+  return {
+    plan,
+    raises,
+    raiseWithinMs: plan[0]?.afterMs ?? delayMs,
+    fallback: typeof last === 'string' ? last : undefined,
+  }
 }

@@ -473,6 +473,7 @@ inline void Schedule::check_end(const EpisodeEnd& end) {
       break;
     case Outcome::kLimitRaised:
       if (raises_ == 0) fail("'limit-raised' by nobody");
+      if (user_kills_ > 0) fail("'limit-raised' after a kill");
       break;
     case Outcome::kKilled:
       if (user_kills_ == 0 && kernel_kills == 0) fail("'killed' by nobody");

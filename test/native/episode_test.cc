@@ -441,6 +441,15 @@ TEST_CASE("a limit raised during a killing fallback ends it too") {
   CHECK(rig.outcome() == Outcome::kLimitRaised);
 }
 
+TEST_CASE("a limit raised after a kill does not take its place as the outcome") {
+  Rig rig(guard());
+  rig.starve();
+  rig.answer(Fact::kUserKilled, 1);
+  rig.sample.limit += kMiB;
+  CHECK(rig.after(5) == "end");
+  CHECK(rig.outcome() == Outcome::kKilled);
+}
+
 TEST_CASE("a kill clears the clock and gets time to take effect") {
   Rig rig(guard());
   rig.starve();

@@ -49,7 +49,7 @@ function setUp(
   }
   const guard = new Guard(
     { path: '/g' } as MemoryGroup,
-    { raises: [], ...options },
+    { raises: [], raiseWithinMs: 0, ...options },
     backend,
     'kernel',
   )
@@ -272,7 +272,12 @@ t.test('signalled: one that was asked to end has ended', async t => {
 })
 
 t.test('a policy raises once an episode, as long as it has raises, in each group', async t => {
-  const { start, end, calls, guard } = setUp({ delayMs: 100, maxDelayMs: 300, raises: [10, 20] })
+  const { start, end, calls, guard } = setUp({
+    delayMs: 100,
+    maxDelayMs: 300,
+    raises: [10, 20],
+    raiseWithinMs: 50,
+  })
   const raise = (by: number) => ['raiseLimit', '/g', { by }]
   for (const [n, sub] of [
     [1, 1],
@@ -287,6 +292,21 @@ t.test('a policy raises once an episode, as long as it has raises, in each group
   guard.forget(1)
   start(4, 1)
   t.same(calls.slice(3), [raise(10)], 'another group of that number')
+})
+
+t.test('a policy that could not raise in time keeps its raise', async t => {
+  const { start, calls, state } = setUp({
+    delayMs: 100,
+    maxDelayMs: 300,
+    raises: [10],
+    raiseWithinMs: 50,
+  })
+  state.now = 1000n + 50_000_000n
+  start(1)
+  t.same(calls, [], 'the next step has followed')
+  state.now--
+  start(2)
+  t.same(calls, [['raiseLimit', '/g', { by: 10 }]])
 })
 
 t.test('arguments are checked before the backend is called', async t => {

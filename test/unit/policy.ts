@@ -12,6 +12,7 @@ t.test('a policy becomes a plan', async t => {
   t.same(compilePolicy(['kill-largest'], 500), {
     plan: [{ afterMs: 0, action: 'kill-largest' }],
     raises: [],
+    raiseWithinMs: 0,
     fallback: 'kill-largest',
   })
   t.same(
@@ -33,11 +34,16 @@ t.test('a policy becomes a plan', async t => {
         { afterMs: 2700, action: 'kill-group' },
       ],
       raises: [32 * MiB, 16 * MiB],
+      raiseWithinMs: 500,
       fallback: 'kill-group',
     },
   )
-  t.same(compilePolicy([], 500), { plan: [], raises: [], fallback: undefined })
-  t.same(compilePolicy([{ raise: 1 }], 50), { plan: [], raises: [1], fallback: undefined })
+  t.same(compilePolicy([], 500), { plan: [], raises: [], raiseWithinMs: 500, fallback: undefined })
+  t.same(
+    compilePolicy([{ raise: 1 }], 50),
+    { plan: [], raises: [1], raiseWithinMs: 50, fallback: undefined },
+    'where no step follows, until the deadline',
+  )
 })
 
 t.test('without waitMs the next step follows in half of the time', async t => {

@@ -312,7 +312,7 @@ void EpisodeMachine::deadline_moved() {
 
 void EpisodeMachine::delaying(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
-  if (raised_) return finish(now, Outcome::kLimitRaised, out);
+  if (raised_) return finish(now, kill_ ? ending_ : Outcome::kLimitRaised, out);
   if (kernel_kills_.any()) note_kill(now, Outcome::kKilled);
   Outcome unaided = plan_.acted() ? Outcome::kPlan : Outcome::kRecovered;
   if (s.deserted) return end_deserted(now, s, kill_ ? ending_ : unaided, out);

@@ -46,4 +46,5 @@ t.test('a program that does not get to raise: the plan follows natively', async 
   const { outcome, killed } = await (await g.next()).ended
   t.equal(outcome, 'plan')
   t.same(killed, [hog.pid])
+  t.equal(limitOf(dir), 16 * MiB, 'not raised for a job that has been killed')
 })
