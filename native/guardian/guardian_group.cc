@@ -244,7 +244,6 @@ void GuardianGroup::hear_of_act(Sentinel& sentinel, int64_t now, const Input& in
   bool acted = view.there && view.claimant == Claimant::kSentinel && view.claimed_at > acted_at_;
   if (machine_.phase() != EpisodeMachine::Phase::kFallingBack || !acted) return;
   acted_at_ = view.claimed_at;
-  turn_.hears_of_claim(now, view);
   Input act = input;
   act.fact = Fact::kGuardianActed;
   act.ns = view.claimed_at;

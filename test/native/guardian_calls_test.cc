@@ -713,8 +713,9 @@ TEST_CASE("a kill that the sentinel has claimed is put off") {
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
   rig.look();
+  rig.run_for(kDelay);
   rig.claim(1, Claimant::kSentinel, rig.clock);
-  CHECK(rig.run_for(kDelay + kGrace + 99) == "");
+  CHECK(rig.run_for(109) == "");
   CHECK(rig.run_for(1) == "kill");
 }
 
@@ -723,12 +724,13 @@ TEST_CASE("what the sentinel has claimed and carries out late has its time from 
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
   rig.look();
+  rig.run_for(kDelay);
   rig.claim(1, Claimant::kSentinel, rig.clock);
-  rig.run_for(kDelay + kGrace + 90);
+  rig.run_for(100);
   // It has let the kernel in.
   rig.claim(1, Claimant::kSentinel, rig.clock);
   rig.slot->state.store(SlotState::kKernel);
-  CHECK(rig.run_for(99) == "");
+  CHECK(rig.run_for(109) == "");
   CHECK(rig.run_for(1) == "kill");
 }
 

@@ -280,7 +280,7 @@ TEST_CASE("a claim of a sentinel that was late by less than the grace is waited 
   rig.publish(1, SlotState::kEpisode);
   rig.run_for(kDelay);
   rig.claim(1, Claimant::kSentinel);
-  rig.lets_go_after(kMs + 100 * kMs);
+  rig.lets_go_after(110 * kMs);
 }
 
 TEST_CASE("without a parent there is no grace") {
@@ -301,16 +301,16 @@ TEST_CASE("what a stopped sentinel has claimed is waited for once") {
   rig.group.set_limit(80 * kMiB);
   rig.run_for(kMs, true);
   rig.group.allocate(rig.pid, 40 * kMiB);
-  rig.lets_go_after(kDelay + kGrace + 100 * kMs);
+  rig.lets_go_after(110 * kMs - kMs);
 }
 
 TEST_CASE("what the sentinel has claimed is its own, for a while") {
   Rig rig;
   rig.starve();
   rig.publish(1, SlotState::kEpisode);
-  rig.run_for(10 * kMs);
+  rig.run_for(kDelay);
   rig.claim(1, Claimant::kSentinel);
-  rig.lets_go_after(kDelay + kGrace - 10 * kMs + 100 * kMs);
+  rig.lets_go_after(110 * kMs);
   CHECK(rig.slot->claim.load() == SharedSlot::word(1, Claimant::kGuardian));
 }
 
@@ -338,7 +338,7 @@ TEST_CASE("what the sentinel claims while the guardian's kill takes effect has i
   rig.run_for(50 * kMs);
   rig.publish(1, SlotState::kEpisode);
   rig.claim(1, Claimant::kSentinel);
-  rig.lets_go_after(100 * kMs);
+  rig.lets_go_after(110 * kMs);
 }
 
 TEST_CASE("a claim in the slot reports each act of the guardian to the sentinel") {

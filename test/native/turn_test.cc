@@ -367,21 +367,28 @@ TEST_CASE("where the sentinel has no episode there is nothing to claim") {
   CHECK(rig.claims == 0);
 }
 
-TEST_CASE("what the sentinel has claimed it has 100 ms for, once") {
+TEST_CASE("what the sentinel has claimed it has 110 ms for, once") {
   Rig rig;
   rig.claimable = false;
   CHECK_FALSE(rig.may_act(claimed(kRuns), 100));
-  CHECK(rig.turn.put_off() == at(200));
+  CHECK(rig.turn.put_off() == at(170));
   CHECK_FALSE(rig.may_act(claimed(kRuns), 150));
-  CHECK_FALSE(rig.may_act(kRuns, 199));
-  CHECK(rig.turn.put_off() == at(200));
+  CHECK_FALSE(rig.may_act(kRuns, 169));
+  CHECK(rig.turn.put_off() == at(170));
   CHECK(rig.taken == 0);
-  CHECK(rig.may_act(claimed(kRuns), 200));
+  CHECK(rig.may_act(claimed(kRuns), 170));
   CHECK(rig.taken == 1);
   // It is the guardian's now.
   rig.claimable = true;
-  CHECK(rig.may_act(kRuns, 201));
+  CHECK(rig.may_act(kRuns, 171));
   CHECK(rig.taken == 1);
+}
+
+TEST_CASE("a claim whose time is over when the guardian meets it puts nothing off") {
+  Rig rig;
+  rig.claimable = false;
+  SUBCASE("it is") { CHECK(rig.may_act(claimed(kRuns), 170)); }
+  SUBCASE("it is not yet") { CHECK_FALSE(rig.may_act(claimed(kRuns), 169)); }
 }
 
 TEST_CASE("a sentinel that has claimed it just before has its 100 ms from there, once") {
@@ -399,8 +406,8 @@ TEST_CASE("what the sentinel has carried out, or claimed again, has its time aga
   rig.claimable = false;
   CHECK_FALSE(rig.may_act(claimed(kRuns), 100));
   CHECK_FALSE(rig.may_act(claimed(kRuns, 198), 200));
-  CHECK(rig.turn.put_off() == at(298));
-  CHECK(rig.may_act(claimed(kRuns, 198), 298));
+  CHECK(rig.turn.put_off() == at(308));
+  CHECK(rig.may_act(claimed(kRuns, 198), 308));
   CHECK_FALSE(rig.may_act(claimed(kRuns, 350), 351));
 }
 
@@ -436,8 +443,8 @@ TEST_CASE("what the sentinel has claimed and ended has its time as well") {
   Rig rig;
   rig.claimable = false;
   rig.may_act(claimed(kRuns), 100);
-  CHECK_FALSE(rig.may_act(claimed(kEnded), 199));
-  CHECK(rig.may_act(claimed(kEnded), 200));
+  CHECK_FALSE(rig.may_act(claimed(kEnded), 169));
+  CHECK(rig.may_act(claimed(kEnded), 170));
   CHECK(rig.taken == 0);
 }
 
@@ -453,6 +460,6 @@ TEST_CASE("the sentinel's time is for one episode") {
   Rig rig;
   rig.claimable = false;
   rig.may_act(claimed(kRuns), 100);
-  CHECK_FALSE(rig.may_act(claimed(slot(3, SlotState::kEpisode)), 150));
+  CHECK_FALSE(rig.may_act(claimed(slot(3, SlotState::kEpisode), 140), 150));
   CHECK(rig.turn.put_off() == at(250));
 }

@@ -53,13 +53,11 @@ bool Turn::is_anothers(const SlotView& slot) const {
   return slot.claimant == Claimant::kSentinel || before;
 }
 
-// Whether what another process has claimed or done has had its time: a sentinel, which may have
-// been stopped, from where this process first meets its claim.
+// Whether what another process has claimed or done has had its time.
 bool Turn::had_its_time(int64_t now, const SlotView& slot) {
-  bool met = waived_ == slot.episode;
-  int64_t until = slot.claimed_at + kFollow;
-  if (!met && slot.claimant == Claimant::kSentinel) until = std::max(until, now + kFollow);
-  waive(slot.episode, met ? std::max(waived_until_, until) : until);
+  bool sentinels = slot.claimant == Claimant::kSentinel;
+  int64_t until = slot.claimed_at + (sentinels ? kSentinelFollows : kFollow);
+  waive(slot.episode, waived_ == slot.episode ? std::max(waived_until_, until) : until);
   return now >= waived_until_;
 }
 

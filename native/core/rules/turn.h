@@ -50,8 +50,10 @@ class Turn {
  public:
   // What a process has claimed it carries out within this time.
   static constexpr int64_t kFollow = 100'000'000;
-  // A sentinel that sees an OOM begin no later than this is in time. With kFollow for its claim, and
-  // kFollow again for its act, this stays below the 250 ms of the promise.
+  // A sentinel whose kill has had no effect within kFollow lets the kernel in next. With the grace
+  // before, this stays below the 250 ms of the promise.
+  static constexpr int64_t kSentinelFollows = kFollow + 10'000'000;
+  // A sentinel that sees an OOM begin no later than this is in time.
   static constexpr int64_t kInTime = 10'000'000;
 
   // A sample without an episode of the guardian's: not out of memory.
@@ -116,8 +118,6 @@ class Turn {
   int64_t put_off() const { return waived_until_; }
   // This process acts, and says so in the slot.
   void acts(int64_t now) { acted_at_ = now; }
-  // This process hears of what another one has claimed: it has its time from here.
-  void hears_of_claim(int64_t now, const SlotView& slot) { (void)had_its_time(now, slot); }
 
  private:
   bool heard(const SlotView& slot) const;
