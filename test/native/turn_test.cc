@@ -416,13 +416,13 @@ TEST_CASE("what a guardian before this one has claimed has its time as well") {
   SlotView view = kRuns;
   view.claimant = Claimant::kGuardian;
   view.claimed_at = at(60);
-  CHECK_FALSE(rig.may_act(view, 159));
-  CHECK(rig.turn.put_off() == at(160));
+  CHECK_FALSE(rig.may_act(view, 169));
+  CHECK(rig.turn.put_off() == at(170));
   CHECK(rig.claims == 0);
-  CHECK(rig.may_act(view, 160));
+  CHECK(rig.may_act(view, 170));
   // What it has claimed itself it need not wait for.
-  view.claimed_at = at(160);
-  CHECK(rig.may_act(view, 161));
+  view.claimed_at = at(170);
+  CHECK(rig.may_act(view, 171));
 }
 
 TEST_CASE("an episode that begins in an OOM that the guardian has acted in is its own") {

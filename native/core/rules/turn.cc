@@ -55,8 +55,7 @@ bool Turn::is_anothers(const SlotView& slot) const {
 
 // Whether what another process has claimed or done has had its time.
 bool Turn::had_its_time(int64_t now, const SlotView& slot) {
-  bool sentinels = slot.claimant == Claimant::kSentinel;
-  int64_t until = slot.claimed_at + (sentinels ? kSentinelFollows : kFollow);
+  int64_t until = slot.claimed_at + kTakenAfter;
   waive(slot.episode, waived_ == slot.episode ? std::max(waived_until_, until) : until);
   return now >= waived_until_;
 }

@@ -50,9 +50,10 @@ class Turn {
  public:
   // What a process has claimed it carries out within this time.
   static constexpr int64_t kFollow = 100'000'000;
-  // A sentinel whose kill has had no effect within kFollow lets the kernel in next. With the grace
-  // before, this stays below the 250 ms of the promise.
-  static constexpr int64_t kSentinelFollows = kFollow + 10'000'000;
+  // The guardian takes a claim over after this time: a sentinel whose kill has had no effect within
+  // kFollow lets the kernel in first, and so it does where a guardian has died with its claim. With
+  // the grace before, this stays below the 250 ms of the promise.
+  static constexpr int64_t kTakenAfter = kFollow + 10'000'000;
   // A sentinel that sees an OOM begin no later than this is in time.
   static constexpr int64_t kInTime = 10'000'000;
 
