@@ -91,11 +91,17 @@ export function nativeDirectories(): readonly string[] {
   return (directories = [`${machine}${libc()}`, machine, join(top, 'build', 'Release')])
 }
 
+const found = new Map<string, string>()
+
 /** The absolute path of a native file of the package (the addon, the launcher, the guardian). */
 export function nativeFile(name: string): string | undefined {
-  return nativeDirectories()
+  const known = found.get(name)
+  if (known !== undefined) return known
+  const file = nativeDirectories()
     .map(dir => join(dir, name))
-    .find(file => existsSync(file))
+    .find(path => existsSync(path))
+  if (file !== undefined) found.set(name, file)
+  return file
 }
 
 /** Why a native file is not there. */

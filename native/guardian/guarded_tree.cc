@@ -180,6 +180,8 @@ Residence residence(int dir, uint64_t procs_inode) {
     // Open the file for each read: the kernel repeats the first list on the same open file.
     each_listed(procs.get(), [&](pid_t pid) { found.process |= pid == getpid(); });
   }
+  // None below.
+  if (fstat(dir, &st) == 0 && st.st_nlink == 2) return found;
   int own = sys::open_at(dir, ".", O_RDONLY | O_DIRECTORY);
   DIR* entries = own < 0 ? nullptr : fdopendir(own);
   if (!entries) {

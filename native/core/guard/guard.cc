@@ -39,12 +39,9 @@ Status Guard::arm(const std::shared_ptr<const Group>& group) {
   Lock life(life_);
   if (state_ != State::kNew) return Status::of(-ECANCELED, nullptr);
   Status status = prepare(group);
-  if (status.ok()) {
-    status = tree_.open(std::shared_ptr<const Fd>(group, &group->fd()));
-    // The tree only knows that its root was not wanted.
-    if (!status.ok() && !failure_.ok()) status = failure_;
-  }
-  if (status.ok() && config_.has_guardian()) status = call_guardian();
+  // Both processes open the groups' files at the same time.
+  if (status.ok() && config_.has_guardian()) status = guardian_.add(*this, config_, *kind_, group);
+  if (status.ok()) status = open_all(group);
   if (status.ok()) status = hold_all();
   if (!status.ok()) close_down(true);
   return status;
@@ -81,14 +78,15 @@ Status Guard::prepare(const std::shared_ptr<const Group>& group) {
   return status;
 }
 
-// Registers with the guardian before the first group is held: from here on it releases every group
+// Also waits for the guardian, before the first group is held: from then on it releases every group
 // below if this process ends.
-Status Guard::call_guardian() {
-  {
-    Lock lock(lock_);
-    if (!failure_.ok()) return failure_;
-  }
-  return guardian_.add(*this, config_, *kind_, group_);
+Status Guard::open_all(const std::shared_ptr<const Group>& group) {
+  Status status = tree_.open(std::shared_ptr<const Fd>(group, &group->fd()));
+  Status added = config_.has_guardian() ? guardian_.added() : Status::success();
+  Lock lock(lock_);
+  // The tree only knows that its root was not wanted; the link, that there is no guardian.
+  if (!failure_.ok()) return failure_;
+  return status.ok() ? added : status;
 }
 
 // Another guardian: the one before may have put everything back when it left.

@@ -70,7 +70,7 @@ class Guard final : public TreeListener, public GuardianClient {
  private:
   enum class State : uint8_t { kNew, kArming, kArmed, kDisposing, kDisposed };
   Status prepare(const std::shared_ptr<const Group>& group);
-  Status call_guardian();
+  Status open_all(const std::shared_ptr<const Group>& group);
   Status hold_all();
   Status refusal(int err) const;
   Status take(uint32_t parent, const Place& place, int dir, uint32_t& sub);

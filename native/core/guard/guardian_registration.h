@@ -1,5 +1,5 @@
-// One guard as it is registered with the guardian: the process is used from start() to remove(), and
-// stands behind the guard from add() on.
+// One guard as it is registered with the guardian: the process is used from start() to remove(), is
+// asked to stand behind the guard with add(), and does so from added() on.
 //
 // On threads that may sleep, and not with the guard's lock: the guardian's keeper takes that inside
 // its own.
@@ -20,6 +20,7 @@ class GuardianRegistration {
   Status start();
   Status add(GuardianClient& client, const GuardConfig& config, const BackEndKind& kind,
              const std::shared_ptr<const Group>& group);
+  Status added() { return GuardianLink::added(id_); }
   // `held` as GuardianLink::remove(). Idempotent.
   void remove(bool held);
 

@@ -56,6 +56,7 @@ void GuardianChild::end() {
   pid_ = 0;
   socket_.reset();
   pidfd_.reset();
+  early_.clear();
 }
 
 bool GuardianChild::has_died() const { return pid_ != 0 && pidfd_ && readable(pidfd_.get(), 0); }
@@ -80,7 +81,7 @@ int GuardianChild::first_answer(Answer& hello) {
   return -ETIMEDOUT;
 }
 
-int GuardianChild::ask(const Question& question, const GuardianFds* fds) {
+int GuardianChild::send(const Question& question, const GuardianFds* fds) {
   Question copy = question;
   iovec io{&copy, sizeof copy};
   msghdr message{};
@@ -104,10 +105,17 @@ int GuardianChild::ask(const Question& question, const GuardianFds* fds) {
     c->cmsg_len = CMSG_LEN(count * sizeof(int));
     memcpy(CMSG_DATA(c), sent, count * sizeof(int));
   }
-  if (sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return -errno;
-  Answer answer;
-  int err = receive(answer);
-  return err == 0 ? answer.err : err;
+  return sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+int GuardianChild::answer_for(uint32_t guard) {
+  if (auto early = early_.extract(guard)) return early.mapped();
+  for (;;) {
+    Answer answer;
+    if (int err = receive(answer)) return err;
+    if (answer.guard == guard) return answer.err;
+    early_[answer.guard] = answer.err;
+  }
 }
 
 bool GuardianChild::is_nobody(int err) {

@@ -7,6 +7,9 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <map>
+
 #include "core/guardian_link/protocol.h"
 #include "core/sys/fd.h"
 #include "core/sys/status.h"
@@ -32,9 +35,15 @@ class GuardianChild {
   // A duplicate of its pidfd: none, if there is none.
   Fd watched() const;
 
-  // Its answer: 0 or -errno.
-  int ask(const guardian::Question& question, const GuardianFds* fds = nullptr);
-  // Whether this error of ask() means that no guardian answers.
+  // 0 or -errno. One question about a guard at a time.
+  int send(const guardian::Question& question, const GuardianFds* fds = nullptr);
+  // The answer to the question about that guard, whatever was asked meanwhile: 0 or -errno.
+  int answer_for(uint32_t guard);
+  int ask(const guardian::Question& question, const GuardianFds* fds = nullptr) {
+    int err = send(question, fds);
+    return err == 0 ? answer_for(question.guard) : err;
+  }
+  // Whether such an error means that no guardian answers.
   static bool is_nobody(int err);
 
  private:
@@ -43,6 +52,8 @@ class GuardianChild {
 
   Fd socket_, pidfd_;
   pid_t pid_ = 0;
+  // Answers that came before they were waited for, by guard.
+  std::map<uint32_t, int32_t> early_;
 };
 
 }  // namespace oom

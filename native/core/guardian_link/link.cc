@@ -33,6 +33,7 @@ struct Registration {
   GuardianClient* client;
   GuardianTerms terms;
   Fd place;
+  bool answered = false;
 };
 
 struct Link {
@@ -69,12 +70,20 @@ Question question_of(uint32_t id, const GuardianTerms& terms, Ask what) {
           .who = static_cast<uint32_t>(terms.hold.who)};
 }
 
-Status register_guard(Link& l, uint32_t id, const Registration& guard) {
+Status refusal(int err) { return Status::of(err, "guard", "oom-guardian"); }
+
+int send_guard(Link& l, uint32_t id, const Registration& guard) {
   const GuardianTerms& terms = guard.terms;
   const GuardianFds fds{terms.root->get(), guard.place.get(),
                         terms.freezer ? terms.freezer->get() : -1};
-  return Status::of(l.child.ask(question_of(id, guard.terms, Ask::kAdd), &fds), "guard",
-                    "oom-guardian");
+  return l.child.send(question_of(id, guard.terms, Ask::kAdd), &fds);
+}
+
+int register_guard(Link& l, uint32_t id, Registration& guard) {
+  int err = send_guard(l, id, guard);
+  if (err == 0) err = l.child.answer_for(id);
+  guard.answered = true;
+  return err;
 }
 
 // Starts another guardian and registers all guards with it. -EPIPE and the like: the new guardian
@@ -85,11 +94,10 @@ Status start_over(Link& l, std::map<uint32_t, Status>& refused) {
   if (!status.ok()) return status;
   refused.clear();
   for (auto& [id, guard] : l.guards) {
-    Status registered = register_guard(l, id, guard);
-    if (GuardianChild::is_nobody(registered.err)) return registered;
+    int err = register_guard(l, id, guard);
+    if (GuardianChild::is_nobody(err)) return refusal(err);
     // A removed group needs no guardian.
-    if (!registered.ok() && registered.err != -ENODEV && registered.err != -ENOENT)
-      refused[id] = registered;
+    if (err != 0 && err != -ENODEV && err != -ENOENT) refused[id] = refusal(err);
   }
   return Status::success();
 }
@@ -238,26 +246,48 @@ pid_t GuardianLink::pid() {
 
 Status GuardianLink::add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id) {
   Lock hold(lock);
-  Registration guard{&client, terms, Fd()};
+  Registration guard{&client, terms, Fd(), false};
   if (terms.place >= 0) {
     guard.place.reset(fcntl(terms.place, F_DUPFD_CLOEXEC, 0));
     if (!guard.place) return Status::last("fcntl");
   }
-  if (!link || link->child.pid() == 0) return Status::of(-ESRCH, "guard", "oom-guardian");
+  if (!link || link->child.pid() == 0) return refusal(-ESRCH);
   id = ++link->last_id;
-  Status status = register_guard(*link, id, guard);
-  if (GuardianChild::is_nobody(status.err)) {
-    replace(*link);
-    nudge(*link);
-    if (link->child.pid() != 0) status = register_guard(*link, id, guard);
+  int err = send_guard(*link, id, guard);
+  if (err != 0 && !GuardianChild::is_nobody(err)) return refusal(err);
+  link->guards.emplace(id, std::move(guard));
+  if (err == 0) return Status::success();
+  replace(*link);
+  nudge(*link);
+  return Status::success();
+}
+
+Status GuardianLink::added(uint32_t id) {
+  Lock hold(lock);
+  if (!link) return refusal(-ESRCH);
+  auto found = link->guards.find(id);
+  if (found != link->guards.end() && !found->second.answered) {
+    int err = link->child.answer_for(id);
+    found->second.answered = true;
+    if (GuardianChild::is_nobody(err)) {
+      replace(*link);
+      nudge(*link);
+    } else if (err != 0) {
+      link->guards.erase(found);
+      return refusal(err);
+    }
   }
-  if (status.ok()) link->guards.emplace(id, std::move(guard));
-  return status;
+  // Those whose guardian could not be replaced are told so, and are no longer there.
+  return link->guards.count(id) != 0 ? Status::success() : refusal(-ESRCH);
 }
 
 void GuardianLink::remove(uint32_t id, bool held) {
   Lock hold(lock);
-  if (!link || link->guards.erase(id) == 0 || link->child.pid() == 0) return;
+  if (!link) return;
+  auto guard = link->guards.extract(id);
+  if (!guard || link->child.pid() == 0) return;
+  // Of a guard whose own files could not be opened.
+  if (!guard.mapped().answered) (void)link->child.answer_for(id);
   Question question = question_of(id, {}, Ask::kRemove);
   question.held = held;
   // A guardian that does not answer may still write: replace it, and register its guards again.

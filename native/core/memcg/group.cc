@@ -40,7 +40,12 @@ bool may_go_on(const Status& s) { return s.ok() || s.err == code::kUnreadableMar
 }  // namespace
 
 Group::Group(Fd dir, std::string path, const Memcg* memcg, dev_t device, ino_t inode)
-    : dir_(std::move(dir)), path_(std::move(path)), memcg_(memcg), device_(device), inode_(inode) {}
+    : dir_(std::move(dir)),
+      path_(std::move(path)),
+      memcg_(memcg),
+      device_(device),
+      inode_(inode),
+      root_(memcg->is_root(dir_.get())) {}
 
 Status Group::adopt(Fd dir, std::string path, std::shared_ptr<Group>& out) {
   const Memcg* memcg = nullptr;

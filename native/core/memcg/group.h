@@ -64,7 +64,7 @@ class Group {
   const std::string& path() const { return path_; }
   const Memcg& memcg() const { return *memcg_; }
   int version() const { return memcg_->version(); }
-  bool is_root() const { return memcg_->is_root(dir()); }
+  bool is_root() const { return root_; }
   // Device and inode: the same for two handles of one group, never for two groups.
   dev_t device() const { return device_; }
   ino_t inode() const { return inode_; }
@@ -117,6 +117,7 @@ class Group {
   const Memcg* memcg_;
   dev_t device_;
   ino_t inode_;
+  bool root_;
   // One change of limits at a time: two would see each other's half of memory and memsw.
   mutable std::mutex limits_mutex_;
 };

@@ -14,6 +14,7 @@
 #include "core/memcg/v1_oom_control.h"
 #include "core/sys/codes.h"
 #include "core/sys/control_file.h"
+#include "core/sys/kernel_release.h"
 #include "core/sys/page.h"
 #include "core/sys/parse.h"
 #include "core/sys/units.h"
@@ -114,6 +115,7 @@ class V1 final : public Memcg {
   }
   void take_from_children(int) const override {}
   bool counts_below(int dir) const override {
+    if (sys::always_hierarchical()) return true;
     uint64_t counts = 1;
     return !control::read_number(dir, kHierarchy, counts).ok() || counts != 0;
   }

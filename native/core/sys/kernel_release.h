@@ -19,4 +19,10 @@ inline bool kernel_at_least(unsigned major, unsigned minor) {
   return uname(&name) == 0 && release_at_least(name.release, major, minor);
 }
 
+// Since then memory.use_hierarchy is 1 and cannot be changed.
+inline bool always_hierarchical() {
+  static const bool kAlways = kernel_at_least(5, 11);
+  return kAlways;
+}
+
 }  // namespace oom::sys

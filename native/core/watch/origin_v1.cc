@@ -25,12 +25,6 @@ constexpr int64_t kReclaim = 250'000'000;
 constexpr uint64_t kSlack = 64 * 4096;
 constexpr uint64_t kNoLimit = uint64_t{1} << 62;
 
-// Since Linux 5.11 memory.use_hierarchy is 1 and cannot be changed.
-bool always_hierarchical() {
-  static const bool kAlways = sys::kernel_at_least(5, 11);
-  return kAlways;
-}
-
 // Reads a group's numbers; `blind` once one that is there could not be read (no free fd, say).
 struct Reader {
   bool blind = false;
@@ -80,7 +74,7 @@ struct Reader {
       // A mount's root: ".." is itself, or what it is mounted on.
       if (fs.f_type != CGROUP_SUPER_MAGIC || st.st_ino == below.st_ino) return;
       // From here on upwards nothing below is counted.
-      if (!always_hierarchical() && number(up.get(), "memory.use_hierarchy").value_or(1) == 0) {
+      if (!sys::always_hierarchical() && number(up.get(), "memory.use_hierarchy").value_or(1) == 0) {
         return;
       }
       use(up.get());
@@ -131,7 +125,7 @@ Above refusals_above(int dir) {
 }
 
 bool counts_below(int dir) {
-  return always_hierarchical() || Reader().number(dir, "memory.use_hierarchy").value_or(1) != 0;
+  return sys::always_hierarchical() || Reader().number(dir, "memory.use_hierarchy").value_or(1) != 0;
 }
 
 uint64_t swap_refusals(int dir) { return Reader().with_swap(dir); }

@@ -10,7 +10,7 @@ import { failure, guarded } from '../../helpers/guard.js'
 import { openGroup } from '../../helpers/group.js'
 import { hogIn } from '../../helpers/hog.js'
 import { helperProgram } from '../../helpers/program.js'
-import { leaveHeld } from '../../helpers/remote.js'
+import { leaveHeld, Remote } from '../../helpers/remote.js'
 import { isHeld, killsIn, limitOf, MiB, mount, onV1, underOom } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
 
@@ -60,6 +60,28 @@ t.test('a second guard of the same group is refused, also at the same time', asy
   t.match(await failure(group.guard({ delayMs })), { code: 'ERR_KILLER_DISABLED' })
   await made[0]!.dispose()
   t.notOk(isHeld(dir))
+})
+
+// The guardian opens its files meanwhile, and answers for each.
+t.test('of groups that are armed at once those whose own files refuse are not touched', async t => {
+  const remote = await Remote.start(t)
+  const top = scratch(t, undefined, 24)
+  const dirs = Array.from({ length: 12 }, (_, i) => child(top, `g${i}`, 16 * MiB))
+  const left = dirs.filter((_, i) => i % 3 === 1)
+  for (const dir of left) await leaveHeld(t, dir)
+  const results = await remote.run<string[]>(`
+    const arm = dir => guardGroup(dir, { delayMs: ${delayMs} })
+    const dirs = ${JSON.stringify(dirs)}
+    const results = await Promise.allSettled(dirs.map(arm))
+    return results.map(({ status, reason }) => reason?.code ?? status)`)
+  t.same(
+    results,
+    dirs.map(dir => (left.includes(dir) ? 'ERR_KILLER_DISABLED' : 'fulfilled')),
+  )
+  t.ok(dirs.every(isHeld))
+  remote.child.kill('SIGKILL')
+  await remote.exited
+  await until(() => dirs.every(dir => isHeld(dir) === left.includes(dir)))
 })
 
 t.test(
