@@ -21,6 +21,29 @@ TEST_CASE("deltas are of what both readings have, and never negative") {
   CHECK_FALSE(delta_of(now, before).any());
 }
 
+TEST_CASE("counters grow by what the local ones do, and those that are not there stay so") {
+  parse::MemoryEvents counters, before, now;
+  counters.oom = 10;
+  counters.oom_kill = 20;
+  counters.high = 30;
+  counters.max = 40;
+  before.oom = 1;
+  now.oom = 2;
+  now.oom_kill = 2;
+  now.high = 3;
+  now.max = 4;
+  now.oom_group_kill = 5;
+  grow(counters, before, now);
+  CHECK(counters.oom == 11);
+  CHECK(counters.oom_kill == 22);
+  CHECK(counters.high == 33);
+  CHECK(counters.max == 44);
+  CHECK_FALSE(counters.oom_group_kill.has_value());
+  counters.oom_group_kill = 50;
+  grow(counters, before, now);
+  CHECK(counters.oom_group_kill == 55);
+}
+
 TEST_CASE("which group's OOM killed a member") {
   const Above none{0, true}, three{3, true}, hidden{3, false};
   // One above had some: no more of them than kills.

@@ -10,7 +10,7 @@ type Call = [name: string, ...args: unknown[]]
 
 // A backend that writes down its calls, so that the objects' own rules show.
 function setUp(
-  options: { delayMs: number; maxDelayMs: number; raises?: number[] } = {
+  options: { delayMs: number; maxDelayMs: number; raises?: number[]; raiseWithinMs?: number } = {
     delayMs: 100,
     maxDelayMs: 300,
   },

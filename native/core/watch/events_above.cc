@@ -30,33 +30,43 @@ bool for_each_above(int dir, Use&& use) {
 
 }  // namespace
 
-EventsAbove::EventsAbove(int dir) {
-  whole_ = for_each_above(dir, [&](int up) {
-    Fd file(sys::open_at(up, kLocal, O_RDONLY));
-    if (!file) return false;
-    files_.push_back(std::move(file));
-    return true;
-  });
-}
-
-Above EventsAbove::read() const {
-  Above out{.whole = whole_};
-  for (const Fd& file : files_) {
-    parse::MemoryEvents events;
-    if (read_fields(file.get(), events) != 0) out.whole = false;
-    out.count += events.oom.value_or(0);
-  }
+std::shared_ptr<const EventsAbove> EventsAbove::of(int dir) {
+  auto out = std::make_shared<EventsAbove>();
+  out->whole_ = for_each_above(dir, [&](int up) { return out->open(up); });
   return out;
 }
 
-Above read_events_above(int dir) {
+std::shared_ptr<const EventsAbove> EventsAbove::from(int group,
+                                                     std::shared_ptr<const EventsAbove> above) {
+  auto out = std::make_shared<EventsAbove>();
+  out->above_ = std::move(above);
+  out->whole_ = out->open(group);
+  return out;
+}
+
+std::shared_ptr<const EventsAbove> EventsAbove::from_root() {
+  return std::make_shared<EventsAbove>();
+}
+
+bool EventsAbove::open(int dir) {
+  Fd file(sys::open_at(dir, kLocal, O_RDONLY));
+  // The first read makes the kernel allocate what each takes.
+  parse::MemoryEvents events;
+  if (!file || read_fields(file.get(), events) != 0) return false;
+  files_.push_back(std::move(file));
+  return true;
+}
+
+Above EventsAbove::read() const {
   Above out;
-  out.whole = for_each_above(dir, [&](int up) {
-    parse::MemoryEvents events;
-    if (read_fields_at(up, kLocal, events) != 0) return false;
-    out.count += events.oom.value_or(0);
-    return true;
-  });
+  for (const EventsAbove* at = this; at; at = at->above_.get()) {
+    out.whole &= at->whole_;
+    for (const Fd& file : at->files_) {
+      parse::MemoryEvents events;
+      if (read_fields(file.get(), events) != 0) out.whole = false;
+      out.count += events.oom.value_or(0);
+    }
+  }
   return out;
 }
 

@@ -5,6 +5,7 @@
 // does not see a victim that is about to exit, and kills another process, as a rule this one.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "core/sys/fd.h"
@@ -15,22 +16,28 @@ namespace oom {
 // What a group's own limit and its own members met.
 constexpr const char* kLocal = "memory.events.local";
 
-// Files of all groups above that are visible, kept open.
+// Files of all groups above that are visible, kept open. A watch's own file does not do: whoever reads a file
+// takes its notification from all who poll it.
 class EventsAbove {
  public:
-  EventsAbove() = default;
-  // Takes a descriptor for each group above. What cannot be opened is left out, and read() is not whole.
-  explicit EventsAbove(int dir);
+  // Of the groups above `dir`, with a descriptor for each. What cannot be opened is left out, and read() is not
+  // whole.
+  static std::shared_ptr<const EventsAbove> of(int dir);
+  // Of `group` and those above it, with one descriptor.
+  static std::shared_ptr<const EventsAbove> from(int group,
+                                                 std::shared_ptr<const EventsAbove> above);
+  // Of the hierarchy's root, which has no counters.
+  static std::shared_ptr<const EventsAbove> from_root();
 
-  // Opens nothing; after the first time the kernel allocates nothing either.
+  // Opens nothing, and makes the kernel allocate nothing.
   Above read() const;
 
  private:
-  std::vector<Fd> files_;
-  bool whole_ = false;
-};
+  bool open(int dir);
 
-// Once, with two descriptors at a time.
-Above read_events_above(int dir);
+  std::shared_ptr<const EventsAbove> above_;
+  std::vector<Fd> files_;
+  bool whole_ = true;
+};
 
 }  // namespace oom

@@ -141,11 +141,13 @@ Status TreeWatch::watch(uint32_t parent, const Place& place, int dir, uint32_t& 
   Status status;
   auto made = kind_->make_watch({&channel_, target_, next_sub_, place, wanted_}, status);
   above_.next(parent, next_sub_);
+  auto upper = watches_.find(parent);
   if (made)
     status = made->arm({.dir = dir,
                         .newborn = tree_.opened(),
                         .settles = !tree_.opened(),
                         .in_tree = parent != 0,
+                        .parent = upper == watches_.end() ? nullptr : upper->second.get(),
                         .above = &above_});
   if (!status.ok()) return status;
   // Before the first record may come.

@@ -31,6 +31,8 @@ struct WatchSpec {
   uint32_t wanted = 0;  // what else to report: kHigh, kMax
 };
 
+class OomWatch;
+
 // How a watch is armed, and what is known of its group already.
 struct Arming {
   int dir = -1;  // the group's directory, open during the call; -1: the watch opens it
@@ -40,6 +42,8 @@ struct Arming {
   bool settles = false;
   // post_vanished() reports the removal.
   bool in_tree = false;
+  // In a tree: the watch of the group above, if that has one.
+  OomWatch* parent = nullptr;
   AboveCache* above = nullptr;
 };
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -36,6 +37,19 @@ EventDelta delta_of(const parse::MemoryEvents& before, const parse::MemoryEvents
           grown(before.high, now.high), grown(before.max, now.max)};
 }
 
+void grow(parse::MemoryEvents& counters, const parse::MemoryEvents& before,
+          const parse::MemoryEvents& now) {
+  auto add = [](std::optional<uint64_t>& to, const std::optional<uint64_t>& from,
+                const std::optional<uint64_t>& at) {
+    if (to) *to += grown(from, at);
+  };
+  add(counters.oom, before.oom, now.oom);
+  add(counters.oom_kill, before.oom_kill, now.oom_kill);
+  add(counters.oom_group_kill, before.oom_group_kill, now.oom_group_kill);
+  add(counters.high, before.high, now.high);
+  add(counters.max, before.max, now.max);
+}
+
 Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool own) {
   if (now.count > before.count) {
     return {std::min(now.count - before.count, kills), Origin::kAncestor};
@@ -56,27 +70,31 @@ int OomWatchV2::read_local(parse::MemoryEvents& out) const {
   return read_fields(events_.get(), out);
 }
 
-// If they cannot be read (this process is out of memory or fds, or the group was removed), the last
-// ones stay.
-void OomWatchV2::read_counters() {
-  if (counters_file_) {
-    (void)read_fields(counters_file_.get(), counters_);
-    return;
+OomWatchV2::~OomWatchV2() {
+  Removals::unfollow(*this);
+  if (int fd = counters_file_.load(); fd >= 0) ::close(fd);
+}
+
+// Before `local` is the last that was read. If they cannot be read (the group was removed), the last ones stay.
+void OomWatchV2::read_counters(const parse::MemoryEvents& local) {
+  if (int fd = counters_file_.load(); fd >= 0) {
+    (void)read_fields(fd, counters_);
+  } else {
+    grow(counters_, last_, local);
   }
-  place_.with([&](int dir) { return read_fields_at(dir, kEvents, counters_); });
 }
 
 Status OomWatchV2::arm(const Arming& arming) {
-  int err = arming.dir >= 0 ? arm_at(arming.dir, arming)
-                            : place_.with([&](int dir) { return arm_at(dir, arming); });
+  parse::MemoryEvents now;
+  auto arm = [&](int dir) { return arm_at(dir, arming, now); };
+  int err = arming.dir >= 0 ? arm(arming.dir) : place_.with(arm);
   if (err != 0) return Status::of(err, "open", kLocal);
   if (!events_) return Status::success();
   if (!arming.in_tree) {
     if (Status s = Removals::follow(*this); !s.ok()) return s;
     followed_ = true;
+    if (err = read_local(now); err != 0) return Status::of(err, "read", kLocal);
   }
-  parse::MemoryEvents now;
-  if (err = read_local(now); err != 0) return Status::of(err, "read", kLocal);
   if (arming.newborn) {
     note(now, sys::now_ns());
   } else {
@@ -86,33 +104,61 @@ Status OomWatchV2::arm(const Arming& arming) {
 }
 
 // Opens nothing of the hierarchy's root, which has no counters.
-int OomWatchV2::arm_at(int dir, const Arming& arming) {
+int OomWatchV2::arm_at(int dir, const Arming& arming, parse::MemoryEvents& now) {
   int fd = sys::open_at(dir, kLocal, O_RDONLY);
   bool root = fd == -ENOENT && faccessat(dir, "cgroup.type", F_OK, 0) != 0 &&
               faccessat(dir, "cgroup.procs", F_OK, 0) == 0;
   if (root) return 0;
   if (fd < 0) return fd;
   events_.reset(fd);
-  if (!arming.in_tree) keep_open(dir);
+  auto* parent = static_cast<OomWatchV2*>(arming.parent);
+  above_files_ = parent ? parent->files_below() : EventsAbove::of(dir);
   if (!arming.settles) settle(base_line(dir, arming.above));
-  return counters_file_ ? read_fields(counters_file_.get(), counters_)
-                        : read_fields_at(dir, kEvents, counters_);
+  return arming.in_tree ? read_base(dir, now) : keep_counters(dir, counters_);
 }
 
-// A tree may have tens of thousands of groups, with one descriptor each: it opens these when they are due.
-void OomWatchV2::keep_open(int dir) {
-  counters_file_.reset(sys::open_at(dir, kEvents, O_RDONLY));
-  above_files_ = std::make_unique<EventsAbove>(dir);
-  // So that the kernel has allocated what a read of them takes.
-  (void)above_files_->read();
+// Both of one time: from there on the counters grow by what the local ones do.
+int OomWatchV2::read_base(int dir, parse::MemoryEvents& local) {
+  constexpr int kTries = 3;
+  int err = read_local(local);
+  for (int i = 0; err == 0 && i < kTries; i++) {
+    const parse::MemoryEvents before = local;
+    err = read_fields_at(dir, kEvents, counters_);
+    if (err == 0) err = read_local(local);
+    if (!delta_of(before, local).any()) break;
+  }
+  return err;
 }
 
-BaseLine OomWatchV2::base_line(int dir, AboveCache* above) const {
-  auto climb = [&] { return above_files_ ? above_files_->read() : read_events_above(dir); };
-  if (!above) return {.above = climb()};
-  BaseLine base{.above = above->of_above(climb)};
+int OomWatchV2::keep_counters(int dir, parse::MemoryEvents& now) {
+  int fd = sys::open_at(dir, kEvents, O_RDONLY);
+  if (fd < 0) return fd;
+  // The first read makes the kernel allocate what each takes.
+  int err = read_fields(fd, now);
+  counters_file_.store(fd);
+  return err;
+}
+
+// The first group below has appeared.
+std::shared_ptr<const EventsAbove> OomWatchV2::files_below() {
+  if (files_below_) return files_below_;
+  if (!events_) return files_below_ = EventsAbove::from_root();
+  place_.with([&](int dir) {
+    files_below_ = EventsAbove::from(dir, above_files_);
+    parse::MemoryEvents counters;
+    return counters_file_.load() < 0 ? keep_counters(dir, counters) : 0;
+  });
+  if (!files_below_) files_below_ = EventsAbove::from(-1, above_files_);
+  return files_below_;
+}
+
+BaseLine OomWatchV2::base_line(int, AboveCache* above) const {
+  if (!events_) return {};
+  auto read = [&] { return above_files_->read(); };
+  if (!above) return {.above = read()};
+  BaseLine base{.above = above->of_above(read)};
   parse::MemoryEvents own;
-  if (events_ && read_local(own) == 0) above->note_own(own.oom.value_or(0));
+  if (read_local(own) == 0) above->note_own(own.oom.value_or(0));
   return base;
 }
 
@@ -166,7 +212,7 @@ void OomWatchV2::sample(Sentinel& sentinel, int64_t now) {
   // One reading is no snapshot: the OOM that a kill belongs to was counted before it.
   if (delta.kills > 0 && delta.ooms == 0) (void)read_local(c);
   if (delta.any()) {
-    read_counters();
+    read_counters(c);
     note(c, now);
     samples_left_ = kSamplesV2;
   }
@@ -179,7 +225,7 @@ void OomWatchV2::note(const parse::MemoryEvents& c, int64_t now) {
   last_ = c;
   if (delta.ooms > 0) note_ooms(delta.ooms, Origin::kSelf, now);
   if (delta.kills > 0) {
-    Above above = seen_above();
+    Above above = above_files_->read();
     if (!settled_) {
       // Nothing to compare with.
       above_ = above;
@@ -196,7 +242,7 @@ void OomWatchV2::note(const parse::MemoryEvents& c, int64_t now) {
     kills_ += delta.kills;
   } else if (delta.ooms > 0) {
     // Its kill is still to come.
-    above_ = seen_above();
+    above_ = above_files_->read();
     settled_ = true;
     own_oom_ = true;
   }
@@ -208,17 +254,6 @@ void OomWatchV2::note(const parse::MemoryEvents& c, int64_t now) {
     if (max_ == 0) max_at_ = now;
     max_ += delta.max;
   }
-}
-
-Above OomWatchV2::seen_above() const {
-  if (above_files_) return above_files_->read();
-  Above above = above_;
-  above.whole = false;
-  place_.with([&](int dir) {
-    above = read_events_above(dir);
-    return 0;
-  });
-  return above;
 }
 
 void OomWatchV2::note_ooms(uint64_t ooms, Origin origin, int64_t at) {

@@ -7,6 +7,7 @@
 // limit of a group above, whose local count says so, or to the system's own OOM.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -29,6 +30,9 @@ struct EventDelta {
   bool any() const { return ooms > 0 || kills > 0 || high > 0 || max > 0; }
 };
 EventDelta delta_of(const parse::MemoryEvents& before, const parse::MemoryEvents& now);
+// Counters that grow by what others do.
+void grow(parse::MemoryEvents& counters, const parse::MemoryEvents& before,
+          const parse::MemoryEvents& now);
 
 // What those above had to do with members that were killed; `own`: the group was out of memory
 // itself. Empty: nothing, it was the group's own or the system's.
@@ -42,7 +46,7 @@ Foreign foreign_ooms(const Above& before, const Above& now, uint64_t kills, bool
 class OomWatchV2 final : public OomWatch, public Removable {
  public:
   explicit OomWatchV2(WatchSpec spec);
-  ~OomWatchV2() override { Removals::unfollow(*this); }
+  ~OomWatchV2() override;
 
   Status arm(const Arming& arming) override;
   BaseLine base_line(int dir, AboveCache* above) const override;
@@ -61,13 +65,14 @@ class OomWatchV2 final : public OomWatch, public Removable {
   const Place& place() const override { return place_; }
 
  private:
-  int arm_at(int dir, const Arming& arming);
-  void keep_open(int dir);
+  int arm_at(int dir, const Arming& arming, parse::MemoryEvents& now);
+  int read_base(int dir, parse::MemoryEvents& local);
+  int keep_counters(int dir, parse::MemoryEvents& now);
+  std::shared_ptr<const EventsAbove> files_below();
   int read_local(parse::MemoryEvents& out) const;
-  void read_counters();
+  void read_counters(const parse::MemoryEvents& local);
   void sample(Sentinel& sentinel, int64_t now);
   void note(const parse::MemoryEvents& c, int64_t now);
-  Above seen_above() const;
   void note_ooms(uint64_t ooms, Origin origin, int64_t at);
   void schedule_sample(Sentinel& sentinel, int64_t now);
   void gone(Sentinel& sentinel, int64_t now);
@@ -77,9 +82,11 @@ class OomWatchV2 final : public OomWatch, public Removable {
 
   Place place_;
   Fd events_;  // memory.events.local; none: the hierarchy's root
-  // Of a group that is watched alone.
-  Fd counters_file_;
-  std::unique_ptr<EventsAbove> above_files_;
+  // memory.events, unless this is a tree's group that has had none below it since it is watched: there it
+  // grows by what the local one does. In a tree it is opened by another thread than the sentinel.
+  std::atomic<int> counters_file_{-1};
+  std::shared_ptr<const EventsAbove> above_files_;
+  std::shared_ptr<const EventsAbove> files_below_;  // of the groups directly below; with the tree's lock
   uint32_t target_;
   uint32_t sub_;
   uint32_t wanted_;

@@ -2,10 +2,12 @@
 // lab: short on v2
 import '../../helpers/v2-only.js'
 import { rmdirSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { MemoryGroup, watchTree, type OomEvent } from '../../../lib/index.js'
 import { Hog } from '../../helpers/hog.js'
 import { field, limit, MiB, write } from '../../helpers/memory-files.js'
+import { Remote } from '../../helpers/remote.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
 import { follow, killedIn, removeAtOnce, rest, total, types, upTo } from '../../helpers/watching.js'
 
@@ -14,6 +16,11 @@ const of = (events: readonly OomEvent[], group: string): OomEvent[] =>
 const origins = (events: OomEvent[]): string[] => [
   ...new Set(events.flatMap(event => (event.type === 'oom' ? event.origin : []))),
 ]
+
+async function endedIn(dir: string, bytes?: number): Promise<void> {
+  const hog = await killedIn(dir, bytes)
+  await hog.exited
+}
 
 t.test('counts are those of memory.events.local', async t => {
   const dir = scratch(t, 16 * MiB)
@@ -82,6 +89,58 @@ t.test('one after another: its own is not taken for that of the group above', as
     await killedIn(below)
     t.strictSame(origins(await upTo(watch, 'kill', 1)), ['self'])
   }
+})
+
+// What it opened at an OOM was charged to the full group, and Linux 7.3 killed it for that.
+t.test('a supervisor that lives in a full group of its tree survives', async t => {
+  const top = scratch(t)
+  const home = child(top, 'home', 160 * MiB)
+  const remote = await Remote.start(t, { home })
+  await remote.run(`
+    const watch = oom.watchTree(${JSON.stringify(top)})
+    await watch.ready
+    globalThis.kills = 0
+    const read = async () => {
+      for await (const event of watch) if (event.type === 'kill') kills = event.counters.oomKill
+    }
+    read()`)
+  for (let round = 1; round <= 5; round++) {
+    await endedIn(home, 320 * MiB)
+    await until(async () => (await remote.run('return kills')) === round)
+  }
+  t.equal(field(home, 'memory.events', 'oom_kill'), 5)
+})
+
+t.test('the counters of a group are right when groups below it come and go', async t => {
+  const dir = scratch(t, 64 * MiB)
+  const inner = child(dir, 'inner')
+  const killedBelow = async (name: string): Promise<void> => {
+    await endedIn(child(inner, name, 8 * MiB))
+    rmdirSync(join(inner, name))
+    // Else it may have no members of its own.
+    write(inner, 'cgroup.subtree_control', '-memory')
+  }
+  await killedBelow('before')
+  const watch = watchTree(dir)
+  await watch.ready
+  const { seen, ended } = follow(watch)
+  const counted = () =>
+    of(seen, inner).flatMap(event => (event.type === 'kill' ? event.counters.oomKill : []))
+  const killed = async (): Promise<number> => {
+    limit(inner, 16 * MiB)
+    await endedIn(inner)
+    limit(inner, 'max')
+    return field(inner, 'memory.events', 'oom_kill')
+  }
+  t.equal(await killed(), 2)
+  await until(() => counted().includes(2))
+  await killedBelow('during')
+  t.equal(await killed(), 4)
+  await until(() => counted().includes(4))
+  t.same(counted(), [2, 4])
+  removeAtOnce(inner)
+  removeAtOnce(dir)
+  await ended
 })
 
 t.test('each kill is counted when the kernel kills the whole group', async t => {
