@@ -206,8 +206,10 @@ void GuardianSchedule::check_not_early(const char* what) {
   // It may have published the next episode as well, and ended before this check knows of it.
   if (told && slot_->claim.load() >> 2 != id_) {
     due = std::min(due, slot_->started_at.load() + shortest);
-    // An OOM that the sentinel has slept through counts from where it began.
-    if (slot_->view().relieved_at < since) due = std::min(due, since + shortest);
+    // An OOM that the sentinel has slept through counts from where it began: behind an end that the guardian
+    // need not have seen, too.
+    int64_t began = std::max(since, stuck_since_);
+    if (slot_->view().relieved_at < began) due = std::min(due, began + shortest);
   }
   if (sentinel_alive_) due += grace_;
   if (now < due) fail("the guardian %s %.1f ms too early", what, ms(due - now));
