@@ -47,6 +47,16 @@ TEST_CASE("nothing is decided while tasks wait, however long they do") {
   CHECK(rig.decided(5'000 * kMs));
 }
 
+TEST_CASE("a first sample that comes late counts from there, in each turn") {
+  Rig rig;
+  CHECK_FALSE(rig.decided(300 * kMs, true));
+  CHECK(rig.decided(400 * kMs, true));
+  rig.turn.begin(Rig::kStart + 1'000 * kMs, rig.sample);
+  CHECK_FALSE(rig.decided(1'300 * kMs, true));
+  CHECK_FALSE(rig.decided(1'399 * kMs, true));
+  CHECK(rig.decided(1'400 * kMs, true));
+}
+
 TEST_CASE("if no process is left, there is nothing to wait for") {
   Rig rig;
   CHECK_FALSE(rig.decided(1));
