@@ -16,6 +16,7 @@ export interface RunCommand {
   /** undefined: no JSON; '': to stderr. */
   json: string | undefined
   parent: string | undefined
+  settle: boolean
   name: string
   quiet: boolean
   command: string
@@ -57,6 +58,7 @@ export function runOptions(args: readonly string[]): RunCommand {
       observe: { type: 'boolean' },
       json: { type: 'string' },
       parent: { type: 'string' },
+      settle: { type: 'boolean' },
       name: { type: 'string' },
       quiet: { type: 'boolean' },
     },
@@ -64,12 +66,16 @@ export function runOptions(args: readonly string[]): RunCommand {
   const [command, ...rest] = end < 0 ? [] : args.slice(end + 1)
   if (command === undefined || command === '') throw new UsageError('a COMMAND is missing after --')
   const { max, delay, fallback, raise, timeout, parent, name, observe = false } = values
+  const { settle } = values
   for (const [option, value] of Object.entries({ fallback, raise })) {
     if (value !== undefined && delay === undefined) {
       throw new UsageError(`--${option} is what happens within --delay, which is missing`)
     }
   }
-  for (const [option, value] of Object.entries({ max, delay, parent, name })) {
+  if (settle === true && parent !== undefined) {
+    throw new UsageError('--settle makes room where you are: it does not go with --parent')
+  }
+  for (const [option, value] of Object.entries({ max, delay, parent, settle, name })) {
     if (observe && value !== undefined) {
       throw new UsageError(
         `--${option} is about a group of the command's own: --observe makes none`,
@@ -86,6 +92,7 @@ export function runOptions(args: readonly string[]): RunCommand {
     observe,
     json: values.json,
     parent: parent === undefined ? undefined : groupPath('--parent', parent),
+    settle: settle === true,
     name: nameOf(name ?? `cgroup-oom-run-${process.pid}`),
     quiet: values.quiet === true,
     command,

@@ -2,16 +2,14 @@
 // terminal, signals passed on, its exit status.
 import type { ChildProcess } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExitReport } from '../../types/exit.js'
 import { exitReport } from '../exit/report.js'
-import { removeLeftovers } from '../group/job-groups.js'
-import { MemoryGroup } from '../group/memory-group.js'
+import { type MemoryGroup } from '../group/memory-group.js'
 import { spawn } from '../spawn/spawn.js'
 import type { Command } from './command.js'
 import { count, duration, size, statusOf } from './format.js'
-import { placeFor } from './place.js'
+import { makeGroup } from './place.js'
 import { runOptions, type RunCommand } from './run-options.js'
 import { reportEpisodes, reportKills, type Reporter } from './run-report.js'
 import { Forwarder } from './run-signals.js'
@@ -33,8 +31,7 @@ Prints on stderr what happens when it runs out of memory, and how it ended.
 
 Options:
   --max SIZE      the group's limit: bytes, or with K, M, G, T (powers of 1024); default: none
-  --delay MS      guard it: when it is out of memory its tasks wait up to MS milliseconds for memory or a
-                  higher limit, then the fallback decides. Default: the kernel decides at once
+  --delay MS      guard it: out of memory, its tasks wait up to MS milliseconds, then comes the fallback; default: 0
   --fallback F    kernel (default), kill-largest, kill-newest or kill-group
   --raise SIZE    with --delay: raise the limit by SIZE, the first time that it is out of memory
   --timeout MS    end all of it after MS milliseconds: SIGTERM, 2 s later SIGKILL
@@ -42,7 +39,8 @@ Options:
   --json [FILE]   the report as an object, to FILE, or to stderr instead of the lines there
   --observe       no group of its own: the command stays where you are. Needs no right
   --parent GROUP  make the group below this one; default: the group that you are in, on v2 the one
-                  above that (one with members may have no limited groups below it)
+                  above that, and where none may be made there, a scope that systemd is asked for
+  --settle        make room in a v2 container or unit by moving its processes into a group below
   --name NAME     the group's name; default: cgroup-oom-run-PID
   --quiet         only the command's own output
   --help          this text
@@ -224,11 +222,10 @@ async function runCommand(args: string[]): Promise<number> {
   const signals = new Forwarder()
   try {
     if (options.observe) return await observe(options, signals)
-    const place = await placeFor(options.parent)
-    removeLeftovers(place)
+    const { name, parent: within, settle } = options
     const limits = options.max === Infinity ? {} : { max: options.max }
-    await using group = await MemoryGroup.create(join(place, options.name), limits)
-    return await supervise(group, options, signals)
+    await using own = await makeGroup({ name, limits, within, settle })
+    return await supervise(own.group, options, signals)
   } catch (error) {
     if (error instanceof Interrupted) return statusOf(error.signal)
     process.stderr.write(`cgroup-oom run: ${(error as Error).message}\n`)

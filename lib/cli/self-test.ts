@@ -5,12 +5,12 @@ import { spawn as spawnProcess, type ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { MemoryGroup } from '../group/memory-group.js'
+import { type MemoryGroup } from '../group/memory-group.js'
 import { here } from '../native/dirname.js'
 import { spawn } from '../spawn/spawn.js'
 import { duration, size } from './format.js'
 import { isHeld, isOutOfMemory } from './held-groups.js'
-import { placeFor } from './place.js'
+import { makeGroup, type OwnGroup } from './place.js'
 import { callOf, failureOf, HEADROOM, LIMIT, type StepDone, type Word } from './self-test/talk.js'
 
 export interface Step {
@@ -135,7 +135,7 @@ export async function selfTest(
   } catch (error) {
     if (!(error instanceof StepFailed)) throw error
   }
-  const { group } = cleanup
+  const group = cleanup.own?.group
   if (group !== undefined) {
     await step('remove the group', () => group.remove({ kill: true })).catch(() => {})
   }
@@ -144,14 +144,14 @@ export async function selfTest(
 
 /** What is there when it is over, however it went. */
 class Cleanup implements AsyncDisposable {
-  group: MemoryGroup | undefined
+  own: OwnGroup | undefined
   keeper: ChildProcess | undefined
   readonly over = new AbortController()
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.over.abort()
     this.keeper?.stdin?.end()
-    await this.group?.close()
+    await this.own?.[Symbol.asyncDispose]()
   }
 }
 
@@ -165,8 +165,9 @@ async function steps(within: string | undefined, step: RunStep, cleanup: Cleanup
   const group = await step(
     'make a scratch group',
     async () => {
-      const path = join(await placeFor(within), `cgroup-oom-self-test-${process.pid}`)
-      return (cleanup.group = await MemoryGroup.create(path, { max: LIMIT }))
+      const name = `cgroup-oom-self-test-${process.pid}`
+      cleanup.own = await makeGroup({ name, limits: { max: LIMIT }, within })
+      return cleanup.own.group
     },
     ({ path }) => path,
   )

@@ -272,9 +272,11 @@ t.test('--observe: no group of its own', async t => {
     ['--delay', '1'],
     ['--name', 'x'],
     ['--parent', home],
+    ['--settle'],
   ]) {
     t.match(await cli(['run', '--observe', ...option, ...sh('exit')]), { status: 2 })
   }
+  t.match(await cli(['run', '--settle', '--parent', home, ...sh('exit')]), { status: 2 })
   t.match(await cli(['run', '--raise', '1M', ...sh('exit')]), { status: 2, stderr: /--delay/ })
 })
 

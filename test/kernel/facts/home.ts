@@ -4,6 +4,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { RunningCli } from '../../helpers/cli.js'
 import { compiled } from '../../helpers/compile.js'
 import {
   AS_USER,
@@ -114,6 +115,17 @@ t.test('a delegated tree', lab, async t => {
   const { service, home } = userService(t)
   const remote = await under(home, AS_USER)(t)
   t.strictSame(await asItIs(remote), { path: version === 1 ? home : service, max: 32 * MiB })
+})
+
+t.test('cgroup-oom run in a container', v2, async t => {
+  const dir = child(scratch(t), 'container')
+  const there = (...args: string[]) => new RunningCli(args, { inside: dir, under: CONTAINER }).done
+  const refused = await there('run', '--max', '32M', '--', 'true')
+  t.match(refused, { status: 125, stderr: /no-internal-process.*\(node\).*--settle moves them/ })
+  untouched(t, dir)
+  const ran = await there('run', '--settle', '--max', '32M', '--', 'cat', '/proc/self/cgroup')
+  t.match(ran, { status: 0, stdout: /cgroup-oom-run-\d+$/m, stderr: /exited with 0.*of 32\.0 MiB/ })
+  untouched(t, dir)
 })
 
 t.test('a container: its processes are moved, and come back', v2, async t => {
