@@ -304,6 +304,17 @@ TEST_CASE("what a stopped sentinel has claimed is waited for once") {
   rig.lets_go_after(110 * kMs - kMs);
 }
 
+TEST_CASE("an OOM right after an end that the sentinel has slept through has a delay of its own") {
+  Rig rig;
+  rig.starve();
+  rig.publish(1, SlotState::kEpisode);
+  rig.run_for(10 * kMs);
+  rig.group.set_limit(80 * kMiB);
+  while (rig.guardian->machine().active()) rig.run_for(kMs / 4);
+  rig.group.allocate(rig.pid, 40 * kMiB);
+  rig.lets_go_after(kDelay + kGrace);
+}
+
 TEST_CASE("what the sentinel has claimed is its own, for a while") {
   Rig rig;
   rig.starve();
