@@ -24,7 +24,8 @@ struct Tally {
 constexpr int64_t kNoticed = 100 * kMs;
 // What a wake-up can be late by, and a killer.
 constexpr int64_t kSlack = 15 * kMs;
-constexpr int64_t kKillerMost = 1300 * kMs;
+// Of an episode in which no task waits: a killer that does not answer, then the kernel's turn.
+constexpr int64_t kKillerMost = KillingFallback::kAnswerMost + KernelTurn::kWindowMost + 300 * kMs;
 
 // After an episode has ended near the limit, the next sample comes within this time.
 constexpr int64_t kSurelyLooked = 110 * kMs;
@@ -49,6 +50,8 @@ class Schedule final : public SimHooks {
   bool dips() const { return dips_.on(group_.now()); }
   void run_for(int64_t ns) { run_until(group_.now() + ns); }
   void clear();
+  // From the start of an episode to its deadline, at most.
+  int64_t allowed() const { return std::min(delay_ + extension_, std::max(delay_, max_delay_)); }
   int64_t last_stuck() const { return was_stuck_ ? group_.now() : last_stuck_; }
 
   // Hooks.
@@ -627,7 +630,9 @@ inline void Schedule::check_stalls() {
     fail("it stalls and no episode begins");
   }
   if (dry_ || !m.active() || m.reason() != Reason::kThrash) return;
-  const int64_t from = std::max({fallback_clock_, last_stuck(), hopeless_until_});
+  // fallback_clock_ is the earliest time at which a fallback is right.
+  const int64_t due = std::min(m.deadline(), m.started_at() + allowed());
+  const int64_t from = std::max({fallback_clock_, due, last_stuck(), hopeless_until_});
   if (now - from > kKillerMost) fail("thrashes %.1f ms past the deadline", ms(now - from));
 }
 
@@ -665,9 +670,9 @@ inline void Schedule::check() {
   if (hopeless || was_hopeless_) hopeless_until_ = now;
   was_hopeless_ = hopeless;
   if (stuck) {
-    int64_t allowed = std::min(delay_ + extension_, std::max(delay_, max_delay_));
-    int64_t from = std::max({stuck_since_, clock_, hopeless_until_});
-    int64_t over = now - from - allowed - dips_.unseen(from, now);
+    int64_t from =
+        std::max({stuck_since_, clock_, hopeless_until_, dips_.forgotten_until(now)});
+    int64_t over = now - from - allowed() - dips_.unseen(from, now);
     // What was injected on top: late wake-ups and failing writes are not an idle machine.
     if (over > tally_.worst_ns) tally_.worst_ns = over;
     if (over > kGrace) fail("out of memory for %.1f ms past the deadline", ms(over));

@@ -30,6 +30,16 @@ class Dips {
     if (on(now) && !s.starved()) list_.back().unseen_from = std::min(list_.back().unseen_from, now);
   }
 
+  // When the last one ended that hid an OOM until it counted as over: what there is then has a time of its own.
+  int64_t forgotten_until(int64_t now) const {
+    constexpr int64_t kHidden = hold::DipFilter::kSleep - hold::DipFilter::kDip;
+    int64_t until = 0;
+    for (const Dip& dip : list_) {
+      if (dip.to <= now && dip.to - dip.unseen_from >= kHidden) until = dip.to;
+    }
+    return until;
+  }
+
   // For how long from `from` on no process could see that the group is out of memory.
   int64_t unseen(int64_t from, int64_t now) const {
     int64_t sum = 0;
