@@ -670,8 +670,7 @@ inline void Schedule::check() {
   if (hopeless || was_hopeless_) hopeless_until_ = now;
   was_hopeless_ = hopeless;
   if (stuck) {
-    int64_t from =
-        std::max({stuck_since_, clock_, hopeless_until_, dips_.forgotten_until(now)});
+    int64_t from = std::max({stuck_since_, clock_, hopeless_until_, dips_.forgotten_until(now)});
     int64_t over = now - from - allowed() - dips_.unseen(from, now);
     // What was injected on top: late wake-ups and failing writes are not an idle machine.
     if (over > tally_.worst_ns) tally_.worst_ns = over;

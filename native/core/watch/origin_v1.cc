@@ -74,7 +74,8 @@ struct Reader {
       // A mount's root: ".." is itself, or what it is mounted on.
       if (fs.f_type != CGROUP_SUPER_MAGIC || st.st_ino == below.st_ino) return;
       // From here on upwards nothing below is counted.
-      if (!sys::always_hierarchical() && number(up.get(), "memory.use_hierarchy").value_or(1) == 0) {
+      if (!sys::always_hierarchical() &&
+          number(up.get(), "memory.use_hierarchy").value_or(1) == 0) {
         return;
       }
       use(up.get());
@@ -125,7 +126,8 @@ Above refusals_above(int dir) {
 }
 
 bool counts_below(int dir) {
-  return sys::always_hierarchical() || Reader().number(dir, "memory.use_hierarchy").value_or(1) != 0;
+  return sys::always_hierarchical() ||
+         Reader().number(dir, "memory.use_hierarchy").value_or(1) != 0;
 }
 
 uint64_t swap_refusals(int dir) { return Reader().with_swap(dir); }

@@ -86,7 +86,8 @@ class OomWatchV2 final : public OomWatch, public Removable {
   // grows by what the local one does. In a tree it is opened by another thread than the sentinel.
   std::atomic<int> counters_file_{-1};
   std::shared_ptr<const EventsAbove> above_files_;
-  std::shared_ptr<const EventsAbove> files_below_;  // of the groups directly below; with the tree's lock
+  std::shared_ptr<const EventsAbove>
+      files_below_;  // of the groups directly below; with the tree's lock
   uint32_t target_;
   uint32_t sub_;
   uint32_t wanted_;
