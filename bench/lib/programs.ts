@@ -29,7 +29,7 @@ export const program = (name: string): string => compiled(name, '', ['-D_GNU_SOU
 export const countMalloc = (): string => compiled('count_malloc', '.so', ['-shared', '-fPIC'])
 
 interface Floor {
-  fire: (callback: (sentAt: bigint) => void) => void
+  fire: (callback: (sentAt: bigint) => void, group?: string) => void
   heap: () => number
 }
 
