@@ -26,6 +26,7 @@ t.test('options that are left out have their defaults', async t => {
     record: undefined,
     signal: undefined,
     raises: [],
+    raiseWithinMs: 0,
   })
   t.equal(check({ delayMs: MAX }).maxDelayMs, MAX, 'ten times, capped')
   t.equal(check({ delayMs: 0 }).maxDelayMs, 0)
