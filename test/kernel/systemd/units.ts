@@ -119,13 +119,22 @@ t.test('a user: a scope of the own manager', here, async t => {
     ...['/usr/bin/setpriv', '--reuid', `${USER}`, '--regid', `${USER}`, '--clear-groups', 'env'],
     ...[`XDG_RUNTIME_DIR=/run/user/${USER}`, 'systemd-run', '--user'],
   ]
-  const unit = `${NAME}-${units++}.service`
-  const how = ['--quiet', '--pipe', '--wait', '--collect', `--unit=${unit}`, '-p', 'Type=exec']
-  const remote = await Remote.start(t, { home: mount, through: [...as, ...how, '--'] })
+  const unit = () => `--unit=${NAME}-${units++}.service`
+  const how = ['--quiet', '--pipe', '--wait', '--collect', '-p', 'Type=exec']
+  const remote = await Remote.start(t, { home: mount, through: [...as, ...how, unit(), '--'] })
   t.equal(await remote.run('return process.getuid()'), USER)
   const home = await remote.run<AtHome>(`const options = {}; ${HOME}`)
   t.match(home.path, new RegExp(`/user@${USER}\\.service/.*/cgroup-oom-\\d+-0\\.scope$`))
   t.ok(home.high > 16 * MiB && home.high < 32 * MiB)
+  // Beside its own group.
+  const job = [process.execPath, CLI, 'run', '--max', '32M', '--', 'cat', '/proc/self/cgroup']
+  const ran = command('/usr/bin/setpriv', ...as.slice(1), ...how, unit(), '--', ...job)
+  t.match(ran, new RegExp(`/user@${USER}\\.service/.*\\.slice/cgroup-oom-run-\\d+$`, 'm'))
+  // As in a session, beside whose group the user may make none.
+  const session = ['--scope', '--quiet', `--slice=user-${USER}.slice`, `--uid=${USER}`]
+  const env = ['env', `XDG_RUNTIME_DIR=/run/user/${USER}`]
+  const there = command('systemd-run', ...session, ...env, ...job)
+  t.match(there, new RegExp(`/user@${USER}\\.service/.*\\.scope/cgroup-oom-run-\\d+$`, 'm'))
 })
 
 t.test('the unit of examples/ guards what runs already', here, async t => {
