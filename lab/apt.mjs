@@ -132,6 +132,16 @@ export class Apt {
     return wanted(await this.#names())
   }
 
+  /** What a package depends on directly. */
+  async dependencies(name) {
+    const ask = () => must('apt-cache', ['depends', name], { env: this.#env })
+    const text = await ask().catch(async () => {
+      await this.update()
+      return ask()
+    })
+    return [...text.matchAll(/^ *\|?Depends: ([^<\s]+)/gm)].map(([, found]) => found)
+  }
+
   // Versions that the lists name may be gone from the mirror: fetch the lists again, once.
   async #fetch(args, cwd) {
     const options = { env: this.#env, cwd }

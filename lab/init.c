@@ -1,26 +1,31 @@
 // The lab's init (process 1 of a booted kernel): mounts what a machine has, runs one command with
 // its output on the second serial port, prints its exit status on the console and switches the
 // machine off. Static, because nothing else is there yet. Reads /lab/cgroup ("v1" or "v2"),
-// /lab/argv and /lab/env (strings that end with a NUL each).
+// /lab/argv and /lab/env (strings that end with a NUL each). With "lab.bare" on the kernel's command
+// line there is neither a disk nor a second port.
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/io.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+#ifdef __x86_64__
+#include <sys/io.h>
+#endif
 
 #define EXIT_PORT 0xf4  // qemu's isa-debug-exit
 
 static void switch_off(void) {
   fflush(stdout);
   tcdrain(1);
+#ifdef __x86_64__
   if (ioperm(EXIT_PORT, 1, 1) == 0) outb(0, EXIT_PORT);
+#endif
   reboot(RB_POWER_OFF);
 }
 
@@ -42,8 +47,8 @@ static void mounted(const char* type, const char* where, const char* options) {
 
 // A file's strings, as execve() wants them.
 static char** strings(const char* path) {
-  static char text[2][1 << 16];
-  static char* lists[2][4096];
+  static char text[3][1 << 16];
+  static char* lists[3][4096];
   static int used;
   char *at = text[used], **list = lists[used++];
   int fd = open(path, O_RDONLY), count = 0;
@@ -96,10 +101,11 @@ static void mount_disk(void) {
 }
 
 static void run(void) {
+  const char* path = booted_with("lab.bare") ? "/dev/console" : "/dev/ttyS1";
   // O_NOCTTY, and raw: a terminal that hangs up would lose the last output, and adds line ends.
-  int port = open("/dev/ttyS1", O_RDWR | O_NOCTTY);
+  int port = open(path, O_RDWR | O_NOCTTY);
   struct termios mode;
-  if (port < 0 || tcgetattr(port, &mode) != 0) stop("/dev/ttyS1");
+  if (port < 0 || tcgetattr(port, &mode) != 0) stop(path);
   cfmakeraw(&mode);
   tcsetattr(port, TCSANOW, &mode);
   char **argv = strings("/lab/argv"), **env = strings("/lab/env");
@@ -133,6 +139,6 @@ int main(void) {
   mounted("tmpfs", "/dev/shm", NULL);
   mounted("tmpfs", "/tmp", "mode=1777");
   mount_cgroups();
-  mount_disk();
+  if (!booted_with("lab.bare")) mount_disk();
   run();
 }

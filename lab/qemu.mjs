@@ -22,8 +22,8 @@ const KERNEL_OPTIONS = [
   'no_timer_check',
 ]
 
-// The unpacked program with its own loader and libraries: whatever C library this machine has.
-function command(programs) {
+/** The unpacked program with its own loader and libraries: whatever C library this machine has. */
+export function qemuCommand(programs, name = 'qemu-system-x86_64') {
   const at = path => join(programs, path)
   const libraries = ['lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu'].map(at).join(':')
   const firmware = ['usr/share/qemu', 'usr/share/seabios', 'usr/lib/ipxe/qemu'].map(at)
@@ -32,7 +32,7 @@ function command(programs) {
     args: [
       '--library-path',
       libraries,
-      at('usr/bin/qemu-system-x86_64'),
+      at(`usr/bin/${name}`),
       ...firmware.flatMap(directory => ['-L', directory]),
     ],
     // Debian builds the emulation itself as a module.
@@ -52,7 +52,7 @@ const USUAL = ['-accel', 'tcg,thread=multi', '-smp', '2']
 export function boot(parts) {
   const { programs, kernel, initrd, disk, console: log } = parts
   const { seconds, memory, options, counted, output } = parts
-  const { file, args, env } = command(programs)
+  const { file, args, env } = qemuCommand(programs)
   const append = [...KERNEL_OPTIONS, ...options].join(' ')
   const machine = [
     ...(counted ? COUNTED : USUAL),

@@ -1,10 +1,12 @@
 // Tries each target of the package by running it (test/runtimes/target.mjs) with the kernel of this
 // machine: under its C library, with Node.js where there is one for it and with Bun's build for musl where
-// not, arm64 by QEMU's emulation of the processor. Prints a table, and what cannot be tried here.
+// not, arm64 by QEMU's emulation of the processor; and arm64 with a kernel of its own, in an emulated machine.
+// Prints a table, and what cannot be tried here.
 // `npm run test:targets [-- TARGET…]`
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail, root, run, tableOf } from './run.mjs'
+import { inArm64Machine } from './targets/arm64-machine.mjs'
 import { builtTargets } from './targets/prebuilds.mjs'
 import { BUN, NODE, bunOnMusl, nodeOnArm64, nodeOnGlibc231 } from './targets/runtimes.mjs'
 import { cache, toolchain } from './targets/toolchain.mjs'
@@ -47,6 +49,11 @@ const TARGETS = [
     command: nodeOnArm64,
     without: EMULATED,
   },
+  ...['v1', 'v2'].map(version => ({
+    target: 'linux-arm64-glibc',
+    where: `Node.js ${NODE}, Linux 6.1 for arm64, cgroup ${version}`,
+    run: (directory, checks) => inArm64Machine(directory, version, checks),
+  })),
   {
     target: 'linux-arm64-musl',
     where: `Bun ${BUN}, musl 1.2.3, emulated`,
@@ -58,7 +65,6 @@ const TARGETS = [
 const NOT_HERE = [
   "Node.js on musl (Alpine's): neither npm nor Debian has one",
   'glibc 2.28 itself (RHEL 8, Debian 10): its packages are in no archive that is reached',
-  'the kernel of an arm64 machine: what is emulated here is the processor, for one program',
 ]
 
 /** The package as it is installed. */
@@ -76,12 +82,15 @@ const directory = await stage()
 const named = process.argv.slice(2)
 const chosen = TARGETS.filter(({ target }) => named.length === 0 || named.includes(target))
 const rows = []
-for (const { target, where, command, without = {} } of chosen) {
+const script = join(root, 'test/runtimes/target.mjs')
+async function here(command, target, checks) {
   const [program, ...args] = await command()
-  const script = join(root, 'test/runtimes/target.mjs')
-  const checks = CHECKS.filter(name => !(name in without))
   const all = [...args, script, directory, join(directory, 'prebuilds', target), ...checks]
-  const { output } = await run(program, all)
+  return (await run(program, all)).output
+}
+for (const { target, where, command, run: runThere, without = {} } of chosen) {
+  const checks = CHECKS.filter(name => !(name in without))
+  const output = await (runThere?.(directory, checks) ?? here(command, target, checks))
   const cells = CHECKS.map(name => {
     if (name in without) return '-'
     return output.split('\n').includes(`${name} ok`) ? 'ok' : 'FAILED'

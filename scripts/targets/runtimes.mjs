@@ -1,7 +1,7 @@
 // Runtimes for each target: how to start one, as the first words of a command. Node.js and Bun come from
 // npm, C libraries and QEMU from Debian, into .cache/.
 import { copyFileSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fromNpm } from '../from-npm.mjs'
 import { must } from '../run.mjs'
 import { cache, toolchain, unpacked } from './toolchain.mjs'
@@ -70,9 +70,14 @@ async function emulated(command, libraries = '/') {
   ]
 }
 
-/** Node.js for arm64 with glibc 2.36. */
-export async function nodeOnArm64() {
+/** Node.js for arm64 and glibc 2.36: the program, and the directory of its libraries. */
+export async function nodeForArm64() {
   const packages = ['libc6', 'libstdc++6', 'libgcc-s1'].map(name => `${name}-arm64-cross`)
   const top = await unpacked('arm64', packages)
-  return emulated([await nodeOf('arm64')], join(top, 'usr', TRIPLES.arm64))
+  return { node: await nodeOf('arm64'), libraries: join(top, 'usr', TRIPLES.arm64, 'lib') }
+}
+
+export async function nodeOnArm64() {
+  const { node, libraries } = await nodeForArm64()
+  return emulated([node], dirname(libraries))
 }

@@ -9,7 +9,7 @@ import { root } from '../run.mjs'
 
 export const cache = join(root, '.cache/targets')
 
-const SUITES = { debian: ['bookworm'], 'debian-security': ['bookworm-security'] }
+export const SUITES = { debian: ['bookworm'], 'debian-security': ['bookworm-security'] }
 // What gcc and binutils themselves need, besides the C library, which has to be this machine's.
 const LIBRARIES =
   'libbinutils libctf0 libctf-nobfd0 libgmp10 libisl23 libjansson4 libmpc3 libmpfr6'.split(' ')
