@@ -283,11 +283,7 @@ Status GuardianLink::added(uint32_t id) {
 
 void GuardianLink::remove(uint32_t id, bool held) {
   Lock hold(lock);
-  if (!link) return;
-  auto guard = link->guards.extract(id);
-  if (!guard || link->child.pid() == 0) return;
-  // Of a guard whose own files could not be opened.
-  if (!guard.mapped().answered) (void)link->child.answer_for(id);
+  if (!link || link->guards.erase(id) == 0 || link->child.pid() == 0) return;
   Question question = question_of(id, {}, Ask::kRemove);
   question.held = held;
   // A guardian that does not answer may still write: replace it, and register its guards again.
