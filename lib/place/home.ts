@@ -22,7 +22,7 @@ const NAMED = 10
 
 export interface Home {
   handle: GroupHandle
-  undo?: () => void
+  undo?: () => Promise<void>
 }
 
 async function readSigns(): Promise<Signs> {
@@ -86,8 +86,8 @@ async function inScope(signs: Signs): Promise<Home> {
   })
   return {
     handle: home.handle,
-    undo() {
-      home.undo?.()
+    async undo() {
+      await home.undo?.()
       scope.leave()
     },
   }

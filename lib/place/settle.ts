@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { OomError, unseenMembers } from '../base/errors.js'
 import { codeOf, nameOf, type Room } from './plain-group.js'
 
-// How long forks may keep the group busy.
+// How long processes that fork, or that are ending, may keep a group busy.
 const PATIENCE_MS = 10_000
 
 export interface Settled {
@@ -16,7 +16,7 @@ export interface Settled {
    * Everything goes back to where it was. Where it cannot, or groups below live by what was done, it stays and
    * works, and home() finds it again.
    */
-  undo: () => void
+  undo: () => Promise<void>
 }
 
 function refused(group: Room, pid: number, cause: unknown): OomError {
@@ -44,27 +44,43 @@ function moveOnce(from: Room, to: Room, tried: Set<number>): number {
   return fresh.length
 }
 
-/** As many as can be moved. */
-function moveBack(own: Room, leaf: Room): void {
+/**
+ * As many as can be moved. Throws EBUSY if one cannot be, or if the leaf is busy for longer than `patienceMs`: a
+ * process that is ending can no longer be moved, and keeps it busy until it has ended.
+ */
+async function moveBack(own: Room, leaf: Room, patienceMs: number): Promise<void> {
+  const began = performance.now()
   // What is listed in `own` by its first thread, which has ended, has its other threads in the leaf.
-  for (const pid of own.members().pids) attempt(() => own.add(pid))
-  const tried = new Set<number>()
+  for (const pid of own.members().pids) movable(() => own.add(pid))
   for (;;) {
-    const pids = leaf.members().pids.filter(pid => !tried.has(pid))
-    if (pids.length === 0) break
-    for (const pid of pids) {
-      tried.add(pid)
-      attempt(() => own.add(pid))
+    const tried = new Set<number>()
+    let stays = false
+    for (;;) {
+      const pids = leaf.members().pids.filter(pid => !tried.has(pid))
+      if (pids.length === 0) break
+      for (const pid of pids) {
+        tried.add(pid)
+        stays ||= !movable(() => own.add(pid))
+      }
     }
+    try {
+      return leaf.remove()
+    } catch (error) {
+      const waits = codeOf(error) === 'EBUSY' && !stays
+      if (!waits || performance.now() - began > patienceMs) throw error
+    }
+    await sleep(1)
   }
-  leaf.remove()
 }
 
-/** Carries on where something cannot be undone. */
-function attempt(work: () => void): void {
+/** False: it stays where it is. One that is ending does not. */
+function movable(move: () => void): boolean {
   try {
-    work()
-  } catch {}
+    move()
+    return true
+  } catch (error) {
+    return codeOf(error) === 'ESRCH'
+  }
 }
 
 /**
@@ -91,16 +107,16 @@ export async function settle(own: Room, leaf: Room, patienceMs = PATIENCE_MS): P
       await sleep(1)
     }
   } catch (error) {
-    attempt(() => moveBack(own, leaf))
+    await moveBack(own, leaf, patienceMs).catch(() => {})
     throw error
   }
   return {
-    undo() {
+    async undo() {
       if (own.below().some(name => name !== leaf.name)) return
-      attempt(() => {
+      try {
         own.take()
-        moveBack(own, leaf)
-      })
+        await moveBack(own, leaf, patienceMs)
+      } catch {}
     },
   }
 }

@@ -369,7 +369,7 @@ t.test('all processes are moved, and come back', async t => {
   const { undo } = await settle(own, leaf)
   t.ok(state.given)
   t.strictSame(at(), ['1 leaf', '2 leaf', '3 leaf'])
-  undo()
+  await undo()
   t.strictSame(at(), ['1 own', '2 own', '3 own'])
   t.match(state, { given: false, leaf: false })
 })
@@ -387,7 +387,7 @@ t.test('processes that are forked or end meanwhile', async t => {
   t.equal(forks, 50)
   t.equal(all.where.size, 52)
   all.where.set(200, 'leaf')
-  undo()
+  await undo()
   t.equal(all.own.members().pids.length, 53, 'born in the leaf, back with the others')
 })
 
@@ -428,9 +428,61 @@ t.test('a process that stays listed where its first thread has ended', async t =
   const members = () => ({ pids: leaf.members().pids.filter(pid => pid !== 2), unseen: 0 })
   const { undo } = await settle(own, { ...leaf, members })
   t.strictSame(all.at(), ['1 leaf', '2 leaf'])
-  undo()
+  await undo()
   t.strictSame(all.at(), ['1 own', '2 own'])
   t.notOk(all.state.leaf)
+})
+
+t.test('a process that is ending keeps the leaf busy, and is waited for', async t => {
+  for (const failing of [false, true]) {
+    const all = world([1, 2], (pid, to) => {
+      if (failing && pid === 2 && to === 'leaf') {
+        throw new OomError('EINVAL', 'EINVAL', { errno: -22 })
+      }
+    })
+    // Neither listed nor moved any more.
+    let looks = 0
+    const remove = () => {
+      if (looks++ < 3) throw new OomError('EBUSY', 'EBUSY', { errno: -16 })
+      all.leaf.remove()
+    }
+    // A child that its parent forks until then comes back as well.
+    const members = () => {
+      if (looks === 1 && !all.where.has(3)) all.where.set(3, 'leaf')
+      return all.leaf.members()
+    }
+    const settled = settle(all.own, { ...all.leaf, remove, members })
+    if (failing) {
+      await t.rejects(settled, { code: 'ERR_GROUP_OCCUPIED' })
+    } else {
+      await (await settled).undo()
+    }
+    t.strictSame(all.at(), ['1 own', '2 own', '3 own'])
+    t.match(all.state, { given: false, leaf: false })
+  }
+})
+
+t.test('a leaf that stays busy is left, and holds up nothing', async t => {
+  const all = world([1])
+  const remove = () => {
+    throw new OomError('EBUSY', 'EBUSY', { errno: -16 })
+  }
+  const { undo } = await settle(all.own, { ...all.leaf, remove }, 20)
+  await undo()
+  t.strictSame(all.at(), ['1 own'])
+})
+
+t.test('where a process cannot be moved back, nothing is waited for', async t => {
+  let back = 0
+  const all = world([1, 2], (pid, to) => {
+    if (to !== 'own' || pid !== 2) return
+    back++
+    throw new OomError('EPERM', 'EPERM', { errno: -1 })
+  })
+  const { undo } = await settle(all.own, all.leaf)
+  await undo()
+  t.strictSame(all.at(), ['1 own', '2 leaf'])
+  t.equal(back, 1)
 })
 
 t.test('members of another PID namespace cannot be moved', async t => {
@@ -444,7 +496,7 @@ t.test('what other groups need stays', async t => {
   const all = world([1])
   const { undo } = await settle(all.own, all.leaf)
   all.state.others.push('job')
-  undo()
+  await undo()
   t.ok(all.state.given)
   t.strictSame(all.at(), ['1 leaf'])
 })
