@@ -612,6 +612,30 @@ TEST_CASE("a killing fallback that takes its time: what has helped is known when
   }
 }
 
+TEST_CASE("the kernel kills before a killing fallback has: that is no recovery") {
+  for (bool answers : {true, false}) {
+    for (bool deserted : {true, false}) {
+      Rig rig(guard(100, Fallback::kKillLargest));
+      rig.starve();
+      CHECK(rig.after(100) == "fallback");
+      rig.sample.kills++;
+      rig.sample.deserted = deserted;
+      rig.relieve();
+      CHECK(rig.after(1) == "");
+      CHECK(rig.after(2) == "");
+      if (answers) {
+        CHECK(rig.answer(Fact::kFallbackDone, 0, -3) == "end");
+      } else if (!deserted) {
+        CHECK(rig.after(1100) == "end");
+      } else {
+        continue;
+      }
+      CHECK(rig.outcome() == Outcome::kKilled);
+      CHECK(rig.machine.end().kernel_kills == 1);
+    }
+  }
+}
+
 TEST_CASE("an answer to an earlier episode's fallback is not this one's") {
   Rig rig(guard(100, Fallback::kKillLargest));
   rig.starve();
@@ -1066,13 +1090,15 @@ TEST_CASE("what the sentinel has seen the end of is over for the guardian") {
   rig.starve();
   CHECK(rig.after(10) == "");
   // Before it has acted: another one has begun since, and has its own time and its own kills.
+  Outcome outcome = Outcome::kRecovered;
   SUBCASE("another one has begun since") { CHECK(rig.tell(Fact::kSeenOver) == "end begin"); }
   SUBCASE("after a kill") {
     rig.sample.kills++;
     CHECK(rig.tell(Fact::kSeenOver) == "end begin");
     CHECK(rig.machine.first().kills == 1);
+    outcome = Outcome::kKilled;
   }
-  CHECK(rig.outcome() == Outcome::kRecovered);
+  CHECK(rig.outcome() == outcome);
   CHECK(rig.after(100) == "letgo");
   CHECK(rig.tell(Fact::kSeenOver) == "hold end begin");
 

@@ -504,6 +504,8 @@ void EpisodeMachine::finish(int64_t now, Outcome outcome, Actions& out) {
   // Each episode ends once.
   OOM_INVARIANT(phase_ != Phase::kIdle && end_.id != id_);
   OOM_INVARIANT(late_ns_ >= 0);
+  // Also where it was not asked to: before the answer of a fallback that has killed nobody.
+  if (outcome == Outcome::kRecovered && kernel_kills_.any()) outcome = Outcome::kKilled;
   phase_ = Phase::kIdle;
   settle_.start(now + kSettle);
   headroom_.episode_ends();
