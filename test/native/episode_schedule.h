@@ -73,6 +73,7 @@ class Schedule final : public SimHooks {
   void check_stalls();
   bool victims() const;
   bool waiters() const;
+  bool is_a_steps(uint64_t limit) const;
   // When it last stalled for a share of the time that is enough, at the limit or not.
   int64_t last_high() const { return high_ ? group_.now() : last_high_; }
   bool may_thrash() const {
@@ -253,6 +254,7 @@ inline void Schedule::happen() {
           up ? bytes + static_cast<uint64_t>(random_.range(1, 4096)) * 4096
              : bytes - std::min(bytes / 2, static_cast<uint64_t>(random_.range(1, 1024)) * 4096);
       if (disposing_ || (driver_->machine().headroom() > 0 && !up)) break;
+      if (is_a_steps(bytes)) break;
       if (group_.set_limit(bytes) != 0) break;
       note("outsider sets the limit");
       intended_ = group_.limit();
@@ -468,6 +470,7 @@ inline void Schedule::check_end(const EpisodeEnd& end) {
     case Outcome::kRecovered:
       if ((let_gos_ > 0 && !deserted_) || fallback_kills_ > 0)
         fail("'recovered' after the fallback");
+      if (kernel_kills > 0) fail("'recovered' after the kernel has killed");
       // Only notifications distinguish a waiter that tries again at each sample from an end.
       if (!dry_ && !dips() && waiters() && lose_percent_ == 0) fail("'recovered' while tasks wait");
       if (user_kills_ + plan_done_ > 0 && fallbacks_ == 0 && !deserted_) {
@@ -604,6 +607,16 @@ inline bool Schedule::loses_notification() {
 inline bool Schedule::victims() const {
   for (const SimProcess& p : group_.processes()) {
     if (!p.spared) return true;
+  }
+  return false;
+}
+
+// Whether a step of the plan may be about to set this very limit: nobody could tell whose it is.
+inline bool Schedule::is_a_steps(uint64_t limit) const {
+  const EpisodeMachine& m = driver_->machine();
+  for (uint8_t i = 0; i < m.config().plan_size; i++) {
+    bool raises = m.config().plan[i].kind == StepKind::kHeadroom;
+    if (raises && m.headroom_target(i) == limit) return true;
   }
   return false;
 }

@@ -282,6 +282,19 @@ TEST_CASE("if it has killed no process, the episode ends all the same") {
   CHECK(rig.machine.holding());
 }
 
+TEST_CASE("if it has killed no process, and an OOM has begun that is hidden, the kernel follows") {
+  for (bool out_of_memory : {false, true}) {
+    Rig rig(guard(Fallback::kKillGroup));
+    rig.thrash();
+    if (out_of_memory) rig.starve();
+    CHECK(rig.run(5'000 * kMs) == "fallback ");
+    rig.sample.need = Need::kUnclear;
+    rig.now += 60 * kMs;
+    CHECK(rig.tell(Fact::kSampled) == "");
+    CHECK(rig.answer(0, -16) == (out_of_memory ? "letgo " : "end "));
+  }
+}
+
 TEST_CASE("yield() and a step 'kernel' carry the fallback out before the deadline") {
   SUBCASE("yield") {
     Rig rig(guard());

@@ -50,7 +50,7 @@ bool EpisodeMachine::thrashes() const {
 
 // Whether the kernel would kill if it decided: one that finds memory to take back does not.
 bool EpisodeMachine::kernels_case(const Sample& s) const {
-  return reason_ == Reason::kOom || out_of_memory(s);
+  return reason_ == Reason::kOom || out_of_memory(s) || (starved_ && s.need != Need::kFine);
 }
 
 bool EpisodeMachine::kill_seen() const {
@@ -238,6 +238,7 @@ void EpisodeMachine::track(const Input& input) {
   // They count once.
   last_.stalls = {};
   if (s.need == Need::kFine) clock_.forget_rest();
+  starved_ = s.starved() || (starved_ && s.need != Need::kFine);
   raised_ |= headroom_.observe(s.limit);
 }
 

@@ -215,6 +215,7 @@ class EpisodeMachine {
   int64_t late_ns_ = 0;
   Outcome ending_ = Outcome::kRecovered;  // how it ends once what was done has taken effect
   bool raised_ = false;                   // another process has raised the limit
+  bool starved_ = false;                  // out of memory at some sample, and fine at none since
   Clock clock_;
   Headroom headroom_;
   Relief relief_;
