@@ -257,6 +257,16 @@ TEST_CASE("at the deadline the largest is killed where the kernel would have not
   CHECK(rig.run(5'000 * kMs) == "letgo ");
 }
 
+TEST_CASE("one that was out of memory for a while, and thrashes on, is no case for the kernel") {
+  Rig rig(guard());
+  rig.thrash();
+  rig.starve();
+  CHECK(rig.run(200 * kMs) == "");
+  rig.sample.need = Need::kNear;
+  rig.sample.reclaimable = 40 * kMiB;
+  CHECK(rig.run(5'000 * kMs) == "fallback ");
+}
+
 TEST_CASE("another fallback is the same for both reasons") {
   Rig rig(guard(Fallback::kKillGroup));
   rig.thrash();

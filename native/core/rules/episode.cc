@@ -50,7 +50,7 @@ bool EpisodeMachine::thrashes() const {
 
 // Whether the kernel would kill if it decided: one that finds memory to take back does not.
 bool EpisodeMachine::kernels_case(const Sample& s) const {
-  return reason_ == Reason::kOom || out_of_memory(s) || (starved_ && s.need != Need::kFine);
+  return reason_ == Reason::kOom || out_of_memory(s);
 }
 
 bool EpisodeMachine::kill_seen() const {
@@ -465,7 +465,8 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
   // Perhaps it is over right now.
   bool doubtful = !in_need(s) && s.need != Need::kUnclear;
   if (doubtful && !relief_.flapping(now)) return;
-  if (!kernels_case(s)) {
+  bool hidden = starved_ && s.need != Need::kFine;
+  if (!kernels_case(s) && !hidden) {
     // Nothing stands behind our killer: what it does takes the time that it takes.
     if (!kill_ && fallback_.awaits_answer(now)) return;
     return finish(now, ending_, out);
