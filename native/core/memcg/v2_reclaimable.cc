@@ -92,7 +92,8 @@ int Reclaimable::count(uint64_t& out) const {
 }
 
 int Reclaimable::restored(uint64_t& out) const {
-  parse::Field stat[] = {{"workingset_restore_anon"}, {"workingset_restore_file"}};
+  // Memory that is swapped in was in use, as files that are read once were not.
+  parse::Field stat[] = {{"workingset_refault_anon"}, {"workingset_restore_file"}};
   if (int err = read_fields(stat_.get(), stat, std::size(stat))) return err;
   out = stat[0].value.value_or(0) + stat[1].value.value_or(0);
   return 0;

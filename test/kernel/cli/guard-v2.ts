@@ -2,9 +2,11 @@
 import t from 'tap'
 import { rmdirSync } from 'node:fs'
 import { RunningCli } from '../../helpers/cli.js'
+import { diskDir } from '../../helpers/disk.js'
 import { high } from '../../helpers/hold.js'
 import { Hog } from '../../helpers/hog.js'
 import { MiB, onV2 } from '../../helpers/memory-files.js'
+import { slowable, slowDisk, thrasher } from '../../helpers/rereader.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
 
 t.test('an episode, the end of a group and its coming back', onV2('guard.ts tries v1'), async t => {
@@ -37,4 +39,25 @@ t.test('an episode, the end of a group and its coming back', onV2('guard.ts trie
   running.child.kill('SIGTERM')
   t.match(await running.done, { status: 0 })
   t.equal(high(path), before, 'put back')
+})
+
+t.test('a group that thrashes', { ...onV2('PSI'), ...slowable }, async t => {
+  const dir = scratch(t, 16 * MiB, 120)
+  const at = diskDir(t)!
+  const thrash = thrasher(t, at)
+  slowDisk(dir, at, 100)
+  const running = new RunningCli([
+    ...['guard', '--json', '--delay', '500', '--thrash', '200/1000', dir],
+  ])
+  t.teardown(() => running.child.kill('SIGKILL'))
+  const ended = () => running.child.exitCode !== null
+  await until(() => running.stdout.includes('"type":"armed"') || ended())
+  await thrash(dir)
+  await until(() => running.stdout.includes('"outcome"') || ended())
+  running.child.kill('SIGTERM')
+  t.match(await running.done, { status: 0 })
+  const lines = running.stdout.trim().split('\n')
+  const records = lines.map(line => JSON.parse(line) as Record<string, unknown>)
+  const end = records.find(record => 'outcome' in record)
+  t.match(end, { reason: 'thrash', outcome: 'fallback', kernelKills: 0 }, running.stdout)
 })

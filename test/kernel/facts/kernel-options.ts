@@ -1,6 +1,7 @@
 // What options on the kernel's command line take away: lab/lab-test.mjs boots a machine for each.
 // lab: with cgroup_disable=memory on v1, v2
 // lab: with swapaccount=0 on 5.10/v2 (later kernels ignore it on v2)
+// lab: with psi=0 on 5.10/v2, 6.1/v2 (5.10 has the files and does not read them, 6.1 has none)
 // lab: with lab.flat on 5.10/v1 (our own: memory.use_hierarchy as the kernel leaves it)
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -60,6 +61,20 @@ t.test('limits that do not count the groups below', withOption('lab.flat'), asyn
   const killed = killedIn(inside, 64 * MiB)
   const episode = await guarding.next()
   t.equal(episode.group, made.path)
+  await episode.kill('all')
+  await killed
+})
+
+t.test('no stall information', withOption('psi=0'), async t => {
+  await using group = await MemoryGroup.open(scratch(t, 32 * MiB))
+  t.match(await failure(group.guard({ delayMs: 1000, thrash: { stallMs: 200, windowMs: 1000 } })), {
+    code: 'ERR_CGROUP_UNSUPPORTED',
+    message: /stall information.*psi=1/,
+  })
+  const guarding = await guarded(t, group.path, { delayMs: 20_000 })
+  const killed = killedIn(group.path, 64 * MiB)
+  const episode = await guarding.next()
+  t.equal(episode.reason, 'oom')
   await episode.kill('all')
   await killed
 })
