@@ -2,7 +2,7 @@
 // kernel is first. What the default band is derived from (native/core/rules/signal_line.cc).
 //
 // Under several kernels: node scripts/bench-band.mjs. OOM_BAND_ROUNDS: of each row; default 50, 10 in the short form.
-// OOM_BAND_LOADS: a part of the loads' names, or several with commas.
+// OOM_BAND_LOADS: names of loads, with commas.
 //
 // Each row is a process of its own, since half a processor is for guard and jobs together, as in a container.
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
@@ -167,30 +167,28 @@ if (process.env.OOM_BAND_ROW !== undefined) {
   console.log(JSON.stringify(row))
   process.exit(0)
 }
-const wanted = process.env.OOM_BAND_LOADS?.split(',') ?? ['']
+const wanted = process.env.OOM_BAND_LOADS?.split(',')
+const chosen = LOADS.filter(({ name }) => wanted === undefined || wanted.includes(name))
 
 await measure(
   `band: a group of ${LIMIT / MiB} MiB held by signals ${BAND / MiB} MiB below its limit, ${availableParallelism()} processors`,
   async b => {
-    const rows: string[][] = [['load', 'median past the line', 'p90', 'most', 'kernel first']]
     let first = 0
     let all = 0
-    for (const load of LOADS.filter(({ name }) => wanted.some(part => name.includes(part)))) {
+    // A row takes minutes where processors are emulated: each is printed when it is done.
+    for (const load of chosen) {
       const { past, lost } = carryOut(b, load)
       const mib = (bytes = NaN) => `${(bytes / MiB).toFixed(1)} MiB`
-      rows.push([
-        load.name,
-        mib(past.length > 0 ? median(past) : NaN),
-        mib(past[Math.floor(past.length * 0.9)]),
-        mib(past.at(-1)),
-        `${lost} of ${ROUNDS}`,
-      ])
+      const [half, most] = past.length > 0 ? [median(past), past.at(-1)] : []
+      b.note(
+        `${load.name}: past the line ${mib(half)}, p90 ${mib(past[Math.floor(past.length * 0.9)])}, ` +
+          `at most ${mib(most)}; the kernel first ${lost} times of ${ROUNDS}`,
+      )
       if (load.jobs === 1 && load.beside === undefined) {
         first += lost
         all += ROUNDS
       }
     }
-    b.table(rows)
     b.target(
       `one job at full speed: the kernel is first at most 1 time in 1,000 (${first} of ${all})`,
       first * 1000 <= all,

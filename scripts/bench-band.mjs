@@ -1,11 +1,13 @@
 // Runs bench/band.ts under several kernels of the lab, v2, one after the other: node scripts/bench-band.mjs [KERNEL…].
 // Emulated processors are slow and so is what fills memory: what counts is how often the kernel is first.
-// OOM_BAND_ROUNDS: of each row (default 10).
+// OOM_BAND_ROUNDS: of each row (default 10). OOM_BAND_LOADS: as bench/band.ts has it.
 import { fail } from './run.mjs'
 import { Lab } from '../lab/machine.mjs'
 
 const KERNELS = ['5.10', '6.1', '6.12', 'newest']
-const SECONDS = 900
+const SECONDS = 3000
+
+const { OOM_BAND_ROUNDS = '10', OOM_BAND_LOADS } = process.env
 
 try {
   const lab = new Lab()
@@ -16,7 +18,7 @@ try {
       kernel,
       version: 'v2',
       argv: ['/usr/bin/node', 'bench/band.js'],
-      env: { OOM_BAND_ROUNDS: process.env.OOM_BAND_ROUNDS ?? '10' },
+      env: { OOM_BAND_ROUNDS, ...(OOM_BAND_LOADS === undefined ? {} : { OOM_BAND_LOADS }) },
       seconds: SECONDS,
       output: data => process.stdout.write(data),
     })
