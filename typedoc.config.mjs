@@ -1,6 +1,7 @@
 // The site of `npm run docs`: the README, all documents, and the API.
 import { readdirSync } from 'node:fs'
 import { withCodeInHeadings } from './scripts/site/headings.mjs'
+import { VERSION } from './scripts/site/versions.mjs'
 
 // What is read first comes first; then all others.
 const FIRST = [
@@ -18,7 +19,7 @@ export default {
   name: 'cgroup-oom',
   plugin: ['./scripts/site/plugin.mjs'],
   entryPoints: ['lib/index.ts', 'lib/primitives.ts', 'lib/testing.ts'],
-  out: 'site',
+  out: `site/${VERSION}`,
   router: 'site',
   includeVersion: true,
   readme: 'README.md',

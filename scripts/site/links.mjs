@@ -2,9 +2,9 @@
 // load anything from another host.
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { fail, root } from '../run.mjs'
+import { fail } from '../run.mjs'
+import { SITE } from './versions.mjs'
 
-const SITE = join(root, 'site')
 const BASE = 'file:///'
 const ENTITIES = { '&amp;': '&', '&quot;': '"', '&#39;': "'", '&lt;': '<', '&gt;': '>' }
 const plain = text => text.replaceAll(/&(amp|quot|#39|lt|gt);/g, entity => ENTITIES[entity])

@@ -1,6 +1,7 @@
 // For TypeDoc: a document's page is named by its first heading and keeps its file's name as its address, headings have
-// GitHub's anchors, and an entry point is named as it is imported.
-import { KindRouter, ReflectionKind } from 'typedoc'
+// GitHub's anchors, and an entry point is named as it is imported. Each page has the menu of the site's versions.
+import { JSX, KindRouter, ReflectionKind, RendererEvent } from 'typedoc'
+import { writeMenu } from './versions.mjs'
 
 const files = new Map()
 
@@ -20,8 +21,18 @@ class Router extends KindRouter {
   }
 }
 
+function menuOf(context) {
+  const site = context.relativeURL('../')
+  const select = JSX.createElement('select', { 'data-site': site })
+  const label = JSX.createElement('label', { class: 'versions', hidden: true }, 'Version ', select)
+  const script = JSX.createElement('script', { src: `${site}versions.js`, defer: true })
+  return JSX.createElement(JSX.Fragment, null, label, script)
+}
+
 export function load(app) {
   app.renderer.defineRouter('site', Router)
+  app.renderer.hooks.on('sidebar.begin', menuOf)
+  app.renderer.on(RendererEvent.END, () => writeMenu())
   app.converter.on('createDocument', (_, document) => {
     const name = document.name.toLowerCase()
     files.set(
