@@ -1,5 +1,7 @@
-// What a release demands of the changelog, and how two builds are compared.
+// What a release demands of the changelog, how two builds are compared, and the versions of its site.
 import t from 'tap'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 type Digests = [file: string, digest: string][]
@@ -66,4 +68,19 @@ t.test('two builds differ in what is in one alone, or is not the same', async t 
     ['d', '4'],
   ]
   t.strictSame(differing(one, two), ['b', 'c', 'd'])
+})
+
+t.test("the site's versions", async t => {
+  const { versions, writeMenu } = (await import(
+    pathToFileURL('scripts/site/versions.mjs').href
+  )) as {
+    versions: (names: string[]) => string[]
+    writeMenu: (names: string[], at: string) => void
+  }
+  const names = versions(['0.9', 'index.html', '1.0', 'versions.js', '0.10', '1', 'assets'])
+  t.strictSame(names, ['1.0', '0.10', '0.9'])
+  const at = t.testdir()
+  writeMenu(names, at)
+  t.match(readFileSync(join(at, 'index.html'), 'utf8'), 'url=1.0/index.html')
+  t.match(readFileSync(join(at, 'versions.js'), 'utf8'), 'VERSIONS = ["1.0","0.10","0.9"]')
 })
