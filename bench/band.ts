@@ -51,6 +51,9 @@ async function job(dir: string): Promise<ChildProcess> {
   const child = spawn(compiled('hog'), [dir], { stdio: ['pipe', 'pipe', 'inherit'] })
   child.stdin.on('error', () => {})
   await once(child.stdout, 'data')
+  child.stdout.on('data', said => {
+    if (/^failed/.test(String(said))) throw new Error('the machine is too small to fill the group')
+  })
   return child
 }
 
