@@ -334,6 +334,15 @@ t.test('a plan frees the ballast of a process that lives in the group', async t 
   t.match(end.outcome, silent ? 'recovered' : 'plan')
 })
 
+const staysStopped = (pid: number): boolean => {
+  try {
+    return isStopped(pid)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return false
+  }
+}
+
 // The worst that can happen to the process while its children stand still.
 for (const how of [
   'SIGKILL',
@@ -363,8 +372,8 @@ for (const how of [
       process.kill(remote.pid, 'SIGKILL')
     }
     await remote.exited
-    await until(() => !alive(hogPid) || !isStopped(hogPid))
-    await until(() => !alive(otherPid) || !isStopped(otherPid))
+    await until(() => !staysStopped(hogPid))
+    await until(() => !staysStopped(otherPid))
   })
 }
 
