@@ -45,8 +45,8 @@ function moveOnce(from: Room, to: Room, tried: Set<number>): number {
 }
 
 /**
- * As many as can be moved. Throws EBUSY if one cannot be, or if the leaf is busy for longer than `patienceMs`: a
- * process that is ending can no longer be moved, and keeps it busy until it has ended.
+ * As many as can be moved. Throws EBUSY if one cannot be, if there are groups in the leaf, or if it is busy for longer
+ * than `patienceMs`: a process that is ending can no longer be moved, and keeps it busy until it has ended.
  */
 async function moveBack(own: Room, leaf: Room, patienceMs: number): Promise<void> {
   const began = performance.now()
@@ -66,7 +66,7 @@ async function moveBack(own: Room, leaf: Room, patienceMs: number): Promise<void
     try {
       return leaf.remove()
     } catch (error) {
-      const waits = codeOf(error) === 'EBUSY' && !stays
+      const waits = codeOf(error) === 'EBUSY' && !stays && leaf.below().length === 0
       if (!waits || performance.now() - began > patienceMs) throw error
     }
     await sleep(1)

@@ -327,11 +327,11 @@ t.test('what is read of a group', async t => {
 /** Groups and processes that are numbers; `on` is called before each move. */
 function world(pids: number[], on: (pid: number, to: string) => void = () => {}) {
   const where = new Map(pids.map(pid => [pid, 'own']))
-  const state = { given: false, leaf: false, others: [] as string[] }
+  const state = { given: false, leaf: false, others: [] as string[], inLeaf: [] as string[] }
   const fail = (code: string, errno: number): never => {
     throw new OomError(code, code, { errno: -errno })
   }
-  const room = (name: string): Room => ({
+  const room = (name: 'own' | 'leaf'): Room => ({
     path: `/${name}`,
     name,
     members: () => ({
@@ -351,12 +351,13 @@ function world(pids: number[], on: (pid: number, to: string) => void = () => {})
     take() {
       state.given = false
     },
-    below: () => [...(state.leaf ? ['leaf'] : []), ...state.others],
+    below: () =>
+      name === 'leaf' ? state.inLeaf : [...(state.leaf ? ['leaf'] : []), ...state.others],
     make() {
       state.leaf = true
     },
     remove() {
-      if ([...where.values()].includes('leaf')) fail('EBUSY', 16)
+      if ([...where.values()].includes('leaf') || state.inLeaf.length > 0) fail('EBUSY', 16)
       state.leaf = false
     },
   })
@@ -483,6 +484,20 @@ t.test('where a process cannot be moved back, nothing is waited for', async t =>
   await undo()
   t.strictSame(all.at(), ['1 own', '2 leaf'])
   t.equal(back, 1)
+})
+
+t.test('nor where another program has made a group in the leaf', async t => {
+  const all = world([1])
+  let removals = 0
+  const remove = () => {
+    removals++
+    all.leaf.remove()
+  }
+  const { undo } = await settle(all.own, { ...all.leaf, remove })
+  all.state.inLeaf.push('another')
+  await undo()
+  t.strictSame(all.at(), ['1 own'])
+  t.equal(removals, 1)
 })
 
 t.test('members of another PID namespace cannot be moved', async t => {
