@@ -311,7 +311,7 @@ t.test("'auto' holds by signals where the group cannot be written", async t => {
 t.test('a process that lives in the group needs no plan, and is not stopped', async t => {
   const home = scratch(t, LIMIT)
   const remote = await Remote.start(t, { home })
-  await remote.guard(home, { ...signals, delayMs: 300 })
+  await remote.guard(home, { ...signals, delayMs: 2000 })
   const { hogPid, ended } = await inHome(remote)
   await until(() => isStopped(hogPid))
   t.notOk(isStopped(remote.pid))
@@ -353,7 +353,7 @@ for (const how of [
   t.test(`nobody stays stopped: ${how}`, async t => {
     const home = scratch(t, LIMIT)
     const remote = await Remote.start(t, { home })
-    const { guardian } = await remote.guard(home, { ...signals, delayMs: 1500 })
+    const { guardian } = await remote.guard(home, { ...signals, delayMs: 2500 })
     const { hogPid, otherPid } = await inHome(remote)
     await until(() => isStopped(hogPid) && isStopped(otherPid))
     if (how === 'SIGKILL') process.kill(remote.pid, 'SIGKILL')
@@ -380,7 +380,7 @@ for (const how of [
 t.test('the guardian carries out the fallback of a process that is stopped itself', async t => {
   const home = scratch(t, LIMIT)
   const remote = await Remote.start(t, { home })
-  await remote.guard(home, { ...signals, delayMs: 500 })
+  await remote.guard(home, { ...signals, delayMs: 2000 })
   const { hogPid, otherPid, ended } = await inHome(remote)
   await until(() => isStopped(hogPid))
   process.kill(remote.pid, 'SIGSTOP')
