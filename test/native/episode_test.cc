@@ -636,6 +636,29 @@ TEST_CASE("the kernel kills before a killing fallback has: that is no recovery")
   }
 }
 
+TEST_CASE("the kernel kills before a killing fallback has, and the guard is disposed") {
+  Rig rig(guard(100, Fallback::kKillLargest));
+  rig.starve();
+  CHECK(rig.after(100) == "fallback");
+  rig.sample.kills++;
+  rig.sample.usage = 0;
+  rig.relieve();
+  CHECK(rig.tell(Fact::kCancel) == "end");
+  CHECK(rig.outcome() == Outcome::kKilled);
+}
+
+TEST_CASE("a kill by the kernel gets time to take effect as well") {
+  Rig rig(guard());
+  rig.starve();
+  rig.after(90);
+  rig.sample.kills++;
+  CHECK(rig.after(1) == "");
+  CHECK(rig.after(50) == "");  // past the deadline
+  CHECK(rig.after(49) == "");
+  CHECK(rig.after(1) == "end begin");
+  CHECK(rig.outcome() == Outcome::kKilled);
+}
+
 TEST_CASE("an answer to an earlier episode's fallback is not this one's") {
   Rig rig(guard(100, Fallback::kKillLargest));
   rig.starve();
