@@ -60,7 +60,7 @@ async function moveBack(own: Room, leaf: Room, patienceMs: number): Promise<void
       if (pids.length === 0) break
       for (const pid of pids) {
         tried.add(pid)
-        stays ||= !movable(() => own.add(pid))
+        if (!movable(() => own.add(pid))) stays = true
       }
     }
     try {

@@ -60,8 +60,8 @@ class GuardianLink {
   // Asks the guardian to stand behind a guard as well. It opens the group's files while the caller
   // does other work, until added(). `id` is to be removed also where that fails.
   static Status add(GuardianClient& client, const GuardianTerms& terms, uint32_t& id);
-  // Once after each add() that succeeds, before remove(): whether it does. -EDEADLK: it would live inside of what it guards, and cannot
-  // be moved out.
+  // Once after each add() that succeeds, before remove(): whether it does. -EDEADLK: it would live
+  // inside of what it guards, and cannot be moved out.
   static Status added(uint32_t id);
   // Returns when the guardian no longer touches the guard's groups. `held`: the groups have been
   // held, and the guardian releases those that it has held itself.

@@ -4,9 +4,10 @@
 // Kernel contract (Documentation/accounting/psi.rst): `full` in memory.pressure counts the time in
 // which every task with work to do waits for memory. That has reclaim for files that are read once
 // in it, and the sleep of a task past memory.high, which is the hold's own. What sets a group that
-// thrashes apart are pages that were in use, were reclaimed and are read back (of memory.stat
-// workingset_refault_anon, which is what was swapped in, and workingset_restore_file): of a window as much stall counts as these can have caused. Not of the time between
-// two samples, since kernels add such pages up late, in batches.
+// thrashes apart are pages that were in use, were reclaimed and are read back (in memory.stat:
+// workingset_refault_anon, which is what was swapped in, and workingset_restore_file): of a window as
+// much stall counts as these can have caused. Not of the time between two samples, since kernels add
+// such pages up late, in batches.
 #pragma once
 
 #include <algorithm>
