@@ -9,7 +9,7 @@ import { compiled } from '../../helpers/compile.js'
 import { rounds } from '../../helpers/faults.js'
 import { killsIn, MiB, mount, version, write } from '../../helpers/memory-files.js'
 import { Remote } from '../../helpers/remote.js'
-import { scratch, until } from '../../helpers/scratch.js'
+import { destroy, scratch, until } from '../../helpers/scratch.js'
 
 const USER = 1000
 // What is first in the way: the owner of the files, or the mount.
@@ -69,39 +69,49 @@ t.test('it is what the test says', { skip }, async t => {
   t.match(String(status.stderr), /Read-only file system/)
 })
 
+/** One round: an OOM that nobody resolves. True: the kernel was first. */
+async function unresolved(t: Test, jobs: number, home: string): Promise<boolean> {
+  const { remote, idle, busy } = await start(t, jobs, { delayMs: 200 }, home)
+  try {
+    await remote.event('episode')
+    t.equal(await remote.run('return 1 + 1'), 2, 'its loop turns')
+    const ended = await remote.event<{ outcome: string; killed: number[]; kernelKills: number }>(
+      'ended',
+    )
+    if (killsIn(home) > 0) return true
+    t.match(ended, { outcome: 'fallback', kernelKills: 0 })
+    t.equal(ended.killed.length, 1)
+    t.ok(busy.includes(ended.killed[0]!))
+    await remote.run('await guards[0].dispose()')
+    await until(() => state(idle) === 'S')
+    return false
+  } catch (error) {
+    // Where all die together, the kernel's kill is the supervisor's end.
+    if (killsIn(home) === 0) throw error
+    return true
+  } finally {
+    await destroy(home)
+    await remote.exited
+  }
+}
+
+async function unresolvedRounds(t: Test, prepare: (home: string) => void): Promise<void> {
+  let kernelFirst = 0
+  const loads = Array.from({ length: rounds }, () => [1, 2, 4]).flat()
+  for (const jobs of loads) {
+    const home = scratch(t, LIMIT)
+    prepare(home)
+    if (await unresolved(t, jobs, home)) kernelFirst++
+  }
+  // Best effort: a machine that is far too busy runs the sentinel too late.
+  t.comment(`the kernel was first ${kernelFirst} of ${loads.length} times`)
+  t.ok(kernelFirst < loads.length)
+}
+
 t.test(
   'the largest child dies at the deadline, the handler runs, and the process lives',
   { skip },
-  async t => {
-    let kernelFirst = 0
-    const loads = Array.from({ length: rounds }, () => [1, 2, 4]).flat()
-    for (const jobs of loads) {
-      const { remote, home, idle, busy } = await start(t, jobs, { delayMs: 200 })
-      await remote.event('episode')
-      t.equal(await remote.run('return 1 + 1'), 2, 'its loop turns')
-      const ended = await remote.event<{ outcome: string; killed: number[]; kernelKills: number }>(
-        'ended',
-      )
-      if (killsIn(home) > 0) {
-        kernelFirst++
-      } else {
-        t.match(ended, { outcome: 'fallback', kernelKills: 0 })
-        t.equal(ended.killed.length, 1)
-        t.ok(busy.includes(ended.killed[0]!))
-      }
-      await remote.run(
-        'await guards[0].dispose(); for (const job of jobs.slice(1)) job.kill("SIGKILL")',
-      )
-      await until(() => state(idle) === 'S')
-      await remote.run('jobs[0].kill("SIGKILL")')
-      remote.child.stdin!.end()
-      remote.child.kill('SIGKILL')
-      await remote.exited
-    }
-    // Best effort: a machine that is far too busy runs the sentinel too late.
-    t.comment(`the kernel was first ${kernelFirst} of ${loads.length} times`)
-    t.ok(kernelFirst < loads.length)
-  },
+  t => unresolvedRounds(t, () => {}),
 )
 
 t.test('a handler has its say: it kills, and all others go on', { skip }, async t => {
@@ -128,24 +138,8 @@ t.test('headroom and raiseLimit say that the group cannot be written', { skip },
   t.match(await second.event('refused'), REFUSED)
 })
 
-t.test('where all die together (memory.oom.group), none does', { skip }, async t => {
+t.test('where all die together (memory.oom.group), the same, and none does', { skip }, async t => {
   if (version !== 2) return t.pass('v2 only')
-  const home = scratch(t, LIMIT)
-  if (!existsSync(join(home, 'memory.oom.group'))) return t.pass('not in this kernel')
-  write(home, 'memory.oom.group', 1)
-  const { remote } = await start(t, 2, { delayMs: 200 }, home)
-  t.match(await remote.event('ended'), { outcome: 'fallback', kernelKills: 0 })
-  t.equal(killsIn(home), 0)
-  t.equal(await remote.run('return 1 + 1'), 2)
+  if (!existsSync(join(scratch(t), 'memory.oom.group'))) return t.pass('not in this kernel')
+  await unresolvedRounds(t, home => write(home, 'memory.oom.group', 1))
 })
-
-for (const how of ['SIGKILL', 'SIGSTOP'] as const) {
-  t.test(`nobody stays stopped: ${how} of the process`, { skip }, async t => {
-    const { remote, idle } = await start(t, 2, { delayMs: 1000 })
-    await remote.event('episode')
-    await until(() => state(idle) === 'T')
-    process.kill(remote.pid, how)
-    await until(() => state(idle) !== 'T')
-    if (how === 'SIGSTOP') process.kill(remote.pid, 'SIGCONT')
-  })
-}
