@@ -2,11 +2,12 @@
 // notification; descriptors and memory of the process and of the guardian; and 1,000 groups at one
 // deadline, next to a bare loop that enables 1,000 killers.
 import { MemoryGroup, type OomGuard } from 'cgroup-oom'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MiB } from '../test/helpers/memory-files.js'
 import { child, scratch } from '../test/helpers/scratch.js'
-import { allowFds, fds, fdsOf, guardianOf, rss } from './lib/proc.js'
+import { allowFds, fds, fdsOf, guardianOf, kernelMemory, rss } from './lib/proc.js'
 import { floorAddon, Talker } from './lib/programs.js'
 import { measure, SHORT } from './lib/run.js'
 import { median, us } from './lib/stats.js'
@@ -31,11 +32,13 @@ await measure(`guards: ${BATCHES * IN_BATCH} of them`, async b => {
   // The first starts the sentinel and the guardian.
   guards.push(await (await open(child(root, 'first', 64 * MiB))).guard({ delayMs: 1000 }))
   const behind = guardianOf(process.pid)
+  const kernelBefore = kernelMemory()
   const batches = Array.from({ length: BATCHES }, (_, i) => {
     const dir = child(root, `batch-${i}`)
     for (let k = 0; k < IN_BATCH; k++) child(dir, `group-${k}`, 64 * MiB)
     return dir
   })
+  const kernelAfter = kernelMemory()
   const settle = async () => {
     for (let i = 0; i < 4; i++) {
       gc!()
@@ -104,6 +107,9 @@ await measure(`guards: ${BATCHES * IN_BATCH} of them`, async b => {
     ["JavaScript's heap", `${perGuard(process.memoryUsage().heapUsed, before.js)} B`, ''],
   ])
   const memory = rss() - before.rss + rss(behind) - before.rssBehind
+  b.note(
+    `the empty group itself takes ${perGuard(kernelAfter, kernelBefore)} B of the kernel, on ${cpus().length} processors`,
+  )
   b.target('at most 6 descriptors', each <= 6)
   b.target('at most 4 KiB in both processes', memory / n <= 4096)
 })

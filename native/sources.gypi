@@ -95,6 +95,7 @@
       "native/binding/addon_portable.cc",
       "native/binding/constants.cc",
       "native/binding/records.cc",
+      "native/binding/simulated_reports.cc",
       "native/binding/simulation.cc",
       "native/core/rules/episode.cc",
       "native/core/simulation/sim_driver.cc",
@@ -114,6 +115,7 @@
       "native/binding/primitives.cc",
       "native/binding/records.cc",
       "native/binding/score.cc",
+      "native/binding/simulated_reports.cc",
       "native/binding/simulation.cc",
       "native/binding/spawn.cc",
       "native/binding/subscriptions.cc"

@@ -20,6 +20,13 @@ export const fdsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).len
 export const rss = (pid: number | 'self' = 'self'): number =>
   Number(/^Rss:\s+(\d+)/m.exec(read(`${pid}/smaps_rollup`))![1]) * 1024
 
+/** What the kernel has for itself in slabs and for each processor, bytes: proc_meminfo(5). */
+export const kernelMemory = (): number =>
+  [...read('meminfo').matchAll(/^(?:Slab|Percpu): +(\d+) kB$/gm)].reduce(
+    (sum, [, kib]) => sum + Number(kib) * 1024,
+    0,
+  )
+
 /** Of the processes that `parent` has started: the guardian. */
 export function guardianOf(parent: number): number {
   for (const tid of threads(parent)) {

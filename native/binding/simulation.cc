@@ -2,70 +2,31 @@
 // the same episode machine that guards real groups. Everything runs on the environment's thread, on
 // a virtual clock. Portable: nothing here knows Linux.
 //
-// What happens is kept as records until take() fetches them. run(until) carries on until something
-// is to be reported, so that JavaScript can act at that very instant of the virtual clock.
+// run(until) carries on until something is to be reported (simulated_reports.h), so that JavaScript
+// can act at that very instant of the virtual clock.
 #include <cerrno>
-#include <cstdio>
+#include <limits>
 #include <memory>
-#include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "binding/addon.h"
 #include "binding/episode_config.h"
-#include "binding/records.h"
+#include "binding/simulated_reports.h"
 #include "core/simulation/sim_driver.h"
 
 namespace oom::binding {
 namespace {
 
-constexpr int32_t kKill = 9;  // SIGKILL, which not every platform has
 constexpr int64_t kStart = 1'000 * kMs;
 constexpr int64_t kForgotten = 60'000 * kMs;  // a removal waits no longer for its members to die
-
-// Other platforms number their errors otherwise: the name is reported.
-const char* name_of(int err) {
-  switch (err) {
-    case 0:
-      return "";
-    case -EBUSY:
-      return "EBUSY";
-    case -ENODEV:
-      return "ENODEV";
-    case -ESRCH:
-      return "ESRCH";
-    case -ENOENT:
-      return "ENOENT";
-    case -EAGAIN:
-      return "EAGAIN";
-    case -ECANCELED:
-      return "ECANCELED";
-    default:
-      return "EINVAL";
-  }
-}
 
 uint64_t limit_of(const Napi::Value& value) {
   double bytes = value.As<Napi::Number>().DoubleValue();
   return bytes >= static_cast<double>(kNoLimit) ? kNoLimit : static_cast<uint64_t>(bytes);
 }
 
-// A process has been sent a signal that is no kill.
-struct Signalled {
-  int32_t pid;
-  int32_t signal;
-};
-
-// An episode has ended, with what is noted of it.
-struct Ended {
-  Record record;
-  EpisodeNotes notes;
-};
-
-using Told = std::variant<Record, Signalled, Ended>;
-
-class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
+class Simulation final : public Napi::ObjectWrap<Simulation> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Simulation",
@@ -112,131 +73,17 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
 
  private:
-  // Hooks.
-  void began(const EpisodeMachine& m) override {
-    add(RecordKind::kEpisodeBegin).begin = {.episode = m.id(),
-                                            .reason = m.reason(),
-                                            .missed = 0,
-                                            .deadline = m.deadline(),
-                                            .usage = m.first().usage,
-                                            .limit = m.first().limit};
-    release_reported_ = false;
-    note(m);
-    if (!m.config().dry_run) return;
-    const EpisodeConfig& config = m.config();
-    for (uint8_t i = 0; i < config.plan_size; i++) {
-      Record& step = tell_step(m.id(), true, config.plan[i].kind);
-      step.step.dry_run = true;
-      step.at = m.started_at() + config.plan[i].after_ns;
-    }
-    Record& fallback = tell_step(m.id(), false);
-    fallback.step.dry_run = true;
-    fallback.at = m.deadline();
-  }
-  void ended(const EpisodeEnd& end) override {
-    Record r(RecordKind::kEpisodeEnd, end.at);
-    r.to(0, kRootSub);
-    r.end = {.episode = end.id,
-             .outcome = end.outcome,
-             .late_ns = end.late_ns,
-             .kernel_kills = end.kernel_kills,
-             .notes = 0};
-    told_.emplace_back(Ended{r, notes_});
-  }
-  void sees(Sample& sample) override {
-    if (driver_ && driver_->machine().active()) notes_.curve.add(group_.now(), sample);
-  }
-  void switching(Grip grip) override {
-    const EpisodeMachine& m = driver_->machine();
-    if (grip == Grip::kHeld || !m.active() || release_reported_) return;
-    release_reported_ = true;
-    tell_step(m.id(), false).step.fallback = Fallback::kKernel;
-  }
-  void stepped(const SimStep& step) override {
-    const EpisodeConfig& config = driver_->machine().config();
-    StepKind kind = config.plan[step.index].kind;
-    if (!step.fallback && kind == StepKind::kKernel) return;  // reported when it releases
-    Record& r = tell_step(step.episode, !step.fallback, kind);
-    r.at = step.started_at;
-    r.step.result = step.result;
-    // What it was: the signal that those were sent.
-    bool signals = !step.fallback && kind == StepKind::kSignal;
-    r.step.signal = signals ? config.plan[step.index].signal : kKill;
-    auto size = static_cast<uint32_t>(step.pids.size());
-    for (uint32_t i = 0; i < size; i += Record::Pids::kMost) {
-      add(RecordKind::kPids).set_pids(step.episode, step.pids.data(), size, i);
-    }
-  }
-  void signalled(int32_t pid, int32_t signal) override {
-    told_.emplace_back(Signalled{pid, signal});
-  }
-
-  // Who holds what, as a helper finds out in a real group.
-  void note(const EpisodeMachine& m) {
-    notes_.census.clear();
-    for (const SimProcess& p : group_.processes()) {
-      if (p.pid != driver_->ballast_pid()) notes_.census.add(p.pid, p.size);
-    }
-    for (size_t i = 0; i < notes_.census.size(); i++) {
-      std::snprintf(notes_.census.name(i), Census::kName, "simulated");
-    }
-    notes_.census.set_known();
-    notes_.curve.clear();
-    notes_.curve.add(m.started_at(), m.first());
-  }
-
-  // Makes a record to report; the caller fills it in before the next one is made.
-  Record& add(RecordKind kind, uint64_t count = 1) {
-    Record r(kind, group_.now(), count);
-    return std::get<Record>(told_.emplace_back(r.to(0, kRootSub)));
-  }
-  Record& tell_step(uint32_t episode, bool of_plan, StepKind kind = StepKind::kKernel) {
-    Record& r = add(RecordKind::kEpisodeStep);
-    r.step = {.episode = episode,
-              .result = 0,
-              .signal = 0,
-              .of_plan = of_plan,
-              .dry_run = false,
-              .kind = kind,
-              .fallback = driver_->machine().fallback()};
-    return r;
-  }
-  void tell_watch(RecordKind kind, uint64_t count) {
-    Record::Watch& watch = add(kind, count).watch;
-    watch.oom_kill = group_.kernel_kills();
-    watch.max = group_.failures();
-    watch.under_oom = group_.under_oom();
-    watch.origin = Origin::kSelf;
-  }
-
-  // Makes the records that a watch would have reported.
-  void observe() {
-    if (group_.removed()) {
-      if (!removed_told_) tell_watch(RecordKind::kRemoved, 1);
-      removed_told_ = true;
-      return;
-    }
-    if (uint64_t count = group_.notifications() - notifications_) {
-      tell_watch(RecordKind::kOom, count);
-      notifications_ = group_.notifications();
-    }
-    if (uint64_t count = group_.kernel_kills() - kernel_kills_) {
-      tell_watch(RecordKind::kKill, count);
-      kernel_kills_ = group_.kernel_kills();
-    }
-  }
-
   // run(until): whether there may be more to come before then
   Napi::Value run(const Napi::CallbackInfo& info) {
     bool lossless;
     int64_t until = info[0].As<Napi::BigInt>().Int64Value(&lossless);
     bool more = true;
-    observe();
-    while (more && told_.empty()) {
+    reports_.observe();
+    while (more && reports_.empty()) {
       more = step(until);
-      observe();
+      reports_.observe();
     }
-    return Napi::Boolean::New(info.Env(), more || !told_.empty());
+    return Napi::Boolean::New(info.Env(), more || !reports_.empty());
   }
 
   bool step(int64_t until) {
@@ -246,35 +93,9 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
     return next <= until;
   }
 
-  // take(): the records since the last call
-  Napi::Value take(const Napi::CallbackInfo& info) {
-    Napi::Env env = info.Env();
-    auto list = Napi::Array::New(env, told_.size());
-    for (uint32_t i = 0; i < told_.size(); i++) {
-      list[i] = to_js(env, told_[i]);
-    }
-    told_.clear();
-    return list;
-  }
+  // take(): what was reported since the last call
+  Napi::Value take(const Napi::CallbackInfo& info) { return reports_.take(info.Env()); }
 
-  static Napi::Object to_js(Napi::Env env, const Told& told) {
-    if (const auto* signalled = std::get_if<Signalled>(&told)) {
-      auto to = Napi::Object::New(env);
-      to.Set("kind", "signal");
-      to.Set("pid", signalled->pid);
-      to.Set("signal", signalled->signal);
-      return to;
-    }
-    if (const auto* ended = std::get_if<Ended>(&told)) {
-      return binding::to_js(env, ended->record, &ended->notes);
-    }
-    const auto& record = *std::get_if<Record>(&told);
-    Napi::Object to = binding::to_js(env, record);
-    if (record.kind == RecordKind::kEpisodeStep && record.step.result != 0) {
-      to.Set("code", name_of(record.step.result));
-    }
-    return to;
-  }
   static Napi::Value size(Napi::Env env, uint64_t bytes) {
     return Napi::Number::New(env, bytes >= kNoLimit ? std::numeric_limits<double>::infinity()
                                                     : static_cast<double>(bytes));
@@ -399,8 +220,9 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   // guard(options)
   Napi::Value guard(const Napi::CallbackInfo& info) {
     auto options = info[0].As<Napi::Object>();
-    driver_ = std::make_unique<SimDriver>(group_, episode_config(options), *this,
+    driver_ = std::make_unique<SimDriver>(group_, episode_config(options), reports_,
                                           static_cast<uint64_t>(integer(options, "ballast")));
+    reports_.guarded_by(*driver_);
     driver_->arm();
     return info.Env().Undefined();
   }
@@ -433,13 +255,8 @@ class Simulation final : public Napi::ObjectWrap<Simulation>, public SimHooks {
   }
 
   SimGroup group_;
-  EpisodeNotes notes_;
+  SimulatedReports reports_{group_};
   std::unique_ptr<SimDriver> driver_;
-  std::vector<Told> told_;
-  uint64_t notifications_ = 0;
-  uint64_t kernel_kills_ = 0;
-  bool removed_told_ = false;
-  bool release_reported_ = false;
 };
 
 }  // namespace
