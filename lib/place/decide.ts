@@ -1,8 +1,12 @@
 // Where groups with limits can be made, and which of five places this process is in: pure rules over what
 // signs.ts has read. home() and probe() share them.
+import { basename } from 'node:path'
 import type { PlaceKind } from '../../types/probe.js'
 import { delegationSwitch, readOnlySwitch } from '../base/runtime.js'
 import type { GroupSigns, Signs } from './signs.js'
+
+/** Of the group below a home into which the processes of the home are moved. */
+export const LEAF = 'cgroup-oom-members'
 
 /** How a home is had. */
 export type Way =
@@ -13,6 +17,10 @@ export type Way =
   /** systemd is asked for a scope; `otherwise`: where it refuses. */
   | { how: 'scope'; otherwise: Exclude<Way, { how: 'scope' }> }
   | { how: 'none'; why: string }
+
+// A process that made room in the group above, or undid it, was killed halfway.
+const isLeftHalfway = ({ own, above }: Signs): boolean =>
+  basename(own.path) === LEAF && above?.given === false
 
 const isOpen = (signs: Signs, group: GroupSigns): boolean =>
   !signs.readOnly && group.closed === undefined
@@ -35,16 +43,10 @@ function wayWithout(signs: Signs): Exclude<Way, { how: 'scope' }> {
   const { own, above } = signs
   const mine = isOpen(signs, own) && isOurs(signs, own)
   if (mine && isFree(own)) return { how: 'there', path: own.path }
-  if (
-    above !== undefined &&
-    isOpen(signs, above) &&
-    above.given &&
-    !above.root &&
-    !own.limited &&
-    isOurs(signs, above)
-  ) {
+  if (above !== undefined && isOpen(signs, above) && !above.root && isOurs(signs, above)) {
     // The process has been moved into a leaf before, by home() or by the container's entry point.
-    return { how: 'there', path: above.path }
+    if (above.given && !own.limited) return { how: 'there', path: above.path }
+    if (isLeftHalfway(signs)) return { how: above.members ? 'settle' : 'there', path: above.path }
   }
   if (mine) return { how: 'settle', path: own.path }
   return { how: 'none', why: closedBy(signs) }

@@ -6,16 +6,13 @@ import { OWN } from '../base/error-table.js'
 import { openHandle } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
 import type { GroupHandle } from '../native/group.js'
-import { wayHome, switchFor, type Way } from './decide.js'
+import { LEAF, wayHome, switchFor, type Way } from './decide.js'
 import { thisPlace } from './look.js'
 import { nameOf, PlainGroup } from './plain-group.js'
 import { askForScope } from './scope.js'
 import { settle } from './settle.js'
 import { signsOf, type Signs } from './signs.js'
 import { unitOf } from './unit.js'
-
-// The leaf into which processes are moved.
-const LEAF = 'cgroup-oom-members'
 
 // That many are named.
 const NAMED = 10

@@ -210,6 +210,18 @@ t.test('the way to a home, and the place', async t => {
     ['below the root', { above: { ...above, root: true } }, settled, 'delegated'],
     ['above is not ours', { above: { ...above, closed: 'EACCES' } }, settled, 'delegated'],
     ['above gives nothing', { above: { ...above, given: false } }, settled, 'delegated'],
+    [
+      'a leaf that a killed process has left, and processes above it',
+      { above: group('/c'), own: group('/c/cgroup-oom-members') },
+      { how: 'settle', path: '/c' },
+      'delegated',
+    ],
+    [
+      'a leaf that a killed process has left, and none above it',
+      { above: group('/c', { members: false }), own: group('/c/cgroup-oom-members') },
+      { how: 'there', path: '/c' },
+      'delegated',
+    ],
     ['a leaf, own closed', { above, own: closed }, { how: 'there', path: '/c' }, 'delegated'],
     [
       'read-only',

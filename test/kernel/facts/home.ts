@@ -205,6 +205,26 @@ t.test('a leaf that another process has left', v2, async t => {
   t.strictSame(await asItIs(home), { path: dir, max: 32 * MiB })
 })
 
+t.test('a process that was killed while it undid', v2, async t => {
+  for (const place of ['own', 'leaf', 'leaf alone']) {
+    const dir = child(scratch(t), 'container', 512 * MiB)
+    const leaf = join(dir, LEAF)
+    const first = await under(dir, CONTAINER)(t)
+    await settled(first)
+    const left = await under(leaf, [])(t)
+    first.child.kill('SIGKILL')
+    await first.exited
+    // What it had done by then: the controller is taken back, and some of the processes are.
+    write(dir, 'cgroup.subtree_control', '-memory')
+    const back = place === 'leaf alone' ? undefined : await under(dir, [])(t)
+    const next = await under(place === 'own' ? dir : leaf, [])(t)
+    if (back !== undefined) await t.rejects(asItIs(next), { code: 'ERR_GROUP_OCCUPIED' })
+    t.strictSame(await settled(next), { path: dir, max: 32 * MiB }, place)
+    await close(next)
+    if (back !== undefined) untouched(t, dir, left.pid, back.pid, next.pid)
+  }
+})
+
 t.test('a move that fails half way: all are back', v2, async t => {
   const dir = child(scratch(t), 'container')
   const file = join(mount, LEAF, 'cgroup.procs')
