@@ -1,5 +1,6 @@
-// Records from the sentinel and from a simulated group, as native/binding/records.cc makes them. `at`: when
-// the sentinel was woken, CLOCK_MONOTONIC nanoseconds. Sizes are bytes.
+// Records from the sentinel and from a simulated group, and how they are made of what native/binding/records.cc
+// passes: the arguments of the functions in MAKERS. `at`: when the sentinel was woken, CLOCK_MONOTONIC
+// nanoseconds. Sizes are bytes.
 import type {
   EpisodeMember,
   EpisodeReason,
@@ -135,4 +136,176 @@ export function isOfKind<Kind extends NativeRecord['kind']>(
   kind: Kind,
 ): record is RecordOf<Kind> {
   return record.kind === kind
+}
+
+type Counter = number | undefined
+
+/** What is undefined, since the group's version does not have it, is left out. */
+function countersOf(
+  oom: Counter,
+  oomKill: Counter,
+  oomGroupKill: Counter,
+  high: Counter,
+  max: Counter,
+  underOom: boolean | undefined,
+): OomCounters {
+  const counters: OomCounters = {}
+  if (oom !== undefined) counters.oom = oom
+  if (oomKill !== undefined) counters.oomKill = oomKill
+  if (oomGroupKill !== undefined) counters.oomGroupKill = oomGroupKill
+  if (high !== undefined) counters.high = high
+  if (max !== undefined) counters.max = max
+  if (underOom !== undefined) counters.underOom = underOom
+  return counters
+}
+
+// Rest parameters that are taken apart, or passed on, take longer than all else here.
+function counted(
+  kind: CountedRecord['kind'],
+  at: bigint,
+  sub: number,
+  count: number,
+  oom: Counter,
+  oomKill: Counter,
+  oomGroupKill: Counter,
+  high: Counter,
+  max: Counter,
+  underOom: boolean | undefined,
+): CountedRecord {
+  const counters = countersOf(oom, oomKill, oomGroupKill, high, max, underOom)
+  return { kind, at, sub, count, counters }
+}
+
+/** Of a flat list, so many fields each. */
+function each<T>(flat: readonly unknown[], fields: number, make: (at: number) => T): T[] {
+  return Array.from({ length: flat.length / fields }, (_, i) => make(i * fields))
+}
+
+const MAKERS = {
+  oom: (
+    kind: 'oom',
+    at: bigint,
+    sub: number,
+    count: number,
+    origin: OomOrigin,
+    oom: Counter,
+    oomKill: Counter,
+    oomGroupKill: Counter,
+    high: Counter,
+    max: Counter,
+    underOom: boolean | undefined,
+  ): OomRecord => {
+    const counters = countersOf(oom, oomKill, oomGroupKill, high, max, underOom)
+    return { kind, at, sub, count, origin, counters }
+  },
+  kill: counted,
+  high: counted,
+  max: counted,
+  removed: (
+    kind: 'removed',
+    at: bigint,
+    sub: number,
+    root: boolean,
+    oom: Counter,
+    oomKill: Counter,
+    oomGroupKill: Counter,
+    high: Counter,
+    max: Counter,
+    underOom: boolean | undefined,
+  ): RemovedRecord => {
+    const counters = countersOf(oom, oomKill, oomGroupKill, high, max, underOom)
+    return { kind, at, sub, root, counters }
+  },
+  usage: (
+    kind: 'usage',
+    at: bigint,
+    count: number,
+    usage: number,
+    threshold: number,
+    above: boolean,
+  ): UsageRecord => ({ kind, at, count, usage, threshold, above }),
+  pressure: (
+    kind: 'pressure',
+    at: bigint,
+    count: number,
+    totalUs: number,
+    sampled: boolean,
+  ): PressureRecord => ({ kind, at, count, totalUs, sampled }),
+  timer: (kind: 'timer', at: bigint, count: number, due: bigint): TimerRecord => ({
+    kind,
+    at,
+    count,
+    due,
+  }),
+  begin: (
+    kind: 'begin',
+    at: bigint,
+    sub: number,
+    episode: number,
+    reason: EpisodeReason,
+    deadline: bigint,
+    usage: number,
+    limit: number,
+    missed: number,
+  ): BeginRecord => ({ kind, at, sub, episode, reason, deadline, usage, limit, missed }),
+  step: (
+    kind: 'step',
+    at: bigint,
+    sub: number,
+    episode: number,
+    by: 'plan' | 'fallback',
+    action: PlanAction | Fallback,
+    errno: number,
+    code: string | undefined,
+    signal: number,
+    dryRun: boolean,
+  ): StepRecord => {
+    const step = { kind, at, sub, episode, by, action, errno, signal, dryRun } as StepRecord
+    return code === undefined ? step : { ...step, code }
+  },
+  pids: (kind: 'pids', at: bigint, sub: number, episode: number, pids: number[]): PidsRecord => ({
+    kind,
+    at,
+    sub,
+    episode,
+    pids,
+  }),
+  end: (
+    kind: 'end',
+    at: bigint,
+    sub: number,
+    episode: number,
+    outcome: NativeOutcome,
+    lateNs: number,
+    kernelKills: number,
+    // pid, name, resident of each
+    memberFields: readonly (number | string)[],
+    moreMembers: number | undefined,
+    // at, usage, limit, line of each
+    sampleFields: readonly (number | bigint)[],
+  ): EndRecord => {
+    const members = each(memberFields, 3, i => ({
+      pid: memberFields[i] as number,
+      name: memberFields[i + 1] as string,
+      resident: memberFields[i + 2] as number,
+    }))
+    const samples = each(sampleFields, 4, i => ({
+      at: sampleFields[i] as bigint,
+      usage: sampleFields[i + 1] as number,
+      limit: sampleFields[i + 2] as number,
+      line: sampleFields[i + 3] as number,
+    }))
+    const end = { kind, at, sub, episode, outcome, lateNs, kernelKills, members, samples }
+    return moreMembers === undefined ? end : { ...end, moreMembers }
+  },
+  trouble: (kind: 'trouble', at: bigint): TroubleRecord => ({ kind, at }),
+} satisfies { [Kind in NativeRecord['kind']]: (kind: Kind, ...fields: never[]) => NativeRecord }
+
+/** A record as it crosses the border. */
+export type Row<Kind extends NativeRecord['kind'] = NativeRecord['kind']> = Parameters<
+  (typeof MAKERS)[Kind]
+>
+
+export function recordOf<Kind extends NativeRecord['kind']>(row: Row<Kind>): RecordOf<Kind> {
+  return (MAKERS[row[0]] as unknown as (...fields: Row<Kind>) => RecordOf<Kind>)(...row)
 }

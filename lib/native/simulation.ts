@@ -1,17 +1,13 @@
 // native/binding/simulation.cc as TypeScript sees it. Times are nanoseconds of the virtual clock;
 // methods that return a string return the name of an error, or ''.
 import type { EpisodeOptions, Target } from './guards.js'
-import type { EpisodeRecord, WatchRecord } from './records.js'
+import type { EpisodeRecord, Row, WatchRecord } from './records.js'
 
 /** A process was sent a signal that is no kill, by its number. */
-interface SignalRecord {
-  kind: 'signal'
-  pid: number
-  signal: number
-}
+export type Signalled = [kind: 'signal', pid: number, signal: number]
 
-/** What happened, in order. All steps that have failed have a `code`. */
-export type SimulationRecord = WatchRecord | EpisodeRecord | SignalRecord
+/** Of the records that a watch and a guard of a real group get. */
+export type Reported = WatchRecord | EpisodeRecord
 
 export interface SimulationHandle {
   readonly now: bigint
@@ -49,7 +45,8 @@ export interface SimulationHandle {
   dispose(): void
   /** Runs until there are records, or until that time; returns whether there may be more. */
   run(until: bigint): boolean
-  take(): SimulationRecord[]
+  /** What happened, in order. All steps that have failed have a `code`. */
+  take(): (Row<Reported['kind']> | Signalled)[]
 }
 
 export interface SimulationBinding {

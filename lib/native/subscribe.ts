@@ -3,13 +3,13 @@ import { fromNative } from '../base/errors.js'
 import type { Claim } from '../base/event-iterator.js'
 import { binding } from './addon.js'
 import { onOwnClock } from './clock.js'
-import type { NativeRecord } from './records.js'
+import { recordOf, type NativeRecord } from './records.js'
 
 /** A number under which the handler gets its records, until `unsubscribe`. */
 export function subscribe(handler: (record: NativeRecord) => void): number {
   const native = binding()
   try {
-    return native.subscribe(record => handler(onOwnClock(record)))
+    return native.subscribe((...row) => handler(onOwnClock(recordOf(row))))
   } catch (error) {
     // The first one starts the sentinel.
     throw fromNative(error)

@@ -1,7 +1,7 @@
 // native/binding/subscriptions.cc as TypeScript sees it.
 import type { LimitMet } from '../../types/watch.js'
 import type { GroupHandle } from './group.js'
-import type { NativeRecord } from './records.js'
+import type { Row } from './records.js'
 
 /** Native objects that end with close(), or with the environment. */
 interface Closable {
@@ -28,7 +28,7 @@ export interface SignalHandle extends Closable {
 
 export interface WatchesBinding {
   /** The target under which it gets its records. */
-  subscribe(callback: (record: NativeRecord) => void): number
+  subscribe(callback: (...record: Row) => void): number
   unsubscribe(target: number): void
   /** Claims on the event loop: each ref() has its unref(). */
   ref(): void

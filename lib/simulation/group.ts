@@ -37,7 +37,8 @@ import { throwIfAborted } from '../base/queue.js'
 import { deliver, signalName } from '../guard/deliver.js'
 import type { Guard } from '../guard/guard.js'
 import { MAX_DELAY_MS } from '../guard/options.js'
-import type { SimulationBinding, SimulationHandle, SimulationRecord } from '../native/simulation.js'
+import { recordOf } from '../native/records.js'
+import type { SimulationBinding, SimulationHandle, Reported } from '../native/simulation.js'
 import { checkWatchOptions, eventOf } from '../watch/watch.js'
 import { makeGuard, type GuardedSimulation } from './guard.js'
 import { SimulatedThreshold, SimulatedWatch } from './watch.js'
@@ -308,14 +309,14 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
 
   #deliver(): void {
     this.#checkThresholds()
-    for (const record of this.#native.take()) this.#record(record)
+    for (const row of this.#native.take()) {
+      if (row[0] === 'signal') this.#onSignal?.(row[1], signalName(row[2]))
+      else this.#record(recordOf<Reported['kind']>(row))
+    }
   }
 
-  #record(record: SimulationRecord): void {
+  #record(record: Reported): void {
     switch (record.kind) {
-      case 'signal':
-        this.#onSignal?.(record.pid, signalName(record.signal))
-        break
       case 'begin':
       case 'step':
       case 'pids':

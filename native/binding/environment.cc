@@ -194,11 +194,11 @@ void Environment::drain() {
     Napi::Function callback = subscriber->second.Value();
     EpisodeNotes notes;
     const bool noted = r.kind == RecordKind::kEpisodeEnd && NotesPool::read(r.end.notes, notes);
-    Napi::Value record = to_js(env_, r, noted ? &notes : nullptr);
+    const Row row(env_, r, noted ? &notes : nullptr);
     if (context_) {
-      callback.MakeCallback(env_.Global(), {record}, *context_);
+      callback.MakeCallback(env_.Global(), row.size(), row.values(), *context_);
     } else {
-      callback.Call(env_.Global(), {record});
+      callback.Call(env_.Global(), row.size(), row.values());
     }
     // An exception in a consumer is an uncaught one, as in any other callback; the rest still
     // comes.

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "binding/words.h"
-#include "core/sys/codes.h"
+#include "core/rules/invariant.h"
 #include "core/sys/units.h"
 
 namespace oom::binding {
@@ -13,29 +13,14 @@ Napi::Number number(Napi::Env env, uint64_t value) {
   return Napi::Number::New(env, static_cast<double>(value));
 }
 
-// OomCounters: what the group's version does not have is left out.
-Napi::Object counters(Napi::Env env, const Record::Watch& from) {
-  Napi::Object to = Napi::Object::New(env);
-  auto set = [&](const char* name, uint64_t value) {
-    if (value != kNoCounter) to.Set(name, number(env, value));
-  };
-  set("oom", from.oom);
-  set("oomKill", from.oom_kill);
-  set("oomGroupKill", from.oom_group_kill);
-  set("high", from.high);
-  set("max", from.max);
-  if (from.under_oom >= 0) to.Set("underOom", Napi::Boolean::New(env, from.under_oom > 0));
-  return to;
-}
-
+// One after the other: pid, name, resident.
 Napi::Array members(Napi::Env env, const Census& from) {
-  Napi::Array to = Napi::Array::New(env, from.size());
+  Napi::Array to = Napi::Array::New(env, from.size() * 3);
+  uint32_t at = 0;
   for (uint32_t i = 0; i < from.size(); i++) {
-    Napi::Object member = Napi::Object::New(env);
-    member.Set("pid", from[i].pid);
-    member.Set("name", from[i].name);
-    member.Set("resident", number(env, from[i].resident));
-    to[i] = member;
+    to[at++] = Napi::Number::New(env, from[i].pid);
+    to[at++] = Napi::String::New(env, from[i].name);
+    to[at++] = number(env, from[i].resident);
   }
   return to;
 }
@@ -46,106 +31,146 @@ Napi::Number size(Napi::Env env, uint32_t units) {
              : number(env, units * UsageCurve::kUnit);
 }
 
+// One after the other: at, usage, limit, line.
 Napi::Array samples(Napi::Env env, const UsageCurve& from) {
-  Napi::Array to = Napi::Array::New(env, from.size());
+  Napi::Array to = Napi::Array::New(env, from.size() * 4);
+  uint32_t at = 0;
   for (uint32_t i = 0; i < from.size(); i++) {
-    Napi::Object sample = Napi::Object::New(env);
-    sample.Set("at", Napi::BigInt::New(env, from[i].at));
-    sample.Set("usage", size(env, from[i].usage));
-    sample.Set("limit", size(env, from[i].limit));
-    sample.Set("line", size(env, from[i].line));
-    to[i] = sample;
+    to[at++] = Napi::BigInt::New(env, from[i].at);
+    to[at++] = size(env, from[i].usage);
+    to[at++] = size(env, from[i].limit);
+    to[at++] = size(env, from[i].line);
   }
   return to;
 }
 
 }  // namespace
 
-Napi::Object to_js(Napi::Env env, const Record& record, const EpisodeNotes* notes) {
-  Napi::Object to = Napi::Object::New(env);
-  to.Set("kind", word(record.kind));
-  to.Set("at", Napi::BigInt::New(env, record.at));
-  auto of_group = [&] {
-    to.Set("sub", record.sub);
-    to.Set("count", record.count);
-    to.Set("counters", counters(env, record.watch));
-  };
-  auto of_episode = [&](uint32_t episode) {
-    to.Set("sub", record.sub);
-    to.Set("episode", episode);
-  };
+Row::Row(Napi::Env env, const Record& record, const EpisodeNotes* notes, CodeName code_name)
+    : env_(env) {
+  add(word(record.kind));
+  add_time(record.at);
   switch (record.kind) {
     case RecordKind::kOom:
-      of_group();
-      to.Set("origin", word(record.watch.origin));
+      add(record.sub);
+      add(record.count);
+      add(word(record.watch.origin));
+      add(record.watch);
       break;
     case RecordKind::kKill:
     case RecordKind::kHigh:
     case RecordKind::kMax:
-      of_group();
+      add(record.sub);
+      add(record.count);
+      add(record.watch);
       break;
     case RecordKind::kRemoved:
-      to.Set("sub", record.sub);
-      to.Set("root", Napi::Boolean::New(env, record.sub == kRootSub));
-      to.Set("counters", counters(env, record.watch));
+      add(record.sub);
+      add(record.sub == kRootSub);
+      add(record.watch);
       break;
     case RecordKind::kUsage:
-      to.Set("count", record.count);
-      to.Set("usage", number(env, record.usage.bytes));
-      to.Set("threshold", record.usage.threshold == kUnlimited
-                              ? Napi::Number::New(env, std::numeric_limits<double>::infinity())
-                              : number(env, record.usage.threshold));
-      to.Set("above", Napi::Boolean::New(env, record.usage.above));
+      add(record.count);
+      add(record.usage.bytes);
+      add_limit(record.usage.threshold);
+      add(record.usage.above);
       break;
     case RecordKind::kPressure:
-      to.Set("count", record.count);
-      to.Set("totalUs", number(env, record.pressure.total_us));
-      to.Set("sampled", Napi::Boolean::New(env, record.pressure.sampled));
+      add(record.count);
+      add(record.pressure.total_us);
+      add(record.pressure.sampled);
       break;
     case RecordKind::kTimer:
-      to.Set("count", record.count);
-      to.Set("due", Napi::BigInt::New(env, record.timer.due));
+      add(record.count);
+      add_time(record.timer.due);
       break;
     case RecordKind::kEpisodeBegin:
-      of_episode(record.begin.episode);
-      to.Set("reason", word(record.begin.reason));
-      to.Set("deadline", Napi::BigInt::New(env, record.begin.deadline));
-      to.Set("usage", number(env, record.begin.usage));
-      to.Set("limit", number(env, record.begin.limit));
-      to.Set("missed", record.begin.missed);
+      add(record.sub);
+      add(record.begin.episode);
+      add(word(record.begin.reason));
+      add_time(record.begin.deadline);
+      add(record.begin.usage);
+      add(record.begin.limit);
+      add(record.begin.missed);
       break;
     case RecordKind::kEpisodeStep: {
       const Record::Step& step = record.step;
-      of_episode(step.episode);
-      to.Set("by", step.of_plan ? "plan" : "fallback");
-      to.Set("action", step.of_plan ? word(step.kind) : word(step.fallback));
-      to.Set("errno", step.result);
-      if (const char* own = code::name(step.result)) to.Set("code", own);
-      to.Set("signal", step.signal);
-      to.Set("dryRun", Napi::Boolean::New(env, step.dry_run));
+      add(record.sub);
+      add(step.episode);
+      add(step.of_plan ? "plan" : "fallback");
+      add(step.of_plan ? word(step.kind) : word(step.fallback));
+      add(step.result);
+      add(code_name(step.result));
+      add(step.signal);
+      add(step.dry_run);
       break;
     }
     case RecordKind::kPids: {
-      of_episode(record.pids.episode);
+      add(record.sub);
+      add(record.pids.episode);
       Napi::Array list = Napi::Array::New(env);
       for (uint32_t i = 0; i < Record::Pids::kMost && record.pids.list[i] != 0; i++) {
         list[i] = Napi::Number::New(env, record.pids.list[i]);
       }
-      to.Set("pids", list);
+      put(list);
       break;
     }
     case RecordKind::kEpisodeEnd:
-      of_episode(record.end.episode);
-      to.Set("outcome", word(record.end.outcome));
-      to.Set("lateNs", Napi::Number::New(env, static_cast<double>(record.end.late_ns)));
-      to.Set("kernelKills", number(env, record.end.kernel_kills));
-      to.Set("members", notes ? members(env, notes->census) : Napi::Array::New(env));
-      if (notes && notes->census.known()) to.Set("moreMembers", notes->census.more());
-      to.Set("samples", notes ? samples(env, notes->curve) : Napi::Array::New(env));
+      add(record.sub);
+      add(record.end.episode);
+      add(word(record.end.outcome));
+      add(record.end.late_ns);
+      add(record.end.kernel_kills);
+      put(notes ? members(env, notes->census) : Napi::Array::New(env));
+      if (notes && notes->census.known()) {
+        add(notes->census.more());
+      } else {
+        put(env.Undefined());
+      }
+      put(notes ? samples(env, notes->curve) : Napi::Array::New(env));
       break;
     case RecordKind::kTrouble:
       break;
   }
+}
+
+void Row::put(napi_value value) {
+  OOM_INVARIANT(size_ < kMost);
+  values_[size_++] = value;
+}
+
+void Row::add(const char* text) {
+  put(text ? Napi::Value(Napi::String::New(env_, text)) : env_.Undefined());
+}
+
+void Row::add(bool value) { put(Napi::Boolean::New(env_, value)); }
+
+void Row::add_time(int64_t ns) { put(Napi::BigInt::New(env_, ns)); }
+
+void Row::add_limit(uint64_t bytes) {
+  if (bytes != kUnlimited) return add(bytes);
+  put(Napi::Number::New(env_, std::numeric_limits<double>::infinity()));
+}
+
+// What the group's version does not have is undefined.
+void Row::add(const Record::Watch& from) {
+  for (uint64_t count : {from.oom, from.oom_kill, from.oom_group_kill, from.high, from.max}) {
+    if (count == kNoCounter) {
+      put(env_.Undefined());
+    } else {
+      add(count);
+    }
+  }
+  if (from.under_oom < 0) {
+    put(env_.Undefined());
+  } else {
+    add(from.under_oom > 0);
+  }
+}
+
+Napi::Array Row::to_array() const {
+  Napi::Array to = Napi::Array::New(env_, size_);
+  for (uint32_t i = 0; i < size_; i++) to[i] = values_[i];
   return to;
 }
 

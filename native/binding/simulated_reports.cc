@@ -161,23 +161,19 @@ Napi::Array SimulatedReports::take(Napi::Env env) {
   return list;
 }
 
-Napi::Object SimulatedReports::to_js(Napi::Env env, const Told& told) {
+Napi::Array SimulatedReports::to_js(Napi::Env env, const Told& told) {
   if (const auto* signalled = std::get_if<Signalled>(&told)) {
-    auto to = Napi::Object::New(env);
-    to.Set("kind", "signal");
-    to.Set("pid", signalled->pid);
-    to.Set("signal", signalled->signal);
+    auto to = Napi::Array::New(env, 3);
+    to[0U] = Napi::String::New(env, "signal");
+    to[1U] = Napi::Number::New(env, signalled->pid);
+    to[2U] = Napi::Number::New(env, signalled->signal);
     return to;
   }
   if (const auto* ended = std::get_if<Ended>(&told)) {
-    return binding::to_js(env, ended->record, &ended->notes);
+    return Row(env, ended->record, &ended->notes).to_array();
   }
-  const auto& record = *std::get_if<Record>(&told);
-  Napi::Object to = binding::to_js(env, record);
-  if (record.kind == RecordKind::kEpisodeStep && record.step.result != 0) {
-    to.Set("code", name_of(record.step.result));
-  }
-  return to;
+  auto code_name = [](int err) { return err == 0 ? nullptr : name_of(err); };
+  return Row(env, *std::get_if<Record>(&told), nullptr, code_name).to_array();
 }
 
 }  // namespace oom::binding

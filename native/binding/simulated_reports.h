@@ -48,7 +48,7 @@ class SimulatedReports final : public SimHooks {
   };
   using Told = std::variant<Record, Signalled, Ended>;
 
-  static Napi::Object to_js(Napi::Env env, const Told& told);
+  static Napi::Array to_js(Napi::Env env, const Told& told);
   Record& add(RecordKind kind, uint64_t count = 1);
   Record& tell_step(uint32_t episode, bool of_plan, StepKind kind = StepKind::kKernel);
   void tell_watch(RecordKind kind, uint64_t count);
