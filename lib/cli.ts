@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The command line: `cgroup-oom COMMAND`. Finds the command and turns what it throws into a message and an exit
 // status: 2 for a wrong command line, 1 for all else.
+import { existsSync } from 'node:fs'
 import { VERSION } from './base/version.js'
 import { UnexpectedWord, UsageError, type Command } from './cli/command.js'
 import { COMMANDS, OVERVIEW } from './cli/commands.js'
@@ -29,6 +30,12 @@ async function relativeHint(
   args: readonly string[],
 ): Promise<string> {
   if (error.code !== 'ENOENT' || error.path === undefined) return ''
+  const { path } = error
+  const relative = path.replace(/^\/+/, '')
+  const below = await absoluteGroupPath(relative).catch(() => undefined)
+  if (args.includes(path) && below !== undefined && existsSync(below)) {
+    return ` (no such directory; "${relative}", without the slash, is a group: names as in /proc/PID/cgroup are relative to the hierarchy's mount)`
+  }
   for (const arg of args.filter(one => !/^[-/]/.test(one))) {
     const at = await absoluteGroupPath(arg).catch(() => undefined)
     if (at === error.path) return ` (no such group; "${arg}" is relative to the hierarchy's mount)`
@@ -38,7 +45,8 @@ async function relativeHint(
 
 async function main([name, ...args]: string[]): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(OVERVIEW)
+    const about = name === 'help' && COMMANDS.find(one => one.name === args[0])
+    process.stdout.write(about ? about.help : OVERVIEW)
     return 0
   }
   if (name === '--version' || name === '-v') {
@@ -59,6 +67,7 @@ async function main([name, ...args]: string[]): Promise<number> {
     process.stdout.write(command.help)
     return 0
   }
+  running = command
   try {
     return await command.run(args)
   } catch (error) {
@@ -74,10 +83,19 @@ async function main([name, ...args]: string[]): Promise<number> {
   }
 }
 
-// A reader that has seen enough (`| head`) ends the command; one of messages alone does not.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(0)
+let running: Command | undefined
+let told = false
+
+// A reader that has seen enough (`| head`) ends the command, unless groups would be without a guard then; one of
+// messages alone does not.
+process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+  const goesOn = running?.outlivesOutput === true
+  if (code === 'EPIPE' && !goesOn) process.exit(0)
+  const name = running === undefined ? 'cgroup-oom' : `cgroup-oom ${running.name}`
+  const then = goesOn ? ': guarding goes on without output' : ''
+  if (!told) process.stderr.write(`${name}: stdout: ${message}${then}\n`)
+  told = true
+  if (!goesOn) process.exit(1)
 })
 process.stderr.on('error', () => {})
 

@@ -8,6 +8,8 @@ export interface Command {
   summary: string
   /** The whole text of `--help`. */
   help: string
+  /** Goes on where its lines can no longer be written; others end. */
+  outlivesOutput?: boolean
   /** Resolves with the exit status. Throws UsageError before anything has been touched. */
   run(args: string[]): Promise<number>
 }

@@ -131,11 +131,12 @@ class Guards {
   /** Guards all of them, or throws. */
   async start({ groups }: GuardConfig): Promise<void> {
     this.#wanted = groups.length
-    for (const group of groups) await this.#add(group)
+    for (const group of groups) await this.#add(group, false)
   }
 
-  async #add(config: GroupConfig): Promise<void> {
-    const guarded = await Guarded.start(config, this.#around)
+  /** `patient`: one that cannot be guarded is printed, and tried again. */
+  async #add(config: GroupConfig, patient: boolean): Promise<void> {
+    const guarded = await Guarded.start(config, this.#around, { patient })
     this.#guarded.set(config.path, guarded)
     if (this.#stopped) await guarded.stop(false)
   }
@@ -165,7 +166,7 @@ class Guards {
 
   async #set(group: GroupConfig): Promise<void> {
     const guarded = this.#guarded.get(group.path)
-    if (guarded === undefined || guarded.over) return this.#add(group)
+    if (guarded === undefined || guarded.over) return this.#add(group, true)
     if (JSON.stringify(guarded.config) !== JSON.stringify(group)) await guarded.change(group)
   }
 
@@ -258,6 +259,7 @@ async function runGuard(args: string[]): Promise<number> {
 export const guard: Command = {
   name: 'guard',
   summary: 'guard groups that exist already, by options or a file',
+  outlivesOutput: true,
   help,
   run: runGuard,
 }

@@ -56,6 +56,10 @@ export class Guarded {
   /** Called when it is armed again, or cannot be. */
   #tried: () => void = () => {}
   #over = false
+  /** It has been armed: where it is gone, that is its end. */
+  #known = false
+  /** The last failure that was printed. */
+  #told: string | undefined
   #finish!: () => void
 
   private constructor(config: GroupConfig, path: string, around: Surroundings) {
@@ -69,14 +73,20 @@ export class Guarded {
 
   /**
    * Armed when it resolves; with `follow` a group that is not there is waited for afterwards. Rejects with what
-   * MemoryGroup.open() and guard() reject with.
+   * MemoryGroup.open() and guard() reject with, but with `patient`: then it prints that, and goes on trying.
    */
-  static async start(config: GroupConfig, around: Surroundings): Promise<Guarded> {
+  static async start(
+    config: GroupConfig,
+    around: Surroundings,
+    { patient }: { patient: boolean },
+  ): Promise<Guarded> {
     const guarded = new Guarded(config, await absoluteGroupPath(config.path), around)
     try {
       await guarded.#arm()
     } catch (error) {
-      if (!config.follow || !GONE.includes(codeOf(error) ?? '')) throw error
+      const waits = config.follow && GONE.includes(codeOf(error) ?? '')
+      if (!waits && !patient) throw error
+      if (!waits) guarded.#told = guarded.#failed(error)
     }
     void guarded.#run()
     return guarded
@@ -158,6 +168,7 @@ export class Guarded {
         return await this.#arm()
       }
       this.#armed = { group, guard }
+      this.#known = true
       this.#metrics.add(guard)
       this.#print({ type: 'armed', group: this.#path, heldBy: guard.heldBy, delayMs })
       this.#tried()
@@ -221,14 +232,13 @@ export class Guarded {
   /** Until it is armed; rejects when it is ended. False: the group is gone, and is not followed. */
   async #armAgain(): Promise<boolean> {
     const { signal } = this.#end
-    let told: string | undefined
     for (let pause = RETRY_MS; ; pause = Math.min(2 * pause, RETRY_MOST_MS)) {
       throwIfAborted(signal)
       try {
         await this.#arm()
         return true
       } catch (error) {
-        if (GONE.includes(codeOf(error) ?? '')) {
+        if (GONE.includes(codeOf(error) ?? '') && (this.#known || this.#config.follow)) {
           if (!this.#config.follow) {
             this.#print({ type: 'gone', group: this.#path })
             return false
@@ -240,8 +250,7 @@ export class Guarded {
         }
         // Of a group that is being set up the first refusals are no news.
         const { message } = error as Error
-        if (pause >= RETRY_MOST_MS && message !== told) this.#failed(error)
-        if (pause >= RETRY_MOST_MS) told = message
+        if (pause >= RETRY_MOST_MS && message !== this.#told) this.#told = this.#failed(error)
       }
       await sleep(pause, undefined, { signal })
     }
@@ -265,9 +274,10 @@ export class Guarded {
     })
   }
 
-  #failed(error: unknown): void {
+  #failed(error: unknown): string {
     const { message, code } = error as NodeJS.ErrnoException
     this.#print({ type: 'failed', group: this.#path, message, code })
     this.#tried()
+    return message
   }
 }

@@ -266,11 +266,37 @@ t.test(
     t.match(running.all('failed'), [{ group: join(dir, 'none'), code: 'ENOENT' }])
     await starve(a)
     t.match(await running.line('end', 2), { group: a, outcome: 'plan' })
+
+    // Tried again, also where no other is guarded; none of them is the end.
+    writeFileSync(file, JSON.stringify({ delayMs: 60_000, groups: [join(dir, 'none')] }))
+    running.child.kill('SIGHUP')
+    t.match(await running.line('reloaded', 3), { armed: 0, groups: 1 })
+    const none = child(dir, 'none', 16 * MiB)
+    await until(() => running.all('armed').some(({ group }) => group === none))
+    t.ok(isHeld(none))
     running.child.kill('SIGINT')
     t.match(await running.done, { status: 0 })
     t.same([a, b, c].map(isHeld), [false, false, false])
   },
 )
+
+t.test('it goes on where its lines can no longer be written', async t => {
+  const dir = scratch(t, 16 * MiB)
+  const running = new RunningCli(['guard', '--delay', '300', '--fallback', 'kill-largest', dir])
+  t.teardown(() => running.child.kill('SIGKILL'))
+  await until(() => running.stderr.includes('guarding 1 group'))
+  running.child.stdout!.destroy()
+  const hog = await Hog.start(dir)
+  const began = process.hrtime.bigint()
+  await hog.fill(32 * MiB).catch(() => {})
+  await hog.exited
+  t.ok(process.hrtime.bigint() - began >= 300_000_000n)
+  await until(() => /stdout: .*EPIPE.*guarding goes on without output/.test(running.stderr))
+  t.ok(isHeld(dir))
+  running.child.kill('SIGTERM')
+  t.match(await running.done, { status: 0 })
+  t.notOk(isHeld(dir))
+})
 
 t.test('--follow: a group that is not there yet, and one that comes back', async t => {
   const dir = scratch(t)
