@@ -10,6 +10,7 @@ import { throwIfAborted } from '../base/queue.js'
 import { exitReport } from '../exit/report.js'
 import { MemoryGroup } from '../group/memory-group.js'
 import { checkGuardOptions } from '../guard/options.js'
+import { argsAndOptions, checkCommand } from '../spawn/check.js'
 import { spawn } from '../spawn/spawn.js'
 import { Tail } from './capture.js'
 import { placeFor, type JobGuard, type JobLimits, type JobPlace } from './place.js'
@@ -161,17 +162,25 @@ function tailsOf(child: ChildProcess, limit: number): { stdout?: Tail; stderr?: 
  * A job that fails, is killed or times out is no failure of `run()`. It rejects where the command could not be started
  * (as `'error'` of the child has it), where its group could not be made or guarded, and with an `AbortError`.
  */
+export function run(command: string, options?: RunOptions): Promise<JobReport>
+export function run(
+  command: string,
+  args: readonly string[] | undefined,
+  options?: RunOptions,
+): Promise<JobReport>
 export async function run(
   command: string,
-  args?: readonly string[],
-  options?: RunOptions,
+  second?: readonly string[] | RunOptions,
+  third?: RunOptions,
 ): Promise<JobReport> {
-  const checked = check(options)
+  const { args, options } = argsAndOptions(second, third)
+  const checked = check(options as RunOptions | undefined)
+  checkCommand(command, args, checked.spawning)
   throwIfAborted(checked.signal)
   const place = await placeFor(checked.parent, checked.limits, checked.guard)
   let done: Awaited<ReturnType<typeof work>>
   try {
-    done = await work(command, args ?? [], checked, place)
+    done = await work(command, args as readonly string[], checked, place)
   } finally {
     await place.leave()
   }

@@ -44,3 +44,16 @@ function checkStdio(stdio: unknown): void {
     throw invalidValue('stdio', 'is invalid', stdio)
   }
 }
+
+/** `(command, args?, options?)` and `(command, options?)`, as Node.js distinguishes them; nothing is checked. */
+export function argsAndOptions(
+  second: unknown,
+  third: unknown,
+): { args: unknown; options: unknown } {
+  if (Array.isArray(second) || (second ?? undefined) === undefined) {
+    return { args: second ?? [], options: third }
+  }
+  return typeof second === 'object'
+    ? { args: [], options: second }
+    : { args: second, options: third }
+}

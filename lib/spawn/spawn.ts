@@ -17,7 +17,7 @@ import { ownError } from '../base/errors.js'
 import { MemoryGroup, sameGroup } from '../group/memory-group.js'
 import { handleOf } from '../handle/handle.js'
 import { binding } from '../native/addon.js'
-import { checkCommand } from './check.js'
+import { argsAndOptions, checkCommand } from './check.js'
 import { GroupKiller } from './kill-group.js'
 import { launch } from './launch.js'
 import { startingScore } from './score.js'
@@ -115,11 +115,8 @@ export function spawn(
   second?: readonly string[] | (SpawnOptions & SpawnGroup),
   third?: SpawnOptions & SpawnGroup,
 ): ChildProcess {
-  // As Node.js distinguishes them.
-  const hasArgs = Array.isArray(second) || (second ?? undefined) === undefined
-  const given = hasArgs || typeof second !== 'object' ? third : second
+  const { args, options: given } = argsAndOptions(second, third)
   const options = given === undefined ? {} : (given as SpawnOptions & SpawnGroup)
-  const args = hasArgs ? (second ?? []) : typeof second === 'object' ? [] : second
   if (typeof options !== 'object' || options === null) {
     throw invalidType('options', 'of type object', options)
   }

@@ -55,6 +55,18 @@ t.test('a job: its end, its output, its group', async t => {
   t.strictSame(groups(dir), [])
 })
 
+t.test('without arguments, as spawn() is called', async t => {
+  const { options } = await place(t)
+  const max = { ...options, max: '64M' }
+  const report = await run('cat /proc/self/cgroup', { ...max, shell: true })
+  t.match(report, { ownGroup: true, limit: 64 * MiB, stdout: /cgroup-oom-job-/ })
+  t.match(await run('cat', max), { code: 0, stdout: '' })
+  for (const args of ['x', 5, [5]]) {
+    await t.rejects(run('cat', args as never, max), { code: 'ERR_INVALID_ARG_TYPE' })
+  }
+  await t.rejects(run('', [], max), { code: 'ERR_INVALID_ARG_VALUE' })
+})
+
 t.test('groups that a killed supervisor has left', async t => {
   const { dir, options } = await place(t)
   const dead = spawnSync('true').pid
