@@ -180,8 +180,8 @@ export async function heldGroups(
   }
 }
 
-/** No visible process holds it. */
-export const isOrphan = ({ behind }: HeldGroup): boolean => behind.length === 0
+/** No process holds it, as far as this user may see all that could. */
+export const isOrphan = ({ behind, certain }: HeldGroup): boolean => behind.length === 0 && certain
 
 /** 'guardian 12, sentinel 11', 'no live process' or 'unknown (…)'. */
 export function holdersText({ behind, certain }: HeldGroup): string {

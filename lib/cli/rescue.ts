@@ -7,7 +7,7 @@ import { handleOf } from '../handle/handle.js'
 import { absoluteGroupPath } from '../handle/hierarchy.js'
 import { checked, groupsOf, parse, type Command } from './command.js'
 import { count, shown } from './format.js'
-import { heldGroups, holdersText, isHeld, type HeldGroup } from './held-groups.js'
+import { heldGroups, holdersText, isHeld, type HeldGroup, isOrphan } from './held-groups.js'
 
 const help = `Usage: cgroup-oom rescue GROUP… [--recursive] [--force] [--json]
 
@@ -45,7 +45,7 @@ export async function release(
   force: boolean,
   print: Print = printer(false),
 ): Promise<boolean> {
-  const orphan = held.behind.length === 0 && held.certain
+  const orphan = isOrphan(held)
   if (!orphan && !force) {
     const text = `refused, held by ${holdersText(held)} (--force releases it all the same)`
     print(held.path, 'refused', text)

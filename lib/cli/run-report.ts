@@ -43,6 +43,12 @@ function stepsOf({ steps }: EpisodeEnd): string {
   return ` (${words.join(', ')})`
 }
 
+/** While it lasts: a higher limit, or memory that is freed, lets the command go on. */
+function waitOf({ group, usage, limit }: OomEpisode, delayMs: number): string {
+  const wait = `it waits up to ${duration(delayMs * 1e6)}`
+  return `out of memory: ${group} at ${size(usage)} of ${size(limit)}; ${wait}`
+}
+
 function describe({ group, usage, limit, startedAt }: OomEpisode, end: EpisodeEnd): string {
   const killed = killsOf(end)
   return (
@@ -57,6 +63,7 @@ export function reportEpisodes(guard: OomGuard, print: Print): Reporter {
   let killed = 0
   const reports: Promise<void>[] = []
   const report = async (episode: OomEpisode) => {
+    print(waitOf(episode, guard.delayMs))
     const end = await episode.ended
     killed += killsOf(end)
     print(describe(episode, end))

@@ -1,7 +1,7 @@
 // cgroup-oom run: a command in a group of its own, guarded or watched, like a shell runs it: same
 // terminal, signals passed on, its exit status.
 import type { ChildProcess } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExitReport } from '../../types/exit.js'
 import { exitReport } from '../exit/report.js'
@@ -137,12 +137,18 @@ async function runIn(
 }
 
 /** The command has run: what becomes of its report does not change its status. */
-function writeJson(file: string, text: string): void {
+function writeJson(file: number, text: string): void {
   try {
     writeFileSync(file, text)
+    closeSync(file)
   } catch (error) {
     process.stderr.write(`cgroup-oom run: ${(error as Error).message}\n`)
   }
+}
+
+interface Running extends RunCommand {
+  /** Of --json, open. */
+  file: number | undefined
 }
 
 interface Totals {
@@ -152,14 +158,14 @@ interface Totals {
 }
 
 /** Prints how it ended; the exit status. */
-function finish(options: RunCommand, ran: Ran, totals: Totals): number {
+function finish(options: Running, ran: Ran, totals: Totals): number {
   const { report, timedOut, ranNs, how } = ran
   const { ooms, killed, left } = totals
   const json = { ...report, durationMs: ranNs / 1e6, timedOut, ...totals }
   if (options.json !== undefined) {
     const text = `${JSON.stringify(json)}\n`
-    if (options.json === '') process.stderr.write(text)
-    else writeJson(options.json, text)
+    if (options.file === undefined) process.stderr.write(text)
+    else writeJson(options.file, text)
   }
   const { peak } = report
   const parts = [
@@ -184,7 +190,7 @@ const printer = (options: RunCommand) => (line: string) => {
 
 async function supervise(
   group: MemoryGroup,
-  options: RunCommand,
+  options: Running,
   signals: Forwarder,
 ): Promise<number> {
   const print = printer(options)
@@ -212,15 +218,18 @@ async function supervise(
   }
 }
 
-async function observe(options: RunCommand, signals: Forwarder): Promise<number> {
+async function observe(options: Running, signals: Forwarder): Promise<number> {
   const ran = await runIn(undefined, options, signals)
   return finish(options, ran, { ooms: 0, killed: 0, left: 0 })
 }
 
 async function runCommand(args: string[]): Promise<number> {
-  const options = runOptions(args)
+  const wanted = runOptions(args)
   const signals = new Forwarder()
   try {
+    // Before the command runs: a report that cannot be written would come too late.
+    const file = wanted.json ? openSync(wanted.json, 'w') : undefined
+    const options: Running = { ...wanted, file }
     if (options.observe) return await observe(options, signals)
     const { name, parent: within, settle } = options
     const limits = options.max === Infinity ? {} : { max: options.max }

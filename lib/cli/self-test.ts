@@ -25,6 +25,7 @@ export interface SelfTest {
   failed: { step: string; call: string } | undefined
 }
 
+const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 const KEEPER_SECONDS = 60
 const PATIENCE_MS = 30_000
 // If the group is out of memory for that long, the headroom has not come.
@@ -130,12 +131,18 @@ export async function selfTest(
     }
   }
   await using cleanup = new Cleanup()
+  const interrupted = (signal: NodeJS.Signals) => {
+    void cleanup[Symbol.asyncDispose]().finally(() => process.kill(process.pid, signal))
+  }
+  for (const signal of INTERRUPTS) process.once(signal, interrupted)
   try {
     await steps(within, step, cleanup)
   } catch (error) {
     if (!(error instanceof StepFailed)) throw error
+  } finally {
+    for (const signal of INTERRUPTS) process.off(signal, interrupted)
   }
-  const group = cleanup.own?.group
+  const group = (await cleanup.own())?.group
   if (group !== undefined) {
     await step('remove the group', () => group.remove({ kill: true })).catch(() => {})
   }
@@ -144,14 +151,21 @@ export async function selfTest(
 
 /** What is there when it is over, however it went. */
 class Cleanup implements AsyncDisposable {
-  own: OwnGroup | undefined
+  making: Promise<OwnGroup> | undefined
   keeper: ChildProcess | undefined
   readonly over = new AbortController()
 
+  async own(): Promise<OwnGroup | undefined> {
+    return this.making?.catch(() => undefined)
+  }
+
+  /** The group is removed by then, but where it ends before its time. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.over.abort()
     this.keeper?.stdin?.end()
-    await this.own?.[Symbol.asyncDispose]()
+    const own = await this.own()
+    await own?.group.remove({ kill: true }).catch(() => {})
+    await own?.[Symbol.asyncDispose]()
   }
 }
 
@@ -166,8 +180,8 @@ async function steps(within: string | undefined, step: RunStep, cleanup: Cleanup
     'make a scratch group',
     async () => {
       const name = `cgroup-oom-self-test-${process.pid}`
-      cleanup.own = await makeGroup({ name, limits: { max: LIMIT }, within })
-      return cleanup.own.group
+      cleanup.making = makeGroup({ name, limits: { max: LIMIT }, within })
+      return (await cleanup.making).group
     },
     ({ path }) => path,
   )

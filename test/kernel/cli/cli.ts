@@ -1,16 +1,19 @@
 // The command line: its usage, doctor and rescue. watch, run and the self-test have files of their own.
 // lab: left out: dozens of Node.js processes, each of which takes seconds to start there: four minutes
 import t from 'tap'
-import { spawn, type ChildProcess } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { cli } from '../../helpers/cli.js'
+import { CLI, cli } from '../../helpers/cli.js'
 import { stop } from '../../helpers/faults.js'
 import { openGroup } from '../../helpers/group.js'
 import { Hog } from '../../helpers/hog.js'
-import { isHeld, killsIn, MiB, underOom, version } from '../../helpers/memory-files.js'
+import { isHeld, killsIn, MiB, mount, underOom, version } from '../../helpers/memory-files.js'
 import { child, scratch, until } from '../../helpers/scratch.js'
+
+const AS_USER = ['setpriv', '--reuid=65534', '--clear-groups']
+const readable = spawnSync(AS_USER[0]!, [...AS_USER.slice(1), 'test', '-r', CLI]).status === 0
 
 interface Report {
   probe: { version: number }
@@ -72,6 +75,10 @@ t.test('help and version', async t => {
     t.ok(help.stdout.split('\n').length <= 26, 'at most 25 lines')
     t.match(help.stdout, /^Exit status: /m)
   }
+})
+
+t.test('help COMMAND', async t => {
+  t.match(await cli(['help', 'run']), { status: 0, stdout: /^Usage: cgroup-oom run/ })
 })
 
 t.test('completion: a program for each shell', async t => {
@@ -223,6 +230,19 @@ t.test('doctor names the live guard of a group, and rescue refuses the group', a
   t.notOk(isHeld(dir))
 })
 
+t.test(
+  'another user does not take a guard that he may not see for one that is missing',
+  { skip: !readable && 'another user cannot read this directory' },
+  async t => {
+    const dir = scratch(t, 16 * MiB)
+    const guard = await guarding(dir)
+    t.teardown(() => guard.supervisor.kill('SIGKILL'))
+    const { stdout } = await cli(['doctor', '--in', dir], { under: AS_USER })
+    t.match(stdout, /held by: unknown \(only root/)
+    t.notMatch(stdout, /cgroup-oom rescue|its killer is disabled, held by/)
+  },
+)
+
 t.test('a group whose guard and guardian were killed at once is found and rescued', async t => {
   const dir = scratch(t, 16 * MiB)
   await orphan(dir)
@@ -250,6 +270,21 @@ t.test('a group that is not there: where its name begins', async t => {
   })
   const { stderr } = await cli(['watch', join(scratch(t), 'none')])
   t.notMatch(stderr, /relative/)
+})
+
+t.test('a group as /proc/PID/cgroup names it', async t => {
+  const name = scratch(t).slice(mount.length)
+  t.match(await cli(['watch', name]), {
+    status: 1,
+    stderr: new RegExp(`"${name.slice(1)}", without the slash, is a group`),
+  })
+})
+
+t.test('output that cannot be written is no crash', async t => {
+  const under = ['sh', '-c', 'exec "$0" "$@" >/dev/full']
+  const { status, stderr } = await cli(['doctor'], { under })
+  t.equal(status, 1)
+  t.match(stderr, /^cgroup-oom doctor: stdout: .*ENOSPC.*\n$/)
 })
 
 t.test('what cannot be rescued', async t => {

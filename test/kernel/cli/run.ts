@@ -88,7 +88,8 @@ t.test('a greedy command is killed at the deadline, not before', async t => {
   const { status, stderr } = await cli(greedy(['--delay', '700', '--parent', dir]), fill)
   t.equal(status, 137)
   t.ok(performance.now() - began > 700)
-  const [episode, summary, verdict, ...more] = stderr.trimEnd().split('\n')
+  const [begin, episode, summary, verdict, ...more] = stderr.trimEnd().split('\n')
+  t.match(begin, /out of memory: .* at 1[456]\.\d MiB of 16\.0 MiB; it waits up to 700 ms$/)
   t.match(
     episode,
     /out of memory: .* at 1[456]\.\d MiB of 16\.0 MiB; after \S+ m?s: fallback \(kernel\), 1 process killed$/,
@@ -234,7 +235,8 @@ t.test('--json: the whole report, beside the command or in a file', async t => {
   t.match(await cli(quiet), { status: 3, stderr: '' })
   t.match(JSON.parse(readFileSync(file, 'utf8')), { oom: 'no', code: 3, signal: null })
   const lost = ['run', '--json=/no/such/place', '--quiet', '--parent', dir, ...sh('exit 3')]
-  t.match(await cli(lost), { status: 3, stderr: /ENOENT/ }, 'the status stays')
+  t.match(await cli(lost), { status: 125, stderr: /ENOENT/ }, 'before the command runs')
+  t.same(below(dir), [])
 })
 
 t.test('--timeout ends all of it', async t => {

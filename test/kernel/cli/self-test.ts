@@ -131,3 +131,21 @@ t.test('if it is killed in the middle, the keeper removes the group', async t =>
   await running.done
   await until(() => groups(dir).length === 0)
 })
+
+t.test('Ctrl-C leaves nothing either, whenever it comes', async t => {
+  const dir = scratch(t)
+  const moments = [
+    () => groups(dir).length > 0,
+    () => running.stdout.includes('start a keeper'),
+    () => running.stdout.includes('fill it'),
+  ]
+  let running!: RunningCli
+  for (const moment of moments) {
+    running = new RunningCli(['doctor', '--self-test', '--in', dir])
+    await until(() => moment() || running.child.exitCode !== null)
+    running.child.kill('SIGINT')
+    const { signal } = await running.done
+    t.equal(signal, 'SIGINT')
+    t.same(groups(dir), [])
+  }
+})

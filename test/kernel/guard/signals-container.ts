@@ -79,9 +79,10 @@ async function unresolved(t: Test, jobs: number, home: string): Promise<boolean>
       'ended',
     )
     if (killsIn(home) > 0) return true
-    t.match(ended, { outcome: 'fallback', kernelKills: 0 })
-    t.equal(ended.killed.length, 1)
-    t.ok(busy.includes(ended.killed[0]!))
+    // The guardian, where the sentinel got to run late.
+    t.match(ended, { outcome: /^(fallback|guardian)$/, kernelKills: 0 })
+    t.ok(ended.killed.every(pid => busy.includes(pid)))
+    await until(() => busy.some(pid => [undefined, 'Z'].includes(state(pid))))
     await remote.run('await guards[0].dispose()')
     await until(() => state(idle) === 'S')
     return false
