@@ -1,6 +1,6 @@
 // The real guard: MemoryGroup.guard(). Options are checked, the native guard is armed, its records
 // become the guard's episodes (guard.ts), and the user's calls become its commands.
-import { closeSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { GuardOptions, MemoryGroup, OomGuard } from '../../types/group.js'
 import { debug } from '../base/diagnostics.js'
@@ -82,7 +82,7 @@ class NativeBackend implements GuardBackend {
       unsubscribe(this.#target)
       throw armingError(error, this.pathOf(this.#handle.trouble()))
     } finally {
-      if (this.#place >= 0) closeSync(this.#place)
+      if (this.#place >= 0) binding().closeFd(this.#place)
     }
   }
 

@@ -6,6 +6,8 @@ export interface SpawnBinding {
   openProcs(group: GroupHandle): number
   /** pipe(7), closed by an exec: [read end, write end]. */
   statusPipe(): [number, number]
+  /** close(2) of these: a worker's fs.closeSync() warns of what fs has not opened. */
+  closeFd(fd: number): void
   /** What the launcher has written to it so far; `errno` is negative, or 0. */
   launchWords(bytes: Uint8Array): { stage: LaunchStage; errno: number }[]
 }

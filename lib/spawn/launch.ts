@@ -3,7 +3,6 @@
 // Serves the contract's `spawn`: the same ChildProcess, in the group before its first instruction.
 // On the environment's thread; nothing here waits for the launcher.
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
-import { closeSync } from 'node:fs'
 import { errnoName, fromNative, OomError } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 import { programFile } from '../native/program.js'
@@ -78,7 +77,7 @@ export function launch(line: CommandLine, group: LaunchGroup, options: SpawnOpti
     return asCommand(child, line)
   } catch (error) {
     status.destroy()
-    for (const fd of passed) closeSync(fd)
+    for (const fd of passed) binding().closeFd(fd)
     throw error
   }
 }
@@ -100,7 +99,7 @@ function openDescriptors({ openProcs }: LaunchGroup): Descriptors {
     const [status, report] = binding().statusPipe()
     return { procs, status, report }
   } catch (error) {
-    for (const fd of procs) closeSync(fd)
+    for (const fd of procs) binding().closeFd(fd)
     throw error
   }
 }

@@ -1,8 +1,9 @@
 // Reads a pipe to its end without a thread that waits: each runtime has its own way.
-import { closeSync, createReadStream } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { engine } from '../base/engine.js'
+import { binding } from '../native/addon.js'
 
 export interface PipeReader {
   /** Reads no more, and closes the descriptor. */
@@ -47,5 +48,5 @@ export function readPipe(fd: number, done: (text: Buffer | undefined) => void): 
 /** Closes what a child has been given; Deno's spawn() has closed it already. */
 export function closePassed(fds: readonly number[]): void {
   if (engine === 'deno') return
-  for (const fd of fds) closeSync(fd)
+  for (const fd of fds) binding().closeFd(fd)
 }

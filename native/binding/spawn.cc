@@ -39,6 +39,12 @@ Napi::Value open_procs(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), fd);
 }
 
+// (fd): one of these. Of fs.closeSync() a worker thread says that fs has not opened it.
+Napi::Value close_fd(const Napi::CallbackInfo& info) {
+  close(info[0].As<Napi::Number>().Int32Value());
+  return info.Env().Undefined();
+}
+
 // (bytes of the status pipe): what the launcher has reported so far, { stage, errno } each.
 Napi::Value launch_words(const Napi::CallbackInfo& info) {
   const auto bytes = info[0].As<Napi::Uint8Array>();
@@ -60,6 +66,7 @@ Napi::Value launch_words(const Napi::CallbackInfo& info) {
 Napi::Object init_spawn(Napi::Env env, Napi::Object exports) {
   exports.Set("openProcs", Napi::Function::New(env, open_procs, "openProcs"));
   exports.Set("statusPipe", Napi::Function::New(env, status_pipe, "statusPipe"));
+  exports.Set("closeFd", Napi::Function::New(env, close_fd, "closeFd"));
   exports.Set("launchWords", Napi::Function::New(env, launch_words, "launchWords"));
   return exports;
 }
