@@ -141,7 +141,7 @@ export interface MemoryGroup extends AsyncDisposable {
    */
   freeze(): Promise<void>
 
-  /** @throws ERR_NO_FREEZER; EBUSY if a group above keeps it frozen */
+  /** @throws ERR_NO_FREEZER; EBUSY if a group above keeps it frozen; ETIMEDOUT if it does not thaw within 10 s */
   thaw(): Promise<void>
 
   /**
@@ -260,7 +260,7 @@ export interface GuardOptions {
   takeOver?: boolean
   /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */
   maxDelayMs?: number
-  /** v2: how the group is held below its limit. Ignored on v1. */
+  /** What holds the group, and how. On v1 with `by: 'kernel'` its `band` and `freeze` have no effect. */
   hold?: HoldOptions
   /**
    * A file to which each episode is appended as one line of JSON when it has ended ({@link RecordedEpisode};

@@ -67,9 +67,10 @@ export interface PolicySignal {
  *     [{ raise: '32M' }, { signal: 'SIGTERM', headroom: '8M', waitMs: 2000 }, 'kill-group']
  *
  * Raises come first, and each is for one episode of a group: the next one begins with the next step. All other steps
- * follow each other within each episode, until it ends. They are a native plan, which needs no JavaScript. A raise needs
- * some: where this process has not raised the limit after 500 ms, the next step follows, and the raise is kept for the
- * group's next episode.
+ * follow each other within each episode, until it ends: after a signal the next step comes after `waitMs`, after a kill
+ * 200 ms later. They are a native plan, which needs no JavaScript. A raise needs some: the first step behind the raises
+ * comes 500 ms after the episode's start, or after half of `delayMs` if that is less. A raise that this process has not
+ * made by then (by the deadline, if only raises are given) is kept for the group's next episode.
  */
 export type PolicyStep = PolicyRaise | PolicySignal | 'kill-largest' | 'kill-newest' | 'kill-group'
 
@@ -121,9 +122,9 @@ export interface HoldOptions {
  *
  * What counts is the time of `full` in the group's `memory.pressure` (Linux documentation, accounting/psi), while usage is
  * within an eighth of `memory.max` or `memory.high`, up to 20 ms for each page that was in use, was taken back and was read
- * again (`workingset_restore_anon`, `workingset_restore_file` of `memory.stat`). So neither files count that are read
- * once, whatever their size, nor the hold itself, which lets tasks sleep at its line. These files are read at most ten times a
- * window, and not at all while nothing stalls.
+ * again (in `memory.stat`: `workingset_restore_file`, and `workingset_refault_anon`, since all that is swapped in was in
+ * use). So neither files count that are read once, whatever their size, nor the hold itself, which lets tasks sleep at its
+ * line. These files are read at most ten times a window, and not at all while nothing stalls.
  */
 export interface ThrashOptions {
   /** An episode begins when all tasks have stalled for so many milliseconds within the window; integer, 1 to `windowMs`. */

@@ -11,9 +11,9 @@ export interface RunOptions extends Omit<SpawnOptions, 'timeout'> {
   /** False: the job does not swap, where swap is accounted. Default true. */
   swap?: boolean
   /**
-   * The group below which the job's own is made. Default: that of `MemoryGroup.home()`. Where none can be made, the
-   * job has no limit of its own ({@link JobReport.ownGroup}; a process warning if `max` was given), and with `policy` or `delayMs` the group that this process is in is guarded by
-   * signals, as long as such jobs run.
+   * The group below which the job's own is made; `run()` rejects if that fails. Default: that of `MemoryGroup.home()`;
+   * if no group can be made there, the job has no limit of its own ({@link JobReport.ownGroup}), and with `policy` or
+   * `delayMs` the group that this process is in is guarded by signals, as long as such jobs run.
    */
   parent?: MemoryGroup
   /** Milliseconds after which the job is ended with all that it has started: `killSignal` (SIGTERM), SIGKILL 2 s later. */

@@ -1,8 +1,8 @@
 // The option `policy` of guard() and run(): steps that are tried one after the other, made into a native plan. Pure.
 //
 // A raise is the one step that a plan does not have, since headroom is lowered again when the episode ends. The
-// program's own thread raises (guard.ts), and the plan comes RAISE_MS later: so that a program that does not get to it
-// is not waited for.
+// program's own thread raises (guard.ts), and the plan comes RAISE_MS later, or after half of the delay if that is less:
+// so that a program that does not get to it is not waited for.
 import type { Fallback, PlanStep, PolicyStep } from '../../types/guard.js'
 import {
   integer,
