@@ -17,8 +17,8 @@ export interface ExitReport {
   origin?: OomOrigin | 'machine'
   /**
    * Who killed: the kernel's OOM killer, a guard of this process (its plan, its fallback, its guardian or the program
-   * by `episode.kill()`), or anybody else, this program's own `child.kill()` included. Absent where no process was
-   * killed, as far as that is known.
+   * by `episode.kill()`), or another program; this program's own `child.kill()` counts as one (`'other'`). Absent where no
+   * process was killed, as far as that is known.
    */
   by?: 'kernel' | 'guard' | 'other'
   /** Of the child, as its `'exit'` event has it; null, too, if it was never started. */

@@ -239,11 +239,11 @@ export interface GuardOptions {
    * An episode also begins when the group thrashes, {@link OomEpisode.reason}. v2 alone, held by the kernel or by signals:
    * v1 has no stall information of a group. Default: none.
    *
-   * Such an episode has the same plan, delay and fallback. Nothing is hung in it: no member is stopped, and if this
-   * process dies nothing has become worse, so that the guardian does not act. With the fallback `'kernel'` its fallback is
-   * `'kill-largest'`, since the kernel would find memory and kill nobody; so it is for a step `'kernel'` of the plan, and for
-   * {@link OomEpisode.yield}. If the group runs out of memory meanwhile, the episode goes on, with the
-   * deadline that it has.
+   * Such an episode has the same plan, delay and fallback. No task of it waits for the guard. If this process dies, the
+   * group is as without a guard, so the guardian does not act. With the fallback `'kernel'` the fallback of such an
+   * episode is `'kill-largest'`, since the kernel would find memory to reclaim and kill no process; a step `'kernel'` of
+   * the plan and {@link OomEpisode.yield} carry out the fallback at once. If the group runs out of memory meanwhile, the
+   * episode goes on, with the deadline that it has.
    */
   thrash?: ThrashOptions
   /** The process that keeps the promise when this one cannot. Default true. */
@@ -254,8 +254,8 @@ export interface GuardOptions {
   dryRun?: boolean
   /**
    * Adopt a group whose killer is already disabled; it is left enabled at the end. v2, where no killer can
-   * be disabled: adopt a group that carries the mark of a hold. What that mark has noted is restored, as far
-   * as every user who could have written the mark may write it. Default false.
+   * be disabled: adopt a group that carries the mark of a hold. A value noted in the mark is restored only if every
+   * user who could have written the mark may also write that control file (docs/security.md). Default false.
    */
   takeOver?: boolean
   /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */

@@ -104,8 +104,9 @@ export interface HoldOptions {
   band?: Bytes
   /**
    * `'signals'`: who is stopped, and who a plan or a fallback may kill. `'children'` (default): the descendants
-   * of this process that are in the group or below it; one whose parent has ended and that was never seen before
-   * is none. `'members'`: all members but this process, its parents, its guardian and pid 1.
+   * of this process that are in the group or below it; one whose parent has ended is a descendant only if the guard
+   * has stopped it already or found it when it last looked near the line. `'members'`: all members but this process,
+   * its parents, its guardian and pid 1.
    */
   who?: 'children' | 'members'
   /**
