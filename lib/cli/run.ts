@@ -31,11 +31,14 @@ Prints on stderr what happens when it runs out of memory, and how it ended.
 
 Options:
   --max SIZE      the group's limit: bytes, or with K, M, G, T (powers of 1024); default: none
-  --delay MS      guard it: out of memory, its tasks wait up to MS milliseconds, then comes the fallback; default: 0
+  --delay MS      guard the group: if it is out of memory, its tasks wait up to MS milliseconds, then
+                  --fallback decides; default: 0, no guard
   --fallback F    kernel (default), kill-largest, kill-newest or kill-group
-  --raise SIZE    with --delay: raise the limit by SIZE, the first time that it is out of memory
-  --timeout MS    end all of it after MS milliseconds: SIGTERM, 2 s later SIGKILL
-  --fail-on-oom   exit status ${KILLED} if memory was the end of any of its processes, though it ended with 0
+  --raise SIZE    with --delay: raise the limit by SIZE, the first time that the group is out of memory
+  --timeout MS    end all processes of the group after MS milliseconds: SIGTERM, 2 s later SIGKILL;
+                  with --observe the command alone
+  --fail-on-oom   exit status ${KILLED} if a process of the group was certainly killed for its memory, although
+                  the command ended with 0
   --json [FILE]   the report as an object, to FILE, or to stderr instead of the lines there
   --observe       no group of its own: the command stays where you are. Needs no right
   --parent GROUP  make the group below this one; default: the group that you are in, on v2 the one
