@@ -61,10 +61,14 @@ export interface RemoveOptions {
   kill?: boolean
 }
 
-/** A group, real or simulated. */
+/**
+ * A group, real or simulated. Methods reject with ERR_CLOSED after {@link close}, and with ENOENT or ENODEV once the
+ * group is removed.
+ */
 export interface MemoryGroup extends AsyncDisposable {
   /** Absolute path of its directory when it was opened. */
   readonly path: string
+  /** That of the hierarchy which has the memory controller. */
   readonly version: CgroupVersion
 
   /**
@@ -91,6 +95,11 @@ export interface MemoryGroup extends AsyncDisposable {
    */
   peak(): Promise<number>
 
+  /**
+   * The group's own limits, as they are now: v1 memory.limit_in_bytes and memory.memsw.limit_in_bytes, v2 memory.max,
+   * memory.high, memory.swap.max and memory.oom.group. `max` is `Infinity` for the root. On v2 `high` of a group that a
+   * guard holds is the line at which it is held, unless it was lower before.
+   */
   limits(): Promise<MemoryLimits>
 
   /**
@@ -103,6 +112,7 @@ export interface MemoryGroup extends AsyncDisposable {
    */
   setLimits(limits: MemoryLimitsInit): Promise<void>
 
+  /** The kernel's own counters: v1 memory.oom_control and memory.failcnt, v2 memory.events (not in the root). */
   counters(): Promise<OomCounters>
 
   /** The processes in it, ascending; those not visible in this pid namespace are left out. */
@@ -136,7 +146,7 @@ export interface MemoryGroup extends AsyncDisposable {
    * Stops the members, those of groups below included, until {@link thaw}; resolves when all have
    * stopped. v1: the freezer group of the same path, which must have all of them; v2: cgroup.freeze.
    *
-   * @throws ERR_NO_FREEZER; ERR_SELF_IN_GROUP; ETIMEDOUT if some do not stop within 10 s (tasks that
+   * @throws ERR_NO_FREEZER; ERR_SELF_IN_GROUP; ERR_ROOT_GROUP; ETIMEDOUT if some do not stop within 10 s (tasks that
    * wait for memory do not): it is thawed again then
    */
   freeze(): Promise<void>
@@ -145,10 +155,12 @@ export interface MemoryGroup extends AsyncDisposable {
   thaw(): Promise<void>
 
   /**
-   * Asks the kernel to reclaim memory, as far as there is some. v2: about `size` bytes; v1
-   * (memory.force_empty): all that it can, whatever `size` is.
+   * Asks the kernel to reclaim memory, as far as there is some. v2 (memory.reclaim; before Linux 5.19 by lowering
+   * memory.high for a moment): about `size` bytes, `'max'` for all; v1 (memory.force_empty): all that it can, whatever
+   * `size` is (0: nothing).
    *
    * @returns bytes by which usage went down
+   * @throws ERR_ROOT_GROUP
    */
   reclaim(size: Bytes): Promise<number>
 
@@ -157,7 +169,7 @@ export interface MemoryGroup extends AsyncDisposable {
    * kernel's killer is enabled before. Watches of this process have reported all kills before it is gone.
    * The object stays open.
    *
-   * @throws EBUSY if there are members or groups below; ENOENT if it is gone already; with `kill` also
+   * @throws EBUSY if there are members or groups below; ENOENT if it is gone already; ERR_ROOT_GROUP; with `kill` also
    * what {@link kill} throws
    */
   remove(options?: RemoveOptions): Promise<void>
@@ -166,7 +178,7 @@ export interface MemoryGroup extends AsyncDisposable {
    * Reports the group's OOMs, the kernel's kills in it and its removal; changes nothing. Armed
    * when it returns: what happens between now and the first `next()` is not lost.
    *
-   * @throws ERR_CLOSED; ENOENT or ENODEV for a group that is gone; AbortError for a signal that has
+   * @throws ERR_CLOSED; ERR_ROOT_GROUP; ENOENT or ENODEV for a group that is gone; AbortError for a signal that has
    * aborted already
    */
   watch(options?: WatchOptions): OomWatch
@@ -182,7 +194,10 @@ export interface MemoryGroup extends AsyncDisposable {
    * limit is taken away usage is below the threshold, which is `Infinity` then. Since the kernel has no event
    * for a changed limit, such a threshold is sampled on v1 too.
    *
-   * @throws ERR_NO_LIMIT for a share, if the group has no limit
+   * The iterator ends when the group is removed.
+   *
+   * @throws ERR_NO_LIMIT for a share, if the group has no limit; ERR_CLOSED; ENOENT or ENODEV for a group that is gone;
+   * AbortError for a signal that has aborted already
    */
   watchUsage(size: UsageSize, options?: SubscriptionOptions): EventIterator<UsageEvent>
 
@@ -193,6 +208,12 @@ export interface MemoryGroup extends AsyncDisposable {
    * read that file and set no trigger in it, the sentinel samples it ten times a window
    * ({@link PressureEvent.sampled}): a read-only cgroupfs, a group of another user, a `windowMs` that takes
    * CAP_SYS_RESOURCE.
+   *
+   * The iterator ends when the group is removed; one for the whole system's stalls does not.
+   *
+   * @throws ERR_CGROUP_UNSUPPORTED for `level` on v2; ENOENT or EOPNOTSUPP for `kind` where the kernel has no PSI, or
+   * has it switched off; ERR_CLOSED; ENOENT or ENODEV for a group that is gone; AbortError for a signal that has
+   * aborted already
    */
   watchPressure(options: PressureOptions): EventIterator<PressureEvent>
 
@@ -201,10 +222,19 @@ export interface MemoryGroup extends AsyncDisposable {
    * `delayMs` each time: then the fallback decides. In force when it resolves.
    *
    * @throws ERR_KILLER_DISABLED if the killer is disabled already (see `takeOver`);
-   * ERR_ROOT_GROUP; ERR_CGROUP_UNSUPPORTED for `thrash` on v1, or where the kernel has no stall information (PSI);
-   * ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low; ERR_GUARDIAN_MISSING and
-   * ERR_GUARDIAN_INSIDE; EROFS or EACCES where the group cannot be written, see {@link HoldOptions.by};
-   * AbortError
+   * ERR_PLAN_NEEDED if this process is in the group or below it and the plan does not begin with a step `'headroom'` or
+   * `'ballast'` at 0 ms (not by signals);
+   * ERR_SELF_IN_GROUP if this process is in the group or below it and a step `'freeze'`, or on v2 `hold.freeze:
+   * 'always'`, would freeze it (not by signals);
+   * ERR_NO_FREEZER on v1 for a step `'freeze'` without a freezer group that has all members;
+   * ERR_CGROUP_UNSUPPORTED for `thrash` on v1, or where the kernel has no stall information (PSI); on v1 before Linux
+   * 5.11 for a group that does not count those below it (memory.use_hierarchy 0); by signals for a step `'headroom'` or
+   * `'reclaim'`;
+   * EROFS or EACCES where the group cannot be written, see {@link HoldOptions.by};
+   * ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low;
+   * ERR_GUARDIAN_MISSING and ERR_GUARDIAN_INSIDE;
+   * EMFILE where descriptors are short: six for each group, ten in the guardian; ENOSPC past 43,008 groups;
+   * ERR_ROOT_GROUP; ERR_CLOSED; AbortError; TypeError or RangeError for options, before anything is touched
    */
   guard(options: GuardOptions): Promise<OomGuard>
 
@@ -230,20 +260,24 @@ export interface GuardOptions {
   delayMs: number
   /** Default `'kernel'`; where the group is held by signals `'kill-largest'`, see {@link HoldOptions.by}. */
   fallback?: Fallback
-  /** At most 16 steps. */
+  /** At most 16 steps, each `afterMs` below `delayMs`. Not with `policy`: ERR_INVALID_ARG_VALUE. Default: none. */
   plan?: readonly PlanStep[]
-  /** What is done, the mildest step first; makes the plan. Where it ends with a kill, that is the default fallback. */
+  /**
+   * What is done, the mildest step first; makes the plan, so that the same bounds hold. Where it ends with a kill, that
+   * is the default fallback.
+   */
   policy?: readonly PolicyStep[]
+  /** What steps `'headroom'` and `'ballast'` of the plan take from. */
   reserve?: GuardReserve
   /**
-   * An episode also begins when the group thrashes, {@link OomEpisode.reason}. v2 alone, held by the kernel or by signals:
-   * v1 has no stall information of a group. Default: none.
+   * An episode also begins when the group thrashes, {@link OomEpisode.reason}. v2 alone, held by the kernel or by
+   * signals: v1 has no stall information of a group. Default: none.
    *
-   * Such an episode has the same plan, delay and fallback. No task of it waits for the guard. If this process dies, the
-   * group is as without a guard, so the guardian does not act. With the fallback `'kernel'` the fallback of such an
-   * episode is `'kill-largest'`, since the kernel would find memory to reclaim and kill no process; a step `'kernel'` of
-   * the plan and {@link OomEpisode.yield} carry out the fallback at once. If the group runs out of memory meanwhile, the
-   * episode goes on, with the deadline that it has.
+   * Such an episode has the same plan, delay and fallback. No task of it waits for the guard. If this process dies,
+   * the group is as without a guard, so the guardian does not act. With the fallback `'kernel'` the fallback of such
+   * an episode is `'kill-largest'`, since the kernel would find memory to reclaim and kill no process; a step
+   * `'kernel'` of the plan and {@link OomEpisode.yield} carry out the fallback at once. If the group runs out of memory
+   * meanwhile, the episode goes on, with the deadline that it has.
    */
   thrash?: ThrashOptions
   /** The process that keeps the promise when this one cannot. Default true. */
@@ -258,7 +292,10 @@ export interface GuardOptions {
    * user who could have written the mark may also write that control file (docs/security.md). Default false.
    */
   takeOver?: boolean
-  /** How far `extend()` and `setDelay()` may go, milliseconds. Default 10 × delayMs. */
+  /**
+   * How far `extend()` and `setDelay()` may go, milliseconds; integer, `delayMs` to 2**31 - 1. Default 10 × delayMs, at
+   * most 2**31 - 1.
+   */
   maxDelayMs?: number
   /** What holds the group, and how. On v1 with `by: 'kernel'` its `band` and `freeze` have no effect. */
   hold?: HoldOptions
@@ -275,7 +312,10 @@ export interface GuardOptions {
   signal?: AbortSignal
 }
 
-/** A guarded group ran out of memory, or thrashes. Methods reject with ERR_EPISODE_ENDED once it has ended. */
+/**
+ * A guarded group ran out of memory, or thrashes. Once the episode has ended, methods reject with ERR_EPISODE_ENDED;
+ * {@link extend} throws it.
+ */
 export interface OomEpisode {
   /** Counts up from 1 within a guard. */
   readonly id: number
@@ -299,7 +339,8 @@ export interface OomEpisode {
    * Raises the limit to an absolute size, or by an amount; on v1 memsw too, in the right order, on v2
    * the line with it.
    *
-   * @throws ERR_LIMIT_NOT_RAISED: it would be no higher than it is
+   * @throws ERR_LIMIT_NOT_RAISED: it would be no higher than it is; RangeError if `by` is 0; what
+   * {@link MemoryGroup.setLimits} rejects with, such as EROFS or EACCES where the group is held by signals
    */
   raiseLimit(to: Bytes | { by: Bytes }): Promise<void>
   /**
@@ -321,37 +362,51 @@ export interface OomEpisode {
    *
    * @param to default `'all'`
    * @returns the pids signalled
+   * @throws as {@link kill}
    */
   sendSignal(signal: NodeJS.Signals, to?: 'all' | 'largest' | number): Promise<number[]>
   /**
    * Moves a member to another group. What it has been charged for stays with this group, on v1 and
-   * v2 alike: only what it allocates from now on is charged to the other.
+   * v2 alike: only what it allocates from now on is charged to the other. It needs no `force`.
+   *
+   * @throws ESRCH: `pid` is no member of the group or of one below it; EACCES without write access to cgroup.procs of
+   * `to`; ERR_CLOSED if `to` is
    */
   move(pid: number, to: MemoryGroup): Promise<void>
   /**
-   * More time: moves the deadline by `ms` (1 or more), to at most `maxDelayMs` after the clock's start.
+   * More time: moves the deadline by `ms` milliseconds (integer, 1 or more), to at most `maxDelayMs` after the clock's
+   * start.
    *
-   * @throws RangeError beyond it
+   * @throws RangeError beyond it; ERR_EPISODE_ENDED
    */
   extend(ms: number): void
-  /** Lets the kernel's killer decide now. In a group that only thrashes the fallback acts, see {@link GuardOptions.thrash}. */
+  /** Lets the kernel's killer decide now. In a group that thrashes the fallback acts: {@link GuardOptions.thrash}. */
   yield(): Promise<void>
 }
 
 /**
  * Takes OOM handling of a group over from the kernel, for at most the delay. Iterating gives the
- * episodes, and is optional. Keeps the event loop alive only while it is iterated: waiting for an
- * episode's `ended` elsewhere does not.
+ * episodes, and is optional. Each iterator has the episodes from its start on, the first one also the newest 64 from
+ * before. While 1,024 of them wait for a slow consumer, new ones are dropped ({@link GuardStats.missed}). Keeps the
+ * event loop alive only while it is iterated: waiting for an episode's `ended` elsewhere does not.
  */
 export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
+  /** The guarded group, the one that {@link MemoryGroup.guard} was called on. */
   readonly group: MemoryGroup
+  /** Milliseconds, as {@link setDelay} has set it last. */
   readonly delayMs: number
   /** What holds the group: its control files, or signals to its members. */
   readonly heldBy: 'kernel' | 'signals'
+  /** Counted from when the guard was armed; a new object each time it is read. */
   readonly stats: GuardStats
-  /** Restarts a running episode's clock too. 0: the kernel decides from now on. */
+  /**
+   * Restarts a running episode's clock too. 0: the kernel decides from now on.
+   *
+   * @param ms milliseconds; integer, 0 to `maxDelayMs`
+   * @throws RangeError beyond it; ERR_CLOSED once the guard is disposed
+   */
   setDelay(ms: number): void
-  /** Restores what was found, in the group and in every descendant. */
+  /** Restores what was found, in the group and in every descendant. Idempotent. */
   dispose(): Promise<void>
   [Symbol.asyncIterator](): AsyncIterableIterator<OomEpisode>
 }

@@ -17,14 +17,17 @@ interface StepBase {
 /** Raise the group's limit for the rest of the episode; it is lowered again as far as usage allows. */
 export interface HeadroomStep extends StepBase {
   action: 'headroom'
-  /** Default `reserve.headroom`. */
+  /** By how much, more than 0. Default `reserve.headroom`; without that RangeError. */
   bytes?: Bytes
 }
-/** Free the resident memory that this process keeps in reserve: madvise(2). Needs `reserve.ballast`. */
+/**
+ * Free the resident memory that this process keeps in reserve: madvise(2). Without `reserve.ballast`
+ * ERR_INVALID_ARG_VALUE.
+ */
 export interface BallastStep extends StepBase {
   action: 'ballast'
 }
-/** Ask the kernel to reclaim all that it can; v1: memory.force_empty, v2: memory.reclaim. */
+/** Ask the kernel to reclaim all that it can; v1: memory.force_empty, v2: memory.reclaim (before Linux 5.19 ENOENT). */
 export interface ReclaimStep extends StepBase {
   action: 'reclaim'
 }
@@ -32,7 +35,7 @@ export interface ReclaimStep extends StepBase {
 export interface SignalStep extends StepBase {
   action: 'signal'
   signal: NodeJS.Signals
-  /** Members, the one with the largest resident size, or one pid of the group. Default `'all'`. */
+  /** All members, the one with the largest resident size, or one pid of the group (1 to 2**22). Default `'all'`. */
   to?: 'all' | 'largest' | number
 }
 /**
@@ -48,16 +51,17 @@ export type PlanStep = HeadroomStep | BallastStep | ReclaimStep | SignalStep | P
 
 export type PlanAction = PlanStep['action']
 
-/** Raise the group's limit by that much, for good. */
+/** Raise the group's limit, for good. */
 export interface PolicyRaise {
+  /** By how much, more than 0. */
   raise: Bytes
 }
 /** Ask all members to end. */
 export interface PolicySignal {
   signal: NodeJS.Signals
-  /** By how much the limit is higher for the rest of the episode: what they need to end in an orderly way. */
+  /** By how much, more than 0, the limit is raised for the rest of the episode, for them to end. Default: none. */
   headroom?: Bytes
-  /** Milliseconds until the next step follows. Default: half of what is left of the delay. */
+  /** Milliseconds until the next step follows; integer, 0 to 2**31 - 1. Default: half of what is left of the delay. */
   waitMs?: number
 }
 
@@ -70,14 +74,19 @@ export interface PolicySignal {
  * follow each other within each episode, until it ends: after a signal the next step comes after `waitMs`, after a kill
  * 200 ms later. They are a native plan, which needs no JavaScript. A raise needs some: the first step behind the raises
  * comes 500 ms after the episode's start, or after half of `delayMs` if that is less. A raise that this process has not
- * made by then (by the deadline, if only raises are given) is kept for the group's next episode.
+ * made by then (by the deadline, if only raises are given) is kept for the group's next episode. A step that would come
+ * at `delayMs` or later is a RangeError.
  */
 export type PolicyStep = PolicyRaise | PolicySignal | 'kill-largest' | 'kill-newest' | 'kill-group'
 
+/** What is set aside for steps of a plan, when the guard is armed. */
 export interface GuardReserve {
-  /** Bytes by which the limit may be raised during an episode. */
+  /** What a step `'headroom'` without `bytes` raises the limit by, bytes. Nothing is taken from the group for it. */
   headroom?: Bytes
-  /** Bytes of resident, locked memory of this process that are freed during an episode. */
+  /**
+   * Bytes of resident, locked memory of this process, which a step `'ballast'` frees; more than 0. It is made resident
+   * again after the episode, once the group has room. ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low.
+   */
   ballast?: Bytes
 }
 
@@ -97,9 +106,9 @@ export interface HoldOptions {
   /** Default `'kernel'`. `'auto'`: the kernel's where it can be had, else signals; {@link OomGuard.heldBy}. */
   by?: 'kernel' | 'signals' | 'auto'
   /**
-   * How far below the limit the line lies; at most half of the limit is taken. Default for `'kernel'` (v2) a
-   * 16th of it, at least 2 and at most 512 MiB; for `'signals'` a 16th, at least 32 and at most 256 MiB, and at
-   * most a quarter of the limit.
+   * How far below the limit the line lies, bytes, more than 0; at most half of the limit is taken. Default for
+   * `'kernel'` (v2) a 16th of it, at least 2 and at most 512 MiB; for `'signals'` a 16th, at least 32 and at most
+   * 256 MiB, and at most a quarter of the limit.
    */
   band?: Bytes
   /**
@@ -118,17 +127,17 @@ export interface HoldOptions {
 }
 
 /**
- * When a group thrashes: all of its tasks stall at its limit, since the kernel takes back what they have in use, and they
- * read it again. A group that is too small for what it works on can stand so for hours with no OOM.
+ * When a group thrashes: all of its tasks stall at its limit, since the kernel takes back what they have in use, and
+ * they read it again. A group that is too small for what it works on can do so for hours with no OOM.
  *
- * What counts is the time of `full` in the group's `memory.pressure` (Linux documentation, accounting/psi), while usage is
- * within an eighth of `memory.max` or `memory.high`, up to 20 ms for each page that was in use, was taken back and was read
- * again (in `memory.stat`: `workingset_restore_file`, and `workingset_refault_anon`, since all that is swapped in was in
- * use). So neither files count that are read once, whatever their size, nor the hold itself, which lets tasks sleep at its
- * line. These files are read at most ten times a window, and not at all while nothing stalls.
+ * What counts is the time of `full` in the group's `memory.pressure` (Linux documentation, accounting/psi), while usage
+ * is within an eighth of `memory.max` or `memory.high`, up to 20 ms for each page that was in use, was taken back and
+ * was read again (in `memory.stat`: `workingset_restore_file`, and `workingset_refault_anon`, since all that is swapped
+ * in was in use). So neither files count that are read once, whatever their size, nor the hold itself, which lets tasks
+ * sleep at its line. These files are read at most ten times a window, and not at all while nothing stalls.
  */
 export interface ThrashOptions {
-  /** An episode begins when all tasks have stalled for so many milliseconds within the window; integer, 1 to `windowMs`. */
+  /** Milliseconds of stall within the window with which an episode begins; integer, 1 to `windowMs`. */
   stallMs: number
   /** Milliseconds; integer, 500 to 60000. */
   windowMs: number
@@ -170,8 +179,8 @@ export interface StepReport {
   /** 0, or a negative errno; below -5000: one of the package's own codes. */
   errno: number
   /**
-   * Its name, such as `'EBUSY'`; `'EINPROGRESS'`: it had not answered when the episode ended, and what came of it is not
-   * known; `'ERR_UNSEEN_MEMBERS'`: which member is the largest is unknown.
+   * Its name, such as `'EBUSY'`; `'EINPROGRESS'`: it had not answered when the episode ended, and what came of it is
+   * not known; `'ERR_UNSEEN_MEMBERS'`: which member is the largest is unknown.
    */
   code?: string
   /** Processes killed or signalled by it, as far as it has answered. */
@@ -184,6 +193,7 @@ export interface StepReport {
 
 /** A signal that the library has sent during an episode. */
 export interface EpisodeSignal {
+  /** The process that it was sent to. */
   pid: number
   signal: NodeJS.Signals
   /** When the step was started, or `kill()` called. */
@@ -194,6 +204,7 @@ export interface EpisodeSignal {
 
 /** A process that was in the group when an episode began. */
 export interface EpisodeMember {
+  /** As this process sees it: pid_namespaces(7). */
   pid: number
   /** The kernel's name of it, at most 15 bytes: proc_pid_comm(5). Any character may be in it. */
   name: string
@@ -201,18 +212,23 @@ export interface EpisodeMember {
   resident: number
 }
 
-/** The group at one moment of an episode, bytes. */
+/** The group at one moment of an episode, bytes; `Infinity`: no limit. */
 export interface EpisodeSample {
+  /** When it was taken. */
   at: MonotonicNs
   /** Page cache included. */
   usage: number
+  /** v1 memory.limit_in_bytes, v2 memory.max; headroom of the plan included. */
   limit: number
   /** Where the group is held: the limit itself on v1, below it on v2 and where it is held by signals. */
   line: number
 }
 
+/** How an episode ended and what was done in it: {@link OomEpisode.ended}. */
 export interface EpisodeEnd {
+  /** What ended it. */
   outcome: Outcome
+  /** When the sentinel saw the end; when the guardian acted, if the sentinel saw nothing of the episode. */
   at: MonotonicNs
   /** Nanoseconds from the deadline to the fallback being carried out; 0 where none was. */
   lateNs: number
@@ -251,15 +267,17 @@ export interface EpisodeEnd {
   summary: string
 }
 
+/** Counts of a guard, since it was armed. */
 export interface GuardStats {
   /** Episodes begun. */
   episodes: number
+  /** Episodes ended, by outcome; each outcome is there, with 0 to begin with. */
   byOutcome: Record<Outcome, number>
-  /** Worst of `EpisodeEnd.lateNs`. */
+  /** Worst of `EpisodeEnd.lateNs`, nanoseconds. */
   worstLateNs: number
-  /** Time spent out of memory in all, nanoseconds. */
+  /** How long ended episodes have lasted in all, nanoseconds. */
   totalOomNs: number
-  /** Groups guarded now, descendants included. */
+  /** Groups guarded now, descendants included; 0 once the guard is disposed. */
   groups: number
   /** Episodes whose report did not fit into the queue of a consumer that is too slow. */
   missed: number

@@ -4,7 +4,10 @@ import type { Bytes } from './common.js'
 /** The version of the cgroup interface that a group belongs to: cgroups(7). */
 export type CgroupVersion = 1 | 2
 
-/** The limits of a group. A field is `undefined` where the group's version has no such file. */
+/**
+ * The limits of a group: kernel Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst. A field is
+ * `undefined` where the group's version, or the kernel, has no such file.
+ */
 export interface MemoryLimits {
   /** Bytes; `Infinity`: none. v1 `memory.limit_in_bytes`, v2 `memory.max`. */
   max: number
@@ -19,11 +22,18 @@ export interface MemoryLimits {
   oomGroup?: boolean | undefined
 }
 
-/** Limits to set: each field that is present is written, the others stay as they are. */
+/** {@link MemoryLimits} to set: each field that is present is written, the others stay as they are. */
 export interface MemoryLimitsInit {
+  /** Bytes; `'max'`: no limit. v1 `memory.limit_in_bytes`, v2 `memory.max`. */
   max?: Bytes
+  /** Bytes; `'max'`: no limit. v2 `memory.high`; ERR_CGROUP_UNSUPPORTED on v1. */
   high?: Bytes
+  /**
+   * Bytes of swap on top of memory; `'max'`: no limit. v2 `memory.swap.max`, v1 `memory.memsw.limit_in_bytes`.
+   * ERR_CGROUP_UNSUPPORTED where swap is not accounted, and on v1 for a group without `max`.
+   */
   swapMax?: Bytes
+  /** v2 `memory.oom.group`; ERR_CGROUP_UNSUPPORTED on v1. */
   oomGroup?: boolean
 }
 
@@ -31,7 +41,8 @@ export interface MemoryLimitsInit {
 export interface MemoryGroupInit extends MemoryLimitsInit {
   /**
    * False: its processes do not swap, as with `swapMax: 0`, but a machine that does not account for swap is no
-   * error: there is nothing to set there. Default true: as the kernel has it.
+   * error: there is nothing to set there. Together with `swapMax` ERR_INVALID_ARG_VALUE. Default true: as the kernel
+   * has it.
    */
   swap?: boolean
 }

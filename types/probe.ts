@@ -19,7 +19,10 @@ export type PlaceKind = 'delegated' | 'container' | 'systemd' | 'read-only' | 'n
 /** Where this process stands, and what would give it more. */
 export interface ProbePlace {
   kind: PlaceKind
-  /** What has left its signs: `'docker'`, `'podman'`, `'nerdctl'`, `'containerd'`, `'cri-o'`, `'gke'`, `'container'`, `'systemd'`, or null. */
+  /**
+   * What has left its signs: `'docker'`, `'podman'`, `'nerdctl'`, `'containerd'`, `'cri-o'`, `'gke'`, `'container'`,
+   * `'systemd'`, or null.
+   */
   runtime: string | null
   /** The unit of systemd around this process, or null. */
   unit: string | null
