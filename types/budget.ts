@@ -22,7 +22,10 @@ export interface BudgetOptions {
   delayMs?: number
 }
 
-/** What `child_process.spawn()` takes; `stdio` is `'inherit'` unless given. */
+/**
+ * What `child_process.spawn()` takes; `stdio` is `'inherit'` unless given. Where jobs have no group of their own, they
+ * run `detached` and with `oomScoreAdj: 500`, whatever is given.
+ */
 export interface BudgetJobOptions extends Omit<SpawnOptions, 'timeout' | 'signal'> {
   /** What the job is expected to use at its peak, bytes. Default: {@link name}'s largest peak of its last five runs,
    * else the budget divided by `most`. */

@@ -17,12 +17,13 @@ export interface ExitReport {
   origin?: OomOrigin | 'machine'
   /**
    * Who killed: the kernel's OOM killer, a guard of this process (its plan, its fallback, its guardian or the program
-   * by `episode.kill()`), or another program; this program's own `child.kill()` counts as one (`'other'`). Absent where no
-   * process was killed, as far as that is known.
+   * by `episode.kill()`), or another program; this program's own `child.kill()` counts as one (`'other'`). Absent where
+   * no process was killed, as far as that is known.
    */
   by?: 'kernel' | 'guard' | 'other'
   /** Of the child, as its `'exit'` event has it; null, too, if it was never started. */
   code: number | null
+  /** The signal that ended the child, as its `'exit'` event has it; null if it exited, or was never started. */
   signal: NodeJS.Signals | null
   /** Tasks of the group, and of those below it, that the kernel's OOM killer has killed; at least, if it is gone. */
   kernelKills: number

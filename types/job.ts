@@ -6,7 +6,10 @@ import type { MemoryGroup } from './group.js'
 import type { PolicyStep } from './guard.js'
 
 export interface RunOptions extends Omit<SpawnOptions, 'timeout'> {
-  /** The job's limit, bytes. Default `'max'`. */
+  /**
+   * The job's limit, bytes. Default `'max'`. If no group can be made for it, the job runs without a limit; the first
+   * such job is a process warning (`OOM_JOB_UNLIMITED`).
+   */
   max?: Bytes
   /** False: the job does not swap, where swap is accounted. Default true. */
   swap?: boolean
@@ -16,11 +19,14 @@ export interface RunOptions extends Omit<SpawnOptions, 'timeout'> {
    * `delayMs` the group that this process is in is guarded by signals, as long as such jobs run.
    */
   parent?: MemoryGroup
-  /** Milliseconds after which the job is ended with all that it has started: `killSignal` (SIGTERM), SIGKILL 2 s later. */
+  /**
+   * Milliseconds after which the job is ended with all that it has started: `killSignal` (SIGTERM), SIGKILL 2 s later.
+   * Integer, 1 to 2**31 - 1. Default: none.
+   */
   timeoutMs?: number
   /** What is done when it is out of memory, as of `guard()`. Default: nothing, the kernel kills. */
   policy?: readonly PolicyStep[]
-  /** Of the guard, milliseconds. Default 5000 with a `policy`, else 0: no guard. */
+  /** Of the guard, milliseconds; integer, 0 to 2**31 - 1. Default 5000 with a `policy`, else 0: no guard. */
   delayMs?: number
   /**
    * The last so many bytes of stdout and of stderr are in the report. Default 1 MiB; false: both are inherited.
@@ -34,18 +40,25 @@ export interface RunOptions extends Omit<SpawnOptions, 'timeout'> {
 export interface TimelineEntry {
   /** Milliseconds from the start of the job. */
   atMs: number
+  /**
+   * `'started'`, `'ended'`: the command. `'out-of-memory'`: the kernel reported an OOM to the job's own group;
+   * `'killed'`: it killed there. `'episode'`, `'episode-end'`: of the guard. `'timeout'`: `timeoutMs` are over.
+   */
   event: 'started' | 'out-of-memory' | 'killed' | 'episode' | 'episode-end' | 'timeout' | 'ended'
   /** A sentence without its full stop. */
   text: string
 }
 
 export interface JobReport extends ExitReport {
-  /** UTF-8; absent where it is not captured. */
+  /** The last {@link RunOptions.capture} bytes, as UTF-8; absent where it is not captured. */
   stdout?: string
+  /** As {@link stdout}. */
   stderr?: string
-  /** From the start to the end of the command. */
+  /** Milliseconds from the start to the end of the command. */
   durationMs: number
+  /** What happened, in order of time. */
   timeline: readonly TimelineEntry[]
+  /** `timeoutMs` were over before the command had ended. */
   timedOut: boolean
   /**
    * Whether the job had a group of its own. False where none can be made: the job has run without a limit of its own

@@ -26,7 +26,7 @@ export interface OomHappened extends GroupEvent {
 
 export interface KernelKilled extends GroupEvent {
   type: 'kill'
-  /** How many tasks the kernel's OOM killer killed since the last event of this type. */
+  /** How many tasks the kernel's OOM killer killed since the last event of this type of this group. */
   count: number
   counters: OomCounters
 }
@@ -34,6 +34,7 @@ export interface KernelKilled extends GroupEvent {
 /** The group was throttled at `memory.high`, or met `memory.max`: v2 only, where requested with `events`. */
 export interface LimitMet extends GroupEvent {
   type: 'high' | 'max'
+  /** How many times since the last event of this type of this group. */
   count: number
   counters: OomCounters
 }
@@ -41,13 +42,16 @@ export interface LimitMet extends GroupEvent {
 /** The last event of a group. */
 export interface GroupRemoved extends GroupEvent {
   type: 'removed'
+  /** As they were last read before the removal. */
   counters?: OomCounters
 }
 
 /** The consumer was too slow and the queue was full: `missed` events are not delivered. */
 export interface EventsOverflowed {
   type: 'overflow'
+  /** The time of the first event that is not delivered. */
   at: MonotonicNs
+  /** Events that are not delivered, of all groups together. */
   missed: number
 }
 
@@ -68,7 +72,9 @@ export interface WatchOptions {
  * `await using`, a signal) takes effect at once; what has not been taken by then is dropped.
  */
 export interface EventIterator<T> extends AsyncIterableIterator<T>, AsyncDisposable {
+  /** From now on it keeps the event loop alive, as at its start, until it ends. */
   ref(): this
+  /** From now on it does not keep the event loop alive. */
   unref(): this
   next(): Promise<IteratorResult<T, undefined>>
   return(): Promise<IteratorResult<T, undefined>>
@@ -96,7 +102,7 @@ export interface UsageEvent extends GroupEvent {
   usage: number
   /** The threshold, bytes; of a share of the limit what it was then, `Infinity` without a limit. */
   threshold: number
-  /** Whether usage is now above the threshold: crossings are reported in both directions. */
+  /** Whether usage is now at or above the threshold: crossings are reported in both directions. */
   above: boolean
   /** Crossings since the last event. */
   count: number
@@ -107,22 +113,34 @@ export interface SubscriptionOptions {
   signal?: AbortSignal
 }
 
+/**
+ * How hard reclaim has become. `'low'`: the kernel reclaims for new allocations. `'medium'`: it may swap, or reclaim
+ * page cache in use. `'critical'`: the group thrashes, and an OOM is near. A watch of a level reports higher ones too.
+ */
 export type PressureLevel = 'low' | 'medium' | 'critical'
+/**
+ * Whose pressure a watch reports. `'default'`: that of the group and of those below, unless a watch below has been
+ * notified of it. `'hierarchy'`: that of the group and of those below, in any case. `'local'`: that of the group alone.
+ */
 export type PressureMode = 'default' | 'hierarchy' | 'local'
 
 /** v1 `memory.pressure_level`: kernel Documentation/admin-guide/cgroup-v1/memory.rst, section 11. */
 export interface LevelPressureOptions extends SubscriptionOptions {
   level: PressureLevel
-  /** Default `'default'`: not passed on to ancestors once a group has been notified. */
+  /** Default `'default'`. */
   mode?: PressureMode
 }
 
 /** PSI: kernel Documentation/accounting/psi.rst. On v1 the system's, on v2 the group's. */
 export interface StallPressureOptions extends SubscriptionOptions {
+  /** `'some'`: at least one task waits for memory. `'full'`: all tasks that are not idle do, at the same time. */
   kind: 'some' | 'full'
-  /** Milliseconds of stall within the window that are reported; more than 0, at most windowMs. */
+  /** Milliseconds of stall within the window that are reported; at least 0.001, at most windowMs. */
   stallMs: number
-  /** 500 to 10000. Without CAP_SYS_RESOURCE the kernel takes only multiples of 2000; others are sampled. */
+  /**
+   * Milliseconds; integer, 500 to 10000. Without CAP_SYS_RESOURCE the kernel takes only multiples of 2000; others are
+   * sampled.
+   */
   windowMs: number
 }
 
@@ -130,6 +148,7 @@ export type PressureOptions = LevelPressureOptions | StallPressureOptions
 
 export interface PressureEvent extends GroupEvent {
   type: 'pressure'
+  /** How many notifications since the last event. */
   count: number
   /** With levels: the requested level. */
   level?: PressureLevel
@@ -151,5 +170,6 @@ export interface ServicePressureEvent {
   source: string
   /** When the sentinel was woken: the first, if several were joined. */
   at: MonotonicNs
+  /** How many notifications since the last event. */
   count: number
 }
