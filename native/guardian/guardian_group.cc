@@ -61,6 +61,11 @@ int GuardianGroup::look(Sample& sample) {
   if (int err = back_end_->sample(sample)) return err;
   // If the killer is enabled, the parent has meant it, or this process has.
   sample.let_in = false;
+  // Past a line nobody waits whom the sentinel has let go.
+  const bool kernels = slot && slot->state.load() == SlotState::kKernel && config_.parent_alive;
+  if (kernels && back_end_->traits().stands_past_line && !back_end_->frozen()) {
+    sample.need = std::min(sample.need, Need::kNear);
+  }
   kills_ = sample.kills;
   usage_ = sample.usage;
   uint64_t own = slot ? slot->own_limit.load() : 0;

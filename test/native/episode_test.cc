@@ -1647,27 +1647,111 @@ TEST_CASE("a kill that has ended it is not hidden by the guard's end") {
   CHECK(rig.outcome() == Outcome::kKilled);
 }
 
-TEST_CASE(
-    "a group that may stand past its line is sampled each 100 ms when the kernel has nothing to "
-    "decide") {
-  for (bool stands : {false, true}) {
-    CAPTURE(stands);
-    EpisodeConfig config = guard();
-    config.traits.stands_past_line = stands;
-    Rig rig(config);
-    rig.starve();
-    CHECK(rig.after(100) == "letgo");
-    rig.after(500);
-    CHECK(rig.machine.next_wake() - rig.now == 1 * kMs);
-    rig.after(500);
-    CHECK(rig.machine.next_wake() - rig.now == (stands ? 100 : 1) * kMs);
-    // A kill is followed as closely as ever.
-    rig.sample.kills++;
-    rig.after(1);
-    CHECK(rig.machine.next_wake() - rig.now == 1 * kMs);
-    rig.relieve();
-    CHECK(rig.after(1) == "hold end");
+// As the hold by signals is: the limit 100, the line 84.
+struct PastLine : Rig {
+  static EpisodeConfig with(Fallback fallback) {
+    EpisodeConfig config = guard(100, fallback);
+    config.traits = {.waits_in_fault = false, .stands_past_line = true};
+    return config;
   }
+  explicit PastLine(Fallback fallback = Fallback::kKernel) : Rig(with(fallback)) {
+    sample.limit = 100 * kMiB;
+    sample.band = 16 * kMiB;
+    use(50);
+  }
+  // As often as it is to be sampled.
+  std::string pass(int64_t ms) {
+    std::string said;
+    for (const int64_t until = now + ms * kMs; now < until && said.empty();) {
+      now = std::min(until, next_wake());
+      said = look();
+    }
+    return said;
+  }
+  void use(uint64_t mib) {
+    sample.usage = mib * kMiB;
+    sample.need = mib >= 84 ? Need::kStarved : Need::kFine;
+  }
+};
+
+TEST_CASE("where the kernel has nothing to decide past a line, the episode ends, and they go on") {
+  PastLine rig;
+  rig.use(86);
+  CHECK(rig.after(1) == "begin");
+  CHECK(rig.after(100) == "letgo");
+  CHECK(rig.pass(999) == "");
+  CHECK(rig.pass(1) == "end");
+  CHECK(rig.outcome() == Outcome::kFallback);
+  CHECK(rig.machine.standing());
+  CHECK(rig.machine.grip() == Grip::kKernelsTurn);
+  CHECK(rig.pass(200) == "");
+  CHECK(rig.machine.next_wake() - rig.now == 10 * kMs);
+  rig.use(87);
+  CHECK(rig.after(10) == "");
+  SUBCASE("until it has grown by an eighth of the band") {
+    rig.use(88);
+    CHECK(rig.after(10) == "hold begin");
+    CHECK_FALSE(rig.machine.standing());
+  }
+  SUBCASE("until it has been below the line") {
+    rig.use(80);
+    CHECK(rig.after(10) == "hold");
+    rig.use(84);
+    CHECK(rig.after(10) == "begin");
+  }
+  SUBCASE("until another delay is set") {
+    CHECK(rig.tell(Fact::kSetDelay, 50 * kMs) == "hold begin");
+  }
+  SUBCASE("until the guard ends") { CHECK(rig.tell(Fact::kCancel) == ""); }
+}
+
+TEST_CASE("a kill by the kernel past a line ends its turn, wherever that leaves the group") {
+  PastLine rig;
+  rig.use(86);
+  rig.after(1);
+  rig.after(100);
+  rig.sample.kills++;
+  rig.after(1);
+  CHECK(rig.pass(99) == "");
+  CHECK(rig.pass(1) == "end");
+  CHECK(rig.machine.end().kernel_kills == 1);
+  CHECK(rig.machine.standing());
+}
+
+TEST_CASE("past a line, what a fallback's kill leaves is the next episode") {
+  PastLine rig(Fallback::kKillLargest);
+  rig.use(90);
+  rig.after(1);
+  CHECK(rig.after(100) == "fallback");
+  CHECK(rig.answer(Fact::kFallbackDone, 1) == "");
+  rig.use(86);
+  CHECK(rig.after(99) == "");
+  CHECK(rig.after(1) == "end begin");
+  CHECK(rig.outcome() == Outcome::kFallback);
+  CHECK(rig.machine.deadline() - rig.now == 100 * kMs);
+  // Nobody to be killed: nobody is kept.
+  CHECK(rig.after(100) == "fallback");
+  CHECK(rig.answer(Fact::kFallbackDone, 0) == "letgo");
+}
+
+TEST_CASE("a kill by the kernel before an episode past a line is that episode's") {
+  PastLine rig;
+  rig.after(1);
+  rig.sample.kills++;
+  rig.use(86);
+  CHECK(rig.after(1) == "begin");
+  rig.use(50);
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kKilled);
+  CHECK(rig.machine.end().kernel_kills == 1);
+  // Once.
+  rig.use(86);
+  CHECK(rig.after(1) == "begin");
+  rig.use(50);
+  rig.after(1);
+  CHECK(rig.after(2) == "end");
+  CHECK(rig.outcome() == Outcome::kRecovered);
 }
 
 TEST_CASE("what the guardian has ended unseen is an episode that is over when it begins") {

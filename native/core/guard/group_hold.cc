@@ -38,6 +38,8 @@ void GroupHold::end(bool release) {
 void GroupHold::hold(int64_t now) {
   int err = hold_.hold();
   hold_slowly(now, err);
+  // Let go past the line: who is there is stopped now, not with the next sample.
+  if (machine_.config().traits.stands_past_line) follow(now, machine_.last());
   switch_.applied(now, Grip::kHeld, err == 0 || err == -EAGAIN || is_gone(err));
 }
 

@@ -41,7 +41,7 @@ inline void publish(SharedSlot& slot, const EpisodeMachine& machine, const Raise
   // A guard that is being disposed has seen no end: until the killer is back, the guardian keeps to
   // the deadline that it knows.
   if (machine.phase() == EpisodeMachine::Phase::kOver) return;
-  bool kernel = machine.phase() == EpisodeMachine::Phase::kKernel;
+  bool kernel = machine.phase() == EpisodeMachine::Phase::kKernel || machine.standing();
   slot.state.store(kernel                          ? SlotState::kKernel
                    : machine.active()              ? SlotState::kEpisode
                    : machine.grip() == Grip::kFree ? SlotState::kReleased

@@ -14,7 +14,6 @@ constexpr int64_t kSettlePoll = 5 * kMs;
 constexpr int64_t kNearPoll = 100 * kMs;
 constexpr int64_t kPoll = 10 * kMs;
 constexpr int64_t kShortPoll = 1 * kMs;
-constexpr int64_t kStandsPoll = 100 * kMs;
 
 // A fact that comes of sampling the group, also where the driver finds that the guardian has acted.
 bool is_sample(Fact fact) {
@@ -27,6 +26,7 @@ bool is_sample(Fact fact) {
 Grip EpisodeMachine::grip() const {
   if (config_.dry_run || phase_ == Phase::kOver) return Grip::kAsIs;
   if (config_.delay_ns == 0) return Grip::kFree;
+  if (stands_) return Grip::kKernelsTurn;
   return phase_ == Phase::kKernel ? Grip::kKernelsTurn : Grip::kHeld;
 }
 
@@ -130,6 +130,7 @@ void EpisodeMachine::check(int64_t now) const {
   OOM_INVARIANT(!ours || config_.delay_ns > 0);
   OOM_INVARIANT(!config_.dry_run || !active() || phase_ == Phase::kDelaying);
   OOM_INVARIANT(!plan_.running() || active());
+  OOM_INVARIANT(!stands_ || phase_ == Phase::kIdle);
   // The driver would call again at once.
   OOM_INVARIANT(wake_ > now);
 }
@@ -250,10 +251,17 @@ void EpisodeMachine::idle(int64_t now, const Input& input, Actions& out) {
   const Sample& s = input.sample;
   clock_.expire_rest(now);
   if (input.fact == Fact::kUnseen) return report_unseen(now, input.ns, s, out);
+  stands_.observe(s);
+  if (stands_) return;
   if (config_.delay_ns > 0) {
     bool notified = input.fact == Fact::kNotified;
     if (notified) settle_.start(now + kSettle);
-    if (s.starved() || (notified && config_.dry_run)) return begin(now, s, Reason::kOom, out);
+    if (s.starved() || (notified && config_.dry_run)) {
+      begin(now, s, Reason::kOom, out);
+      // The kernel may have been first.
+      if (config_.traits.stands_past_line) kernel_kills_.begin_before();
+      return;
+    }
     if (thrash_.begins()) return begin(now, s, Reason::kThrash, out);
   }
   if (headroom_.lower_when_idle(now)) out.add(Do::kLowerLimit);
@@ -273,6 +281,7 @@ void EpisodeMachine::begin(int64_t now, const Sample& s, Reason reason, Actions&
 
 void EpisodeMachine::open(int64_t at, const Sample& s, Reason reason) {
   phase_ = Phase::kDelaying;
+  stands_.end();
   reason_ = reason;
   if (reason == Reason::kThrash) thrash_.episode_begins();
   started_at_ = at;
@@ -471,6 +480,11 @@ void EpisodeMachine::falling_back(int64_t now, const Input& input, Actions& out)
     if (!kill_ && fallback_.awaits_answer(now)) return;
     return finish(now, ending_, out);
   }
+  if (kill_ && config_.traits.stands_past_line) {
+    // Past a line the kernel decides nothing. What is left is a new episode.
+    finish(now, ending_, out);
+    return begin_next(now, s, out);
+  }
   if (!kill_) late_ns_ = std::max<int64_t>(0, now - deadline());
   release(now, s, Outcome::kFallback, out);
 }
@@ -486,11 +500,18 @@ void EpisodeMachine::release(int64_t now, const Sample& s, Outcome outcome, Acti
 
 void EpisodeMachine::kernel_decides(int64_t now, const Sample& s, Actions& out) {
   bool room = !full(s, s.limit) && !out_of_memory(s);
-  if (kernel_.decided(now, s, room)) finish(now, ending_, out);
+  // Nobody waits past a line: the kernel has its time, and need not come to anything.
+  Sample seen = s;
+  const bool stands = config_.traits.stands_past_line && s.starved();
+  if (stands) seen.need = Need::kNear;
+  if (!kernel_.decided(now, seen, room)) return;
+  finish(now, ending_, out);
+  if (stands) stands_.begin(s);
 }
 
 void EpisodeMachine::set_delay(int64_t now, int64_t ns, Actions& out) {
   config_.delay_ns = ns;
+  stands_.end();
   clock_.forget_rest();
   // While the kernel decides the group is not watched.
   if (ns == 0) thrash_.forget();
@@ -530,6 +551,7 @@ int64_t EpisodeMachine::next_sample(int64_t now) const {
   switch (phase_) {
     case Phase::kIdle: {
       int64_t sample = clock_.has_rest() ? now + kNearPoll : kNever;
+      if (stands_) sample = now + kPoll;
       if (!settle_.fired(now) && settle_.runs()) {
         sample = std::min(now + kSettlePoll, settle_.at());
       }
@@ -547,7 +569,6 @@ int64_t EpisodeMachine::next_sample(int64_t now) const {
       return due > now ? std::min(sample, due) : sample;
     }
     case Phase::kKernel:
-      if (config_.traits.stands_past_line && kernel_.is_long(now)) return now + kStandsPoll;
       return now + kShortPoll;
     case Phase::kFallingBack:
       return now + kShortPoll;

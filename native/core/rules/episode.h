@@ -25,6 +25,7 @@
 #include "core/rules/reason.h"
 #include "core/rules/relief.h"
 #include "core/rules/sample.h"
+#include "core/rules/standing.h"
 #include "core/rules/switch.h"
 #include "core/rules/thrash.h"
 #include "core/rules/timer.h"
@@ -133,7 +134,10 @@ class EpisodeMachine {
   // Who should have the killer now.
   Grip grip() const;
   bool holding() const { return grip() == Grip::kHeld; }
-  Wish wish() const { return {grip(), last_.starved()}; }
+  // Past a line nobody waits who was let go.
+  Wish wish() const { return {grip(), last_.starved() && !config_.traits.stands_past_line}; }
+  // Idle, and let go: it stands past the line, where the kernel has found nothing to decide.
+  bool standing() const { return static_cast<bool>(stands_); }
   // When to sample again at the latest; kNever while idle and settled.
   int64_t next_wake() const { return wake_; }
   // Until when a driver that has very many groups may put a sample off.
@@ -225,6 +229,7 @@ class EpisodeMachine {
   KillingFallback fallback_;
   PlanCursor plan_;
   Thrash thrash_;
+  Standing stands_;
   Timer let_in_;  // until then the kernel may be on its way to a victim, let in by another process
   Timer settle_;  // idle: samples go on until then, in case a wake-up was lost
   int64_t wake_ = kNever;

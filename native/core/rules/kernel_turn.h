@@ -25,8 +25,6 @@ class KernelTurn {
     lowest_ = s.usage;
   }
   bool killed() const { return killed_; }
-  // It has had the time in which a kill would have followed.
-  bool is_long(int64_t now) const { return now - progress_ >= kWindowMost; }
 
   // One sample. True: there is room again, or the kernel has killed and nothing more comes of it.
   // With neither, it may still be on its way to its victim, and has more time.

@@ -54,10 +54,14 @@ constexpr uint64_t saturating_add(uint64_t a, uint64_t b) {
   return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
+// What of its usage the kernel cannot take back without killing.
+constexpr uint64_t needed(const Sample& s) {
+  return s.usage > s.reclaimable ? s.usage - s.reclaimable : 0;
+}
+
 // Whether the group would be full at `limit`, reclaimable memory left aside.
 constexpr bool full(const Sample& s, uint64_t limit) {
-  uint64_t needed = s.usage > s.reclaimable ? s.usage - s.reclaimable : 0;
-  return saturating_add(needed, saturating_add(s.band, kChargeBatch)) >= limit;
+  return saturating_add(needed(s), saturating_add(s.band, kChargeBatch)) >= limit;
 }
 
 }  // namespace oom

@@ -19,8 +19,8 @@ struct Traits {
   bool kernel_must_be_asked = false;
   // A task that waits for memory stays in its page fault: it can end only by being killed.
   bool waits_in_fault = true;
-  // The group may stand between where it is held and its limit for as long as it likes, with nothing
-  // for the kernel to decide.
+  // The group is out of memory past a line below its limit, where the kernel keeps its killer all the
+  // time and has nothing to decide: the group may stand there for as long as it likes.
   bool stands_past_line = false;
   // A frozen member has to be thawed to die.
   bool thaw_to_kill = true;

@@ -9,7 +9,7 @@ import { type EpisodeEnd, type GuardOptions } from '../../../lib/index.js'
 import { compiled } from '../../helpers/compile.js'
 import { failure, guarded } from '../../helpers/guard.js'
 import { openGroup } from '../../helpers/group.js'
-import { hogIn, type Hog } from '../../helpers/hog.js'
+import { Hog, hogIn } from '../../helpers/hog.js'
 import {
   isHeld,
   killsIn,
@@ -141,12 +141,73 @@ t.test('the group is removed while who was in it stands still elsewhere', async 
 
 t.test("fallback 'kernel': they go on, and the kernel kills at the limit", async t => {
   const dir = scratch(t, LIMIT)
-  const { next } = bound(await guarded(t, dir, { ...signals, delayMs: 100, fallback: 'kernel' }))
+  const { guard, next } = bound(
+    await guarded(t, dir, { ...signals, delayMs: 100, fallback: 'kernel' }),
+  )
   const hog = await hogIn(t, dir)
-  pour(hog, 2 * LIMIT).catch(() => {})
+  await pour(hog, LINE + 2 * MiB).catch(() => {})
   const episode = await next()
-  t.match(await episode.ended, { outcome: 'fallback', kernelKills: 1, killed: [] })
+  t.match(await episode.ended, { outcome: 'fallback', kernelKills: 0, killed: [] })
+  t.notOk(isStopped(hog.pid), 'it stands past the line, where the kernel has nothing to decide')
+  await sleep(300)
+  t.equal(guard.stats.episodes, 1)
+  // It grows: it is stopped again, and let go again, up to the limit.
+  const rest = pour(hog, 2 * LIMIT).catch(() => {})
+  t.match(await (await next()).ended, { outcome: /^(fallback|killed)$/, killed: [] })
+  await rest
   t.strictSame(await hog.exited, [null, 'SIGKILL'])
+  t.equal(killsIn(dir), 1)
+})
+
+t.test('a killing fallback goes on until the group is below the line', async t => {
+  const dir = scratch(t, LIMIT)
+  const { guard, next } = bound(await guarded(t, dir, { ...signals, delayMs: 100 }))
+  const PIECE = 20 * MiB
+  const hogs: Hog[] = []
+  for (let i = 0; i < LINE / PIECE + 1; i++) {
+    hogs.push(await hogIn(t, dir))
+    pour(hogs.at(-1)!, PIECE).catch(() => {})
+    await until(() => usageOf(dir) >= Math.min(LINE, (i + 1) * PIECE) || guard.stats.episodes > 0)
+  }
+  const living = () =>
+    hogs.filter(({ child }) => child.exitCode === null && child.signalCode === null)
+  const killed: number[] = []
+  do {
+    const end = await (await next()).ended
+    t.match(end, { outcome: /^(fallback|recovered)$/, kernelKills: 0 })
+    killed.push(...end.killed)
+  } while (usageOf(dir) >= LINE)
+  t.ok(killed.length >= 1)
+  await until(() => hogs.length - living().length === killed.length)
+  await until(() => !living().some(({ pid }) => isStopped(pid)))
+  t.equal(killsIn(dir), 0)
+})
+
+t.test('where the kernel was first, the episode says so', async t => {
+  const dir = scratch(t, LIMIT)
+  const narrow = { by: 'signals', band: '64K' } as const
+  const { guard } = await guarded(t, dir, { delayMs: 200, hold: narrow })
+  const seen: number[] = []
+  void (async () => {
+    for await (const { ended } of guard) {
+      const { outcome, kernelKills } = await ended
+      seen.push(kernelKills)
+      t.equal(outcome === 'killed', kernelKills > 0, outcome)
+    }
+  })()
+  for (let i = 0; i < 10; i++) {
+    const before = killsIn(dir)
+    const episodes = guard.stats.episodes
+    seen.length = 0
+    const hog = await Hog.start(dir)
+    hog.fill(2 * LIMIT).catch(() => {})
+    await hog.exited
+    await until(() => usageOf(dir) < LIMIT / 2)
+    await until(() => seen.length === guard.stats.episodes - episodes)
+    const kills = seen.reduce((sum, n) => sum + n, 0)
+    if (seen.length > 0) t.equal(kills, killsIn(dir) - before)
+  }
+  await guard.dispose()
 })
 
 t.test('what another program has stopped stays stopped', async t => {
