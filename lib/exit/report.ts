@@ -162,6 +162,8 @@ class Collector {
   readonly #child: ChildProcess
   readonly #pid: number | undefined
   readonly #late: boolean
+  /** OOMs that nobody watched may have been before the call. */
+  readonly #unheard: boolean
   readonly #place: Place | undefined
   readonly #before: GroupSample | undefined
   readonly #killsBefore: number | undefined
@@ -186,6 +188,7 @@ class Collector {
     const soon = !missed && performance.now() - at < SOON_MS
     this.#late =
       !first && (missed || (!soon && place?.identity !== undefined && before?.kills !== 0))
+    this.#unheard = missed || (before !== undefined && before.kills + before.failed > 0)
     this.#killsBefore = soon ? kills : undefined
     this.#before = first && before ? { ...before, ...NOTHING } : before
     const others = before?.pids?.some(one => !isOf(one, pid ?? 0)) ?? true
@@ -238,7 +241,7 @@ class Collector {
       ooms,
       oomsOver: (this.#notices?.lastAt ?? 0) < (this.#episodes?.overAt(this.#exitAt) ?? 0),
       below: after === undefined ? 0 : grown(base?.below, after.below),
-      watched: this.#notices?.whole ?? false,
+      watched: this.#notices?.whole === true && !this.#unheard,
       failed: after === undefined ? 0 : grown(base?.failed, after.failed),
       refused:
         after !== undefined && (after.disabled || base?.disabled === true)

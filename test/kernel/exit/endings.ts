@@ -341,3 +341,16 @@ t.test('nothing of a report is left behind', async t => {
   limit(group.path, 32 * MiB)
   await group.remove()
 })
+
+t.test('a report that is asked for late does not know whose limit it was', async t => {
+  const group = await MemoryGroup.create(`${scratch(t)}/late`, { max: '16M' })
+  t.teardown(() => group.close())
+  const child = spawn(hog, [], { group, stdio: ['pipe', 'ignore', 'ignore'] })
+  child.stdin.on('error', () => {})
+  child.stdin.write(`fill ${64 * MiB}\n`)
+  await once(child, 'exit')
+  const report = await exitReport(child)
+  t.match(report, { oom: 'yes', by: 'kernel', origin: 'unknown', kernelKills: 1 })
+  t.notMatch(report.summary, /machine/)
+  await group.remove({ kill: true })
+})
