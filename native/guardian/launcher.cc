@@ -26,6 +26,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,6 +176,33 @@ int join(int procs) {
   return joined < 0 ? errno : 0;
 }
 
+// Where execvp(3) has found the file.
+const char* found(const char* file) {
+  static char path[PATH_MAX];
+  if (strchr(file, '/') != nullptr) return file;
+  const char* at = getenv("PATH");
+  if (at == nullptr) at = "/bin:/usr/bin";
+  while (true) {
+    const size_t length = strcspn(at, ":");
+    const int n = snprintf(path, sizeof path, "%.*s%s%s", static_cast<int>(length), at,
+                           length > 0 ? "/" : "", file);
+    if (n > 0 && static_cast<size_t>(n) < sizeof path && access(path, X_OK) == 0) return path;
+    if (at[length] == '\0') return file;
+    at += length + 1;
+  }
+}
+
+// What has no format that the kernel knows is a script of the shell: so does execvp(3) of glibc, and
+// with it child_process; that of musl does not. Returns where that fails. The words before the
+// command's own have been read.
+void run_by_shell(const Orders& orders) {
+  static char shell[] = "/bin/sh";
+  orders.argv[0] = const_cast<char*>(found(orders.file));
+  orders.argv[-1] = shell;
+  execv(shell, orders.argv - 1);
+  if (errno == ENOENT) errno = ENOEXEC;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -214,6 +242,7 @@ int main(int argc, char** argv) {
   for (int attempt = 1;; ++attempt) {
     wait_for_room(need);
     execvp(orders.file, orders.argv);
+    if (errno == ENOEXEC) run_by_shell(orders);
     // The launcher itself was started with these arguments, so E2BIG is not about them.
     if ((errno != ENOMEM && errno != E2BIG) || attempt == kAttempts) {
       fail(orders, LaunchStage::kExec, errno);

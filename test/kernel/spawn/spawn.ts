@@ -201,6 +201,14 @@ t.test('streams', async t => {
   })
 })
 
+t.test("a script without an interpreter is the shell's", async t => {
+  const plain = script('plain', 'echo "$0 $#: $1"')
+  t.equal((await same(t, plain, ['a b'])).exitCode, 0)
+  await same(t, script('empty', ''), [])
+  await same(t, 'plain', ['x'], { env: { PATH: `/nowhere:${temp}:/bin:/usr/bin` } })
+  await same(t, 'plain', [], { argv0: 'other', env: { PATH: `${temp}:/bin:/usr/bin` } })
+})
+
 t.test('messages pass in both directions', async t => {
   const program = `process.on('message', m => { process.send({ got: m }); process.disconnect() })`
   for (const serialization of ['json', 'advanced'] as const) {
