@@ -146,9 +146,12 @@ Status GuardianChild::start(const char* program, int shared_fd) {
     posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", fd == 0 ? O_RDONLY : O_WRONLY, 0);
   }
   // Out of the way first: the sources may be among the targets.
-  Fd high[3] = {Fd(fcntl(theirs.get(), F_DUPFD_CLOEXEC, 64)),
-                Fd(fcntl(shared_fd, F_DUPFD_CLOEXEC, 64)),
-                Fd(fcntl(self.get(), F_DUPFD_CLOEXEC, 64))};
+  constexpr int kHigh = 8;
+  static_assert(guardian::kSocketFd < kHigh && guardian::kSharedFd < kHigh &&
+                guardian::kParentFd < kHigh);
+  Fd high[3] = {Fd(fcntl(theirs.get(), F_DUPFD_CLOEXEC, kHigh)),
+                Fd(fcntl(shared_fd, F_DUPFD_CLOEXEC, kHigh)),
+                Fd(fcntl(self.get(), F_DUPFD_CLOEXEC, kHigh))};
   const int targets[3] = {guardian::kSocketFd, guardian::kSharedFd, guardian::kParentFd};
   Status status;
   for (int i = 0; i < 3; i++) {
