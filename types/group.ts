@@ -388,7 +388,7 @@ export interface OomEpisode {
  * Takes OOM handling of a group over from the kernel, for at most the delay. Iterating gives the
  * episodes, and is optional. Each iterator has the episodes from its start on, the first one also the newest 64 from
  * before. While 1,024 of them wait for a slow consumer, new ones are dropped ({@link GuardStats.missed}). Keeps the
- * event loop alive only while it is iterated: waiting for an episode's `ended` elsewhere does not.
+ * event loop alive only while it is iterated and not {@link unref}ed: waiting for an episode's `ended` elsewhere does not.
  */
 export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
   /** The guarded group, the one that {@link MemoryGroup.guard} was called on. */
@@ -406,6 +406,10 @@ export interface OomGuard extends AsyncIterable<OomEpisode>, AsyncDisposable {
    * @throws RangeError beyond it; ERR_CLOSED once the guard is disposed
    */
   setDelay(ms: number): void
+  /** From now on it keeps the event loop alive while it is iterated, as at its start. */
+  ref(): this
+  /** From now on it does not keep the event loop alive. */
+  unref(): this
   /** Restores what was found, in the group and in every descendant. Idempotent. */
   dispose(): Promise<void>
   [Symbol.asyncIterator](): AsyncIterableIterator<OomEpisode>

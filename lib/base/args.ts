@@ -34,6 +34,13 @@ export function outOfRange(name: string, range: string, value: unknown): RangeEr
   )
 }
 
+/** `new` of a class that is made by other means. */
+export function illegalConstructor(use: string): TypeError {
+  return Object.assign(new TypeError(`Illegal constructor: use ${use}`), {
+    code: 'ERR_ILLEGAL_CONSTRUCTOR',
+  })
+}
+
 /** An integer within [min, max]. */
 export function integer(name: string, value: unknown, min: number, max: number): number {
   if (typeof value !== 'number') throw invalidType(name, 'of type number', value)
@@ -61,6 +68,12 @@ export function options<T extends object>(name: string, value: T | undefined): P
     throw invalidType(name, 'of type object', value)
   }
   return value
+}
+
+/** An array, as one of its own that has no holes. */
+export function list(name: string, value: unknown): unknown[] {
+  if (!Array.isArray(value)) throw invalidType(name, 'an instance of Array', value)
+  return Array.from({ length: value.length }, (_, i): unknown => value[i])
 }
 
 /** The number of a signal that this platform has: ERR_UNKNOWN_SIGNAL, as from process.kill(). */

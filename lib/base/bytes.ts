@@ -70,6 +70,9 @@ export interface UsageThreshold {
 /** A size of usage. Throws as {@link bytes}; ERR_OUT_OF_RANGE for a share that is 0 or more than all. */
 export function usageThreshold(name: string, value: UsageSize): UsageThreshold {
   if (typeof value !== 'string' || !value.endsWith('%')) {
+    if (typeof value === 'string' && !/^\d+[KMGTPE]?$/i.test(value)) {
+      throw invalidValue(name, "must be a size as in '64M', or a share as in '80%'", value)
+    }
     return { bytes: bytes(name, value), millionths: 0 }
   }
   const [, whole, decimals = ''] = /^(\d{1,3})(?:\.(\d{1,4}))?%$/.exec(value) ?? []

@@ -110,7 +110,7 @@ export const OWN: Record<string, OwnAdvice> = {
     means:
       'this process is in the group or in one below it, and so would be stopped by the OOM that it is to handle',
     remedy:
-      "begin the plan with a step that needs no memory, { afterMs: 0, action: 'headroom' } or 'ballast', or guard from outside of the group",
+      "begin the plan with a step that needs no memory, { afterMs: 0, action: 'headroom' } or 'ballast'; or hold the group by signals, hold: { by: 'signals' }, which never stops this process; or guard from outside of the group",
   },
   ERR_GUARDIAN_MISSING: {
     means: 'the program oom-guardian is missing from the installed package',
@@ -158,7 +158,7 @@ export const OWN: Record<string, OwnAdvice> = {
   ERR_NO_HOME: {
     means: 'this process may make no groups with limits here',
     remedy:
-      "guard({ hold: { by: 'signals' } }), watches and counters work all the same; for groups of its own: {read-only}; where the file system is writable: {delegation}",
+      "guard({ hold: { by: 'signals' } }), counters and (v2) watches work all the same; for groups of its own: {read-only}; where the file system is writable: {delegation}",
   },
   ERR_NO_FREEZER: {
     means: 'no v1 freezer group of the same path has all members of this group',
@@ -199,8 +199,8 @@ export const OWN: Record<string, OwnAdvice> = {
   },
   ERR_CLOSED: { means: 'the object is closed (a group, a descriptor) or disposed (a guard)' },
   ERR_ILLEGAL_CONSTRUCTOR: {
-    means: 'new MemoryGroup() was called',
-    remedy: 'use MemoryGroup.open(), create() or of()',
+    means: 'new MemoryGroup() or new PidFd() was called',
+    remedy: 'use MemoryGroup.open(), create() or of(), and PidFd.open()',
   },
   ERR_INVALID_ARG_TYPE: {
     means: 'an argument is of the wrong type: a TypeError as those of Node.js; nothing was touched',
@@ -259,7 +259,7 @@ export const SYSTEM: Record<string, Advice> = {
   ESRCH: { means: 'there is no such process, or it is no member of the group' },
   ETIMEDOUT: {
     means:
-      'freeze() gave up: some members did not stop within 10 s (tasks that wait for memory do not stop)',
+      'freeze() or thaw() gave up: some members did not stop (tasks that wait for memory do not), or did not go on, within 10 s',
   },
 }
 
@@ -347,7 +347,7 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
   [
     'EMFILE',
     '',
-    'too many open files: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=); a watch has one or two descriptors, a guard six for each group',
+    'too many open files: raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=); a watch has one descriptor (v2: two, and one for each group above), a guard six for each group (v2 with swap: eight)',
   ],
   [
     'EAGAIN',
@@ -367,6 +367,11 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
     "pressure stall information is off: boot with psi=1, or write 1 into the group's cgroup.pressure",
   ],
   ['ENOENT', 'memory.', 'the group has been removed'],
+  [
+    'ENOENT',
+    'memory.reclaim',
+    'the kernel has none before Linux 5.19, or the group has been removed',
+  ],
   ['ENOENT', 'cgroup.', 'the group has been removed'],
   ['ENOSPC', 'inotify', 'raise the sysctl fs.inotify.max_user_watches'],
   ['EMFILE', 'inotify', 'raise the sysctl fs.inotify.max_user_instances, or RLIMIT_NOFILE'],
@@ -396,9 +401,14 @@ export const REMEDIES: readonly [code: string, file: string, text: string][] = [
     'what a container sees as the root has its limits from outside: make a group below it, or set them there',
   ],
   [
+    'ENOMEM',
+    'mkdir',
+    'a group is charged to the group above it, or to that of this process: one of them has no room',
+  ],
+  [
     'EPERM',
     'kill',
-    'a member belongs to another user, or to one outside of this user namespace: do it as its owner, or with CAP_KILL where that user is known',
+    'this process, its parents, its guardian and process 1 are never killed; or a member belongs to another user, or to one outside of this user namespace: do it as its owner, or with CAP_KILL where that user is known',
   ],
   ['EPERM', '', 'a capability is missing'],
 ]

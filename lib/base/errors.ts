@@ -3,7 +3,7 @@ import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import { brand, ERROR, isInstance } from './brand.js'
 import { OWN, REMEDIES } from './error-table.js'
-import { withSwitch } from './runtime.js'
+import { isReadOnly, thisLook, withSwitch } from './runtime.js'
 
 /**
  * What the addon throws: with errno (negative), syscall and file. If it is no failed system call, it has a
@@ -120,7 +120,9 @@ export function fromNative(error: unknown, path?: string): unknown {
   const code = errnoName(errno)
   const inGroup = path !== undefined && file !== undefined && !file.startsWith('/')
   const where = inGroup ? `${path}/${file}` : file?.startsWith('/') ? file : (path ?? file)
-  const advice = remedy(errno, file ?? syscall)
+  // Another user is refused for his rights first.
+  const readOnly = errno === -constants.errno.EACCES && inGroup && isReadOnly(thisLook, path)
+  const advice = remedy(readOnly ? -constants.errno.EROFS : errno, file ?? syscall)
   const help = advice === undefined ? undefined : withSwitch(advice)
   const message = `${code}: ${errnoText(errno)}, ${syscall ?? 'native'}${where === undefined ? '' : ` '${where}'`}`
   return new OomError(code, help === undefined ? message : `${message} (${help})`, {

@@ -61,6 +61,21 @@ export function runtimeOf(look: Look): Runtime | undefined {
   return exists('/run/systemd/system') ? 'systemd' : undefined
 }
 
+/** Whether a path is on a file system that is mounted read-only: proc_pid_mountinfo(5). */
+export function isReadOnly({ read }: Look, path: string): boolean {
+  let best = ''
+  let readOnly = false
+  for (const line of (read('/proc/self/mountinfo') ?? '').split('\n')) {
+    const [, , , , at = '', options = ''] = line.split(' ')
+    const around = at === '/' || path === at || path.startsWith(`${at}/`)
+    // Of those at one place the last one is seen.
+    if (at === '' || !around || at.length < best.length) continue
+    best = at
+    readOnly = /(^|,)ro(,|$)/.test(options) || / - \S+ \S+ (\S*,)?ro(,|$)/.test(line)
+  }
+  return readOnly
+}
+
 /** What to do where cgroupfs is mounted read-only (EROFS). */
 export function readOnlySwitch(runtime: Runtime | undefined): string {
   if (runtime === 'container') return ALL

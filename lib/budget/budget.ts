@@ -3,7 +3,7 @@ import type { SpawnOptions } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import type { BudgetJobOptions, BudgetOptions, BudgetReport } from '../../types/budget.js'
 import type { MemoryGroup as Group, OomGuard } from '../../types/group.js'
-import { abortSignal, integer, invalidType, options as object } from '../base/args.js'
+import { abortSignal, integer, invalidType, list, options as object } from '../base/args.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
 import { AbortError, ownError } from '../base/errors.js'
 import { exitReport } from '../exit/report.js'
@@ -107,7 +107,7 @@ export class MemoryBudget implements AsyncDisposable {
     return new Promise((done, failed) => {
       if (this.#closed) throw ownError('ERR_CLOSED', this.group.path)
       if (typeof command !== 'string') throw invalidType('command', 'of type string', command)
-      if (!Array.isArray(args)) throw invalidType('args', 'an instance of Array', args)
+      list('args', args)
       const { expect, name, signal, onStart } = object('options', options)
       if (name !== undefined && typeof name !== 'string') {
         throw invalidType('options.name', 'of type string', name)
@@ -224,6 +224,8 @@ export class MemoryBudget implements AsyncDisposable {
       ...{ delayMs: this.#delayMs, fallback: 'kill-newest' },
       hold: { by: 'auto' },
     })
+    // Jobs that run keep the event loop alive by themselves.
+    guard.unref()
     void this.#yield(guard)
     return guard
   }

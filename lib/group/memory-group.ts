@@ -40,6 +40,7 @@ import {
   options as checkOptions,
   processId,
   signalNumber,
+  illegalConstructor,
 } from '../base/args.js'
 import { brand, GROUP, isInstance } from '../base/brand.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
@@ -107,9 +108,7 @@ export class MemoryGroup implements Group {
 
   private constructor(handle: GroupHandle) {
     if (!(handle instanceof binding().GroupHandle)) {
-      throw Object.assign(new TypeError('Illegal constructor: use MemoryGroup.open()'), {
-        code: 'ERR_ILLEGAL_CONSTRUCTOR',
-      })
+      throw illegalConstructor('MemoryGroup.open()')
     }
     handles.set(this, handle)
     this.path = handle.path
@@ -259,7 +258,7 @@ export class MemoryGroup implements Group {
   }
 
   async reclaim(size: Bytes): Promise<number> {
-    const wanted = bytes('bytes', size, { max: true })
+    const wanted = bytes('size', size, { max: true })
     return call(this, handle => handle.reclaim(wanted))
   }
 

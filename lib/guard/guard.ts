@@ -44,8 +44,10 @@ export class Guard implements OomGuard {
   #worstLateNs = 0
   #totalOomNs = 0
   readonly #byOutcome = Object.fromEntries(OUTCOMES.map(o => [o, 0])) as Record<Outcome, number>
-  /** Called when the first iterator is made and when the last has ended. */
-  onIterating: (iterating: boolean) => void = () => {}
+  /** Called with whether the event loop is to be kept alive: it is iterated, and has not been unref()ed. */
+  onIterating: (alive: boolean) => void = () => {}
+  #wantsRef = true
+  #keepsAlive = false
   /** Called once, when the guard is being disposed. */
   onDisposed: () => void = () => {}
 
@@ -175,7 +177,7 @@ export class Guard implements OomGuard {
       limit: QUEUE_LIMIT,
       onEnd: () => {
         this.#queues.delete(queue)
-        if (this.#queues.size === 0) this.onIterating(false)
+        this.#keepAlive()
       },
     })
     for (const episode of this.#kept.splice(0)) queue.push(episode)
@@ -184,7 +186,7 @@ export class Guard implements OomGuard {
       queue.end()
     } else {
       this.#queues.add(queue)
-      if (this.#queues.size === 1) this.onIterating(true)
+      this.#keepAlive()
     }
     const iterator: AsyncIterableIterator<OomEpisode> = {
       next: () => queue.next(),
@@ -195,6 +197,24 @@ export class Guard implements OomGuard {
       [Symbol.asyncIterator]: () => iterator,
     }
     return iterator
+  }
+
+  ref(): this {
+    this.#wantsRef = true
+    this.#keepAlive()
+    return this
+  }
+
+  unref(): this {
+    this.#wantsRef = false
+    this.#keepAlive()
+    return this
+  }
+
+  #keepAlive(): void {
+    const alive = this.#wantsRef && this.#queues.size > 0
+    if (alive !== this.#keepsAlive) this.onIterating(alive)
+    this.#keepsAlive = alive
   }
 
   dispose(): Promise<void> {

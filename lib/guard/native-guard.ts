@@ -1,7 +1,8 @@
 // The real guard: MemoryGroup.guard(). Options are checked, the native guard is armed, its records
 // become the guard's episodes (guard.ts), and the user's calls become its commands.
-import { readFileSync } from 'node:fs'
+import { accessSync, constants as fs, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
+import { join } from 'node:path'
 import type { GuardOptions, MemoryGroup, OomGuard } from '../../types/group.js'
 import { debug } from '../base/diagnostics.js'
 import { fromNative, OomError, ownError, type NativeFailure } from '../base/errors.js'
@@ -52,12 +53,15 @@ function armingError(error: unknown, path: string): unknown {
 /** The sentinel behind a guard. */
 class NativeBackend implements GuardBackend {
   readonly #group: MemoryGroup
+  /** Its own: the program may close the group while it is guarded. */
+  readonly #own: GroupHandle
   readonly #handle: GuardHandle
   readonly #target: number
   readonly #place: number
 
   constructor(group: MemoryGroup, options: ArmedGuardOptions, on: (r: NativeRecord) => void) {
     this.#group = group
+    this.#own = copyOf(handleOf(group))
     this.#target = subscribe(on)
     try {
       this.#place = prepareGuardian(options)
@@ -76,8 +80,9 @@ class NativeBackend implements GuardBackend {
     // Before it holds anything: the process may exit while it is being armed.
     disposeAtExit(this.#handle)
     try {
-      await this.#handle.arm(handleOf(this.#group))
+      await this.#handle.arm(this.#own)
     } catch (error) {
+      this.#own.close()
       armedHandles.delete(this.#handle)
       unsubscribe(this.#target)
       throw armingError(error, this.pathOf(this.#handle.trouble()))
@@ -168,7 +173,7 @@ class NativeBackend implements GuardBackend {
   /** The group of an episode, the guarded one or one below it, by a handle that no other code closes. */
   async #with(path: string, use: (group: GroupHandle) => Promise<void>): Promise<void> {
     const own = path === this.#group.path
-    const handle = own ? copyOf(handleOf(this.#group)) : await openHandle(path)
+    const handle = own ? copyOf(this.#own) : await openHandle(path)
     try {
       await use(handle)
     } catch (error) {
@@ -196,6 +201,21 @@ class NativeBackend implements GuardBackend {
     // The ends of episodes that this cancelled.
     binding().drain()
     unsubscribe(this.#target)
+    this.#own.close()
+  }
+}
+
+/** A hold by signals can be had where nothing can be written, but a policy's raise cannot. */
+function checkRaises({ path, version }: MemoryGroup, options: ArmedGuardOptions): void {
+  if (options.hold.by !== 'signals' || options.raises.length === 0) return
+  const file = version === 2 ? 'memory.max' : 'memory.limit_in_bytes'
+  try {
+    accessSync(join(path, file), fs.W_OK)
+  } catch (error) {
+    throw fromNative(
+      Object.assign(error as Error, { syscall: 'open', file, code: undefined }),
+      path,
+    )
   }
 }
 
@@ -225,6 +245,7 @@ function hear(guard: Guard, backend: NativeBackend, record: NativeRecord): void 
 const NOT_HELD = new Set(['EROFS', 'EACCES', 'EPERM', 'ERR_PLAN_NEEDED'])
 
 async function armed(group: MemoryGroup, options: ArmedGuardOptions): Promise<Guard> {
+  checkRaises(group, options)
   const backend: NativeBackend = new NativeBackend(group, options, record =>
     hear(guard, backend, record),
   )
@@ -258,7 +279,7 @@ export async function guardGroup(group: MemoryGroup, options: GuardOptions): Pro
       : await arm(by)
 
   const alive = new KeepAlive()
-  guard.onIterating = iterating => (iterating ? alive.ref() : alive.unref())
+  guard.onIterating = wanted => (wanted ? alive.ref() : alive.unref())
   const { signal } = checked
   if (signal) {
     const abort = () => void guard.abort(signal.reason)

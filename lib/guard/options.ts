@@ -14,6 +14,7 @@ import {
   outOfRange,
   processId,
   signalNumber,
+  list,
 } from '../base/args.js'
 import { GROUP, hasBrand } from '../base/brand.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
@@ -97,8 +98,11 @@ function checkStep(step: PlanStep, i: number, delayMs: number, headroom: number)
   if (afterMs >= delayMs) throw outOfRange(`${name}.afterMs`, `< delayMs (${delayMs})`, afterMs)
   const native: NativeStep = { action, afterMs, bytes: 0, signal: 0, target: 'all' }
   if (step.action === 'headroom') {
-    native.bytes = optionalBytes(`${name}.bytes`, step.bytes) ?? headroom
-    nonEmpty(step.bytes === undefined ? 'options.reserve.headroom' : `${name}.bytes`, native.bytes)
+    const size = optionalBytes(`${name}.bytes`, step.bytes)
+    if (size === undefined && headroom === 0) {
+      throw invalidValue(`${name}.bytes`, "is needed, or 'options.reserve.headroom'", step.bytes)
+    }
+    native.bytes = nonEmpty(`${name}.bytes`, size ?? headroom)
   } else if (step.action === 'signal') {
     native.signal = signalNumber(`${name}.signal`, step.signal)
     if (typeof step.to === 'number') {
@@ -112,10 +116,10 @@ function checkStep(step: PlanStep, i: number, delayMs: number, headroom: number)
 
 function checkPlan(plan: unknown, delayMs: number, headroom: number): NativeStep[] {
   if (plan === undefined) return []
-  if (!Array.isArray(plan)) throw invalidType('options.plan', 'an instance of Array', plan)
+  const given = list('options.plan', plan)
   const { maxPlan } = addonConstants()
-  if (plan.length > maxPlan) throw outOfRange('options.plan.length', `<= ${maxPlan}`, plan.length)
-  const steps = (plan as PlanStep[]).map((step, i) => checkStep(step, i, delayMs, headroom))
+  if (given.length > maxPlan) throw outOfRange('options.plan.length', `<= ${maxPlan}`, given.length)
+  const steps = given.map((step, i) => checkStep(step as PlanStep, i, delayMs, headroom))
   // Stable: steps of one time run in the order in which they were given.
   return steps.sort((a, b) => a.afterMs - b.afterMs)
 }

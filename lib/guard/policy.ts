@@ -11,6 +11,7 @@ import {
   oneOf,
   outOfRange,
   signalNumber,
+  list,
 } from '../base/args.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
 
@@ -39,8 +40,7 @@ function sizeOf(name: string, value: unknown): number {
 }
 
 export function compilePolicy(policy: unknown, delayMs: number): CompiledPolicy {
-  if (!Array.isArray(policy)) throw invalidType('options.policy', 'an instance of Array', policy)
-  const steps = policy as PolicyStep[]
+  const steps = list('options.policy', policy) as PolicyStep[]
   const raises: number[] = []
   const plan: PlanStep[] = []
   let at = 0

@@ -35,7 +35,8 @@ function noHome(signs: Signs, why: string, cause?: Error): OomError {
     ? 'cgroupfs is mounted read-only'
     : `'${path}' is not delegated to this user (${why})`
   const asked = cause === undefined ? '' : `; systemd was asked for a scope: ${cause.message}`
-  const text = `${OWN['ERR_NO_HOME']!.means}: ${reason}${asked}. guard({ hold: { by: 'signals' } }), watches and counters work all the same; for groups of its own: ${switchFor(why, signs)}`
+  const works = signs.version === 2 ? ', watches and counters' : ' and counters'
+  const text = `${OWN['ERR_NO_HOME']!.means}: ${reason}${asked}. guard({ hold: { by: 'signals' } })${works} work all the same; for groups of its own: ${switchFor(why, signs)}`
   return new OomError('ERR_NO_HOME', text, cause === undefined ? { path } : { path, cause })
 }
 

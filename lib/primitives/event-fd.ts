@@ -129,7 +129,7 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
     }
     const amount = BigInt(value)
     if (amount < 0n || amount > MAX) throw outOfRange('value', '>= 0 && <= 2 ** 64 - 2', value)
-    const { fd } = this
+    const { fd } = this.#polled
     try {
       binding().eventfdAdd(fd, amount)
     } catch (error) {
@@ -184,7 +184,7 @@ export class EventFd implements AsyncIterable<bigint>, Disposable {
 
   #take(): bigint | undefined {
     try {
-      return binding().eventfdTake(this.fd)
+      return binding().eventfdTake(this.#polled.fd)
     } catch (error) {
       throw fromNative(error)
     }

@@ -1,8 +1,10 @@
 // PidFd: a process by its pidfd, which never comes to mean another one. pidfd_open(2).
-import { integer, processId, signalNumber } from '../base/args.js'
+import { illegalConstructor, integer, processId, signalNumber } from '../base/args.js'
 import { errnoName, fromNative, OomError, type NativeFailure } from '../base/errors.js'
 import { binding } from '../native/addon.js'
 import { Polled } from './polled.js'
+
+const KEY = Symbol('PidFd.open')
 
 /** A process, held by a file descriptor: its pid may be reused, this handle never is. */
 export class PidFd implements Disposable {
@@ -10,7 +12,9 @@ export class PidFd implements Disposable {
   readonly #polled: Polled
   #exited: { promise: Promise<void>; resolve(): void; reject(error: unknown): void } | undefined
 
-  private constructor(pid: number, fd: number) {
+  private constructor(pid: number, fd: number, key?: typeof KEY) {
+    // A descriptor that is not its own would be closed with it.
+    if (key !== KEY) throw illegalConstructor('PidFd.open()')
     this.pid = pid
     this.#polled = new Polled('PidFd', fd, error => {
       this.#polled.stop()
@@ -29,7 +33,7 @@ export class PidFd implements Disposable {
     processId('pid', pid)
     const native = binding()
     try {
-      return new PidFd(pid, native.pidfdOpen(pid))
+      return new PidFd(pid, native.pidfdOpen(pid), KEY)
     } catch (error) {
       throw fromNative(error)
     }
@@ -52,7 +56,7 @@ export class PidFd implements Disposable {
   kill(signal: NodeJS.Signals | number = 'SIGTERM'): void {
     const number =
       typeof signal === 'number' ? integer('signal', signal, 0, 64) : signalNumber('signal', signal)
-    const { fd } = this
+    const { fd } = this.#polled
     try {
       binding().pidfdSendSignal(fd, number)
     } catch (error) {
@@ -69,7 +73,7 @@ export class PidFd implements Disposable {
    * not; `ENOSYS`; `ERR_CLOSED`.
    */
   async mrelease(): Promise<boolean> {
-    const { fd } = this
+    const { fd } = this.#polled
     try {
       await binding().processMrelease(fd)
       return true

@@ -122,12 +122,10 @@ export function watch(machine: Machine, { mount, self }: Found): Capability {
   if (realtime(machine)) return RT
   const file = join(self ?? mount.path, 'cgroup.event_control')
   const error = machine.access(file, 'write')
-  return error === undefined || error === 'EACCES'
-    ? yes('cgroup.event_control')
-    : no(
-        `${file}: ${error}`,
-        switchFor('EROFS', { runtime: runtimeOf(machine), version: mount.version }),
-      )
+  if (error === undefined) return yes('cgroup.event_control')
+  const why = mount.readOnly ? 'EROFS' : error
+  const remedy = switchFor(why, { runtime: runtimeOf(machine), version: mount.version })
+  return no(`${file} cannot be written (${why}), which takes a watch on v1`, remedy)
 }
 
 export function guard(machine: Machine, found: Found): Capability {

@@ -2,7 +2,7 @@
 // stdio and the ids. All other options go to child_process.spawn as they are, which checks them
 // before it starts anything.
 import type { SpawnOptions } from 'node:child_process'
-import { invalidType, invalidValue } from '../base/args.js'
+import { invalidType, invalidValue, list } from '../base/args.js'
 import type { CommandLine } from './launch.js'
 
 function text(name: string, value: unknown): string {
@@ -21,8 +21,7 @@ function checkId(name: string, value: unknown): void {
 export function checkCommand(command: unknown, args: unknown, options: SpawnOptions): CommandLine {
   const file = text('command', command)
   if (file.length === 0) throw invalidValue('command', 'cannot be empty', command)
-  if (!Array.isArray(args)) throw invalidType('args', 'an instance of Array', args)
-  const list = args.map((value, i) => text(`args[${i}]`, value))
+  const words = list('args', args).map((value, i) => text(`args[${i}]`, value))
   const argv0 = options.argv0 ?? undefined
   if (argv0 !== undefined) text('options.argv0', argv0)
   checkId('options.uid', options.uid)
@@ -32,10 +31,10 @@ export function checkCommand(command: unknown, args: unknown, options: SpawnOpti
   const shell: unknown = options.shell ?? undefined
   if (shell !== undefined && typeof shell !== 'boolean') text('options.shell', shell)
   if (shell === undefined || shell === false || shell === '') {
-    return { file, argv: [argv0 ?? file, ...list] }
+    return { file, argv: [argv0 ?? file, ...words] }
   }
   const program = typeof shell === 'string' ? shell : '/bin/sh'
-  return { file: program, argv: [argv0 ?? program, '-c', [file, ...list].join(' ')] }
+  return { file: program, argv: [argv0 ?? program, '-c', [file, ...words].join(' ')] }
 }
 
 function checkStdio(stdio: unknown): void {

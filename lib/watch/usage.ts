@@ -14,7 +14,7 @@ export function watchUsage(
   size: UsageSize,
   options?: SubscriptionOptions,
 ): EventIterator<UsageEvent> {
-  const { bytes, millionths } = usageThreshold('bytes', size)
+  const { bytes, millionths } = usageThreshold('size', size)
   const { signal } = objectOf('options', options)
   const handle = handleOf(group)
   return new Signals(

@@ -10,14 +10,7 @@ import type {
   OomWatch,
   WatchOptions,
 } from '../../types/watch.js'
-import {
-  abortSignal,
-  groupPath,
-  integer,
-  invalidType,
-  oneOf,
-  options as objectOf,
-} from '../base/args.js'
+import { abortSignal, groupPath, integer, oneOf, options as objectOf, list } from '../base/args.js'
 import { publishEvent } from '../base/diagnostics.js'
 import { fromNative, OomError, ownError } from '../base/errors.js'
 import { QueuedEvents } from '../base/event-iterator.js'
@@ -40,8 +33,7 @@ export function checkWatchOptions(options: WatchOptions | undefined): CheckedWat
   const { signal, events, maxQueue } = objectOf('options', options)
   const wanted: LimitMet['type'][] = []
   if (events !== undefined) {
-    if (!Array.isArray(events)) throw invalidType('options.events', 'an instance of Array', events)
-    events.forEach((event, i) => {
+    list('options.events', events).forEach((event, i) => {
       wanted.push(oneOf(`options.events[${i}]`, event, ['high', 'max']))
     })
   }

@@ -1,8 +1,12 @@
 import fc from 'fast-check'
+import { fstatSync } from 'node:fs'
 import { constants } from 'node:os'
 import t from 'tap'
 import { boolean, groupPath, options, processId, signalNumber } from '../../lib/base/args.js'
 import { MemoryGroup } from '../../lib/group/memory-group.js'
+import { EventFd, PidFd } from '../../lib/primitives.js'
+import { spawn } from '../../lib/spawn/spawn.js'
+import { simulate } from '../../lib/testing.js'
 
 const TYPE = { name: 'TypeError', code: 'ERR_INVALID_ARG_TYPE' }
 const VALUE = { name: 'TypeError', code: 'ERR_INVALID_ARG_VALUE' }
@@ -108,4 +112,50 @@ t.test('the constructor of MemoryGroup cannot be called', async t => {
   const illegal = { name: 'TypeError', code: 'ERR_ILLEGAL_CONSTRUCTOR' }
   t.throws(() => new Constructor(), illegal)
   t.throws(() => new Constructor({ path: '/', version: 1 }), illegal)
+})
+
+t.test('arrays with holes, or with a map() of their own', async t => {
+  const group = simulate({ max: '8M' })
+  const own = Object.assign([{ afterMs: 1, action: 'kernel' }], { map: () => [5], forEach() {} })
+  const hole: unknown[] = new Array(2)
+  for (const plan of [hole, [, { afterMs: 1, action: 'kernel' }]]) {
+    await t.rejects(group.guard({ delayMs: 10, plan } as never), {
+      code: 'ERR_INVALID_ARG_TYPE',
+      message: /options\.plan\[0\]/,
+    })
+  }
+  await (await group.guard({ delayMs: 10, plan: own } as never)).dispose()
+  await t.rejects(group.guard({ delayMs: 10, policy: [, 'kill-group'] } as never), {
+    message: /options\.policy\[0\]/,
+  })
+  t.throws(() => group.watch({ events: hole } as never), { message: /options\.events\[0\]/ })
+  t.throws(() => spawn('true', hole as never), { message: /args\[0\]/ })
+})
+
+t.test('a headroom step needs its size', async t => {
+  const group = simulate({ max: '8M' })
+  const plan = [{ afterMs: 0, action: 'headroom' }] as const
+  await t.rejects(group.guard({ delayMs: 10, plan }), {
+    code: 'ERR_INVALID_ARG_VALUE',
+    message: /options\.plan\[0\]\.bytes.*options\.reserve\.headroom/,
+  })
+})
+
+t.test('methods without their object', async t => {
+  const pidFd = PidFd.open(process.pid)
+  const eventFd = new EventFd()
+  const methods = [pidFd.kill, pidFd.mrelease, eventFd.write, eventFd.read] as unknown[]
+  for (const method of methods as (() => unknown)[]) {
+    for (const that of [undefined, {}, { fd: 0 }, setTimeout(() => {}, 0)]) {
+      await t.rejects(async () => method.call(that), TypeError)
+    }
+  }
+  pidFd.close()
+  eventFd.close()
+  for (const args of [[], [process.pid], [process.pid, 0]]) {
+    t.throws(() => new (PidFd as never as new (...all: unknown[]) => unknown)(...args), {
+      code: 'ERR_ILLEGAL_CONSTRUCTOR',
+    })
+  }
+  t.doesNotThrow(() => fstatSync(0), 'stdin is still there')
 })

@@ -251,7 +251,7 @@ t.test('each missing thing is reported with its remedy', async t => {
     [
       'another user',
       machine({}, { uid: 1000, access: refuse('EACCES', '/sys/fs/cgroup') }),
-      ['writable', 'home', 'guard', 'guardBySignals', 'swap'],
+      ['writable', 'home', 'watch', 'guard', 'guardBySignals', 'swap'],
       /./,
     ],
     ['PREEMPT_RT', machine({ '/sys/kernel/realtime': '1\n' }), ['watch', 'guard'], /PREEMPT_RT/],

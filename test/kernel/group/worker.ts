@@ -7,7 +7,8 @@ import t from 'tap'
 import { MemoryGroup } from '../../../lib/group/memory-group.js'
 import { nativeFile } from '../../../lib/native/load.js'
 import { mount } from '../../helpers/memory-files.js'
-import { until } from '../../helpers/scratch.js'
+import { scratch, until } from '../../helpers/scratch.js'
+import { CLEAN, script as runScript } from '../../helpers/script.js'
 
 // Plain JavaScript on the addon itself: a worker that loads TypeScript takes seconds to start.
 const script = `
@@ -47,4 +48,20 @@ t.test('terminated in the middle of everything', async t => {
   }
   await until(() => fds() <= before + 2)
   t.type(await (await MemoryGroup.open('.')).usage(), 'number', 'the other thread goes on')
+})
+
+t.test('what is started in a worker warns of nothing', async t => {
+  const dir = scratch(t)
+  const result = await runScript(`
+    const code = \`
+      const { run, spawn, exitReport, MemoryGroup } = require('\${DIST}/index.js')
+      MemoryGroup.open(${JSON.stringify(dir)}).then(async group => {
+        await exitReport(spawn('true', [], { group, stdio: 'ignore' }))
+        await run('true', [], { parent: group, delayMs: 100 })
+        await (await group.guard({ delayMs: 100, guardian: { group: await MemoryGroup.of('self') } })).dispose()
+        await group.close()
+      })\`
+    await new Promise((done, failed) => new Worker(code, { eval: true }).once('exit', done).once('error', failed))
+  `)
+  t.match(result, CLEAN)
 })

@@ -150,7 +150,7 @@ t.test('wrong options are refused before anything is touched', async t => {
     [range, { ...good, plan: [{ ...step, afterMs: -1 }] }],
     [value, { ...good, plan: [{ ...step, action: 'explode' }] }],
     [range, { ...good, plan: Array.from({ length: 17 }, () => step) }],
-    [range, { ...good, plan: [{ afterMs: 0, action: 'headroom' }] }],
+    [value, { ...good, plan: [{ afterMs: 0, action: 'headroom' }] }],
     [value, { ...good, plan: [{ afterMs: 0, action: 'ballast' }] }],
     [type, { ...good, plan: [{ afterMs: 0, action: 'signal' }] }],
     ['ERR_UNKNOWN_SIGNAL', { ...good, plan: [{ afterMs: 0, action: 'signal', signal: 'SIGX' }] }],

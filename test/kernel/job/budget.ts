@@ -7,6 +7,7 @@ import { MemoryBudget } from '../../../lib/index.js'
 import { MiB, version } from '../../helpers/memory-files.js'
 import { openGroup } from '../../helpers/group.js'
 import { scratch, until } from '../../helpers/scratch.js'
+import { CLEAN, script } from '../../helpers/script.js'
 import { openFds } from '../../helpers/watching.js'
 
 const groupsBelow = (dir: string): string[] =>
@@ -248,4 +249,14 @@ t.test('wrong arguments are refused before anything is touched', async t => {
   await t.rejects(run('true', [], { onStart: 1 }), type)
   await t.rejects(run('true', [], { signal: 1 }), type)
   await budget.close()
+})
+
+t.test('a budget that is not closed does not keep the process alive', async t => {
+  const dir = scratch(t, 64 * MiB)
+  const result = await script(
+    `const group = await oom.MemoryGroup.open(${JSON.stringify(dir)})
+    const { code } = await new oom.MemoryBudget({ group }).run('true', [])
+    console.log(code)`,
+  )
+  t.match(result, { ...CLEAN, stdout: '0\n' })
 })
