@@ -6,8 +6,8 @@
 // 500 jobs with 4 MiB each. When all of them run, each is told how much it needs: most almost nothing, one in
 // twenty 4.5 MiB, one in twenty no end of it. The policy: a job that runs out of memory is given 4 MiB more,
 // once; the second time it is killed. Expect "modest: 450 done", "growing: 25 done" after an episode each,
-// "greedy: 25 killed" after two or more, and no kill by the kernel. A guard takes six descriptors in this
-// process and seven in the guardian: 500 jobs fit into 4,500, without any sysctl changed.
+// "greedy: 25 killed" after two or more, and no kill by the kernel. A guard and its group take six descriptors in
+// this process and six in the guardian (v1): 500 jobs fit into 4,500, without any sysctl changed.
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { MemoryGroup, probe, spawn } from 'cgroup-oom'

@@ -5,8 +5,8 @@ import { existsSync } from 'node:fs'
 import { VERSION } from './base/version.js'
 import { UnexpectedWord, UsageError, type Command } from './cli/command.js'
 import { COMMANDS, OVERVIEW } from './cli/commands.js'
-import { quote } from './cli/format.js'
-import { meant } from './cli/nearest.js'
+import { complain, quote } from './cli/format.js'
+import { meant } from './base/nearest.js'
 import { absoluteGroupPath } from './handle/hierarchy.js'
 
 /** Whether the command's own options ask for help: what follows `--` belongs to another command. */
@@ -60,7 +60,8 @@ async function main([name, ...args]: string[]): Promise<number> {
       name === undefined
         ? 'a command is missing'
         : `unknown command: ${name}${meant(name, names, word => word)}`
-    process.stderr.write(`${OVERVIEW}\ncgroup-oom: ${problem}\n`)
+    process.stderr.write(`${OVERVIEW}\n`)
+    complain('cgroup-oom', problem)
     return 2
   }
   if (asksForHelp(args)) {
@@ -74,11 +75,12 @@ async function main([name, ...args]: string[]): Promise<number> {
     const { message } = error as Error
     if (error instanceof UsageError) {
       const hint = error instanceof UnexpectedWord ? dashesBefore(error.word, command, args) : ''
-      process.stderr.write(`${command.help}\ncgroup-oom ${command.name}: ${message}${hint}\n`)
+      process.stderr.write(`${command.help}\n`)
+      complain(`cgroup-oom ${command.name}`, `${message}${hint}`)
       return 2
     }
     const hint = await relativeHint(error as NodeJS.ErrnoException, args)
-    process.stderr.write(`cgroup-oom ${command.name}: ${message}${hint}\n`)
+    complain(`cgroup-oom ${command.name}`, `${message}${hint}`)
     return 1
   }
 }
@@ -93,7 +95,7 @@ process.stdout.on('error', ({ code, message }: NodeJS.ErrnoException) => {
   if (code === 'EPIPE' && !goesOn) process.exit(0)
   const name = running === undefined ? 'cgroup-oom' : `cgroup-oom ${running.name}`
   const then = goesOn ? ': guarding goes on without output' : ''
-  if (!told) process.stderr.write(`${name}: stdout: ${message}${then}\n`)
+  if (!told) complain(name, `stdout: ${message}${then}`)
   told = true
   if (!goesOn) process.exit(1)
 })

@@ -1,6 +1,6 @@
 // Other runtimes and versions, from the npm registry into .cache/runtimes: what the package is used for
 // (test/runtimes/uses.mjs), and on Node.js what made a bare mlockall() abort it (stress.mjs), several times on
-// each. Prints a table; the README has its last one. Not part of `npm test`: it downloads.
+// each. Prints a table; docs/platforms.md has its last one. Not part of `npm test`: it downloads.
 //
 //   npm run test:runtimes [-- RUNS [NAME…]]     NAME: node20, node22, node24, node26, bun, deno
 import { spawnSync } from 'node:child_process'

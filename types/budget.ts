@@ -12,14 +12,14 @@ export interface BudgetOptions {
    */
   group: MemoryGroup
   /** The budget, bytes. Default: the group's limit; required where it has none. */
-  limit?: Bytes
+  limit?: Bytes | undefined
   /** Jobs at once, 1 to 4096. Default: `os.availableParallelism()`. */
-  most?: number
+  most?: number | undefined
   /**
    * How long the newest job may take to yield once the group is out of memory, milliseconds; then the fallback
    * `'kill-newest'` does it. 1 to 2**31 - 1, default 1000.
    */
-  delayMs?: number
+  delayMs?: number | undefined
 }
 
 /**
@@ -29,13 +29,13 @@ export interface BudgetOptions {
 export interface BudgetJobOptions extends Omit<SpawnOptions, 'timeout' | 'signal'> {
   /** What the job is expected to use at its peak, bytes. Default: {@link name}'s largest peak of its last five runs,
    * else the budget divided by `most`. */
-  expect?: Bytes
+  expect?: Bytes | undefined
   /** What its peaks are remembered by. Default: the command and its arguments. */
-  name?: string
+  name?: string | undefined
   /** Called when it has been started; a second time if it has yielded and is started again. */
-  onStart?: (child: ChildProcess, attempt: number) => void
+  onStart?: ((child: ChildProcess, attempt: number) => void) | undefined
   /** A job that waits is not started any more, one that runs is killed with all that it has started. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /** How a job ended; it is not a failure of the budget if that is with an error. */

@@ -33,12 +33,12 @@ export interface HomeOptions {
    * v2: move the processes that live in the group into a group below it, where nothing else makes room. Default
    * false.
    */
-  settle?: boolean
+  settle?: boolean | undefined
 }
 
 export interface PidsOptions {
   /** Also the members of all descendants. Default false. */
-  recursive?: boolean
+  recursive?: boolean | undefined
 }
 
 export interface AddOptions {
@@ -46,19 +46,19 @@ export interface AddOptions {
    * Also move what is rarely moved on purpose: process 1, an ancestor of this process, a kernel thread, or
    * the process of a thread whose id was given. Default false: ERR_PROCESS_REFUSED.
    */
-  force?: boolean
+  force?: boolean | undefined
 }
 
 export interface KillOptions {
   /** Default `'SIGKILL'`, which goes on until the group is empty, processes forked meanwhile included. */
-  signal?: NodeJS.Signals
+  signal?: NodeJS.Signals | undefined
   /** Also the members of all descendants. Default true. */
-  recursive?: boolean
+  recursive?: boolean | undefined
 }
 
 export interface RemoveOptions {
   /** Kill the members (and those of all descendants, which are removed too) first. Default false. */
-  kill?: boolean
+  kill?: boolean | undefined
 }
 
 /**
@@ -246,29 +246,29 @@ export interface MemoryGroup extends AsyncDisposable {
 
 export interface GuardianOptions {
   /** Milliseconds past the deadline at which the guardian acts; integer, 10 to 60000. Default 100. */
-  graceMs?: number
+  graceMs?: number | undefined
   /**
    * Where it lives; must not be the guarded group or below it. Default: where this process is, or, if
    * that is inside of what is guarded, the group above the guarded one. One guardian serves all guards
    * of a process: the last guard that names a group moves it there.
    */
-  group?: MemoryGroup
+  group?: MemoryGroup | undefined
 }
 
 export interface GuardOptions {
   /** Milliseconds; integer, 0 to 2**31 - 1. 0: the kernel decides at once, as if unguarded. */
   delayMs: number
   /** Default `'kernel'`; where the group is held by signals `'kill-largest'`, see {@link HoldOptions.by}. */
-  fallback?: Fallback
+  fallback?: Fallback | undefined
   /** At most 16 steps, each `afterMs` below `delayMs`. Not with `policy`: ERR_INVALID_ARG_VALUE. Default: none. */
-  plan?: readonly PlanStep[]
+  plan?: readonly PlanStep[] | undefined
   /**
    * What is done, the mildest step first; makes the plan, so that the same bounds hold. Where it ends with a kill, that
    * is the default fallback.
    */
-  policy?: readonly PolicyStep[]
+  policy?: readonly PolicyStep[] | undefined
   /** What steps `'headroom'` and `'ballast'` of the plan take from. */
-  reserve?: GuardReserve
+  reserve?: GuardReserve | undefined
   /**
    * An episode also begins when the group thrashes, {@link OomEpisode.reason}. v2 alone, held by the kernel or by
    * signals: v1 has no stall information of a group. Default: none.
@@ -279,26 +279,26 @@ export interface GuardOptions {
    * `'kernel'` of the plan and {@link OomEpisode.yield} carry out the fallback at once. If the group runs out of memory
    * meanwhile, the episode goes on, with the deadline that it has.
    */
-  thrash?: ThrashOptions
+  thrash?: ThrashOptions | undefined
   /** The process that keeps the promise when this one cannot. Default true. */
-  guardian?: boolean | GuardianOptions
+  guardian?: boolean | GuardianOptions | undefined
   /** What becomes of groups below the guarded one. Default `'guard'`. */
-  descendants?: 'guard' | 'kernel'
+  descendants?: 'guard' | 'kernel' | undefined
   /** Report what would be done and do nothing: the kernel keeps its killer. Default false. */
-  dryRun?: boolean
+  dryRun?: boolean | undefined
   /**
    * Adopt a group whose killer is already disabled; it is left enabled at the end. v2, where no killer can
    * be disabled: adopt a group that carries the mark of a hold. A value noted in the mark is restored only if every
    * user who could have written the mark may also write that control file (docs/security.md). Default false.
    */
-  takeOver?: boolean
+  takeOver?: boolean | undefined
   /**
    * How far `extend()` and `setDelay()` may go, milliseconds; integer, `delayMs` to 2**31 - 1. Default 10 × delayMs, at
    * most 2**31 - 1.
    */
-  maxDelayMs?: number
+  maxDelayMs?: number | undefined
   /** What holds the group, and how. On v1 with `by: 'kernel'` its `band` and `freeze` have no effect. */
-  hold?: HoldOptions
+  hold?: HoldOptions | undefined
   /**
    * A file to which each episode is appended as one line of JSON when it has ended ({@link RecordedEpisode};
    * `cgroup-oom report FILE` shows it). It is opened for each line and made where there is none, so several
@@ -307,9 +307,9 @@ export interface GuardOptions {
    * `stats.unrecorded` counts them. `dispose()` waits up to 1 s for what is still to be written;
    * `process.exit()` does not.
    */
-  record?: string
+  record?: string | undefined
   /** Aborting it disposes the guard; iterators throw an `AbortError`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /**

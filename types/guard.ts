@@ -82,12 +82,12 @@ export type PolicyStep = PolicyRaise | PolicySignal | 'kill-largest' | 'kill-new
 /** What is set aside for steps of a plan, when the guard is armed. */
 export interface GuardReserve {
   /** What a step `'headroom'` without `bytes` raises the limit by, bytes. Nothing is taken from the group for it. */
-  headroom?: Bytes
+  headroom?: Bytes | undefined
   /**
    * Bytes of resident, locked memory of this process, which a step `'ballast'` frees; more than 0. It is made resident
    * again after the episode, once the group has room. ERR_MEMLOCK_LIMIT where RLIMIT_MEMLOCK is too low.
    */
-  ballast?: Bytes
+  ballast?: Bytes | undefined
 }
 
 /**
@@ -104,26 +104,26 @@ export interface GuardReserve {
  */
 export interface HoldOptions {
   /** Default `'kernel'`. `'auto'`: the kernel's where it can be had, else signals; {@link OomGuard.heldBy}. */
-  by?: 'kernel' | 'signals' | 'auto'
+  by?: 'kernel' | 'signals' | 'auto' | undefined
   /**
    * How far below the limit the line lies, bytes, more than 0; at most half of the limit is taken. Default for
    * `'kernel'` (v2) a 16th of it, at least 2 and at most 512 MiB; for `'signals'` a 16th, at least 32 and at most
    * 256 MiB, and at most a quarter of the limit.
    */
-  band?: Bytes
+  band?: Bytes | undefined
   /**
    * `'signals'`: who is stopped, and who a plan or a fallback may kill. `'children'` (default): the descendants
    * of this process that are in the group or below it; one whose parent has ended is a descendant only if the guard
    * has stopped it already or found it when it last looked near the line. `'members'`: all members but this process,
    * its parents, its guardian and pid 1.
    */
-  who?: 'children' | 'members'
+  who?: 'children' | 'members' | undefined
   /**
    * v2, `'kernel'`: whether an episode stops all members (`cgroup.freeze`) until it ends: when throttling would not
    * hold them to the deadline, at once, or never. Default `'if-needed'`. A group that this process is in is
    * never frozen: `'always'` is refused there with ERR_SELF_IN_GROUP.
    */
-  freeze?: 'if-needed' | 'always' | 'never'
+  freeze?: 'if-needed' | 'always' | 'never' | undefined
 }
 
 /**

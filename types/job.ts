@@ -10,31 +10,31 @@ export interface RunOptions extends Omit<SpawnOptions, 'timeout'> {
    * The job's limit, bytes. Default `'max'`. If no group can be made for it, the job runs without a limit; the first
    * such job is a process warning (`OOM_JOB_UNLIMITED`).
    */
-  max?: Bytes
+  max?: Bytes | undefined
   /** False: the job does not swap, where swap is accounted. Default true. */
-  swap?: boolean
+  swap?: boolean | undefined
   /**
    * The group below which the job's own is made; `run()` rejects if that fails. Default: that of `MemoryGroup.home()`;
    * if no group can be made there, the job has no limit of its own ({@link JobReport.ownGroup}), and with `policy` or
    * `delayMs` the group that this process is in is guarded by signals, as long as such jobs run.
    */
-  parent?: MemoryGroup
+  parent?: MemoryGroup | undefined
   /**
    * Milliseconds after which the job is ended with all that it has started: `killSignal` (SIGTERM), SIGKILL 2 s later.
    * Integer, 1 to 2**31 - 1. Default: none.
    */
-  timeoutMs?: number
+  timeoutMs?: number | undefined
   /** What is done when it is out of memory, as of `guard()`. Default: nothing, the kernel kills. */
-  policy?: readonly PolicyStep[]
+  policy?: readonly PolicyStep[] | undefined
   /** Of the guard, milliseconds; integer, 0 to 2**31 - 1. Default 5000 with a `policy`, else 0: no guard. */
-  delayMs?: number
+  delayMs?: number | undefined
   /**
    * The last so many bytes of stdout and of stderr are in the report. Default 1 MiB; false: both are inherited.
    * A `stdio` that is given decides which of them are pipes.
    */
-  capture?: Bytes | false
+  capture?: Bytes | false | undefined
   /** Aborting it ends the job as `timeoutMs` does; `run()` rejects with an `AbortError` then. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 export interface TimelineEntry {

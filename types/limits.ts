@@ -25,16 +25,16 @@ export interface MemoryLimits {
 /** {@link MemoryLimits} to set: each field that is present is written, the others stay as they are. */
 export interface MemoryLimitsInit {
   /** Bytes; `'max'`: no limit. v1 `memory.limit_in_bytes`, v2 `memory.max`. */
-  max?: Bytes
+  max?: Bytes | undefined
   /** Bytes; `'max'`: no limit. v2 `memory.high`; ERR_CGROUP_UNSUPPORTED on v1. */
-  high?: Bytes
+  high?: Bytes | undefined
   /**
    * Bytes of swap on top of memory; `'max'`: no limit. v2 `memory.swap.max`, v1 `memory.memsw.limit_in_bytes`.
    * ERR_CGROUP_UNSUPPORTED where swap is not accounted, and on v1 for a group without `max`.
    */
-  swapMax?: Bytes
+  swapMax?: Bytes | undefined
   /** v2 `memory.oom.group`; ERR_CGROUP_UNSUPPORTED on v1. */
-  oomGroup?: boolean
+  oomGroup?: boolean | undefined
 }
 
 /** What a new group begins with. */
@@ -44,7 +44,7 @@ export interface MemoryGroupInit extends MemoryLimitsInit {
    * error: there is nothing to set there. Together with `swapMax` ERR_INVALID_ARG_VALUE. Default true: as the kernel
    * has it.
    */
-  swap?: boolean
+  swap?: boolean | undefined
 }
 
 /**

@@ -30,5 +30,5 @@ export interface MetricFamily extends MetricDescription {
 
 export interface MetricsOptions {
   /** How many groups have series of their own; integer, 1 to 10000. Default 200. */
-  maxGroups?: number
+  maxGroups?: number | undefined
 }

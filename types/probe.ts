@@ -64,7 +64,7 @@ export interface ProbeOptions {
    * The group that is judged: absolute, or relative to the memory hierarchy's mount. Default: the one that this
    * process is in.
    */
-  in?: string
+  in?: string | undefined
 }
 
 export interface ProbeReport {

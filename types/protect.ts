@@ -15,10 +15,10 @@ export type LockScope = 'oom-path' | 'process'
 
 export interface LockMemoryOptions {
   /** Default `'oom-path'`. */
-  scope?: LockScope
+  scope?: LockScope | undefined
 }
 
 export interface ProtectOptions {
   /** -1000 to 1000; proc_pid_oom_score_adj(5). Default -1000; lowering it needs CAP_SYS_RESOURCE. */
-  oomScoreAdj?: number
+  oomScoreAdj?: number | undefined
 }

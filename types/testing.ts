@@ -3,20 +3,20 @@ import type { Bytes, MonotonicNs } from './common.js'
 
 export interface SimulateOptions {
   /** The group's limit. Default `'max'`. */
-  max?: Bytes
+  max?: Bytes | undefined
   /** The value of `group.path`. Default `'/simulated'`. */
-  path?: string
+  path?: string | undefined
   /** The kernel's killer is disabled from the start, as if by another program. Default false. */
-  killerDisabled?: boolean
+  killerDisabled?: boolean | undefined
   /** Called for each signal but SIGKILL that is sent to a process of the group. */
-  onSignal?: (pid: number, signal: NodeJS.Signals) => void
+  onSignal?: ((pid: number, signal: NodeJS.Signals) => void) | undefined
 }
 
 export interface SimulatedProcessOptions {
   /** What it allocates at once. Default 0. */
-  size?: Bytes
+  size?: Bytes | undefined
   /** oom_score_adj is -1000: neither the kernel nor a fallback kills it. Default false. */
-  spared?: boolean
+  spared?: boolean | undefined
 }
 
 export interface SimulatedTarget {

@@ -59,11 +59,11 @@ export type OomEvent = OomHappened | KernelKilled | LimitMet | GroupRemoved | Ev
 
 export interface WatchOptions {
   /** Ends the watch: the iterator throws the signal's reason as an `AbortError`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** v2: also report these. Default none; v1 has none of them. */
-  events?: readonly ('high' | 'max')[]
+  events?: readonly ('high' | 'max')[] | undefined
   /** Most events held for a slow consumer; integer from 1 to 2**20. Default 1024. */
-  maxQueue?: number
+  maxQueue?: number | undefined
 }
 
 /**
@@ -110,7 +110,7 @@ export interface UsageEvent extends GroupEvent {
 
 export interface SubscriptionOptions {
   /** Ends the subscription: the iterator throws the signal's reason as an `AbortError`. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 /**
@@ -128,7 +128,7 @@ export type PressureMode = 'default' | 'hierarchy' | 'local'
 export interface LevelPressureOptions extends SubscriptionOptions {
   level: PressureLevel
   /** Default `'default'`. */
-  mode?: PressureMode
+  mode?: PressureMode | undefined
 }
 
 /** PSI: kernel Documentation/accounting/psi.rst. On v1 the system's, on v2 the group's. */

@@ -1,5 +1,6 @@
 // Chromium by puppeteer-core: the browser has 512 MiB. When that is used up it gets 256 MiB more, once. The next time the
-// largest process is killed, which is that of a tab that eats memory; browser and other tabs go on.
+// largest process is killed, which is that of a tab that eats memory; browser and other tabs go on. Near its limit a
+// browser may read its own program again and again for minutes before it is out of memory: on v2 that counts as well.
 //
 //   node chromium.js URL…
 import { groupOptions, MemoryGroup } from 'cgroup-oom'
@@ -8,6 +9,7 @@ import puppeteer from 'puppeteer-core'
 const home = await MemoryGroup.home()
 const group = await home.create(`chromium-${process.pid}`, { max: '512M', swap: false })
 const guard = await group.guard({
+  ...(group.version === 2 ? { thrash: { stallMs: 600, windowMs: 2000 } } : {}),
   delayMs: 2000,
   policy: [{ raise: '256M' }, 'kill-largest'],
 })

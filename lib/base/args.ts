@@ -2,6 +2,7 @@
 import { constants } from 'node:os'
 import { resolve } from 'node:path'
 import { inspect } from 'node:util'
+import { nearest } from './nearest.js'
 
 function describe(value: unknown): string {
   if (typeof value === 'string') return `type string ('${value.slice(0, 28)}')`
@@ -69,6 +70,24 @@ export function options<T extends object>(name: string, value: T | undefined): P
   }
   return value
 }
+
+/**
+ * A key that is almost one of those that are known would be passed over without a word: a guard without the fallback
+ * that was meant. Others are the caller's own.
+ */
+export function noTypos(name: string, value: object, keys: readonly string[]): void {
+  for (const key of Object.keys(value)) {
+    const word = keys.includes(key) ? undefined : nearest(key, keys)
+    if (word !== undefined) {
+      throw invalidValue(`${name}.${key}`, `is not known: did you mean '${word}'?`, get(value, key))
+    }
+  }
+}
+
+/** Of MemoryGroupInit. */
+export const LIMITS = ['max', 'high', 'swap', 'swapMax', 'oomGroup']
+
+const get = (value: object, key: string): unknown => (value as Record<string, unknown>)[key]
 
 /** An array, as one of its own that has no holes. */
 export function list(name: string, value: unknown): unknown[] {

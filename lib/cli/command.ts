@@ -1,6 +1,6 @@
 // What the commands have in common: their interface to cli.ts, and how a wrong command line is reported.
 import { parseArgs, type ParseArgsConfig } from 'node:util'
-import { meant } from './nearest.js'
+import { meant } from '../base/nearest.js'
 
 export interface Command {
   name: string

@@ -2,7 +2,7 @@
 import { rowsOf, SHELLS } from './completion/rows.js'
 import { PROGRAMS } from './completion/shells.js'
 import { parse, UnexpectedWord, UsageError, type Command } from './command.js'
-import { meant } from './nearest.js'
+import { meant } from '../base/nearest.js'
 
 const help = `Usage: cgroup-oom completion bash|zsh|fish
 

@@ -24,9 +24,9 @@ Options:
   --json       the whole report as JSON
   --help       this text
 
-Exit status: 0 no problems, 1 problems: groups can be guarded here neither by the kernel's control
-files nor by signals, a killer is disabled in a group that no live process holds, or the self-test
-failed; 2 usage.
+Exit status: 0 no problems, 1 problems: addon, memory controller, guardian or locked memory is missing, groups can be
+guarded here neither by the kernel's control files nor by signals, a killer is disabled in a group that no live
+process holds, or the self-test failed; 2 usage.
 `
 
 // Groups cannot be guarded without these. If another one is missing, that is printed, but is no problem.

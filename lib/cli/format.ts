@@ -5,6 +5,11 @@ import { shown } from '../base/format.js'
 
 export { count, duration, shown, size } from '../base/format.js'
 
+/** A line of messages: names in it may be another user's. */
+export function complain(who: string, text: string): void {
+  process.stderr.write(`${who}: ${shown(text)}\n`)
+}
+
 /** The wall-clock time of a point on CLOCK_MONOTONIC, ISO 8601 in UTC. */
 export function wallClock(at: bigint): string {
   const agoMs = Number(process.hrtime.bigint() - at) / 1e6

@@ -1,5 +1,6 @@
 // cgroup-oom guard: groups that exist already, guarded by the options of the command line or by a file, until
 // SIGINT or SIGTERM, or until the last of them is gone.
+import { complain } from './format.js'
 import { checked, groupsOf, parse, UsageError, type Command } from './command.js'
 import { Commands } from './guard/commands.js'
 import {
@@ -25,12 +26,12 @@ Ends with SIGINT, SIGTERM, or when all groups are gone; the groups are as before
 Options:
   --delay MS          how long a group that is out of memory may wait; default: 1000
   --plan STEPS        MS:ACTION[:VALUE[:TO]], with commas: 0:headroom:32M,500:signal:SIGTERM:largest
-  --fallback F        at the deadline: kernel, kill-largest, kill-newest or kill-group
+  --fallback F        at the deadline: kernel (default), kill-largest (default by signals), kill-newest, kill-group
   --hold BY           kernel (default), signals (nothing is written), or auto
   --thrash STALL/WIN  also where all tasks stall for STALL ms within WIN ms at the limit, as 600/2000 (v2)
   --on-episode CMD    run by a shell for each episode: JSON on stdin, CGROUP_OOM_* variables
   --record FILE       append each episode to FILE, which cgroup-oom report shows
-  --follow            guard a group of the same name when it comes back
+  --follow            wait for a group that is gone or not there yet, and guard it
   --take-over         also guard a group whose killer is disabled already
   --config FILE       all of this as JSON; SIGHUP reads it again
   --metrics ADDRESS   [HOST:]PORT at which Prometheus gets /metrics; HOST: 127.0.0.1; PORT 0: a free one
@@ -189,7 +190,7 @@ function printer(json: boolean): (line: GuardLine) => void {
     if (json) process.stdout.write(`${jsonOf(line)}\n`)
     else if (line.type === 'ready') process.stderr.write(`${statusOf(line)}\n`)
     else if (line.type === 'metrics') process.stderr.write(`metrics at ${line.url}\n`)
-    else if (line.type === 'problem') process.stderr.write(`cgroup-oom guard: ${line.message}\n`)
+    else if (line.type === 'problem') complain('cgroup-oom guard', line.message)
     else process.stdout.write(`${textOf(line)}\n`)
   }
 }
@@ -244,7 +245,7 @@ async function runGuard(args: string[]): Promise<number> {
     return 0
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
-    process.stderr.write(`cgroup-oom guard: ${error.message}\n`)
+    complain('cgroup-oom guard', error.message)
     return 2
   } finally {
     process.off('SIGHUP', onHangup)

@@ -8,7 +8,7 @@ import { exitReport } from '../exit/report.js'
 import { type MemoryGroup } from '../group/memory-group.js'
 import { spawn } from '../spawn/spawn.js'
 import type { Command } from './command.js'
-import { count, duration, size, statusOf } from './format.js'
+import { complain, count, duration, size, statusOf } from './format.js'
 import { makeGroup } from './place.js'
 import { runOptions, type RunCommand } from './run-options.js'
 import { reportEpisodes, reportKills, type Reporter } from './run-report.js'
@@ -31,14 +31,11 @@ Prints on stderr what happens when it runs out of memory, and how it ended.
 
 Options:
   --max SIZE      the group's limit: bytes, or with K, M, G, T (powers of 1024); default: none
-  --delay MS      guard the group: if it is out of memory, its tasks wait up to MS milliseconds, then
-                  --fallback decides; default: 0, no guard
+  --delay MS      guard it: out of memory, its tasks wait up to MS milliseconds, then --fallback decides; default: 0
   --fallback F    kernel (default), kill-largest, kill-newest or kill-group
   --raise SIZE    with --delay: raise the limit by SIZE, the first time that the group is out of memory
-  --timeout MS    end all processes of the group after MS milliseconds: SIGTERM, 2 s later SIGKILL;
-                  with --observe the command alone
-  --fail-on-oom   exit status ${KILLED} if a process of the group was certainly killed for its memory, although
-                  the command ended with 0
+  --timeout MS    end the group's processes (--observe: the command) after MS milliseconds: SIGTERM, 2 s later SIGKILL
+  --fail-on-oom   exit status ${KILLED} if a process was certainly killed for its memory, though the command ended with 0
   --json [FILE]   the report as an object, to FILE, or to stderr instead of the lines there
   --observe       no group of its own: the command stays where you are. Needs no right
   --parent GROUP  make the group below this one; default: the group that you are in, on v2 the one
@@ -145,7 +142,7 @@ function writeJson(file: number, text: string): void {
     writeFileSync(file, text)
     closeSync(file)
   } catch (error) {
-    process.stderr.write(`cgroup-oom run: ${(error as Error).message}\n`)
+    complain('cgroup-oom run', (error as Error).message)
   }
 }
 
@@ -170,11 +167,11 @@ function finish(options: Running, ran: Ran, totals: Totals): number {
     if (options.file === undefined) process.stderr.write(text)
     else writeJson(options.file, text)
   }
-  const { peak } = report
+  const { peak, limit = options.max } = report
   const parts = [
     `${how} after ${duration(ranNs)}`,
     timedOut ? 'timed out' : '',
-    peak === undefined ? '' : `peak ${size(peak)} of ${size(options.max)}`,
+    peak === undefined ? '' : `peak ${size(peak)} of ${size(limit)}`,
     ooms === 0
       ? ''
       : `out of memory ${count(ooms, 'time')}, ${count(killed, 'process', 'processes')} killed`,
@@ -188,7 +185,7 @@ function finish(options: Running, ran: Ran, totals: Totals): number {
 }
 
 const printer = (options: RunCommand) => (line: string) => {
-  if (!options.quiet && options.json !== '') process.stderr.write(`cgroup-oom: ${line}\n`)
+  if (!options.quiet && options.json !== '') complain('cgroup-oom', line)
 }
 
 async function supervise(
@@ -240,7 +237,7 @@ async function runCommand(args: string[]): Promise<number> {
     return await supervise(own.group, options, signals)
   } catch (error) {
     if (error instanceof Interrupted) return statusOf(error.signal)
-    process.stderr.write(`cgroup-oom run: ${(error as Error).message}\n`)
+    complain('cgroup-oom run', (error as Error).message)
     return FAILED
   } finally {
     signals.stop()

@@ -41,6 +41,8 @@ import {
   processId,
   signalNumber,
   illegalConstructor,
+  LIMITS,
+  noTypos,
 } from '../base/args.js'
 import { brand, GROUP, isInstance } from '../base/brand.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
@@ -410,7 +412,9 @@ async function begun(handle: GroupHandle, { swap }: Initial): Promise<MemoryGrou
 
 function limitChange(limits: MemoryLimitsInit): LimitChange {
   if (limits === undefined) throw invalidType('limits', 'of type object', limits)
-  const { max, high, swapMax, oomGroup } = checkOptions('limits', limits)
+  const given = checkOptions('limits', limits)
+  noTypos('limits', given, LIMITS)
+  const { max, high, swapMax, oomGroup } = given
   const change: LimitChange = {}
   const sizes = { max, high, swapMax }
   for (const [name, value] of Object.entries(sizes) as [keyof typeof sizes, Bytes | undefined][]) {

@@ -14,7 +14,7 @@ import type { GuardHandle, Target } from '../native/guards.js'
 import { programFile } from '../native/program.js'
 import type { NativeRecord } from '../native/records.js'
 import { KeepAlive, subscribe, unsubscribe } from '../native/subscribe.js'
-import { memlockError } from '../protect/memlock.js'
+import { guardBytes, memlockError } from '../protect/memlock.js'
 import type { EpisodeKey, GuardBackend } from './backend.js'
 import { deliver } from './deliver.js'
 import { endedError } from './episode.js'
@@ -41,12 +41,18 @@ function prepareGuardian({ guardian }: ArmedGuardOptions): number {
   return guardian.group === undefined ? -1 : binding().openProcs(handleOf(guardian.group))
 }
 
-function armingError(error: unknown, path: string): unknown {
+function armingError(error: unknown, path: string, ballast: number): unknown {
   const { errno, file } = error as Partial<NativeFailure>
   if (file === 'oom-guardian' && errno === -constants.errno.EDEADLK) {
     return ownError('ERR_GUARDIAN_INSIDE', path)
   }
-  if (file === 'RLIMIT_MEMLOCK') return memlockError(error, 'a guard', 2 * 1024 * 1024)
+  if (file === 'RLIMIT_MEMLOCK') {
+    return memlockError(
+      error,
+      ballast > 0 ? 'a guard with its ballast' : 'a guard',
+      guardBytes(ballast),
+    )
+  }
   return fromNative(error, file === 'oom-guardian' ? undefined : path)
 }
 
@@ -58,10 +64,12 @@ class NativeBackend implements GuardBackend {
   readonly #handle: GuardHandle
   readonly #target: number
   readonly #place: number
+  readonly #ballast: number
 
   constructor(group: MemoryGroup, options: ArmedGuardOptions, on: (r: NativeRecord) => void) {
     this.#group = group
     this.#own = copyOf(handleOf(group))
+    this.#ballast = options.ballast
     this.#target = subscribe(on)
     try {
       this.#place = prepareGuardian(options)
@@ -85,7 +93,7 @@ class NativeBackend implements GuardBackend {
       this.#own.close()
       armedHandles.delete(this.#handle)
       unsubscribe(this.#target)
-      throw armingError(error, this.pathOf(this.#handle.trouble()))
+      throw armingError(error, this.pathOf(this.#handle.trouble()), this.#ballast)
     } finally {
       if (this.#place >= 0) binding().closeFd(this.#place)
     }

@@ -15,6 +15,7 @@ import {
   processId,
   signalNumber,
   list,
+  noTypos,
 } from '../base/args.js'
 import { GROUP, hasBrand } from '../base/brand.js'
 import { bytes, optionalBytes } from '../base/bytes.js'
@@ -140,7 +141,9 @@ function checkGuardian(guardian: GuardOptions['guardian']): CheckedGuardOptions[
 }
 
 function checkHold(hold: GuardOptions['hold']): CheckedGuardOptions['hold'] {
-  const { by, band, who, freeze } = objectOf('options.hold', hold)
+  const given = objectOf('options.hold', hold)
+  noTypos('options.hold', given, ['by', 'band', 'who', 'freeze'])
+  const { by, band, who, freeze } = given
   return {
     by: oneOf('options.hold.by', by, HOLDS, 'kernel'),
     who: oneOf('options.hold.who', who, WHO, 'children'),
@@ -176,11 +179,30 @@ export function checkDelay(name: string, ms: unknown, maxDelayMs: number): numbe
   return integer(name, ms, 0, maxDelayMs)
 }
 
+// Typed, so that none is forgotten.
+const KEYS = Object.keys({
+  delayMs: true,
+  maxDelayMs: true,
+  fallback: true,
+  plan: true,
+  policy: true,
+  reserve: true,
+  thrash: true,
+  guardian: true,
+  descendants: true,
+  dryRun: true,
+  takeOver: true,
+  hold: true,
+  record: true,
+  signal: true,
+} satisfies Record<keyof GuardOptions, true>)
+
 /** @throws TypeError or RangeError; never touches anything */
 export function checkGuardOptions(options: GuardOptions): CheckedGuardOptions {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidType('options', 'of type object', options)
   }
+  noTypos('options', options, KEYS)
   const delayMs = integer('options.delayMs', options.delayMs, 0, MAX_DELAY_MS)
   const maxDelayMs =
     options.maxDelayMs === undefined

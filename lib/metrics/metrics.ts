@@ -63,7 +63,7 @@ const runningOf = ({ stats }: OomGuard): number =>
  * Gauges and counters of guards, watches and groups, for Prometheus (`text()`), prom-client or OpenTelemetry
  * (`collect()`), none of which this package depends on.
  *
- * The number of series is bounded: each of at most `maxGroups` groups has up to 24. The label `group` is the path of
+ * The number of series is bounded: each of at most `maxGroups` groups has up to 23. The label `group` is the path of
  * what was added, not of each group below a guarded or watched one. Where there are more groups, one that has been
  * deleted or removed makes room, the oldest first; else the new one is left out and counted (up to 10,000).
  */

@@ -17,12 +17,12 @@ export interface DelayTimerOptions {
    * The sentinel adds the number of expirations to it at each one: a reader in this process or another, in
    * JavaScript or not, gets it even while the event loop is blocked.
    */
-  eventFd?: EventFd
+  eventFd?: EventFd | undefined
 }
 
 export interface DelayStartOptions {
   /** Expires repeatedly, with this many milliseconds in between: integer from 1 to 2**31 - 1. Default: once. */
-  intervalMs?: number
+  intervalMs?: number | undefined
 }
 
 export interface DelayExpiration {

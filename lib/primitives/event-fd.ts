@@ -16,12 +16,12 @@ const MAX = 2n ** 64n - 2n
 
 export interface EventFdOptions {
   /** Each read takes 1 off the counter instead of all of it: EFD_SEMAPHORE. Default false. */
-  semaphore?: boolean
+  semaphore?: boolean | undefined
 }
 
 export interface EventFdReadOptions {
   /** Aborting it rejects the read with an AbortError; the counter is not touched. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
 }
 
 interface Waiter {

@@ -15,8 +15,9 @@ type Checks = {
 function locking(machine: Machine, scope: LockScope): Capability {
   const { bytes, allowed } = machine.locking(scope)
   const mib = `${(bytes / 1048576).toFixed(1)} MiB`
-  if (allowed) return check.yes(`${mib} can be locked`)
-  const { reason, remedy } = memlockReason(`lockMemory({ scope: '${scope}' })`, bytes)
+  const what = scope === 'oom-path' ? 'a guard' : `lockMemory({ scope: '${scope}' })`
+  if (allowed) return check.yes(`${mib} can be locked, as ${what} needs`)
+  const { reason, remedy } = memlockReason(what, bytes)
   return check.no(reason, remedy)
 }
 

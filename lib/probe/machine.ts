@@ -11,6 +11,7 @@ import { LoadFailure, nativeFile, tryBinding } from '../native/load.js'
 import { executionFault } from '../native/program.js'
 import { thisPlace } from '../place/look.js'
 import type { PlaceLook } from '../place/signs.js'
+import { FIRST_GUARD } from '../protect/memlock.js'
 
 export interface Machine extends PlaceLook {
   platform: NodeJS.Platform
@@ -26,7 +27,7 @@ export interface Machine extends PlaceLook {
   fault(file: string): Fault | undefined
   /** 'ENOSYS' and the like, or undefined. */
   syscalls(): Record<'pidfd' | 'mrelease' | 'inotify', string | undefined>
-  /** What locking a scope takes, and whether the kernel allows it. */
+  /** What a guard locks, or what locking the scope takes; and whether the kernel allows it. */
   locking(scope: LockScope): { bytes: number; allowed: boolean }
   /** V8's limit of the heap, bytes. */
   heapLimit: number
@@ -72,7 +73,8 @@ export function thisMachine(): Machine {
       return { pidfd: name(pidfd), mrelease: name(mrelease), inotify: name(inotify) }
     },
     locking(scope) {
-      const bytes = native!.scopeBytes(scope)
+      const scoped = native!.scopeBytes(scope)
+      const bytes = scope === 'oom-path' ? Math.max(scoped, FIRST_GUARD) : scoped
       return { bytes, allowed: native!.mayLock(bytes) === 0 }
     },
   }

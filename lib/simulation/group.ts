@@ -99,6 +99,7 @@ export class SimulatedMemoryGroup implements MemoryGroup, Simulation {
 
   async setLimits(limits: MemoryLimitsInit): Promise<void> {
     if (limits === undefined) throw check.invalidType('limits', 'of type object', limits)
+    check.noTypos('limits', check.options('limits', limits), check.LIMITS)
     const { max, high, swapMax, oomGroup } = check.options('limits', limits)
     const size = optionalBytes('limits.max', max, { max: true })
     const sizes = { high, swapMax }

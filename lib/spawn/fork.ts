@@ -9,9 +9,9 @@ import { noteStart } from './started.js'
 /** `child_process.fork()`'s own options, the group and the score. */
 export interface ForkGroupOptions extends ForkOptions {
   /** Default: the child stays where this process is. */
-  group?: Group
+  group?: Group | undefined
   /** As with `spawn()`; only with a group. */
-  oomScoreAdj?: number
+  oomScoreAdj?: number | undefined
 }
 
 /**

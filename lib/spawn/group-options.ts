@@ -8,7 +8,7 @@ import { startingScore } from './score.js'
 
 export interface GroupOptions {
   /** As with `spawn()`. */
-  oomScoreAdj?: number
+  oomScoreAdj?: number | undefined
 }
 
 /** A command that becomes the one that follows its arguments, in the group. */

@@ -26,7 +26,7 @@ import { noteStart } from './started.js'
 /** The group that a child is started in, and what child_process knows nothing of. */
 export interface SpawnGroup {
   /** Default: the child stays where this process is, as with `child_process.spawn()`. */
-  group?: Group
+  group?: Group | undefined
   /**
    * Whether `timeout` and `signal` end the whole group: `killSignal` goes to all its members, those of
    * groups below included, and what is left of them when the command has ended is killed (SIGKILL).
@@ -35,14 +35,14 @@ export interface SpawnGroup {
    *
    * Only with a group, and not for one that this process is in: ERR_SELF_IN_GROUP.
    */
-  killGroup?: boolean
+  killGroup?: boolean | undefined
   /**
    * The oom_score_adj that the child has at its first instruction, in a group or not, -1000 to 1000. Above
    * that of this process (`1000`: before all others) the kernel takes the child first. Default: what this
    * process had before `protect()`, or has. Lowering it needs CAP_SYS_RESOURCE, but back to where it was
    * before it was raised; at -1000 no killer takes the child.
    */
-  oomScoreAdj?: number
+  oomScoreAdj?: number | undefined
 }
 
 // What a tuple of stdio gives for one stream.

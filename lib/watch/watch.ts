@@ -198,7 +198,7 @@ export function watchGroup(group: MemoryGroup, options?: WatchOptions): OomWatch
  * not possible. When a group that appears later cannot be watched (EMFILE), the iterator throws
  * that. Ends after the root's own `removed`, which comes last.
  *
- * One descriptor per group: RLIMIT_NOFILE bounds it. inotify(7) notifies of new groups; where all of the
+ * One descriptor per group (v2: two more for each that has groups below): RLIMIT_NOFILE bounds it. inotify(7) notifies of new groups; where all of the
  * user's instances or watches are in use, they are found by listing the tree ten times a second, large ones
  * less often.
  *

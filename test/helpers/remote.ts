@@ -77,10 +77,6 @@ interface Message {
   error?: { code?: string; message: string }
 }
 
-export interface RemoteError extends Error {
-  code?: string
-}
-
 export class Remote {
   readonly exited: Promise<[code: number | null, signal: NodeJS.Signals | null]>
   readonly #answers = new Map<number, (message: Message) => void>()

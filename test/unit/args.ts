@@ -118,16 +118,20 @@ t.test('arrays with holes, or with a map() of their own', async t => {
   const group = simulate({ max: '8M' })
   const own = Object.assign([{ afterMs: 1, action: 'kernel' }], { map: () => [5], forEach() {} })
   const hole: unknown[] = new Array(2)
-  for (const plan of [hole, [, { afterMs: 1, action: 'kernel' }]]) {
+  const first = Object.assign(new Array<unknown>(2), { 1: { afterMs: 1, action: 'kernel' } })
+  for (const plan of [hole, first]) {
     await t.rejects(group.guard({ delayMs: 10, plan } as never), {
       code: 'ERR_INVALID_ARG_TYPE',
       message: /options\.plan\[0\]/,
     })
   }
   await (await group.guard({ delayMs: 10, plan: own } as never)).dispose()
-  await t.rejects(group.guard({ delayMs: 10, policy: [, 'kill-group'] } as never), {
-    message: /options\.policy\[0\]/,
-  })
+  await t.rejects(
+    group.guard({ delayMs: 10, policy: Object.assign(new Array(2), { 1: 'kill-group' }) }),
+    {
+      message: /options\.policy\[0\]/,
+    },
+  )
   t.throws(() => group.watch({ events: hole } as never), { message: /options\.events\[0\]/ })
   t.throws(() => spawn('true', hole as never), { message: /args\[0\]/ })
 })
@@ -144,8 +148,14 @@ t.test('a headroom step needs its size', async t => {
 t.test('methods without their object', async t => {
   const pidFd = PidFd.open(process.pid)
   const eventFd = new EventFd()
-  const methods = [pidFd.kill, pidFd.mrelease, eventFd.write, eventFd.read] as unknown[]
-  for (const method of methods as (() => unknown)[]) {
+  const all: [unknown, string][] = [
+    [pidFd, 'kill'],
+    [pidFd, 'mrelease'],
+    [eventFd, 'write'],
+    [eventFd, 'read'],
+  ]
+  for (const [object, name] of all) {
+    const method = (object as Record<string, () => unknown>)[name]!
     for (const that of [undefined, {}, { fd: 0 }, setTimeout(() => {}, 0)]) {
       await t.rejects(async () => method.call(that), TypeError)
     }
@@ -158,4 +168,22 @@ t.test('methods without their object', async t => {
     })
   }
   t.doesNotThrow(() => fstatSync(0), 'stdin is still there')
+})
+
+t.test('a key that is almost a known one is no option of its own', async t => {
+  const group = simulate({ max: '8M' })
+  const wrong: [object, RegExp][] = [
+    [{ fallbak: 'kill-group' }, /options\.fallbak.*did you mean 'fallback'\?/],
+    [{ Plan: [] }, /options\.Plan.*'plan'/],
+    [{ hold: { bnd: 1 } }, /options\.hold\.bnd.*'band'/],
+  ]
+  for (const [options, message] of wrong) {
+    const failed = group.guard({ delayMs: 5, ...options })
+    await t.rejects(failed, { ...VALUE, message })
+  }
+  await t.rejects(group.setLimits({ maxx: '64M' } as never), { ...VALUE, message: /'max'/ })
+  // What is the caller's own, and what is undefined.
+  const own = { delayMs: 5, customer: 7, signal: undefined, plan: undefined, hold: undefined }
+  await (await group.guard(own)).dispose()
+  await group.setLimits(await group.limits().then(({ max }) => ({ max, high: undefined })))
 })

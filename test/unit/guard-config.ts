@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { configOf, ConfigError, planOf, STEPS, thrashOf } from '../../lib/cli/guard/config.js'
-import { distance, nearest } from '../../lib/cli/nearest.js'
+import { distance, nearest } from '../../lib/base/nearest.js'
 import { FALLBACKS, FREEZES, HOLDS, WHO } from '../../lib/guard/options.js'
 
 const json = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>

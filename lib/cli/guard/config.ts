@@ -11,7 +11,7 @@ import type {
 } from '../../../types/guard.js'
 import { boolean, groupPath, invalidType, invalidValue } from '../../base/args.js'
 import { ACTIONS, checkGuardOptions, FALLBACKS, MAX_DELAY_MS } from '../../guard/options.js'
-import { meant } from '../nearest.js'
+import { meant } from '../../base/nearest.js'
 
 /** By a shell, or a program with its arguments. */
 export type EpisodeCommand = string | readonly string[]

@@ -1,4 +1,4 @@
-// What a way of holding a group is like: a constant of each back-end (memcg/hold.h). The defaults
+// What a way of holding a group is like: a constant of each back-end (memcg/back_end.h). The defaults
 // are memory.oom_control's.
 #pragma once
 
