@@ -569,7 +569,6 @@ int64_t EpisodeMachine::next_sample(int64_t now) const {
       return due > now ? std::min(sample, due) : sample;
     }
     case Phase::kKernel:
-      return now + kShortPoll;
     case Phase::kFallingBack:
       return now + kShortPoll;
     case Phase::kOver:
