@@ -79,8 +79,18 @@ export class MemoryBudget implements AsyncDisposable {
     }
     this.group = group
     this.#limit = optionalBytes('options.limit', limit)
-    this.#most = integer('options.most', most ?? availableParallelism(), 1, 4096)
-    this.#delayMs = integer('options.delayMs', delayMs ?? 1000, 1, MAX_DELAY_MS)
+    this.#most = integer(
+      'options.most',
+      most === undefined ? availableParallelism() : most,
+      1,
+      4096,
+    )
+    this.#delayMs = integer(
+      'options.delayMs',
+      delayMs === undefined ? 1000 : delayMs,
+      1,
+      MAX_DELAY_MS,
+    )
   }
 
   /** Jobs that run, and that wait. */

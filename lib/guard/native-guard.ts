@@ -74,6 +74,7 @@ class NativeBackend implements GuardBackend {
     try {
       this.#place = prepareGuardian(options)
     } catch (error) {
+      this.#own.close()
       unsubscribe(this.#target)
       throw error
     }

@@ -188,6 +188,7 @@ export async function run(
   const { report, durationMs, timeline, timedOut, tails } = done
   return {
     ...report,
+    ...(timedOut ? { summary: `timed out after ${checked.timeoutMs} ms: ${report.summary}` } : {}),
     ...(tails.stdout === undefined ? {} : { stdout: tails.stdout.text() }),
     ...(tails.stderr === undefined ? {} : { stderr: tails.stderr.text() }),
     durationMs,

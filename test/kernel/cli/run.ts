@@ -56,6 +56,9 @@ t.test("stdin, stdout and stderr are the command's; with --quiet nothing is adde
   t.equal(lines[0], 'err')
   t.ok(lines[1]!.endsWith('/job'), 'it is in the group')
   const loud = await cli(['run', '--max', '64M', '--parent', dir, ...sh('exit 3')])
+  const raw = await cli(['run', '--parent', `${dir}/x\x1b[31m`, ...sh('exit 3')])
+  t.match(raw.stderr, /x\\x1b\[31m/)
+  t.notMatch(raw.stderr, '\x1b')
   t.match(loud.stderr, /^cgroup-oom: exited with 3 after .*; peak [\d.]+ [KM]iB of 64\.0 MiB\n$/)
 })
 

@@ -307,6 +307,18 @@ for (const [limit, options, code] of [
   })
 }
 
+t.test('under few descriptors it is armed, or says that it needs more', async t => {
+  for (const most of [48, 64]) {
+    const dir = scratch(t, 16 * MiB)
+    const remote = await Remote.start(t, { through: ['prlimit', `--nofile=${most}:${most}`] })
+    const armed = await failure(remote.guard(dir, { delayMs })).catch(() => undefined)
+    if (armed !== undefined) t.match(armed, { code: 'EMFILE', message: /RLIMIT_NOFILE/ }, `${most}`)
+    t.equal(isHeld(dir), armed === undefined)
+    remote.child.kill('SIGKILL')
+    await until(() => !isHeld(dir))
+  }
+})
+
 const BORN_HELD = 'v2 hands nothing down'
 t.test('without descriptors left, new groups are released', onV1(BORN_HELD), async t => {
   // Longer than this file may take: the keeper must not release the groups.

@@ -147,7 +147,13 @@ t.test('timeoutMs and signal end all of it', async t => {
   const { dir, options } = await place(t)
   const deaf = `setsid sh -c 'trap "" TERM; while :; do sleep 1; done' & echo $!; while :; do sleep 0.1; done`
   const late = await run(...sh(deaf), { ...options, timeoutMs: 300 })
-  t.match(late, { oom: 'no', signal: 'SIGTERM', by: 'other', timedOut: true })
+  t.match(late, {
+    oom: 'no',
+    signal: 'SIGTERM',
+    by: 'other',
+    timedOut: true,
+    summary: /^timed out after \d+ ms: ended by SIGTERM; /,
+  })
   t.ok(late.timeline.some(({ event }) => event === 'timeout'))
   t.strictSame(groups(dir), [])
   const abort = new AbortController()
