@@ -1702,6 +1702,11 @@ TEST_CASE("where the kernel has nothing to decide past a line, the episode ends,
   SUBCASE("until another delay is set") {
     CHECK(rig.tell(Fact::kSetDelay, 50 * kMs) == "hold begin");
   }
+  SUBCASE("until the guardian has ended one that was not seen") {
+    CHECK(rig.tell(Fact::kUnseen, rig.now - 5 * kMs) == "hold begin end");
+    CHECK_FALSE(rig.machine.standing());
+    CHECK(rig.after(5) == "begin");
+  }
   SUBCASE("until the guard ends") { CHECK(rig.tell(Fact::kCancel) == ""); }
 }
 
