@@ -259,9 +259,9 @@ void GuardianSchedule::happen_to_group(int64_t what) {
       // A sentinel that is stopped between its sample and its raise does not see the new limit.
       // If the limit was set several times, it has seen none of these.
       if (sentinel_runs()) {
-        also_right_ = 0;
-      } else if (also_right_ == 0 || also_right_since_ != suspended_at_) {
-        also_right_ = before;
+        also_right_.clear();
+      } else if (also_right_.empty() || also_right_since_ != suspended_at_) {
+        also_right_ = {before};
       }
       also_right_since_ = suspended_at_;
       if (up) clear();
@@ -312,13 +312,19 @@ void GuardianSchedule::use_api(int64_t what) {
       raised_at_ = group_.now();
       if (d.raise_limit(bytes) != 0) {
         intended_ = before;
-      } else if (sentinel_alive_) {
-        // What an outsider has set meanwhile may still be unseen.
-        if (also_right_ != 0) also_right_ = std::max(also_right_, bytes / 4096 * 4096);
-        acted_ = false;
-        clear();
       } else {
-        also_right_ = before;
+        // What an outsider has set meanwhile may still be unseen, and a process that dies in the
+        // call may have raised or not.
+        std::vector<uint64_t> raised = also_right_;
+        for (uint64_t& limit : raised) limit = std::max(limit, bytes / 4096 * 4096);
+        if (sentinel_alive_) {
+          also_right_ = raised;
+          acted_ = false;
+          clear();
+        } else {
+          also_right_.push_back(before);
+          also_right_.insert(also_right_.end(), raised.begin(), raised.end());
+        }
       }
       break;
     }

@@ -6,6 +6,7 @@
 // call goes on in a world of its own until it returns.
 #pragma once
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <memory>
@@ -139,7 +140,9 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   bool unreported() const { return unreported_ == driver_->machine().id(); }
   bool clock_runs() const;
   uint64_t least_limit() const {
-    return also_right_ > 0 ? std::min(also_right_, intended_) : intended_;
+    uint64_t least = intended_;
+    for (uint64_t limit : also_right_) least = std::min(least, limit);
+    return least;
   }
   void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void note(const char* format, ...) __attribute__((format(printf, 2, 3)));
@@ -182,8 +185,8 @@ class GuardianSchedule final : public SimHooks, public GuardianHooks {
   // What the oracle knows.
   int64_t delay_ = 0, shortest_ = 0, max_delay_ = 0, extension_ = 0;
   uint64_t intended_ = 0, seen_kills_ = 0;
-  // Where the limit was set while the sentinel was within a call: the one before. 0: nothing else.
-  uint64_t also_right_ = 0;
+  // Where the limit was set while the sentinel was within a call: what it may be as well.
+  std::vector<uint64_t> also_right_;
   int64_t also_right_since_ = -1;  // when it was stopped
   int64_t raised_at_ = -1;         // when any process has raised the limit
   int64_t clock_ = 0, stuck_since_ = kNever, unstuck_at_ = 0;
