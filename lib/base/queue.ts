@@ -45,24 +45,28 @@ export class EventQueue<T> {
     return this.#values.length - this.#head
   }
 
-  /** `always`: also when the queue is full, for what must not be lost. */
-  push(value: T, always = false): void {
-    if (this.#ended) return
+  /** False: it is lost, and counted. `always`: also when the queue is full, for what must not be lost. */
+  push(value: T, always = false): boolean {
+    if (this.#ended) return true
     const taker = this.#takers.shift()
-    if (taker) return taker.resolve({ value, done: false })
+    if (taker) {
+      taker.resolve({ value, done: false })
+      return true
+    }
     const { limit, key, coalesce } = this.#options
     const name = key?.(value)
     const waiting = name === undefined ? undefined : this.#byKey.get(name)
-    if (waiting !== undefined && coalesce?.(waiting, value)) return
+    if (waiting !== undefined && coalesce?.(waiting, value)) return true
     // Once something was lost, nothing may overtake the report of it.
     if (!always && (this.#missed > 0 || this.length >= limit)) {
       this.#missed++
       this.#firstMissed ??= value
-      return
+      return false
     }
     if (always) this.#reportMissed()
     this.#values.push(value)
     if (name !== undefined) this.#byKey.set(name, value)
+    return true
   }
 
   #reportMissed(): void {

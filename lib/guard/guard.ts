@@ -115,10 +115,7 @@ export class Guard implements OomGuard {
     debug('episode %d of %s: %s at %d of %d bytes', episode.id, group, reason, usage, limit)
     if (onStart.hasSubscribers) onStart.publish(episode)
     this.#raise(start, episode)
-    for (const queue of this.#queues) {
-      if (queue.length >= QUEUE_LIMIT) this.#missed++
-      queue.push(episode)
-    }
+    for (const queue of this.#queues) if (!queue.push(episode)) this.#missed++
     if (this.#iterated) return
     this.#kept.push(episode)
     if (this.#kept.length > KEPT) this.#kept.shift()
