@@ -1,6 +1,7 @@
 // MemoryBudget: starts jobs while what they are expected to use fits. The rules are schedule.ts's.
 import type { SpawnOptions } from 'node:child_process'
 import { availableParallelism } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { BudgetJobOptions, BudgetOptions, BudgetReport } from '../../types/budget.js'
 import type { MemoryGroup as Group, OomGuard } from '../../types/group.js'
 import { abortSignal, integer, invalidType, list, options as object } from '../base/args.js'
@@ -24,6 +25,9 @@ function withoutOwn(options: BudgetJobOptions): SpawnOptions {
 
 // Usage changes while jobs run: what did not fit a moment ago may fit now.
 const LOOK_MS = 200
+
+// How long the memory of a job that has ended may take to be free, on a busy machine.
+const FREED_MS = 200
 
 interface Entry extends Job {
   readonly command: string
@@ -241,8 +245,13 @@ export class MemoryBudget implements AsyncDisposable {
   }
 
   async #yield(guard: OomGuard): Promise<void> {
+    let killedAt = -Infinity
     for await (const episode of guard) {
       for (const entry of this.#running) entry.starved = true
+      // Begun by what the job before has not given back yet: no other one yields for that.
+      if (performance.now() - killedAt < FREED_MS) {
+        await Promise.race([episode.ended, sleep(FREED_MS, undefined, { ref: false })])
+      }
       // One that ended while the last one was worked on: who runs now is not why it began.
       if (episode.signal.aborted) continue
       const newest = this.#running.filter(({ yielding }) => !yielding).at(-1)
@@ -252,6 +261,7 @@ export class MemoryBudget implements AsyncDisposable {
       const { pid } = newest.place
       if (pid !== undefined) await episode.kill(pid).catch(() => {})
       await newest.place.kill().catch(() => {})
+      killedAt = performance.now()
     }
   }
 
