@@ -3,6 +3,7 @@ import t from 'tap'
 import {
   delegationSwitch,
   EVERY_SWITCH,
+  isReadOnly,
   readOnlySwitch,
   runtimeOf,
   SWITCHES,
@@ -28,6 +29,32 @@ const look = (files: Record<string, string>, env: NodeJS.ProcessEnv = {}): Look 
   read: path => files[path],
   exists: path => files[path] !== undefined,
   env,
+})
+
+t.test('whether a path is mounted read-only', async t => {
+  const line = (at: string, options: string, of = 'rw') =>
+    `30 24 0:26 / ${at} ${options},relatime shared:9 - cgroup cgroup ${of},memory\n`
+  const mountinfo = [
+    line('/', 'rw'),
+    line('/cg', 'ro'),
+    line('/cg/memory', 'rw'),
+    line('/cg/memory/box', 'rw', 'ro'),
+    line('/again', 'ro'),
+    line('/again', 'rw'),
+  ]
+  const at = look({ '/proc/self/mountinfo': mountinfo.join('') })
+  for (const [path, readOnly] of [
+    ['/x', false],
+    ['/cg', true],
+    ['/cg/cpu', true],
+    ['/cgroup', false],
+    ['/cg/memory/job', false],
+    ['/cg/memory/box/job', true],
+    ['/again/x', false],
+  ] as const) {
+    t.equal(isReadOnly(at, path), readOnly, path)
+  }
+  t.equal(isReadOnly(look({}), '/x'), false)
 })
 
 t.test('the runtime, by what it leaves behind', async t => {

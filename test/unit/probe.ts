@@ -309,6 +309,12 @@ t.test('each missing thing is reported with its remedy', async t => {
       /RLIMIT|ulimit/,
     ],
     [
+      'memlock, for the first guard',
+      machine({}, { locking: scope => ({ bytes: MIB, allowed: scope === 'process' }) }),
+      ['lockOomPath'],
+      /RLIMIT|ulimit/,
+    ],
+    [
       'no capability',
       machine({ '/proc/self/status': 'CapEff:\t0000000000000000\n' }),
       ['protect'],
