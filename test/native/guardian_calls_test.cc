@@ -67,7 +67,7 @@ class Script final : public BackEnd {
   bool raised() const override { return false; }
   int restore_limit(uint64_t) override { return -ENOSYS; }
   int reclaim() override { return -ENOSYS; }
-  bool frozen() const override { return false; }
+  bool frozen() const override { return stopped; }
   const MemberList& members() const override { return members_; }
 
  private:
@@ -85,6 +85,7 @@ class Script final : public BackEnd {
   bool own = true;  // its own limit is what it stands at
   HoldNote* shared = nullptr;
   bool sees_stops = false;
+  bool stopped = false;  // by signals, or frozen
   int64_t quiet = 0;
   int samples = 0, is_held = 0;
   int error = 0, hold_error = 0, release_error = 0, pause_error = 0, restore_error = 0;
@@ -414,6 +415,27 @@ TEST_CASE("the guardian reads the sentinel's notes of which processes signals ha
     rig.group->restore(*rig.loop, true);
     CHECK(rig.files->sees_stops);
   }
+}
+
+TEST_CASE("held by signals, whom the sentinel has let go past the line needs no guardian") {
+  Rig rig(Fallback::kKernel, true);
+  rig.files->its.stands_past_line = true;
+  rig.files->its.kernel_must_be_asked = false;
+  rig.starve();
+  rig.publish(1, SlotState::kKernel);
+  rig.claim(1, Claimant::kSentinel, rig.clock);
+  SUBCASE("for as long as it stands there") {
+    CHECK(rig.run_for(2 * kDelay + 500) == "");
+    CHECK_FALSE(rig.group->machine().active());
+  }
+  SUBCASE("unless somebody is still stopped") { rig.files->stopped = true; }
+  SUBCASE("unless the process has ended") { rig.config.parent_alive = false; }
+  SUBCASE("unless it is held otherwise") { rig.files->its.stands_past_line = false; }
+  SUBCASE("unless the sentinel has stopped them again") { rig.publish(2, SlotState::kEpisode); }
+  const bool rests = !rig.files->stopped && rig.config.parent_alive &&
+                     rig.files->its.stands_past_line &&
+                     rig.slot->state.load() == SlotState::kKernel;
+  if (!rests) CHECK(rig.run_for(2 * kDelay + 500).find("pause") != std::string::npos);
 }
 
 TEST_CASE("members are listed only in an episode") {
