@@ -159,21 +159,16 @@ function countersOf(
   return counters
 }
 
-// Rest parameters that are taken apart, or passed on, take longer than all else here.
+type Counters = Parameters<typeof countersOf>
+
 function counted(
   kind: CountedRecord['kind'],
   at: bigint,
   sub: number,
   count: number,
-  oom: Counter,
-  oomKill: Counter,
-  oomGroupKill: Counter,
-  high: Counter,
-  max: Counter,
-  underOom: boolean | undefined,
+  ...counters: Counters
 ): CountedRecord {
-  const counters = countersOf(oom, oomKill, oomGroupKill, high, max, underOom)
-  return { kind, at, sub, count, counters }
+  return { kind, at, sub, count, counters: countersOf(...counters) }
 }
 
 /** Of a flat list, so many fields each. */
@@ -188,15 +183,9 @@ const MAKERS = {
     sub: number,
     count: number,
     origin: OomOrigin,
-    oom: Counter,
-    oomKill: Counter,
-    oomGroupKill: Counter,
-    high: Counter,
-    max: Counter,
-    underOom: boolean | undefined,
+    ...counters: Counters
   ): OomRecord => {
-    const counters = countersOf(oom, oomKill, oomGroupKill, high, max, underOom)
-    return { kind, at, sub, count, origin, counters }
+    return { kind, at, sub, count, origin, counters: countersOf(...counters) }
   },
   kill: counted,
   high: counted,
@@ -206,15 +195,9 @@ const MAKERS = {
     at: bigint,
     sub: number,
     root: boolean,
-    oom: Counter,
-    oomKill: Counter,
-    oomGroupKill: Counter,
-    high: Counter,
-    max: Counter,
-    underOom: boolean | undefined,
+    ...counters: Counters
   ): RemovedRecord => {
-    const counters = countersOf(oom, oomKill, oomGroupKill, high, max, underOom)
-    return { kind, at, sub, root, counters }
+    return { kind, at, sub, root, counters: countersOf(...counters) }
   },
   usage: (
     kind: 'usage',
